@@ -1,0 +1,1 @@
+"""Vocabulary of the field: names, versions, tensors, configuration, states. Shapes only."""
