@@ -1,0 +1,1 @@
+"""Control sockets: tagged messages, framing, request and reply with deadlines."""

@@ -1,0 +1,274 @@
+"""Messages on the control sockets. Tensor bytes never travel here.
+
+Each direction is a closed union of tagged Structs, encoded as MessagePack. Adding a message means a
+new Struct; `assert_never` finds every place that must learn it.
+"""
+
+import msgspec
+
+from mpserve.errors import Failure
+from mpserve.model.config import ModelConfig
+from mpserve.model.definition import ConfigFormat
+from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
+from mpserve.model.state import IndexRow, ModelState
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all messages."""
+
+
+# --- what a child process is told at its start -------------------------------------------------
+
+
+class SharedPlaces(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a process finds the shared memory of the server.
+
+    Attributes
+    ----------
+    server_id
+        Part of every segment's name (`mpserve.shm.segment`).
+    board_segment
+        Process table: index -> epoch.
+    process_index, epoch
+        Identity of the process in the board; an epoch is never reused for an index.
+    ring_segments, wake_fds
+        Completion ring and eventfd of each frontend, in order of the frontends. The descriptors are
+        inherited and have the same numbers in every process.
+    """
+
+    server_id: str
+    board_segment: str
+    process_index: int
+    epoch: int
+    ring_segments: tuple[str, ...]
+    wake_fds: tuple[int, ...]
+    arena_initial_bytes: int
+    arena_max_bytes: int
+
+
+class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a worker needs to load and serve one instance.
+
+    Attributes
+    ----------
+    instance_name
+        Triton's name of the instance, `<group>_<k>`.
+    instance_slot
+        Index in the model queue's instance table.
+    model_directory, version_directory
+        Absolute paths.
+    complete_config
+        This worker asks the model to complete the configuration before it loads (first instance of a
+        load only).
+    """
+
+    instance: InstanceKey
+    instance_name: str
+    instance_kind: str
+    instance_slot: int
+    places: SharedPlaces
+    queue_segment: str
+    runtime: str
+    format: ConfigFormat
+    model_directory: str
+    version_directory: str
+    config: ModelConfig
+    config_json: str
+    settings_json: str
+    complete_config: bool
+    log_level: str
+    log_format: str
+
+
+class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a frontend needs to serve.
+
+    `settings_json` is the encoded `mpserve.settings.Settings`.
+    """
+
+    frontend_index: int
+    places: SharedPlaces
+    settings_json: bytes
+
+
+# --- supervisor <-> worker ----------------------------------------------------------------------
+
+
+class StopWorker(Message):
+    """The queue was retired: finish what is queued, finalize the model, exit with 0."""
+
+
+class WorkerReady(Message):
+    """The instance is loaded and takes requests.
+
+    `config` and `config_json` are the completed ones (equal to what was sent when nothing was
+    completed).
+    """
+
+    config: ModelConfig
+    config_json: str
+    load_ms: int
+
+
+class WorkerLoadFailed(Message):
+    """The model raised while it loaded; the worker exits after this.
+
+    `failure.message` is what the client gets; `traceback` goes to the log.
+    """
+
+    failure: Failure
+    traceback: str
+
+
+ToWorker = StopWorker
+FromWorker = WorkerReady | WorkerLoadFailed
+
+
+# --- supervisor <-> frontend --------------------------------------------------------------------
+
+
+class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a frontend knows of one version. `queue_segment` is "" unless `state` is READY."""
+
+    version: Version
+    state: ModelState
+    reason: str
+    generation: Generation
+    queue_segment: str
+    config: ModelConfig
+    config_json: str
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a frontend knows of one model.
+
+    `versions` ascend; a request without a version goes to the last READY one. `settings_json` is
+    the MLServer `model-settings.json`, else "". `directory` is where label files lie.
+    """
+
+    name: ModelName
+    format: ConfigFormat
+    runtime: str
+    directory: str
+    settings_json: str
+    versions: tuple[VersionEntry, ...]
+
+
+class PublishTable(Message):
+    """Change of the routing table; answered by `TableAcknowledged` with the same number.
+
+    Frontends apply `removed`, then `changed` (whole entries). `server_ready` and `server_live`
+    are the answers of the health routes from now on.
+    """
+
+    number: int
+    changed: tuple[ModelEntry, ...]
+    removed: tuple[ModelName, ...]
+    server_ready: bool
+    server_live: bool
+
+
+class TableAcknowledged(Message):
+    """No request goes to a queue that the table of this number no longer names."""
+
+    number: int
+
+
+class FrontendReady(Message):
+    """The sockets listen."""
+
+    http_port: int
+
+
+class FrontendFailed(Message):
+    """The frontend can not serve (a port in use); it exits after this."""
+
+    failure: Failure
+
+
+class StopFrontend(Message):
+    """Close the listeners, finish what is in flight until the deadline, exit with 0."""
+
+    grace_ms: int
+
+
+class LoadCall(Message):
+    """Load request of a client. `config` is the override, "" for none; `files` maps relative
+    paths to contents."""
+
+    call_id: int
+    name: str
+    config: str
+    files: dict[str, bytes]
+
+
+class UnloadCall(Message):
+    """Unload request of a client."""
+
+    call_id: int
+    name: str
+    unload_dependents: bool
+
+
+class IndexCall(Message):
+    """Repository index request of a client."""
+
+    call_id: int
+    ready_only: bool
+
+
+class CallDone(Message):
+    """Answer to a load or unload call; `failure` is `None` on success."""
+
+    call_id: int
+    failure: Failure | None
+
+
+class IndexReply(Message):
+    """Answer to an index call, sorted by name, then version."""
+
+    call_id: int
+    rows: tuple[IndexRow, ...]
+
+
+ToFrontend = PublishTable | StopFrontend | CallDone | IndexReply
+FromFrontend = (
+    TableAcknowledged | FrontendReady | FrontendFailed | LoadCall | UnloadCall | IndexCall
+)
+
+
+# --- supervisor <-> spawner ---------------------------------------------------------------------
+
+
+class Spawn(Message):
+    """Fork a process. The control socket of the child comes along as a file descriptor
+    (SCM_RIGHTS). `role` is a row of the spawner's table of entry points; `start` the encoded
+    `WorkerStart` or `FrontendStart`."""
+
+    spawn_id: int
+    role: str
+    title: str
+    start: bytes
+
+
+class Spawned(Message):
+    """The child runs."""
+
+    spawn_id: int
+    pid: int
+
+
+class ChildExited(Message):
+    """A child ended and was reaped. `exit_code` is `None` when a signal ended it."""
+
+    pid: int
+    exit_code: int | None
+    signal_number: int | None
+
+
+class StopSpawner(Message):
+    """Exit when no child is left."""
+
+
+ToSpawner = Spawn | StopSpawner
+FromSpawner = Spawned | ChildExited

@@ -1,0 +1,92 @@
+"""The part of a model's configuration that decides how mpserve runs it.
+
+The whole configuration travels as JSON text beside it (`ModelDefinition.config_json`); this Struct
+holds what the server itself reads. Source: Triton `model_config.proto`; MLServer `ModelSettings`.
+"""
+
+import enum
+
+import msgspec
+
+from mpserve.model.signature import Signature
+
+
+class InstanceKind(enum.Enum):
+    """Where an instance runs. mpserve runs all on the CPU; the word is passed to the model."""
+
+    AUTO = "KIND_AUTO"
+    GPU = "KIND_GPU"
+    CPU = "KIND_CPU"
+    MODEL = "KIND_MODEL"
+
+
+class InstanceGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """A number of equal instances.
+
+    Attributes
+    ----------
+    name
+        Group name; instance `k` of it is called `<name>_<k>`.
+    count
+        At least 1.
+    passive
+        Loaded, but given no request.
+    """
+
+    name: str
+    kind: InstanceKind = InstanceKind.CPU
+    count: int = 1
+    passive: bool = False
+
+
+class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of a model queue; 0 means none."""
+
+    max_queue_size: int = 0
+    default_timeout_us: int = 0
+    allow_timeout_override: bool = False
+    delay_on_timeout: bool = False
+
+
+class BatchingPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How requests are put together for one execution.
+
+    Attributes
+    ----------
+    max_delay_us
+        How long the first request may wait for company, in microseconds.
+    """
+
+    preferred_sizes: tuple[int, ...] = ()
+    max_delay_us: int = 0
+    preserve_ordering: bool = False
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server reads of a model's configuration.
+
+    Attributes
+    ----------
+    backend
+        Triton's backend word or "" for an MLServer model.
+    platform
+        As the metadata shows it.
+    batching
+        `None` when requests are executed one by one.
+    default_model_filename
+        File in the version directory that the runtime loads.
+    parameters
+        String parameters of the configuration.
+    """
+
+    platform: str = ""
+    backend: str = ""
+    signature: Signature = Signature()
+    instance_groups: tuple[InstanceGroup, ...] = ()
+    batching: BatchingPolicy | None = None
+    queue_policy: QueuePolicy = QueuePolicy()
+    decoupled: bool = False
+    default_model_filename: str = ""
+    parameters: dict[str, str] = {}
+    label_files: dict[str, str] = {}
+    """Output name -> label file, relative to the model directory."""
