@@ -1,0 +1,142 @@
+"""What a worker asks of a runtime, and what a runtime is given.
+
+A runtime never sees a queue, a segment or a socket: it gets a `LoadContext` once, then requests whose
+tensors are views of shared memory, and it returns responses.
+
+Guarantees (given by the worker)
+    All calls come from one thread, in the order `load`, `execute`*, `unload`. `unload` follows also a
+    `load` that raised. `requests` is never empty.
+
+Assumes (asked of the runtime)
+    `load` raises to refuse the model. `execute` returns one response for each request, in the order of
+    the requests. What it raises fails every request of the call, so an error of one request is a
+    response with an error.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+import numpy.typing as npt
+
+from mpserve.model.config import ModelConfig
+
+
+class LoadContext(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a runtime may know of the model it loads. Plain values only.
+
+    Attributes
+    ----------
+    version
+        "" for an MLServer model without one.
+    instance_name
+        Triton's name of the instance, `<group>_<k>`.
+    instance_kind
+        `KIND_CPU`, `KIND_GPU`, … as the configuration says.
+    model_directory, version_directory
+        Absolute paths. They are equal for an MLServer model.
+    config_json
+        Whole configuration with all defaults (Triton), or "" for an MLServer model.
+    settings_json
+        `model-settings.json` with the environment applied, or "" for a Triton model.
+    complete_config
+        This instance completes the configuration: true for the first one of a load.
+    """
+
+    model_name: str
+    version: str
+    instance_name: str
+    instance_kind: str
+    model_directory: str
+    version_directory: str
+    config: ModelConfig
+    config_json: str
+    settings_json: str
+    complete_config: bool
+
+
+class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration after loading; what the context had when nothing was completed."""
+
+    config: ModelConfig
+    config_json: str
+
+
+class Tensor(Protocol):
+    """One tensor of a request or of a response."""
+
+    def name(self) -> str:
+        """Return the tensor's name."""
+
+    def as_numpy(self) -> npt.NDArray[Any]:  # any of the datatypes
+        """Return the elements: a read-only view, or an object array of `bytes` for `BYTES`."""
+
+    def shape(self) -> Sequence[int]:
+        """Return the shape, with the batch dimension."""
+
+    def datatype_name(self) -> str:
+        """Return the datatype as the wire spells it, e.g. `FP32`."""
+
+    def parameters_json(self) -> str:
+        """Return the tensor's parameters as JSON text, "" when there are none."""
+
+
+class Request(Protocol):
+    """One inference request."""
+
+    def request_id(self) -> str:
+        """Return the id the client gave, or ""."""
+
+    def inputs(self) -> Sequence[Tensor]:
+        """Return the input tensors in the order of the request."""
+
+    def parameters(self) -> str:
+        """Return the request's parameters as JSON text, "" when there are none."""
+
+    def requested_output_names(self) -> Sequence[str]:
+        """Return the output names the client listed, in its order; empty when it listed none."""
+
+    def output_parameters_json(self, name: str) -> str:
+        """Return the parameters the client gave a requested output, "" when there are none."""
+
+
+class Response(Protocol):
+    """One answer: output tensors, or an error. Made by `mpserve.runtimes.responses`."""
+
+    def output_tensors(self) -> Sequence[Tensor]:
+        """Return the output tensors; empty when there is an error."""
+
+    def has_error(self) -> bool:
+        """Say whether the request failed."""
+
+
+@runtime_checkable
+class Runtime(Protocol):
+    """Loads and executes models of one kind.
+
+    Attributes
+    ----------
+    name
+        Entry-point name in the group `mpserve.runtimes`; Triton's `backend` word.
+    default_files
+        File names looked for in the version directory, first match wins; empty when the runtime
+        finds its model otherwise.
+    """
+
+    name: str
+    default_files: tuple[str, ...]
+
+    def load(self, context: LoadContext) -> CompletedConfig:
+        """Load the model; may take long.
+
+        Raises
+        ------
+        Exception
+            Whatever the model raises: the load fails, and its last line is the reason.
+        """
+
+    def execute(self, requests: Sequence[Request]) -> Sequence[Response | None]:
+        """Answer each request, in order; `None` where the runtime answers by other means."""
+
+    def unload(self) -> None:
+        """Let go of the model. Idempotent, and allowed without a `load`."""

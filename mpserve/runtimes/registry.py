@@ -1,0 +1,68 @@
+"""Runtimes by name: the built-in ones from a table, others by entry point.
+
+The table is there for speed: reading the entry points of an environment takes tens of milliseconds,
+which every worker would pay at its start. A worker imports only the runtime it needs.
+"""
+
+import importlib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Final, cast
+
+from mpserve.errors import LoadError
+from mpserve.runtimes.protocol import Runtime
+
+ENTRY_POINT_GROUP: Final = "mpserve.runtimes"
+
+BUILT_IN: Final = {
+    "python": "mpserve.runtimes.python_backend:PythonBackendRuntime",
+    "mlserver": "mpserve.runtimes.mlserver_model:MLServerModelRuntime",
+    "sklearn": "mpserve.runtimes.sklearn:SklearnRuntime",
+    "xgboost": "mpserve.runtimes.xgboost:XGBoostRuntime",
+}
+"""Same rows as `[project.entry-points."mpserve.runtimes"]` in `pyproject.toml`; a test compares."""
+
+
+def make_runtime(name: str) -> Runtime:
+    """Return a new, empty runtime.
+
+    Parameters
+    ----------
+    name
+        Name in `BUILT_IN`, or of an entry point in the group `mpserve.runtimes`.
+
+    Raises
+    ------
+    LoadError
+        There is no such runtime, or its module can not be imported.
+    """
+    target = BUILT_IN.get(name) or _entry_point_target(name)
+    return _factory(name, target)()
+
+
+def runtime_names() -> tuple[str, ...]:
+    """Return the names of all runtimes of this environment, sorted. Slow: reads entry points."""
+    others = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return tuple(sorted(others | BUILT_IN.keys()))
+
+
+def _entry_point_target(name: str) -> str:
+    found = [entry.value for entry in entry_points(group=ENTRY_POINT_GROUP, name=name)]
+    if not found:
+        raise LoadError(
+            f"there is no runtime '{name}'; install the package that brings it, or use one of:"
+            f" {', '.join(runtime_names())}"
+        )
+    if len(set(found)) > 1:
+        raise LoadError(f"runtime '{name}' is brought by several packages: {', '.join(found)}")
+    return found[0]
+
+
+def _factory(name: str, target: str) -> Callable[[], Runtime]:
+    module_name, _, attribute = target.partition(":")
+    try:
+        return cast(
+            "Callable[[], Runtime]", getattr(importlib.import_module(module_name), attribute)
+        )
+    except (ImportError, AttributeError) as error:
+        raise LoadError(f"runtime '{name}' ({target}) can not be imported: {error}") from error
