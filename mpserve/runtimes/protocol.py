@@ -1,15 +1,15 @@
 """What a worker asks of a runtime, and what a runtime is given.
 
-A runtime never sees a queue, a segment or a socket: it gets a `LoadContext` once, then requests whose
-tensors are views of shared memory, and it returns responses.
+A runtime never sees a queue, a segment or a socket: it gets a `LoadContext` once, then requests
+whose tensors are views of shared memory, and it returns responses.
 
 Guarantees (given by the worker)
-    All calls come from one thread, in the order `load`, `execute`*, `unload`. `unload` follows also a
-    `load` that raised. `requests` is never empty.
+    All calls come from one thread, in the order `load`, `execute`*, `unload`. `unload` follows also
+    a `load` that raised. `requests` is never empty.
 
 Assumes (asked of the runtime)
-    `load` raises to refuse the model. `execute` returns one response for each request, in the order of
-    the requests. What it raises fails every request of the call, so an error of one request is a
+    `load` raises to refuse the model. `execute` returns one response for each request, in the order
+    of the requests. What it raises fails every request of the call, so an error of one request is a
     response with an error.
 """
 
