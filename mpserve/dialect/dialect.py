@@ -1,0 +1,99 @@
+"""A dialect: everything that one peer answers otherwise than the other."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from mpserve.dialect.statuses import DialectName, Operation, StatusRow, TransportFault
+from mpserve.errors import ErrorCode
+
+__all__ = ["Dialect", "DialectName", "HealthAnswer", "Operation", "Phrases"]
+
+
+class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of a health route. An empty `content_type` means: send no such header."""
+
+    http: int
+    content_type: str
+    body: bytes
+
+
+class Phrases(msgspec.Struct, frozen=True, kw_only=True):
+    """Texts for clients, with `str.format` places `{name}` and `{version}`.
+
+    Attributes
+    ----------
+    unknown_model
+        No model of that name, or (MLServer) none that is loaded.
+    unknown_version
+        The model is there, the version is not.
+    version_not_ready
+        The version is known but loading, unloading or failed.
+    no_ready_version
+        A request without a version, and no version is ready.
+    load_of_unknown_model
+        A load call names a model that no repository has.
+    control_refused
+        Load or unload in a control mode that does not allow it.
+    """
+
+    unknown_model: str
+    unknown_version: str
+    version_not_ready: str
+    no_ready_version: str
+    load_of_unknown_model: str
+    control_refused: str
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer's answers.
+
+    Attributes
+    ----------
+    live, not_live, ready, not_ready, model_ready
+        Answers of the health routes; a model that is not ready is an error of
+        `Operation.MODEL_READY`.
+    general, particular, transport
+        This dialect's rows of the error table (`statuses.py`).
+    phrases
+        Texts that differ.
+    unload_of_unknown_succeeds
+        Unloading what is not loaded is a success, otherwise `NOT_FOUND`.
+    index_needs_body
+        An index request without a JSON body is refused as `MALFORMED`.
+    index_shows_unloaded_state
+        A model on disk that was never loaded is listed as `UNAVAILABLE`, otherwise by its name alone.
+    index_shows_empty_reason
+        `reason` is a member of every index row, otherwise only of those that have one.
+    makes_request_ids
+        A response has an id even when the request has none.
+    response_names_parameters
+        Responses and their metadata have `parameters` even when they are empty.
+    id_follows_names
+        `id` stands behind the model's name in an inference response, otherwise it comes first.
+    single_precision_as_double
+        FP32 is printed as the double it equals (4.099999904632568), otherwise as shortly as possible.
+    """
+
+    name: DialectName
+    live: HealthAnswer
+    not_live: HealthAnswer
+    ready: HealthAnswer
+    not_ready: HealthAnswer
+    model_ready: HealthAnswer
+    general: Mapping[ErrorCode, StatusRow]
+    particular: Mapping[tuple[Operation, ErrorCode], StatusRow]
+    transport: Mapping[TransportFault, StatusRow]
+    phrases: Phrases
+    unload_of_unknown_succeeds: bool
+    index_needs_body: bool
+    index_shows_unloaded_state: bool
+    index_shows_empty_reason: bool
+    makes_request_ids: bool
+    response_names_parameters: bool
+    id_follows_names: bool
+    single_precision_as_double: bool
+
+    def status(self, code: ErrorCode, *, operation: Operation) -> StatusRow:
+        """Return how a failure of `code` in `operation` is answered."""
+        return self.particular.get((operation, code)) or self.general[code]

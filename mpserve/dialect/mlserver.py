@@ -1,0 +1,41 @@
+"""MLServer's answers.
+
+Source: MLServer 1.7.1 as seen running. Its health routes answer with an empty body; KServe's Python
+client reads JSON there, so mpserve sends it.
+"""
+
+from typing import Final
+
+from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, Phrases
+from mpserve.dialect.statuses import GENERAL, JSON, PARTICULAR, TRANSPORT
+
+_NAME = DialectName.MLSERVER
+_NOT_FOUND = "Model {name} not found"
+
+MLSERVER: Final = Dialect(
+    name=_NAME,
+    live=HealthAnswer(http=200, content_type=JSON, body=b'{"live":true}'),
+    not_live=HealthAnswer(http=503, content_type=JSON, body=b'{"live":false}'),
+    ready=HealthAnswer(http=200, content_type=JSON, body=b'{"ready":true}'),
+    not_ready=HealthAnswer(http=503, content_type=JSON, body=b'{"ready":false}'),
+    model_ready=HealthAnswer(http=200, content_type="", body=b""),
+    general=GENERAL[_NAME],
+    particular=PARTICULAR[_NAME],
+    transport=TRANSPORT[_NAME],
+    phrases=Phrases(
+        unknown_model=_NOT_FOUND,
+        unknown_version="Model {name} with version {version} not found",
+        version_not_ready=_NOT_FOUND,
+        no_ready_version=_NOT_FOUND,
+        load_of_unknown_model=_NOT_FOUND,
+        control_refused="model '{name}': load and unload need --model-control-mode=explicit",
+    ),
+    unload_of_unknown_succeeds=False,
+    index_needs_body=True,
+    index_shows_unloaded_state=True,
+    index_shows_empty_reason=True,
+    makes_request_ids=True,
+    response_names_parameters=True,
+    id_follows_names=True,
+    single_precision_as_double=False,
+)

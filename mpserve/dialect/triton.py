@@ -1,0 +1,43 @@
+"""Triton's answers.
+
+Source: the server's HTTP frontend and core as specified; answers seen on 2.51 where they differ.
+"""
+
+from typing import Final
+
+from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, Phrases
+from mpserve.dialect.statuses import GENERAL, PARTICULAR, TEXT, TRANSPORT
+
+_NAME = DialectName.TRITON
+_YES = HealthAnswer(http=200, content_type=TEXT, body=b"")
+_NO = HealthAnswer(http=400, content_type=TEXT, body=b"")
+
+TRITON: Final = Dialect(
+    name=_NAME,
+    live=_YES,
+    not_live=_NO,
+    ready=_YES,
+    not_ready=_NO,
+    model_ready=_YES,
+    general=GENERAL[_NAME],
+    particular=PARTICULAR[_NAME],
+    transport=TRANSPORT[_NAME],
+    phrases=Phrases(
+        unknown_model="Request for unknown model: '{name}' is not found",
+        unknown_version="Request for unknown model: '{name}' version {version} is not found",
+        version_not_ready=(
+            "Request for unknown model: '{name}' version {version} is not at ready state"
+        ),
+        no_ready_version="Request for unknown model: '{name}' has no available versions",
+        load_of_unknown_model="failed to load '{name}', failed to poll from model repository",
+        control_refused="explicit model load / unload is not allowed if polling is enabled",
+    ),
+    unload_of_unknown_succeeds=True,
+    index_needs_body=False,
+    index_shows_unloaded_state=False,
+    index_shows_empty_reason=False,
+    makes_request_ids=False,
+    response_names_parameters=False,
+    id_follows_names=False,
+    single_precision_as_double=True,
+)

@@ -1,0 +1,148 @@
+"""Everything the server was told at its start. Frozen, handed down, encodable as JSON.
+
+Made by `mpserve.settings.reading` from flags, environment, file and dialect defaults; after that
+nobody reads `os.environ` or `sys.argv`.
+"""
+
+import enum
+
+import msgspec
+
+from mpserve.dialect import DialectName
+
+MIB = 1 << 20
+
+
+class ModelControlMode(enum.Enum):
+    """Who decides which models are loaded. Spelled as Triton's flag."""
+
+    NONE = "none"
+    """All at the start, then no change."""
+    EXPLICIT = "explicit"
+    """Clients, by load and unload calls."""
+    POLL = "poll"
+    """The content of the repository, watched."""
+
+
+class LogLevel(enum.Enum):
+    """Least severe level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    OFF = "off"
+
+
+class LogFormat(enum.Enum):
+    """How a log line looks."""
+
+    DEFAULT = "default"
+    """For a person at a terminal, local time."""
+    ISO8601 = "ISO8601"
+    """The same with UTC timestamps in ISO 8601 form (Triton's word)."""
+    JSON = "json"
+    """One JSON object a line."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator wants of the server; every field has a row in the table of flags.
+
+    Attributes
+    ----------
+    dialect
+        Decides defaults, statuses and bodies (`mpserve.dialect.DIALECTS[settings.dialect]`).
+    model_repositories
+        Absolute paths, sorted, without duplicates; at least one.
+    load_models
+        Names to load at the start in `EXPLICIT` mode; `("*",)` for all. MLServer's
+        `load_models_at_startup` is this in other words.
+    repository_poll_secs
+        Seconds between scans; 0 when the repository is not polled.
+    exit_on_error
+        End with exit code 1 when a model fails to load at the start.
+    strict_readiness
+        The server is ready only while every model is.
+    disable_auto_complete_config
+        A model without a complete configuration is refused.
+    model_config_name
+        `configs/<name>.pbtxt` in a model's directory goes before `config.pbtxt`; "" for none.
+    model_load_thread_count
+        How many model versions may load at once.
+    model_load_retry_count
+        Further attempts when a load fails.
+    model_load_timeout_secs
+        A load that takes longer is ended and counts as failed.
+    exit_timeout_secs
+        How long requests in flight may go on after SIGTERM.
+    frontends
+        Number of frontend processes.
+    http_max_input_size
+        Largest request body in bytes, also after decompression.
+    reuse_http_port
+        Another server may listen on the same port (`SO_REUSEPORT` towards foreign processes; the
+        frontends of one server always share theirs).
+    server_name, server_version, extensions
+        As the server's metadata shows them.
+    log_verbose
+        Triton's number; 1 or more means `LogLevel.DEBUG`.
+    arena_initial_bytes, arena_max_bytes
+        Shared memory for tensors of each process: taken at its start, and at most.
+    queue_slots
+        Requests that may wait for one model version.
+    allow_grpc, allow_metrics
+        Wanted as the peer wants it by default. Neither is served yet; the ports only count in the
+        check for equal ports.
+    """
+
+    dialect: DialectName = DialectName.TRITON
+    # repository and life cycle
+    model_repositories: tuple[str, ...] = ()
+    model_control_mode: ModelControlMode = ModelControlMode.NONE
+    load_models: tuple[str, ...] = ()
+    repository_poll_secs: int = 15
+    exit_on_error: bool = True
+    strict_readiness: bool = True
+    disable_auto_complete_config: bool = False
+    model_config_name: str = ""
+    model_load_thread_count: int = 4
+    model_load_retry_count: int = 0
+    model_load_timeout_secs: int = 600
+    exit_timeout_secs: int = 30
+    # processes and shared memory
+    frontends: int = 1
+    arena_initial_bytes: int = MIB
+    arena_max_bytes: int = 1024 * MIB
+    queue_slots: int = 1024
+    # HTTP
+    allow_http: bool = True
+    http_address: str = "0.0.0.0"  # noqa: S104  # the peers' default; a warning is printed
+    http_port: int = 8000
+    reuse_http_port: bool = False
+    http_max_input_size: int = 64 * MIB
+    # gRPC and metrics
+    allow_grpc: bool = True
+    grpc_address: str = "0.0.0.0"  # noqa: S104  # the peers' default
+    grpc_port: int = 8001
+    allow_metrics: bool = True
+    metrics_address: str = "0.0.0.0"  # noqa: S104  # the peers' default
+    metrics_port: int = 8002
+    # metadata
+    server_name: str = "triton"
+    server_version: str = ""
+    extensions: tuple[str, ...] = ()
+    # log
+    log_level: LogLevel = LogLevel.INFO
+    log_verbose: int = 0
+    log_format: LogFormat = LogFormat.DEFAULT
+    log_file: str = ""
+
+
+def encode_settings(settings: Settings) -> bytes:
+    """Return `settings` as JSON, for a child process."""
+    return msgspec.json.encode(settings)
+
+
+def decode_settings(text: bytes) -> Settings:
+    """Return the settings that `encode_settings` encoded."""
+    return msgspec.json.decode(text, type=Settings)
