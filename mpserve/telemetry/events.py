@@ -1,0 +1,13 @@
+"""Names of all log events, each with what it means. A name is `noun.past`.
+
+A test reads the whole source and fails on an event that is not listed here, and on a row that
+nothing logs.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+EVENTS: Final[Mapping[str, str]] = {
+    "library.logged": "A line of Python's `logging`, from a model or a library.",
+    "lines.suppressed": "Lines that repeated too often were left out; says which and how many.",
+}

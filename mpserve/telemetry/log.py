@@ -1,0 +1,213 @@
+"""Structured log of every process: events with fields, one line each, on standard error.
+
+    log.info("worker.ready", model=name, version=version, load_ms=412)
+
+Guarantees
+    A line is one `write(2)`, so lines of several processes do not mix on a pipe up to its atomic
+    size. Writing never raises: a full or closed pipe loses lines, not requests. A line that repeats
+    (same event, same words; numbers may differ) is written `BURST` times per window, then counted;
+    the count is told by `lines.suppressed`.
+Assumes
+    Each process calls `configure` once after its start, also after a fork.
+Owner
+    The process; there is one log per process and it holds no resource but the descriptor it is given.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import orjson
+
+from mpserve.settings import LogFormat, LogLevel
+
+STDERR_FD: Final = 2
+BURST: Final = 10  # enough to see each model of a small repository fail with the same words
+WINDOW_NS: Final = 10_000_000_000  # ten seconds: an operator who looks sees that it goes on
+MAX_KEYS: Final = 1024  # a bound for memory; the oldest key is forgotten first
+
+_SEVERITY: Final = {level: number for number, level in enumerate(LogLevel)}
+_COLOURS: Final = {LogLevel.WARNING: "\x1b[33m", LogLevel.ERROR: "\x1b[31m"}
+_LETTERS: Final = {
+    LogLevel.DEBUG: "D",
+    LogLevel.INFO: "I",
+    LogLevel.WARNING: "W",
+    LogLevel.ERROR: "E",
+}
+_NEEDS_QUOTES: Final = frozenset(" =\"'\\\t\r")
+
+
+class Repetition:
+    """Counts equal lines in windows of time. Pure: the clock is an argument."""
+
+    def __init__(self) -> None:
+        self._windows: dict[str, list[int]] = {}  # key -> [start of the window, lines in it]
+
+    def admits(self, key: str, *, now_ns: int) -> bool:
+        """Return whether the line of `key` may be written now, and count it."""
+        window = self._windows.get(key)
+        if window is None:
+            if len(self._windows) >= MAX_KEYS:
+                del self._windows[next(iter(self._windows))]
+            self._windows[key] = [now_ns, 1]
+            return True
+        window[1] += 1
+        return window[1] <= BURST
+
+    def take_ended(self, *, now_ns: int) -> list[tuple[str, int]]:
+        """Forget the windows that ended; return (key, lines left out) of those that left out any."""
+        ended = [
+            key for key, (start_ns, _) in self._windows.items() if now_ns - start_ns >= WINDOW_NS
+        ]
+        counted = [(key, self._windows.pop(key)[1] - BURST) for key in ended]
+        return [(key, left_out) for key, left_out in counted if left_out > 0]
+
+
+class Log:
+    """Writes events to a descriptor in one format."""
+
+    def __init__(
+        self,
+        *,
+        level: LogLevel,
+        log_format: LogFormat,
+        role: str,
+        fd: int = STDERR_FD,
+    ) -> None:
+        self._threshold = _SEVERITY[level]
+        self._format = log_format
+        self._role = role
+        self._fd = fd
+        self._colours = log_format is LogFormat.DEFAULT and os.isatty(fd)
+        self._repetition = Repetition()
+
+    def writes(self, level: LogLevel) -> bool:
+        """Return whether events of `level` are written, to spare costly fields."""
+        return _SEVERITY[level] >= self._threshold
+
+    def emit(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
+        """Write one event if its level is written and it did not repeat too often."""
+        if not self.writes(level):
+            return
+        now_ns = time.monotonic_ns()
+        for key, left_out in self._repetition.take_ended(now_ns=now_ns):
+            self._write(LogLevel.WARNING, "lines.suppressed", {"line": key, "count": left_out})
+        if self._repetition.admits(repetition_key(event, fields), now_ns=now_ns):
+            self._write(level, event, fields)
+
+    def _write(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
+        at_unix_ns = time.time_ns()
+        if self._format is LogFormat.JSON:
+            line = json_line(level, event, fields, role=self._role, at_unix_ns=at_unix_ns)
+        else:
+            stamp = (
+                utc_stamp(at_unix_ns)
+                if self._format is LogFormat.ISO8601
+                else local_stamp(at_unix_ns)
+            )
+            colour = _COLOURS.get(level, "") if self._colours else ""
+            text = text_line(level, event, fields, role=self._role, stamp=stamp)
+            line = f"{colour}{text}\x1b[0m\n" if colour else f"{text}\n"
+        with contextlib.suppress(OSError):  # nobody reads any more: there is nowhere to say so
+            os.write(self._fd, line.encode("utf-8", "replace"))
+
+
+def repetition_key(event: str, fields: Mapping[str, object]) -> str:
+    """Return what two lines must share to count as the same: the event and its words."""
+    words = [f"{key}={text}" for key, text in fields.items() if isinstance(text, str)]
+    return " ".join([event, *words])
+
+
+def json_line(
+    level: LogLevel, event: str, fields: Mapping[str, object], *, role: str, at_unix_ns: int
+) -> str:
+    """Return the event as one JSON object and a newline."""
+    line = {
+        "at": utc_stamp(at_unix_ns),
+        "level": level.value,
+        "event": event,
+        "process": role,
+        "pid": os.getpid(),
+        **fields,
+    }
+    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode() + "\n"
+
+
+def text_line(
+    level: LogLevel, event: str, fields: Mapping[str, object], *, role: str, stamp: str
+) -> str:
+    """Return the event for a person: `key=value` on one line, texts of several lines below it."""
+    head = f"{stamp} {_LETTERS[level]} {role}[{os.getpid()}] {event}"
+    short: list[str] = []
+    blocks: list[str] = []
+    for key, value in fields.items():
+        text = str(value)
+        if "\n" in text:
+            blocks.append(f"\n  {key}:\n    " + text.rstrip("\n").replace("\n", "\n    "))
+        else:
+            short.append(f" {key}={_quoted(text)}")
+    return head + "".join(short) + "".join(blocks)
+
+
+def local_stamp(at_unix_ns: int) -> str:
+    """Return local wall time to the millisecond: `2025-01-31 13:04:05.006`."""
+    seconds, rest_ns = divmod(at_unix_ns, 1_000_000_000)
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return f"{moment}.{rest_ns // 1_000_000:03d}"
+
+
+def utc_stamp(at_unix_ns: int) -> str:
+    """Return UTC in ISO 8601 form to the millisecond: `2025-01-31T13:04:05.006Z`."""
+    seconds, rest_ns = divmod(at_unix_ns, 1_000_000_000)
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{moment}.{rest_ns // 1_000_000:03d}Z"
+
+
+def _quoted(text: str) -> str:
+    if text and _NEEDS_QUOTES.isdisjoint(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_current = Log(level=LogLevel.INFO, log_format=LogFormat.DEFAULT, role="mpserve")
+
+
+def configure(*, level: str, log_format: str, role: str) -> None:
+    """Set up the log of this process.
+
+    Parameters
+    ----------
+    level, log_format
+        Values of `LogLevel` and `LogFormat`, as they travel in start messages.
+    role
+        Which process this is, e.g. `supervisor`, `frontend-0`, `worker:simple:1:0`.
+    """
+    global _current  # noqa: PLW0603  # one log per process, set once at its start
+    _current = Log(level=LogLevel(level), log_format=LogFormat(log_format), role=role)
+
+
+def is_debug() -> bool:
+    """Return whether debug lines are written, to spare the cost of making them."""
+    return _current.writes(LogLevel.DEBUG)
+
+
+def debug(event: str, /, **fields: object) -> None:
+    """Log what only a developer needs."""
+    _current.emit(LogLevel.DEBUG, event, fields)
+
+
+def info(event: str, /, **fields: object) -> None:
+    """Log a change of state."""
+    _current.emit(LogLevel.INFO, event, fields)
+
+
+def warning(event: str, /, **fields: object) -> None:
+    """Log that something is degraded but serves."""
+    _current.emit(LogLevel.WARNING, event, fields)
+
+
+def error(event: str, /, **fields: object) -> None:
+    """Log that someone must act."""
+    _current.emit(LogLevel.ERROR, event, fields)
