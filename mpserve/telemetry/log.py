@@ -132,7 +132,11 @@ def json_line(
         "pid": os.getpid(),
         **fields,
     }
-    return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode() + "\n"
+    try:
+        encoded = orjson.dumps(line, default=str)
+    except orjson.JSONEncodeError:  # a lone surrogate or an integer beyond 64 bits
+        encoded = orjson.dumps({key: _clean(value) for key, value in line.items()})
+    return encoded.decode() + "\n"
 
 
 def text_line(
@@ -163,6 +167,10 @@ def utc_stamp(at_unix_ns: int) -> str:
     seconds, rest_ns = divmod(at_unix_ns, 1_000_000_000)
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return f"{moment}.{rest_ns // 1_000_000:03d}Z"
+
+
+def _clean(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def _quoted(text: str) -> str:
