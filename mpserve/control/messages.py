@@ -58,8 +58,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     model_directory, version_directory
         Absolute paths.
     complete_config
-        This worker asks the model to complete the configuration before it loads (first instance of a
-        load only).
+        This worker asks the model to complete the configuration before it loads (first instance of
+        a load only).
     """
 
     instance: InstanceKey
@@ -94,11 +94,11 @@ class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
 # --- supervisor <-> worker ----------------------------------------------------------------------
 
 
-class StopWorker(Message):
+class StopWorker(Message, frozen=True, kw_only=True):
     """The queue was retired: finish what is queued, finalize the model, exit with 0."""
 
 
-class WorkerReady(Message):
+class WorkerReady(Message, frozen=True, kw_only=True):
     """The instance is loaded and takes requests.
 
     `config` and `config_json` are the completed ones (equal to what was sent when nothing was
@@ -110,7 +110,7 @@ class WorkerReady(Message):
     load_ms: int
 
 
-class WorkerLoadFailed(Message):
+class WorkerLoadFailed(Message, frozen=True, kw_only=True):
     """The model raised while it loaded; the worker exits after this.
 
     `failure.message` is what the client gets; `traceback` goes to the log.
@@ -154,7 +154,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[VersionEntry, ...]
 
 
-class PublishTable(Message):
+class PublishTable(Message, frozen=True, kw_only=True):
     """Change of the routing table; answered by `TableAcknowledged` with the same number.
 
     Frontends apply `removed`, then `changed` (whole entries). `server_ready` and `server_live`
@@ -168,33 +168,35 @@ class PublishTable(Message):
     server_live: bool
 
 
-class TableAcknowledged(Message):
+class TableAcknowledged(Message, frozen=True, kw_only=True):
     """No request goes to a queue that the table of this number no longer names."""
 
     number: int
 
 
-class FrontendReady(Message):
+class FrontendReady(Message, frozen=True, kw_only=True):
     """The sockets listen."""
 
     http_port: int
 
 
-class FrontendFailed(Message):
+class FrontendFailed(Message, frozen=True, kw_only=True):
     """The frontend can not serve (a port in use); it exits after this."""
 
     failure: Failure
 
 
-class StopFrontend(Message):
+class StopFrontend(Message, frozen=True, kw_only=True):
     """Close the listeners, finish what is in flight until the deadline, exit with 0."""
 
     grace_ms: int
 
 
-class LoadCall(Message):
-    """Load request of a client. `config` is the override, "" for none; `files` maps relative
-    paths to contents."""
+class LoadCall(Message, frozen=True, kw_only=True):
+    """Load request of a client.
+
+    `config` is the override, "" for none; `files` maps relative paths to contents.
+    """
 
     call_id: int
     name: str
@@ -202,7 +204,7 @@ class LoadCall(Message):
     files: dict[str, bytes]
 
 
-class UnloadCall(Message):
+class UnloadCall(Message, frozen=True, kw_only=True):
     """Unload request of a client."""
 
     call_id: int
@@ -210,21 +212,21 @@ class UnloadCall(Message):
     unload_dependents: bool
 
 
-class IndexCall(Message):
+class IndexCall(Message, frozen=True, kw_only=True):
     """Repository index request of a client."""
 
     call_id: int
     ready_only: bool
 
 
-class CallDone(Message):
+class CallDone(Message, frozen=True, kw_only=True):
     """Answer to a load or unload call; `failure` is `None` on success."""
 
     call_id: int
     failure: Failure | None
 
 
-class IndexReply(Message):
+class IndexReply(Message, frozen=True, kw_only=True):
     """Answer to an index call, sorted by name, then version."""
 
     call_id: int
@@ -240,10 +242,13 @@ FromFrontend = (
 # --- supervisor <-> spawner ---------------------------------------------------------------------
 
 
-class Spawn(Message):
-    """Fork a process. The control socket of the child comes along as a file descriptor
-    (SCM_RIGHTS). `role` is a row of the spawner's table of entry points; `start` the encoded
-    `WorkerStart` or `FrontendStart`."""
+class Spawn(Message, frozen=True, kw_only=True):
+    """Fork a process.
+
+    Two file descriptors come along (SCM_RIGHTS): the child's end of its control socket, and what
+    becomes its stderr. `role` is a row of the spawner's table of entry points; `start` the
+    `WorkerStart` or `FrontendStart` as MessagePack.
+    """
 
     spawn_id: int
     role: str
@@ -251,14 +256,21 @@ class Spawn(Message):
     start: bytes
 
 
-class Spawned(Message):
+class Spawned(Message, frozen=True, kw_only=True):
     """The child runs."""
 
     spawn_id: int
     pid: int
 
 
-class ChildExited(Message):
+class SpawnFailed(Message, frozen=True, kw_only=True):
+    """The system refused to fork."""
+
+    spawn_id: int
+    reason: str
+
+
+class ChildExited(Message, frozen=True, kw_only=True):
     """A child ended and was reaped. `exit_code` is `None` when a signal ended it."""
 
     pid: int
@@ -266,9 +278,9 @@ class ChildExited(Message):
     signal_number: int | None
 
 
-class StopSpawner(Message):
+class StopSpawner(Message, frozen=True, kw_only=True):
     """Exit when no child is left."""
 
 
 ToSpawner = Spawn | StopSpawner
-FromSpawner = Spawned | ChildExited
+FromSpawner = Spawned | SpawnFailed | ChildExited
