@@ -62,7 +62,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     index_needs_body
         An index request without a JSON body is refused as `MALFORMED`.
     index_shows_unloaded_state
-        A model on disk that was never loaded is listed as `UNAVAILABLE`, otherwise by its name alone.
+        A model on disk that was never loaded is listed as `UNAVAILABLE`, otherwise by its name
+        alone.
     index_shows_empty_reason
         `reason` is a member of every index row, otherwise only of those that have one.
     makes_request_ids
@@ -72,7 +73,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     id_follows_names
         `id` stands behind the model's name in an inference response, otherwise it comes first.
     single_precision_as_double
-        FP32 is printed as the double it equals (4.099999904632568), otherwise as shortly as possible.
+        FP32 is printed as the double it equals (4.099999904632568), otherwise as shortly as
+        possible.
     """
 
     name: DialectName

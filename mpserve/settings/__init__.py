@@ -1,4 +1,4 @@
-"""What the operator wants: the `Settings` Struct and how it is read from flags, environment, files."""
+"""What the operator wants: `Settings`, and how it is read from flags, environment and files."""
 
 from mpserve.settings.settings import (
     LogFormat,

@@ -10,7 +10,7 @@ Guarantees
 Assumes
     Each process calls `configure` once after its start, also after a fork.
 Owner
-    The process; there is one log per process and it holds no resource but the descriptor it is given.
+    The process; there is one log per process. It owns nothing: the descriptor stays its caller's.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Repetition:
         return window[1] <= BURST
 
     def take_ended(self, *, now_ns: int) -> list[tuple[str, int]]:
-        """Forget the windows that ended; return (key, lines left out) of those that left out any."""
+        """Forget the windows that ended; return (key, lines left out) where any were."""
         ended = [
             key for key, (start_ns, _) in self._windows.items() if now_ns - start_ns >= WINDOW_NS
         ]

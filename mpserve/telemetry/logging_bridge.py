@@ -1,6 +1,7 @@
 """Python's `logging` written as events of our log, for what models and libraries say.
 
-Apart from `log.py` because importing `logging` costs milliseconds that the command line need not pay.
+Apart from `log.py` because importing `logging` costs milliseconds that the command line need
+not pay.
 """
 
 import logging

@@ -1,0 +1,71 @@
+"""Fixtures of all tests: nothing may be left behind, waits have deadlines, servers are real."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from tests.fixtures.leftovers import descendants, end_tree, in_use_elsewhere, segments
+from tests.fixtures.server import Server
+from tests.fixtures.waiting import wait_until
+
+hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
+hypothesis.settings.register_profile(
+    "ci", max_examples=1000, deadline=None, derandomize=True, print_blob=True
+)
+hypothesis.settings.register_profile("soak", max_examples=50_000, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+LEFT_SECONDS = 5.0  # an ending child may need a moment until its parent has reaped it
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Fail the test that leaves a process or a shared-memory segment of ours."""
+    pids_before, segments_before = set(descendants()), segments()
+    yield
+
+    def leftovers() -> tuple[dict[int, str], frozenset[str]]:
+        found = {pid: line for pid, line in descendants().items() if pid not in pids_before}
+        created = segments() - segments_before
+        return found, created - in_use_elsewhere(created) if created else created
+
+    def is_clean() -> bool:
+        return not any(leftovers())
+
+    try:
+        wait_until(is_clean, deadline=LEFT_SECONDS, what="processes and segments to be gone")
+    except AssertionError:
+        processes, names = leftovers()
+        end_tree(list(processes))
+        for name in names:
+            Path("/dev/shm", name).unlink(missing_ok=True)
+        pytest.fail(f"the test left processes {processes} and segments {sorted(names)}")
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start `mpserve serve`; the test's end stops every server it started, in reverse order."""
+    yield from _starter(Server.serve, tmp_path)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Start `mpserve start FOLDER`; as `serve`."""
+    yield from _starter(Server.start, tmp_path)
+
+
+def _starter(launch: Callable[..., Server], tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    servers: list[Server] = []
+
+    def start_one(*paths: Path, **options: object) -> Server:
+        options.setdefault("log_path", tmp_path / f"server-{len(servers)}.log")
+        server = launch(*paths, **options)
+        servers.append(server)
+        return server
+
+    yield start_one
+    for server in reversed(servers):
+        server.__exit__(None, None, None)
