@@ -1,0 +1,81 @@
+// Finished requests on their way to one frontend: many producers (workers, the reaper), one consumer.
+//
+// Layout: RingHeader (mutex, armed, tail and head each on a cache line of their own),
+//   Completion[capacity], capacity a power of two.
+// Guarantees: an entry that was pushed is seen by the consumer in push order; the consumer, once it
+//   announced that it sleeps (`arm`), is woken by exactly one producer.
+// Assumes: one consumer at a time (the frontend of that index); producers are trusted processes.
+// Owner: the supervisor makes it; it outlives its frontends, so a respawned frontend goes on reading.
+// After a death: a producer killed inside the lock leaves at most unpublished entries, which the next
+//   producer overwrites. One killed after `armed` was taken and before the eventfd was written leaves
+//   a sleeping consumer: whoever reaps a process signals every eventfd (see `ModelQueue::reap_*`).
+// A consumer killed in the middle leaves entries to be read again by its successor, which drops what
+//   carries another epoch.
+//
+// Why no wake-up is lost: the producer publishes the tail, fence, takes `armed`; the consumer sets
+//   `armed`, fence, reads the tail again. One of the two sees the other (store-load on both sides).
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "mpserve/robust_mutex.hpp"
+#include "mpserve/segment.hpp"
+
+namespace mpserve {
+
+// The answer's input block is still lent: the model kept a view of it.
+inline constexpr std::uint32_t kInputsLeased = 1u << 0;
+// More answers follow for this token.
+inline constexpr std::uint32_t kMoreFollow = 1u << 1;
+
+struct Completion {
+    std::uint64_t token;
+    std::uint32_t frontend_epoch;
+    std::uint32_t status;         // Status; not ok: `block` may hold a message with the error text
+    std::uint32_t worker_index;   // process index; owner of `block`
+    std::uint32_t worker_epoch;
+    std::uint64_t block;          // BlockRef, 0: none
+    std::uint64_t block_bytes;
+    std::uint32_t flags;
+    std::uint32_t reserved_;
+    std::uint64_t queue_ns;
+    std::uint64_t execute_ns;
+};
+static_assert(sizeof(Completion) == 64);
+
+struct RingHeader {
+    SegmentHeader segment;
+    RobustMutex mutex;
+    alignas(64) std::atomic<std::uint64_t> tail;
+    alignas(64) std::atomic<std::uint64_t> head;
+    alignas(64) std::atomic<std::uint32_t> armed;
+    std::uint32_t capacity;
+};
+static_assert(sizeof(RingHeader) == 320);
+
+class CompletionRing {
+public:
+    static constexpr std::uint64_t required_bytes(std::uint32_t capacity) noexcept {
+        return sizeof(RingHeader) + capacity * sizeof(Completion);
+    }
+    bool format(Segment segment, std::uint32_t capacity) noexcept;
+    bool attach(Segment segment) noexcept;
+
+    // Producer. Number of entries taken, less than given when the ring is full. `wake` tells whether
+    // the consumer must be signalled.
+    std::size_t push(std::span<const Completion> entries, bool& wake) noexcept;
+
+    // Consumer. Up to `out.size()` entries are copied and consumed.
+    std::size_t pop(std::span<Completion> out) noexcept;
+    // Announce sleep; true when the ring is empty and the consumer may sleep.
+    bool arm() noexcept;
+    std::uint32_t capacity() const noexcept { return header_->capacity; }
+
+private:
+    RingHeader* header_ = nullptr;
+    Completion* entries_ = nullptr;
+};
+
+}  // namespace mpserve

@@ -1,0 +1,204 @@
+// Requests of one generation of one model version; its instances pull from it.
+//
+// Layout
+//
+//     QueueHeader | InstanceEntry[kMaxInstances] | QueueSlot[slots]
+//
+// A slot is free, waiting (in the FIFO list by `next`/`previous`), or running (held by an instance).
+// `state` of a slot is the truth; the free list, the waiting list and the counts are derived from it.
+//
+// Guarantees
+//   - A request is held by at most one instance; the mark is made inside the lock, so that a worker
+//     that dies right after a pop is known to have held it.
+//   - FIFO among requests of equal priority; lower priority numbers first (0 counts as the default).
+//   - Work-conserving: no instance sleeps while a request waits.
+//   - A push that found no room is told when slots come free (`starved`).
+// Assumes: participants are processes of one server; clients' bytes never come here.
+// Owner: the supervisor makes it and retires it.
+// After a death inside the lock: the next locker rebuilds the lists from the slots' states (`repair`).
+//   A worker's requests are answered by `reap_instance`, a frontend's are dropped by `reap_frontend`.
+//
+// Sleeping: an instance announces `idle` inside the lock when it found nothing; a pusher picks idle
+// instances inside the lock, clears the mark and changes their wake word; the futex compares the word,
+// so a wake between unlock and sleep is not lost.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "mpserve/robust_mutex.hpp"
+#include "mpserve/segment.hpp"
+#include "mpserve/status.hpp"
+
+namespace mpserve {
+
+inline constexpr std::uint32_t kMaxInstances = 64;
+inline constexpr std::uint32_t kNoSlot = UINT32_MAX;
+
+enum class SlotState : std::uint32_t { free = 0, waiting = 1, running = 2 };
+enum class InstanceState : std::uint32_t { absent = 0, active = 1, retiring = 2 };
+
+// What a frontend pushes.
+struct QueueRequest {
+    std::uint64_t token;
+    std::uint64_t block;  // BlockRef in the frontend's arena
+    std::uint64_t block_bytes;
+    std::uint64_t deadline_ns;  // 0: none
+    std::uint64_t shape_digest;
+    std::uint32_t rows;      // rows of a batch, at least 1
+    std::uint32_t priority;  // 1 is the most urgent
+};
+
+struct QueueSlot {
+    std::atomic<std::uint32_t> state;
+    std::uint32_t next;
+    std::uint32_t previous;
+    std::uint32_t instance;
+    std::uint32_t instance_epoch;
+    std::uint32_t frontend;  // process index
+    std::uint32_t frontend_epoch;
+    std::uint32_t ring;
+    std::uint64_t sequence;
+    std::uint64_t enqueued_ns;
+    std::uint64_t popped_ns;
+    QueueRequest request;
+    std::uint64_t reserved_[3];
+};
+static_assert(sizeof(QueueRequest) == 48);
+static_assert(sizeof(QueueSlot) == 128);
+
+// Counters of one instance; written by its worker only, outside the lock.
+struct InstanceCounters {
+    std::atomic<std::uint64_t> requests_ok;
+    std::atomic<std::uint64_t> requests_failed;
+    std::atomic<std::uint64_t> inferences;  // rows
+    std::atomic<std::uint64_t> executions;
+    std::atomic<std::uint64_t> queue_ns;
+    std::atomic<std::uint64_t> input_ns;
+    std::atomic<std::uint64_t> execute_ns;
+    std::atomic<std::uint64_t> output_ns;
+    std::atomic<std::uint64_t> last_inference_unix_ms;
+};
+
+struct alignas(64) InstanceEntry {
+    std::atomic<std::uint32_t> wake_word;
+    std::uint32_t state;
+    std::uint32_t process;
+    std::uint32_t epoch;
+    std::uint64_t reserved_[6];
+    InstanceCounters counters;
+};
+static_assert(sizeof(InstanceEntry) == 192);
+
+struct QueueHeader {
+    SegmentHeader segment;
+    RobustMutex mutex;
+    std::uint32_t slot_count;
+    std::uint32_t retired;
+    std::uint32_t free_head;
+    std::uint32_t wait_head;
+    std::uint32_t wait_tail;
+    std::uint32_t wait_count;
+    std::uint32_t running_count;
+    std::uint32_t reserved_small_;
+    std::uint64_t idle_mask;
+    std::uint64_t starved_rings;  // bit i: the frontend of ring i waits for free slots
+    std::uint64_t next_sequence;
+    std::uint64_t generation;
+};
+static_assert(sizeof(QueueHeader) == 192);
+
+// A request that an instance took.
+struct PoppedRequest {
+    std::uint32_t slot;
+    std::uint32_t frontend;
+    std::uint32_t frontend_epoch;
+    std::uint32_t ring;
+    std::uint64_t enqueued_ns;
+    std::uint64_t popped_ns;
+    QueueRequest request;
+};
+
+// How a pop may put requests together.
+struct BatchRule {
+    std::uint32_t max_rows = 1;      // rows of one batch
+    std::uint32_t max_requests = 1;  // requests of one batch
+};
+
+enum class PopOutcome { taken, empty, retired };
+
+struct PushOutcome {
+    std::uint32_t pushed;
+    bool retired;
+    bool full;
+};
+
+class ModelQueue {
+public:
+    static constexpr std::uint64_t required_bytes(std::uint32_t slots) noexcept {
+        return sizeof(QueueHeader) + kMaxInstances * sizeof(InstanceEntry) +
+               std::uint64_t{slots} * sizeof(QueueSlot);
+    }
+    bool format(Segment segment, std::uint32_t slots, std::uint64_t generation) noexcept;
+    bool attach(Segment segment) noexcept;
+
+    // Frontend. Takes the first `pushed` of `requests`; wakes instances after the lock is released.
+    PushOutcome push(std::span<const QueueRequest> requests, std::uint32_t frontend,
+                     std::uint32_t frontend_epoch, std::uint32_t ring) noexcept;
+    // Takes a waiting request back; false when it runs already or is gone.
+    bool cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
+
+    // Worker. `activate` makes the instance known; `pop` first frees `done`, then takes a batch.
+    // `out` must have room for `rule.max_requests`; `count` says how many were taken. `starved` is a
+    // mask of rings whose frontends must be signalled. On `empty` the instance is announced idle and
+    // `wake_seen` is the word to sleep on.
+    bool activate(std::uint32_t instance, std::uint32_t process, std::uint32_t epoch) noexcept;
+    PopOutcome pop(std::uint32_t instance, const BatchRule& rule, std::span<const std::uint32_t> done,
+                   std::span<PoppedRequest> out, std::size_t& count, std::uint64_t& starved,
+                   std::uint32_t& wake_seen) noexcept;
+    std::atomic<std::uint32_t>& wake_word(std::uint32_t instance) noexcept {
+        return instances_[instance].wake_word;
+    }
+    InstanceCounters& counters(std::uint32_t instance) noexcept {
+        return instances_[instance].counters;
+    }
+
+    // Supervisor.
+    void retire() noexcept;                                // no more pushes; pops until empty
+    void retire_instance(std::uint32_t instance) noexcept;  // finishes what it runs, takes no more
+    bool is_drained() noexcept;                            // nothing waits, nothing runs
+    void wake_all() noexcept;
+    // Requests that a dead instance held. They stay marked until `release_reaped`.
+    std::vector<PoppedRequest> held_by(std::uint32_t instance, std::uint32_t epoch);
+    void release_reaped(std::uint32_t instance, std::uint32_t epoch,
+                        std::span<const PoppedRequest> answered, std::uint64_t& starved) noexcept;
+    // Drops what a dead frontend left waiting; number of requests dropped. Wakes all instances.
+    std::uint32_t drop_frontend(std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
+    // Takes all that waits out of the queue (a model that will not come back).
+    std::vector<PoppedRequest> take_waiting();
+
+    std::uint32_t depth() const noexcept { return header_->wait_count; }
+    std::uint32_t running() const noexcept { return header_->running_count; }
+    std::uint64_t generation() const noexcept { return header_->generation; }
+
+private:
+    void repair() noexcept;
+    std::uint32_t take_free() noexcept;
+    void put_free(std::uint32_t slot) noexcept;
+    void enqueue(std::uint32_t slot) noexcept;
+    void dequeue(std::uint32_t slot) noexcept;
+    void finish(std::uint32_t slot, std::uint32_t instance) noexcept;
+    std::uint64_t pick_idle(std::uint32_t wanted) noexcept;
+    void wake(std::uint64_t picked) noexcept;
+    std::uint64_t take_starved() noexcept;
+
+    QueueHeader* header_ = nullptr;
+    InstanceEntry* instances_ = nullptr;
+    QueueSlot* slots_ = nullptr;
+    std::uint32_t slot_count_ = 0;
+};
+
+}  // namespace mpserve
