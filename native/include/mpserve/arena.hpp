@@ -1,0 +1,154 @@
+// One process's allocator of shared memory for tensor bytes.
+//
+// Layout of each segment: ArenaHeader, then blocks of BlockHeader + payload (64-aligned).
+//
+//     | ArenaHeader | BlockHeader | payload ... | BlockHeader | payload ... |
+//
+// Guarantees
+//   - Only the owner changes allocator state, and that state lies in its private memory: no lock, and
+//     no death of anybody can corrupt it.
+//   - A block that was lent is not used again before the borrower gave it back (`give_back`), or the
+//     board says that the borrower is dead.
+//   - Giving back twice, or a block that was never lent, changes nothing.
+// Assumes: a borrower learned the reference by a message and gives back each block at most once.
+// Owner: one process (index, epoch); its segments are removed by the supervisor when it is dead.
+// After a death of a borrower: `reclaim_dead` frees what was lent to it. A borrower killed inside
+//   `give_back` leaves the list intact: the link is written before the head is exchanged.
+//
+// Small blocks come in power-of-two classes cut from slabs; a block above kLargestClass gets a segment
+// of its own, which is kept for reuse up to a limit and then removed.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "mpserve/block_ref.hpp"
+#include "mpserve/board.hpp"
+#include "mpserve/segment.hpp"
+
+namespace mpserve {
+
+inline constexpr std::uint32_t kBlockMagic = 0x4d505342u;  // "BSPM"
+inline constexpr std::uint32_t kSmallestClass = 9;          // 512 bytes with the header
+inline constexpr std::uint32_t kLargestClass = 18;          // 256 KiB with the header
+inline constexpr std::uint32_t kClassCount = kLargestClass - kSmallestClass + 1;
+inline constexpr std::uint32_t kMaxArenaSegments = 65535;
+
+struct ArenaHeader {
+    SegmentHeader segment;
+    std::atomic<std::uint64_t> returned;  // head of the list of blocks given back (segment 0 only)
+    std::atomic<std::uint32_t> retired;   // the owner removed this segment: unmap it
+    std::uint32_t number;
+    std::uint64_t reserved_[6];
+};
+static_assert(sizeof(ArenaHeader) == 128);
+
+struct BlockHeader {
+    std::uint32_t magic;
+    std::uint32_t owner_index;  // into the owner's private table; checked there
+    std::atomic<std::uint64_t> next_returned;
+    std::atomic<std::uint32_t> given_back;
+    std::uint32_t reserved_small_;
+    std::uint64_t payload_bytes;
+    std::uint64_t reserved_[4];
+};
+static_assert(sizeof(BlockHeader) == 64);
+
+// A block that the owner may write.
+struct Block {
+    BlockRef ref = 0;
+    std::byte* data = nullptr;
+    std::uint64_t bytes = 0;
+    explicit operator bool() const noexcept { return data != nullptr; }
+};
+
+// Makes and removes segments; implemented over `mpserve.shm.segment`.
+class SegmentSource {
+public:
+    virtual ~SegmentSource() = default;
+    // A zeroed segment of at least `bytes`; an empty one when there is no memory.
+    virtual Segment create(std::uint32_t number, std::uint64_t bytes) = 0;
+    virtual void remove(std::uint32_t number) = 0;
+};
+
+class Arena {
+public:
+    Arena(SegmentSource& source, std::uint64_t initial_bytes, std::uint64_t max_bytes);
+    ~Arena() = default;
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+
+    // Block of at least `bytes`, or nothing when the limit or the machine's memory is reached.
+    Block allocate(std::uint64_t bytes);
+    // The owner's own release of a block that is not lent.
+    void release(BlockRef ref) noexcept;
+    // The block is somebody else's to read until given back.
+    void lend(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept;
+    // Takes in what was given back; number of blocks.
+    std::size_t collect() noexcept;
+    // Frees what was lent to processes that the board calls dead.
+    std::size_t reclaim_dead(const Board& board) noexcept;
+    // Removes unused large segments.
+    void trim() noexcept;
+
+    // Address of an own block, nullptr when the reference is none.
+    std::byte* address(BlockRef ref) const noexcept;
+
+    std::uint64_t used_bytes() const noexcept { return used_bytes_; }    // handed out, with headers
+    std::uint64_t total_bytes() const noexcept { return total_bytes_; }  // size of all segments
+    std::uint64_t blocks() const noexcept { return live_blocks_; }
+
+private:
+    enum class Use : std::uint8_t { unused, free, held, lent };
+    struct Entry {
+        BlockRef ref = 0;
+        std::uint64_t bytes = 0;  // with the header
+        std::uint32_t borrower = 0;
+        std::uint32_t borrower_epoch = 0;
+        std::uint8_t size_class = 0;  // kLargeClass for a block with a segment of its own
+        Use use = Use::unused;
+    };
+    static constexpr std::uint8_t kLargeClass = 255;
+
+    Block allocate_small(std::uint32_t size_class);
+    Block allocate_large(std::uint64_t bytes);
+    std::optional<std::uint32_t> add_segment(std::uint64_t bytes);
+    std::optional<std::uint32_t> cut(std::uint64_t bytes, std::uint8_t size_class);
+    Block hand_out(std::uint32_t index) noexcept;
+    void free_entry(std::uint32_t index) noexcept;
+    std::optional<std::uint32_t> find(BlockRef ref) const noexcept;
+    BlockHeader* header_of(BlockRef ref) const noexcept;
+    std::uint32_t new_entry(BlockRef ref, std::uint64_t bytes, std::uint8_t size_class);
+
+    SegmentSource& source_;
+    std::uint64_t next_slab_bytes_;
+    std::uint64_t max_bytes_;
+    std::uint64_t used_bytes_ = 0;
+    std::uint64_t total_bytes_ = 0;
+    std::uint64_t live_blocks_ = 0;
+    std::uint64_t cached_large_bytes_ = 0;
+    std::uint64_t deaths_seen_ = 0;
+    std::uint32_t slab_ = 0;  // segment that is being cut
+    std::uint64_t slab_at_ = 0;
+    std::uint64_t slab_end_ = 0;
+    std::vector<Segment> segments_;
+    std::vector<std::uint32_t> unused_numbers_;
+    std::vector<Entry> entries_;
+    std::vector<std::uint32_t> unused_entries_;
+    std::array<std::vector<std::uint32_t>, kClassCount> free_;
+    std::vector<std::uint32_t> free_large_;
+};
+
+// A borrower's side: gives a block back to its owner. `first` is segment 0 of the owner's arena and
+// `block` the header in front of the payload, both mapped by the caller. False when it is no block or
+// was given back before.
+bool give_back(Segment first, Segment holder, BlockRef ref) noexcept;
+
+// A borrower's checked address of `bytes` at `ref` in the owner's segment; nullptr when it is none.
+const std::byte* lent_address(Segment holder, BlockRef ref, std::uint64_t bytes) noexcept;
+
+}  // namespace mpserve

@@ -1,0 +1,255 @@
+#include "mpserve/arena.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace mpserve {
+
+namespace {
+
+constexpr std::uint64_t kLargestSlab = 4ULL << 20;
+// Unused large segments kept for the next large tensor; above it they are removed at once.
+constexpr std::uint64_t kCachedLargeBytes = 64ULL << 20;
+constexpr std::uint64_t kPage = 4096;
+
+std::uint32_t class_of(std::uint64_t bytes) noexcept {
+    return std::max<std::uint32_t>(kSmallestClass,
+                                   static_cast<std::uint32_t>(std::bit_width(bytes - 1)));
+}
+
+}  // namespace
+
+Arena::Arena(SegmentSource& source, std::uint64_t initial_bytes, std::uint64_t max_bytes)
+    : source_(source),
+      next_slab_bytes_(align_up(std::max<std::uint64_t>(initial_bytes, kPage), kPage)),
+      max_bytes_(max_bytes) {}
+
+std::optional<std::uint32_t> Arena::add_segment(std::uint64_t bytes) {
+    if (bytes > max_bytes_ || total_bytes_ > max_bytes_ - bytes) return std::nullopt;
+    // A number is never used twice: a peer may still map the removed segment under it.
+    const auto number = static_cast<std::uint32_t>(segments_.size());
+    if (number >= kMaxArenaSegments) return std::nullopt;
+    const auto segment = source_.create(number, bytes);
+    if (!segment) return std::nullopt;
+    segment.at<ArenaHeader>(0)->number = number;
+    segment.format(SegmentKind::arena);
+    segments_.push_back(segment);
+    total_bytes_ += segment.bytes();
+    return number;
+}
+
+std::uint32_t Arena::new_entry(BlockRef ref, std::uint64_t bytes, std::uint8_t size_class) {
+    std::uint32_t index = 0;
+    if (unused_entries_.empty()) {
+        index = static_cast<std::uint32_t>(entries_.size());
+        entries_.emplace_back();
+    } else {
+        index = unused_entries_.back();
+        unused_entries_.pop_back();
+    }
+    entries_[index] = {.ref = ref, .bytes = bytes, .size_class = size_class, .use = Use::free};
+    auto* header = header_of(ref);
+    header->magic = kBlockMagic;
+    header->owner_index = index;
+    header->payload_bytes = bytes - sizeof(BlockHeader);
+    return index;
+}
+
+BlockHeader* Arena::header_of(BlockRef ref) const noexcept {
+    const auto number = segment_of(ref);
+    if (number >= segments_.size() || offset_of(ref) < sizeof(BlockHeader)) return nullptr;
+    return segments_[number].at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));
+}
+
+std::optional<std::uint32_t> Arena::cut(std::uint64_t bytes, std::uint8_t size_class) {
+    if (slab_end_ - slab_at_ < bytes) {
+        const auto wanted = std::max(next_slab_bytes_, align_up(bytes + sizeof(ArenaHeader), kPage));
+        const auto number = add_segment(wanted);
+        if (!number) return std::nullopt;
+        next_slab_bytes_ = std::min(wanted * 2, std::max(kLargestSlab, wanted));
+        slab_ = *number;
+        slab_at_ = sizeof(ArenaHeader);
+        slab_end_ = segments_[slab_].bytes();
+    }
+    const auto ref = make_block_ref(slab_, slab_at_ + sizeof(BlockHeader));
+    slab_at_ += bytes;
+    return new_entry(ref, bytes, size_class);
+}
+
+Block Arena::hand_out(std::uint32_t index) noexcept {
+    auto& entry = entries_[index];
+    entry.use = Use::held;
+    used_bytes_ += entry.bytes;
+    ++live_blocks_;
+    return {.ref = entry.ref, .data = address(entry.ref), .bytes = entry.bytes - sizeof(BlockHeader)};
+}
+
+Block Arena::allocate_small(std::uint32_t size_class) {
+    auto& free = free_[size_class - kSmallestClass];
+    if (free.empty()) {
+        const auto made = cut(std::uint64_t{1} << size_class, static_cast<std::uint8_t>(size_class));
+        if (!made) return {};
+        return hand_out(*made);
+    }
+    const auto index = free.back();
+    free.pop_back();
+    return hand_out(index);
+}
+
+Block Arena::allocate_large(std::uint64_t bytes) {
+    auto best = free_large_.end();
+    for (auto at = free_large_.begin(); at != free_large_.end(); ++at) {
+        const auto have = entries_[*at].bytes;
+        if (have < bytes || have / 2 > bytes) continue;
+        if (best == free_large_.end() || have < entries_[*best].bytes) best = at;
+    }
+    if (best != free_large_.end()) {
+        const auto index = *best;
+        free_large_.erase(best);
+        cached_large_bytes_ -= entries_[index].bytes;
+        return hand_out(index);
+    }
+    // Segment 0 carries the list of returned blocks, so it must be a slab: it is never removed.
+    if (segments_.empty() && !add_segment(next_slab_bytes_)) return {};
+    const auto wanted = align_up(bytes + sizeof(ArenaHeader), kPage);
+    auto number = add_segment(wanted);
+    if (!number) {
+        trim();
+        number = add_segment(wanted);
+    }
+    if (!number) return {};
+    const auto ref = make_block_ref(*number, sizeof(ArenaHeader) + sizeof(BlockHeader));
+    return hand_out(new_entry(ref, wanted - sizeof(ArenaHeader), kLargeClass));
+}
+
+Block Arena::allocate(std::uint64_t bytes) {
+    const auto whole = checked_add(bytes, sizeof(BlockHeader));
+    if (!whole || *whole > max_bytes_) return {};
+    const auto size_class = class_of(*whole);
+    if (size_class <= kLargestClass) {
+        auto block = allocate_small(size_class);
+        if (block || collect() == 0) return block;
+        return allocate_small(size_class);
+    }
+    auto block = allocate_large(*whole);
+    if (block || collect() == 0) return block;
+    return allocate_large(*whole);
+}
+
+std::optional<std::uint32_t> Arena::find(BlockRef ref) const noexcept {
+    const auto* header = header_of(ref);
+    if (header == nullptr) return std::nullopt;
+    const auto index = header->owner_index;  // shared memory: checked against the private table
+    if (index >= entries_.size() || entries_[index].ref != ref) return std::nullopt;
+    return index;
+}
+
+void Arena::free_entry(std::uint32_t index) noexcept {
+    auto& entry = entries_[index];
+    used_bytes_ -= entry.bytes;
+    --live_blocks_;
+    entry.use = Use::free;
+    if (entry.size_class != kLargeClass) {
+        free_[entry.size_class - kSmallestClass].push_back(index);
+        return;
+    }
+    free_large_.push_back(index);
+    cached_large_bytes_ += entry.bytes;
+    if (cached_large_bytes_ > kCachedLargeBytes) trim();
+}
+
+void Arena::release(BlockRef ref) noexcept {
+    const auto index = find(ref);
+    if (index && entries_[*index].use == Use::held) free_entry(*index);
+}
+
+void Arena::lend(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept {
+    const auto index = find(ref);
+    if (!index || entries_[*index].use != Use::held) return;
+    auto& entry = entries_[*index];
+    entry.use = Use::lent;
+    entry.borrower = borrower;
+    entry.borrower_epoch = borrower_epoch;
+    header_of(ref)->given_back.store(0, std::memory_order_release);
+}
+
+std::size_t Arena::collect() noexcept {
+    if (segments_.empty()) return 0;
+    auto& head = segments_[0].at<ArenaHeader>(0)->returned;
+    if (head.load(std::memory_order_relaxed) == 0) return 0;
+    auto ref = head.exchange(0, std::memory_order_acquire);  // pairs with [G1] in give_back()
+    std::size_t freed = 0;
+    // Bounded by the number of blocks, whatever the links say.
+    for (std::size_t steps = entries_.size(); ref != 0 && steps > 0; --steps) {
+        const auto index = find(ref);
+        if (!index) break;
+        const auto next = header_of(ref)->next_returned.load(std::memory_order_relaxed);
+        if (entries_[*index].use == Use::lent) {
+            free_entry(*index);
+            ++freed;
+        }
+        ref = next;
+    }
+    return freed;
+}
+
+std::size_t Arena::reclaim_dead(const Board& board) noexcept {
+    const auto deaths = board.deaths();
+    if (deaths == deaths_seen_) return 0;
+    deaths_seen_ = deaths;
+    std::size_t freed = collect();
+    for (std::uint32_t index = 0; index < entries_.size(); ++index) {
+        auto& entry = entries_[index];
+        if (entry.use != Use::lent || board.is_current(entry.borrower, entry.borrower_epoch)) continue;
+        free_entry(index);
+        ++freed;
+    }
+    return freed;
+}
+
+void Arena::trim() noexcept {
+    for (const auto index : free_large_) {
+        auto& entry = entries_[index];
+        const auto number = segment_of(entry.ref);
+        segments_[number].at<ArenaHeader>(0)->retired.store(1, std::memory_order_release);
+        total_bytes_ -= segments_[number].bytes();
+        source_.remove(number);
+        segments_[number] = Segment();
+        entry = Entry{};
+        unused_entries_.push_back(index);
+    }
+    free_large_.clear();
+    cached_large_bytes_ = 0;
+}
+
+std::byte* Arena::address(BlockRef ref) const noexcept {
+    const auto number = segment_of(ref);
+    if (number >= segments_.size()) return nullptr;
+    return segments_[number].at<std::byte>(offset_of(ref));
+}
+
+bool give_back(Segment first, Segment holder, BlockRef ref) noexcept {
+    auto* arena = first.at<ArenaHeader>(0);
+    auto* header = offset_of(ref) < sizeof(BlockHeader)
+                       ? nullptr
+                       : holder.at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));
+    if (arena == nullptr || header == nullptr || header->magic != kBlockMagic) return false;
+    if (header->given_back.exchange(1, std::memory_order_acq_rel) != 0) return false;
+    auto head = arena->returned.load(std::memory_order_relaxed);
+    do {
+        header->next_returned.store(head, std::memory_order_relaxed);
+    } while (!arena->returned.compare_exchange_weak(head, ref, std::memory_order_release,  // [G1]
+                                                    std::memory_order_relaxed));
+    return true;
+}
+
+const std::byte* lent_address(Segment holder, BlockRef ref, std::uint64_t bytes) noexcept {
+    if (offset_of(ref) < sizeof(BlockHeader)) return nullptr;
+    const auto* header = holder.at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));
+    if (header == nullptr || header->magic != kBlockMagic || bytes > header->payload_bytes) {
+        return nullptr;
+    }
+    return holder.at<std::byte>(offset_of(ref), bytes);
+}
+
+}  // namespace mpserve
