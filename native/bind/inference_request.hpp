@@ -1,0 +1,80 @@
+// One inference request as a model sees it: received (a view of a block) or made by the model (BLS).
+//
+// Owner: Python. A received request holds a lease of its block; so does each of its tensors.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "mpserve/message.hpp"
+#include "instance_context.hpp"
+#include "request_lease.hpp"
+
+namespace mpserve::bind {
+
+// Asked of whoever made the request object for a request without a block.
+struct OwnedRequest {
+    std::string request_id;
+    std::uint64_t sequence_id = 0;
+    std::string sequence_text;
+    std::string parameters;
+    std::vector<std::string> requested_output_names;
+    std::string model_name;
+    std::int64_t model_version = -1;
+    std::uint64_t timeout_us = 0;
+};
+
+class InferenceRequest {
+public:
+    // Received: `view` lies in the block that `lease` holds.
+    InferenceRequest(LeaseRef lease, const MessageView& view,
+                     std::shared_ptr<const InstanceContext> context) noexcept;
+    // Made by the model. `inputs` is a list of Tensor objects.
+    InferenceRequest(OwnedRequest owned, nanobind::list inputs, std::uint32_t flags) noexcept;
+
+    // nullptr for a request that the model made.
+    RequestLease* lease() const noexcept { return lease_.get(); }
+    const MessageView* view() const noexcept { return view_ ? &*view_ : nullptr; }
+    const InstanceContext* context() const noexcept { return context_.get(); }
+    const OwnedRequest* owned() const noexcept { return owned_.get(); }
+
+    std::string_view request_id() const noexcept;
+    std::string_view parameters() const noexcept;
+    std::string_view output_parameters(std::string_view output_name) const noexcept;
+    std::uint32_t flags() const noexcept { return flags_; }
+    void set_flags(std::uint32_t flags) noexcept { flags_ = flags; }
+    std::uint64_t timeout_us() const noexcept;
+
+    // Whether an output of this name goes into the answer.
+    bool wants_output(std::string_view output_name) const noexcept;
+
+    // The tensors, made on first use: a list of Tensor objects that the caller must not change.
+    nanobind::list inputs();
+
+    // Answer that the model gave through the response sender instead of `execute`'s return; null
+    // when there is none.
+    nanobind::object sent_response;
+    bool sender_closed = false;
+
+private:
+    LeaseRef lease_;
+    std::optional<MessageView> view_;
+    std::shared_ptr<const InstanceContext> context_;
+    std::unique_ptr<OwnedRequest> owned_;
+    nanobind::object inputs_;  // null until asked for
+    std::uint32_t flags_ = 0;
+};
+
+// Makes the Python object of a popped request.
+nanobind::object make_request(LeaseRef lease, const MessageView& view,
+                              std::shared_ptr<const InstanceContext> context);
+
+void bind_inference_request(nanobind::module_& m);
+
+}  // namespace mpserve::bind

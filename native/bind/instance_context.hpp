@@ -1,0 +1,26 @@
+// What all requests of one model instance have in common. Set once the model is loaded.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mpserve::bind {
+
+struct InstanceContext {
+    std::string instance_name;
+    std::string model_name;
+    std::string model_version;
+    // Outputs the configuration declares. A request that lists none asks for all of them; an output
+    // of another name is dropped.
+    std::vector<std::string> output_names;
+    // Outputs are not declared: what the runtime returns is sent as it is.
+    bool open_outputs = true;
+
+    bool declares_output(std::string_view name) const noexcept {
+        return std::find(output_names.begin(), output_names.end(), name) != output_names.end();
+    }
+};
+
+}  // namespace mpserve::bind

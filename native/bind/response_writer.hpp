@@ -1,0 +1,36 @@
+// Copies the answer of a model into a block: one `memcpy` for each output.
+//
+// Use: `measure`, allocate a block of that size, `write`. Keep one writer and use it again: its
+//   tables then allocate nothing.
+// Guarantees: outputs that were not requested, or that an instance with declared outputs does not
+//   declare, are left out (`InferenceRequest::wants_output`). An answer with an error has no outputs.
+// Assumes: the GIL is held; `write` follows `measure` with no Python code in between.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "mpserve/message.hpp"
+#include "inference_request.hpp"
+#include "inference_response.hpp"
+#include "tensor.hpp"
+
+namespace mpserve::bind {
+
+class ResponseWriter {
+public:
+    // Chooses the outputs and returns the bytes the block must have. Throws `nb::python_error` or
+    // `ModelException` when an output can not be put on the wire; the request is then failed.
+    std::uint64_t measure(const InferenceRequest& request, const InferenceResponse& response);
+
+    // Writes the finished message; false when `capacity` is less than what `measure` said.
+    bool write(std::byte* base, std::uint64_t capacity, std::uint32_t message_flags);
+
+private:
+    const InferenceResponse* response_ = nullptr;
+    std::vector<const Tensor*> outputs_;
+    MessageBuilder builder_;
+};
+
+}  // namespace mpserve::bind

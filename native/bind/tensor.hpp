@@ -1,0 +1,67 @@
+// One tensor as a model sees it.
+//
+// Three kinds of memory: a block (an input; read-only), an array that the model made (an output), and
+// foreign memory that came by DLPack. A NumPy array of the first and the third kind has the Tensor
+// object as its base, so the memory lives as long as the array.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "mpserve/datatype.hpp"
+#include "mpserve/message.hpp"
+#include "request_lease.hpp"
+
+namespace mpserve::bind {
+
+class ForeignMemory;  // dlpack_bridge.hpp
+
+class Tensor {
+public:
+    // An input: looks into the block that `lease` holds.
+    Tensor(LeaseRef lease, const TensorView& view) noexcept : lease_(std::move(lease)), view_(view) {}
+    // An output: `array` is any array-like; it is made contiguous, and its dtype decides the datatype.
+    Tensor(std::string name, nanobind::handle array, std::string parameters);
+    // Memory of another library.
+    Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign);
+
+    Tensor(const Tensor&) = delete;
+    Tensor& operator=(const Tensor&) = delete;
+    ~Tensor();
+
+    std::string_view name() const noexcept { return view_.name; }
+    Datatype datatype() const noexcept { return view_.datatype; }
+    std::span<const std::int64_t> shape() const noexcept { return view_.shape; }
+    std::string_view parameters() const noexcept { return view_.parameters; }
+    const std::byte* data() const noexcept { return view_.data; }  // not for BYTES outputs
+    std::uint64_t data_bytes() const noexcept { return view_.data_bytes; }
+    bool is_read_only() const noexcept { return static_cast<bool>(lease_); }
+
+    // `self` is this tensor's Python object: the base of the view.
+    nanobind::object as_numpy(nanobind::handle self);
+
+    // Bytes on the wire. Throws when a BYTES element can not be encoded.
+    std::uint64_t wire_bytes() const;
+    // Writes exactly `wire_bytes()` bytes.
+    void write_wire(std::byte* place) const noexcept;
+
+private:
+    LeaseRef lease_;
+    TensorView view_{};  // of an output: looks into the members below
+    std::string name_;
+    std::string parameters_;
+    std::vector<std::int64_t> shape_;
+    nanobind::object array_;  // null unless made from an array, or a BYTES input that was read
+    std::unique_ptr<ForeignMemory> foreign_;
+};
+
+void bind_tensor(nanobind::module_& m);
+
+}  // namespace mpserve::bind
