@@ -22,18 +22,21 @@ std::uint32_t class_of(std::uint64_t bytes) noexcept {
 Arena::Arena(SegmentSource& source, std::uint64_t initial_bytes, std::uint64_t max_bytes)
     : source_(source),
       next_slab_bytes_(align_up(std::max<std::uint64_t>(initial_bytes, kPage), kPage)),
-      max_bytes_(max_bytes) {}
+      max_bytes_(max_bytes),
+      cache_limit_(std::max(kCachedLargeBytes, max_bytes / 4)) {}
 
 std::optional<std::uint32_t> Arena::add_segment(std::uint64_t bytes) {
     if (bytes > max_bytes_ || total_bytes_ > max_bytes_ - bytes) return std::nullopt;
-    // A number is never used twice: a peer may still map the removed segment under it.
-    const auto number = static_cast<std::uint32_t>(segments_.size());
+    const auto number = unused_numbers_.empty() ? static_cast<std::uint32_t>(segments_.size())
+                                                : unused_numbers_.back();
     if (number >= kMaxArenaSegments) return std::nullopt;
     const auto segment = source_.create(number, bytes);
     if (!segment) return std::nullopt;
+    if (!unused_numbers_.empty()) unused_numbers_.pop_back();
     segment.at<ArenaHeader>(0)->number = number;
     segment.format(SegmentKind::arena);
-    segments_.push_back(segment);
+    if (number == segments_.size()) segments_.emplace_back();
+    segments_[number] = segment;
     total_bytes_ += segment.bytes();
     return number;
 }
@@ -155,7 +158,7 @@ void Arena::free_entry(std::uint32_t index) noexcept {
     }
     free_large_.push_back(index);
     cached_large_bytes_ += entry.bytes;
-    if (cached_large_bytes_ > kCachedLargeBytes) trim();
+    if (cached_large_bytes_ > cache_limit_) trim(cache_limit_ / 2);
 }
 
 void Arena::release(BlockRef ref) noexcept {
@@ -207,19 +210,23 @@ std::size_t Arena::reclaim_dead(const Board& board) noexcept {
     return freed;
 }
 
-void Arena::trim() noexcept {
-    for (const auto index : free_large_) {
+void Arena::trim(std::uint64_t keep_bytes) noexcept {
+    std::size_t removed = 0;  // the oldest come first
+    for (; removed < free_large_.size() && cached_large_bytes_ > keep_bytes; ++removed) {
+        const auto index = free_large_[removed];
         auto& entry = entries_[index];
         const auto number = segment_of(entry.ref);
         segments_[number].at<ArenaHeader>(0)->retired.store(1, std::memory_order_release);
         total_bytes_ -= segments_[number].bytes();
+        cached_large_bytes_ -= entry.bytes;
         source_.remove(number);
         segments_[number] = Segment();
+        unused_numbers_.push_back(number);
         entry = Entry{};
         unused_entries_.push_back(index);
     }
-    free_large_.clear();
-    cached_large_bytes_ = 0;
+    free_large_.erase(free_large_.begin(),
+                      free_large_.begin() + static_cast<std::ptrdiff_t>(removed));
 }
 
 std::byte* Arena::address(BlockRef ref) const noexcept {

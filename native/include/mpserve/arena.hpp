@@ -16,7 +16,8 @@
 //   `give_back` leaves the list intact: the link is written before the head is exchanged.
 //
 // Small blocks come in power-of-two classes cut from slabs; a block above kLargestClass gets a segment
-// of its own, which is kept for reuse up to a limit and then removed.
+// of its own, which is kept for reuse up to a limit and then removed. The number of a removed segment is
+// used again: a peer that still maps the old one sees `retired` there and attaches anew.
 #pragma once
 
 #include <array>
@@ -92,8 +93,8 @@ public:
     std::size_t collect() noexcept;
     // Frees what was lent to processes that the board calls dead.
     std::size_t reclaim_dead(const Board& board) noexcept;
-    // Removes unused large segments.
-    void trim() noexcept;
+    // Removes unused large segments until at most `keep_bytes` of them are left.
+    void trim(std::uint64_t keep_bytes = 0) noexcept;
 
     // Address of an own block, nullptr when the reference is none.
     std::byte* address(BlockRef ref) const noexcept;
@@ -127,6 +128,7 @@ private:
     SegmentSource& source_;
     std::uint64_t next_slab_bytes_;
     std::uint64_t max_bytes_;
+    std::uint64_t cache_limit_;
     std::uint64_t used_bytes_ = 0;
     std::uint64_t total_bytes_ = 0;
     std::uint64_t live_blocks_ = 0;

@@ -1,0 +1,144 @@
+"""A shared-memory segment: its name, its reserved bytes and its mapping.
+
+Guarantees
+----------
+- A segment is fully allocated when made (`posix_fallocate`): a small `/dev/shm` is an error here and
+  never a SIGBUS later.
+- Segments are readable and writable by their user only (mode 0600).
+
+Assumes
+-------
+Names end with the life of their server: `sweep` removes what a killed one left. Therefore Python's
+resource tracker, which would unlink segments when *one* process of several ends, must not know them.
+
+Source: POSIX `shm_open(3)`; `multiprocessing.shared_memory` sizes with `ftruncate` and registers
+attached segments with the tracker too (`track=` exists from Python 3.13 on).
+"""
+
+import errno
+import os
+import sys
+from multiprocessing import shared_memory
+from types import TracebackType
+from typing import Self
+
+from mpserve.errors import ArenaFull
+
+PREFIX = "mps-"
+DIRECTORY = "/dev/shm"  # noqa: S108  where Linux keeps POSIX shared memory
+
+
+class _NoTracker:
+    """Stands in for `multiprocessing.resource_tracker` while a segment is opened (Python < 3.13)."""
+
+    @staticmethod
+    def register(name: str, rtype: str) -> None:
+        """Remember nothing."""
+
+    @staticmethod
+    def unregister(name: str, rtype: str) -> None:
+        """Forget nothing."""
+
+
+def _open(name: str, *, create: bool, size: int) -> shared_memory.SharedMemory:
+    if sys.version_info >= (3, 13):
+        return shared_memory.SharedMemory(name, create=create, size=size, track=False)
+    # There is no public way to keep the tracker out before 3.13; without this each process tree
+    # would also carry a tracker process. Single-threaded at every caller.
+    tracker = shared_memory.resource_tracker  # type: ignore[attr-defined]  # a module's global
+    shared_memory.resource_tracker = _NoTracker  # type: ignore[attr-defined]  # see above
+    try:
+        return shared_memory.SharedMemory(name, create=create, size=size)
+    finally:
+        shared_memory.resource_tracker = tracker  # type: ignore[attr-defined]  # see above
+
+
+class Segment:
+    """One mapped segment.
+
+    Attributes
+    ----------
+    name
+        Name in `/dev/shm`.
+    buffer
+        The mapped bytes, writable.
+    """
+
+    def __init__(self, memory: shared_memory.SharedMemory) -> None:
+        self._memory = memory
+        self.name = memory.name
+        self.buffer: memoryview = memory.buf
+
+    @classmethod
+    def create(cls, server_id: str, kind: str, size: int) -> Self:
+        """Make a zeroed segment of at least `size` bytes, all of them reserved.
+
+        Raises
+        ------
+        ArenaFull
+            When `/dev/shm` has no room for it; the message says how much was asked for.
+        """
+        name = f"{PREFIX}{server_id}-{kind}"
+        try:
+            memory = _open(name, create=True, size=size)
+        except OSError as error:
+            raise _no_room(name, size, error) from error
+        try:
+            descriptor = os.open(f"{DIRECTORY}/{name}", os.O_RDWR | os.O_CLOEXEC)
+            try:
+                os.posix_fallocate(descriptor, 0, size)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            memory.close()
+            unlink(name)
+            raise _no_room(name, size, error) from error
+        return cls(memory)
+
+    @classmethod
+    def attach(cls, name: str) -> Self:
+        """Map an existing segment; `FileNotFoundError` when it is gone."""
+        return cls(_open(name, create=False, size=0))
+
+    def close(self) -> None:
+        """Unmap. The native objects that look into the segment must be gone."""
+        self.buffer = memoryview(b"")
+        self._memory.close()
+
+    def unlink(self) -> None:
+        """Remove the name; mappings stay valid. Doing it twice is fine."""
+        unlink(self.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def unlink(name: str) -> None:
+    """Remove a segment's name; nothing happens when it is gone."""
+    try:
+        os.unlink(f"{DIRECTORY}/{name}")  # noqa: PTH108  Path costs an import at start
+    except FileNotFoundError:
+        return
+
+
+def _no_room(name: str, size: int, error: OSError) -> ArenaFull:
+    if error.errno in {errno.ENOSPC, errno.ENOMEM, errno.EFBIG}:
+        free = _free_bytes()
+        return ArenaFull(
+            f"no shared memory for '{name}': {size} bytes are needed and {free} are free in "
+            f"{DIRECTORY}; enlarge it (a container's --shm-size) or lower the arena limits"
+        )
+    return ArenaFull(f"shared memory '{name}' of {size} bytes can not be made: {error}")
+
+
+def _free_bytes() -> int:
+    state = os.statvfs(DIRECTORY)
+    return state.f_bavail * state.f_frsize
