@@ -1,0 +1,135 @@
+"""Values of flags put together into `Settings`: pure, one rule for each setting that is not 1:1."""
+
+import os.path
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from mpserve.dialect import DialectName
+from mpserve.settings.environment import Chosen, MLServerChoice
+from mpserve.settings.flags import Flag, Value
+from mpserve.settings.formats import sorted_unique
+from mpserve.settings.settings import LogLevel, ModelControlMode, Settings
+
+ALL_MODELS: Final = ("*",)
+TRITON_EXTENSIONS: Final = (
+    "classification",
+    "sequence",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "system_shared_memory",
+    "cuda_shared_memory",
+    "binary_tensor_data",
+    "parameters",
+    "statistics",
+    "trace",
+    "logging",
+)
+"""As Triton's server metadata lists them, in its order; clients compare the list literally."""
+
+
+def assemble(
+    command: DialectName,
+    chosen: Chosen,
+    *,
+    flags: Sequence[Flag],
+    mlserver: MLServerChoice,
+    version: str,
+) -> Settings:
+    """Return the settings of `command` with everything that was chosen, not yet checked.
+
+    Parameters
+    ----------
+    command
+        `TRITON` for `mpserve serve`, `MLSERVER` for `mpserve start`: whose defaults hold.
+    chosen
+        Values by flag name, precedence already settled.
+    mlserver
+        MLServer's settings that have no flag.
+    version
+        Of mpserve, which the metadata tells unless MLServer's settings say another.
+    """
+    values = {flag.name: _values_of(flag, chosen, command) for flag in flags}
+    fields: dict[str, Any] = {
+        flag.field: values[flag.name] if flag.repeatable else values[flag.name][-1]
+        for flag in flags
+        if flag.field
+    }
+    mode = ModelControlMode(fields["model_control_mode"])
+    fields |= _repository(fields, values, mode=mode)
+    fields |= _listeners(fields)
+    if _loads_everything(command, mode, chosen, mlserver):
+        fields["load_models"] = ALL_MODELS
+    fields |= {
+        "log_level": log_level(values),
+        "exit_timeout_secs": max(fields["exit_timeout_secs"], 0),
+        "model_load_thread_count": max(fields["model_load_thread_count"], 1),
+        "server_version": mlserver.server_version or version,
+        "extensions": _extensions(command, mlserver),
+    }
+    return msgspec.convert(fields, Settings)
+
+
+def log_level(values: Mapping[str, tuple[Value, ...]]) -> LogLevel:
+    """Return the threshold that Triton's four switches mean together."""
+    if values["log-verbose"][-1]:
+        return LogLevel.DEBUG
+    for name, level in _LEVELS.items():
+        if values[name][-1]:
+            return level
+    return LogLevel.OFF
+
+
+_LEVELS: Final = {
+    "log-info": LogLevel.INFO,
+    "log-warning": LogLevel.WARNING,
+    "log-error": LogLevel.ERROR,
+}
+
+
+def _values_of(flag: Flag, chosen: Chosen, command: DialectName) -> tuple[Value, ...]:
+    if flag.name in chosen:
+        return chosen[flag.name]
+    return () if flag.repeatable else (flag.default_of(command),)
+
+
+def _repository(
+    fields: Mapping[str, Any],
+    values: Mapping[str, tuple[Value, ...]],
+    *,
+    mode: ModelControlMode,
+) -> dict[str, object]:
+    roots = tuple(os.path.abspath(path) for path in fields["model_repositories"])
+    poll_secs = fields["repository_poll_secs"] if mode is ModelControlMode.POLL else 0
+    strict = fields["disable_auto_complete_config"] or values["strict-model-config"][-1]
+    return {
+        "model_repositories": sorted_unique(roots),
+        "load_models": sorted_unique(fields["load_models"]),
+        "repository_poll_secs": max(poll_secs, 0),
+        "disable_auto_complete_config": bool(strict),
+    }
+
+
+def _listeners(fields: Mapping[str, Any]) -> dict[str, object]:
+    return {"metrics_address": fields["metrics_address"] or fields["http_address"]}
+
+
+def _loads_everything(
+    command: DialectName, mode: ModelControlMode, chosen: Chosen, mlserver: MLServerChoice
+) -> bool:
+    """MLServer loads all models at the start and lets clients change that afterwards."""
+    return (
+        command is DialectName.MLSERVER
+        and mode is ModelControlMode.EXPLICIT
+        and "load-model" not in chosen
+        and mlserver.load_models_at_startup
+    )
+
+
+def _extensions(command: DialectName, mlserver: MLServerChoice) -> tuple[str, ...]:
+    if mlserver.extensions is not None:
+        return mlserver.extensions
+    return TRITON_EXTENSIONS if command is DialectName.TRITON else ()

@@ -1,0 +1,139 @@
+"""What the environment and MLServer's `settings.json` say, as values of flags.
+
+Nothing here reads `os.environ`: the mapping is handed in by the command.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mpserve.errors import ConfigError
+from mpserve.settings.flags import Flag, Standing, Value
+from mpserve.settings.mlserver_fields import (
+    BY_NAME,
+    MLSERVER_FIELDS,
+    MLServerField,
+    Raw,
+    read_bool,
+    read_text,
+    read_words,
+)
+from mpserve.settings.values import BadValue
+
+SETTINGS_FILE: Final = "settings.json"
+Chosen = dict[str, tuple[Value, ...]]
+"""Flag name -> the values it was given."""
+
+
+class MLServerChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """What MLServer's settings say.
+
+    Attributes
+    ----------
+    chosen
+        Values of flags.
+    server_version, extensions
+        `None` when not said.
+    warnings
+        Fields that were set and change nothing.
+    """
+
+    chosen: Chosen = {}
+    server_version: str | None = None
+    extensions: tuple[str, ...] | None = None
+    load_models_at_startup: bool = True
+    warnings: tuple[str, ...] = ()
+
+
+def read_environment(flags: Sequence[Flag], environment: Mapping[str, str]) -> Chosen:
+    """Return the values of `MPSERVE_<FLAG>`; a repeatable flag holds them with commas between.
+
+    Raises
+    ------
+    ConfigError
+        Names the variable and says what is wrong with its text.
+    """
+    chosen: Chosen = {}
+    for flag in flags:
+        text = environment.get(flag.environment_name)
+        if text is None or flag.standing is not Standing.ACTS:
+            continue
+        texts = tuple(text.split(",")) if flag.repeatable else (text,)
+        try:
+            chosen[flag.name] = flag.read_all(texts)
+        except BadValue as error:
+            raise ConfigError(f"{flag.environment_name}: {error}") from error
+    return chosen
+
+
+def read_mlserver(folder: Path, environment: Mapping[str, str]) -> MLServerChoice:
+    """Return what `MLSERVER_*` and, where they are silent, `settings.json` of `folder` say.
+
+    Raises
+    ------
+    ConfigError
+        Names the variable or file, and says what is wrong.
+    """
+    upper = {name.upper(): text for name, text in environment.items()}
+    members = _read_file(folder / SETTINGS_FILE)
+    raws: dict[str, tuple[str, Raw]] = {}
+    warnings = [
+        f"{SETTINGS_FILE}: '{name}' is no setting of the server"
+        for name in members
+        if name not in BY_NAME
+    ]
+    for field in MLSERVER_FIELDS:
+        if field.environment_name in upper:
+            raws[field.name] = (field.environment_name, upper[field.environment_name])
+        elif field.name in members:
+            raws[field.name] = (f"{SETTINGS_FILE}: {field.name}", members[field.name])
+    warnings += [
+        f"{where} changes nothing: {BY_NAME[name].reason}"
+        for name, (where, _) in raws.items()
+        if BY_NAME[name].standing is Standing.NO_EFFECT
+    ]
+    return _interpret(raws, warnings=tuple(warnings))
+
+
+def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]) -> MLServerChoice:
+    chosen: Chosen = {}
+    version: str | None = None
+    extensions: tuple[str, ...] | None = None
+    loads = True
+    for name, (where, raw) in raws.items():
+        try:
+            chosen.update(_flag_value(BY_NAME[name], raw))
+            match name:
+                case "server_version":
+                    version = read_text(raw)
+                case "extensions":
+                    extensions = read_words(raw)
+                case "load_models_at_startup":
+                    loads = read_bool(raw)
+        except BadValue as error:
+            raise ConfigError(f"{where}: {error}") from error
+    return MLServerChoice(
+        chosen=chosen,
+        server_version=version,
+        extensions=extensions,
+        load_models_at_startup=loads,
+        warnings=warnings,
+    )
+
+
+def _flag_value(field: MLServerField, raw: Raw) -> Chosen:
+    field.check(raw)
+    if field.read is None:
+        return {}
+    return {field.flag: (field.read(raw),)}
+
+
+def _read_file(path: Path) -> dict[str, Raw]:
+    if not path.is_file():
+        return {}
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Raw])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ConfigError(f"{path}: no JSON object of settings: {error}") from error

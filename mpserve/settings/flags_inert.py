@@ -1,0 +1,412 @@
+"""Rows of Triton's flags that change nothing in mpserve, so that its command lines are understood.
+
+`NO_EFFECT`: mpserve works another way, the value can not matter. `REFUSED`: the feature is not there,
+so only its off value is taken, and the operator hears why instead of missing it in production.
+"""
+
+from typing import Final
+
+from mpserve.settings import formats
+from mpserve.settings.flags import Flag, Group, Kind, Standing
+from mpserve.settings.values import INT32_MAX, BadValue
+
+_OWN_PROCESSES: Final = "requests are carried by processes and shared memory, see --frontends"
+_NO_GPU: Final = "mpserve keeps tensors in host memory"
+_NO_GRPC: Final = "gRPC is not served yet"
+_NO_METRICS: Final = "metrics are not served yet"
+_NO_TRACING: Final = "tracing is not there yet"
+_NO_CACHE: Final = "there is no response cache yet"
+_NO_DIRECTORY: Final = "mpserve finds runtimes by Python entry points, not in a directory"
+
+
+def _no_effect(reason: str) -> str:
+    return f"Changes nothing: {reason}."
+
+
+def _inert(
+    name: str,
+    kind: Kind,
+    group: Group,
+    *,
+    reason: str,
+    default: str | int | float | bool = "",
+    repeatable: bool = False,
+) -> Flag:
+    """Return the row of a flag without effect that has no bounds or form of its own."""
+    return Flag(
+        name=name,
+        kind=kind,
+        group=group,
+        default=default,
+        repeatable=repeatable,
+        standing=Standing.NO_EFFECT,
+        reason=reason,
+        help=_no_effect(reason),
+    )
+
+
+def _refused(
+    name: str,
+    kind: Kind,
+    group: Group,
+    *,
+    reason: str,
+    default: str | int | float | bool = "",
+    repeatable: bool = False,
+) -> Flag:
+    """Return the row of a switched-off feature whose values have no form of their own."""
+    return Flag(
+        name=name,
+        kind=kind,
+        group=group,
+        default=default,
+        repeatable=repeatable,
+        standing=Standing.REFUSED,
+        reason=f"--{name}: {reason}",
+        help=f"Only its default is taken: {reason}.",
+    )
+
+
+def _is_empty(texts: tuple[str, ...]) -> bool:
+    return not any(texts)
+
+
+def _refuse_empty_directory(texts: tuple[str, ...]) -> None:
+    if not all(texts):
+        raise BadValue("--repoagent-directory can not be empty")
+
+
+_HTTP: Final = (
+    _inert("http-thread-count", Kind.INT, Group.HTTP, default=8, reason=_OWN_PROCESSES),
+    _refused(
+        "http-header-forward-pattern",
+        Kind.STRING,
+        Group.HTTP,
+        reason="headers are not forwarded to models yet",
+    ),
+    Flag(
+        name="http-restricted-api",
+        kind=Kind.STRING,
+        group=Group.HTTP,
+        repeatable=True,
+        check=formats.check_restricted_http,
+        standing=Standing.REFUSED,
+        is_off=_is_empty,
+        reason="--http-restricted-api: routes can not be restricted yet",
+        help="Refused: routes can not be restricted yet.",
+    ),
+)
+
+_GRPC: Final = (
+    Flag(
+        name="allow-grpc",
+        kind=Kind.BOOL,
+        group=Group.GRPC,
+        field="allow_grpc",
+        default=True,
+        off=(False,),
+        standing=Standing.REFUSED,
+        is_off=lambda texts: texts[-1].lower() in {"false", "off", "0"},
+        reason=f"--allow-grpc: {_NO_GRPC}; leave the flag out or say --allow-grpc=false",
+        help="Only false is taken: gRPC is not served yet.",
+    ),
+    _inert("reuse-grpc-port", Kind.BOOL, Group.GRPC, default=False, reason=_NO_GRPC),
+    _refused("grpc-header-forward-pattern", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
+    Flag(
+        name="grpc-infer-thread-count",
+        kind=Kind.INT,
+        group=Group.GRPC,
+        default=2,
+        least=2,
+        most=128,
+        bound_complaint=(
+            "invalid argument for --grpc_infer_thread_count. Must be in the range 2 to 128."
+        ),
+        standing=Standing.NO_EFFECT,
+        reason=_OWN_PROCESSES,
+        help=_no_effect(_OWN_PROCESSES),
+    ),
+    _inert(
+        "grpc-infer-allocation-pool-size", Kind.INT, Group.GRPC, default=8, reason=_OWN_PROCESSES
+    ),
+    Flag(
+        name="grpc-max-response-pool-size",
+        kind=Kind.INT,
+        group=Group.GRPC,
+        default=INT32_MAX,
+        least=1,
+        bound_complaint="Error: --grpc-max-response-pool-size must be greater than 0.",
+        standing=Standing.NO_EFFECT,
+        reason=_OWN_PROCESSES,
+        help=_no_effect(_OWN_PROCESSES),
+    ),
+    _refused("grpc-use-ssl", Kind.BOOL, Group.GRPC, default=False, reason=_NO_GRPC),
+    Flag(
+        name="grpc-use-ssl-mutual",
+        kind=Kind.BOOL,
+        group=Group.GRPC,
+        default=False,
+        standing=Standing.REFUSED,
+        is_off=lambda _: False,  # in Triton its mere presence switches TLS on
+        reason=f"--grpc-use-ssl-mutual: {_NO_GRPC}",
+        help="Refused with any value: gRPC is not served yet.",
+    ),
+    _refused("grpc-server-cert", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
+    _refused("grpc-server-key", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
+    _refused("grpc-root-cert", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
+    Flag(
+        name="grpc-infer-response-compression-level",
+        kind=Kind.CHOICE,
+        group=Group.GRPC,
+        default="none",
+        choices=("none", "low", "medium", "high"),
+        complaint="invalid argument for --grpc_infer_response_compression_level",
+        standing=Standing.NO_EFFECT,
+        reason=_NO_GRPC,
+        help=_no_effect(_NO_GRPC),
+    ),
+    _inert("grpc-keepalive-time", Kind.INT, Group.GRPC, default=7_200_000, reason=_NO_GRPC),
+    _inert("grpc-keepalive-timeout", Kind.INT, Group.GRPC, default=20_000, reason=_NO_GRPC),
+    _inert(
+        "grpc-keepalive-permit-without-calls",
+        Kind.BOOL,
+        Group.GRPC,
+        default=False,
+        reason=_NO_GRPC,
+    ),
+    _inert("grpc-http2-max-pings-without-data", Kind.INT, Group.GRPC, default=2, reason=_NO_GRPC),
+    _inert(
+        "grpc-http2-min-recv-ping-interval-without-data",
+        Kind.INT,
+        Group.GRPC,
+        default=300_000,
+        reason=_NO_GRPC,
+    ),
+    _inert("grpc-http2-max-ping-strikes", Kind.INT, Group.GRPC, default=2, reason=_NO_GRPC),
+    _inert("grpc-max-connection-age", Kind.INT, Group.GRPC, default=0, reason=_NO_GRPC),
+    _inert("grpc-max-connection-age-grace", Kind.INT, Group.GRPC, default=0, reason=_NO_GRPC),
+    Flag(
+        name="grpc-restricted-protocol",
+        kind=Kind.STRING,
+        group=Group.GRPC,
+        repeatable=True,
+        check=formats.check_restricted_grpc,
+        standing=Standing.REFUSED,
+        is_off=_is_empty,
+        reason=f"--grpc-restricted-protocol: {_NO_GRPC}",
+        help="Refused: gRPC is not served yet.",
+    ),
+)
+
+_METRICS: Final = (
+    Flag(
+        name="allow-metrics",
+        kind=Kind.BOOL,
+        group=Group.METRICS,
+        field="allow_metrics",
+        default=True,
+        standing=Standing.REFUSED,
+        is_off=lambda texts: texts[-1].lower() in {"false", "off", "0"},
+        reason=f"--allow-metrics: {_NO_METRICS}; leave the flag out or say --allow-metrics=false",
+        help="Only false is taken: metrics are not served yet.",
+    ),
+    _inert("allow-gpu-metrics", Kind.BOOL, Group.METRICS, default=True, reason=_NO_METRICS),
+    _inert("allow-cpu-metrics", Kind.BOOL, Group.METRICS, default=True, reason=_NO_METRICS),
+    _inert("metrics-interval-ms", Kind.INT, Group.METRICS, default=2000, reason=_NO_METRICS),
+    Flag(
+        name="metrics-config",
+        kind=Kind.STRING,
+        group=Group.METRICS,
+        repeatable=True,
+        check=formats.check_metrics_config,
+        standing=Standing.NO_EFFECT,
+        reason=_NO_METRICS,
+        help=_no_effect(_NO_METRICS),
+    ),
+)
+
+_TRACING: Final = (
+    Flag(
+        name="trace-config",
+        kind=Kind.STRING,
+        group=Group.TRACING,
+        repeatable=True,
+        check=formats.check_trace_config,
+        standing=Standing.REFUSED,
+        is_off=formats.is_trace_off,
+        reason=f"--trace-config: {_NO_TRACING}; only level=OFF is taken",
+        help="Only settings that leave the level at OFF are taken: tracing is not there yet.",
+    ),
+    _refused("trace-file", Kind.STRING, Group.TRACING, reason=_NO_TRACING),
+    Flag(
+        name="trace-level",
+        kind=Kind.CHOICE,
+        group=Group.TRACING,
+        default="off",
+        choices=("off", "false", "timestamps", "true", "on", "min", "max", "tensors"),
+        complaint="invalid value for trace level option",
+        off=("false",),
+        standing=Standing.REFUSED,
+        reason=f"--trace-level: {_NO_TRACING}",
+        help="Only OFF is taken: tracing is not there yet.",
+    ),
+    _inert("trace-rate", Kind.INT, Group.TRACING, default=1000, reason=_NO_TRACING),
+    _inert("trace-count", Kind.INT, Group.TRACING, default=-1, reason=_NO_TRACING),
+    _inert("trace-log-frequency", Kind.INT, Group.TRACING, default=0, reason=_NO_TRACING),
+)
+
+_CACHE: Final = (
+    Flag(
+        name="cache-config",
+        kind=Kind.STRING,
+        group=Group.CACHE,
+        repeatable=True,
+        check=formats.check_cache_config,
+        standing=Standing.REFUSED,
+        is_off=_is_empty,
+        reason=f"--cache-config: {_NO_CACHE}",
+        help="Refused: there is no response cache yet.",
+    ),
+    _inert("cache-directory", Kind.STRING, Group.CACHE, reason=_NO_CACHE),
+    _refused("response-cache-byte-size", Kind.INT64, Group.CACHE, default=0, reason=_NO_CACHE),
+)
+
+_SCHEDULING: Final = (
+    Flag(
+        name="rate-limit",
+        kind=Kind.CHOICE,
+        group=Group.SCHEDULING,
+        default="off",
+        choices=("off", "execution_count"),
+        complaint="invalid argument for --rate-limit",
+        standing=Standing.REFUSED,
+        reason="--rate-limit: there is no rate limiter yet",
+        help="Only 'off' is taken: there is no rate limiter yet.",
+    ),
+    Flag(
+        name="rate-limit-resource",
+        kind=Kind.STRING,
+        group=Group.SCHEDULING,
+        repeatable=True,
+        check=formats.check_rate_limit_resource,
+        standing=Standing.NO_EFFECT,
+        reason="there is no rate limiter yet",
+        help="Changes nothing while --rate-limit is off.",
+    ),
+)
+
+_SHARED_MEMORY: Final = (
+    _refused(
+        "allow-client-shm",
+        Kind.BOOL,
+        Group.PROCESSES,
+        default=False,
+        reason="clients can not register shared memory yet",
+    ),
+    _inert(
+        "buffer-manager-thread-count", Kind.INT, Group.PROCESSES, default=0, reason=_OWN_PROCESSES
+    ),
+    _inert(
+        "pinned-memory-pool-byte-size",
+        Kind.INT64,
+        Group.PROCESSES,
+        default=268_435_456,
+        reason=_NO_GPU,
+    ),
+)
+
+_REPOSITORY: Final = (
+    _refused(
+        "model-namespacing",
+        Kind.BOOL,
+        Group.REPOSITORY,
+        default=False,
+        reason="a model's name must be unique over all repositories",
+    ),
+    Flag(
+        name="repoagent-directory",
+        kind=Kind.STRING,
+        group=Group.REPOSITORY,
+        default="/opt/tritonserver/repoagents",
+        check=_refuse_empty_directory,
+        standing=Standing.NO_EFFECT,
+        reason="mpserve has no repository agents",
+        help=_no_effect("mpserve has no repository agents"),
+    ),
+)
+
+_BACKENDS: Final = (
+    _inert(
+        "backend-directory",
+        Kind.STRING,
+        Group.BACKENDS,
+        default="/opt/tritonserver/backends",
+        reason=_NO_DIRECTORY,
+    ),
+    Flag(
+        name="backend-config",
+        kind=Kind.STRING,
+        group=Group.BACKENDS,
+        repeatable=True,
+        check=formats.check_backend_config,
+        standing=Standing.NO_EFFECT,
+        reason="runtimes take no settings from the command line",
+        help=_no_effect("runtimes take no settings from the command line"),
+    ),
+    Flag(
+        name="host-policy",
+        kind=Kind.STRING,
+        group=Group.BACKENDS,
+        repeatable=True,
+        check=formats.check_host_policy,
+        standing=Standing.NO_EFFECT,
+        reason="workers run where the operating system puts them",
+        help=_no_effect("workers run where the operating system puts them"),
+    ),
+    _inert("enable-peer-access", Kind.BOOL, Group.BACKENDS, default=True, reason=_NO_GPU),
+    _inert(
+        "min-supported-compute-capability", Kind.FLOAT, Group.BACKENDS, default=0.0, reason=_NO_GPU
+    ),
+    *(
+        Flag(
+            name=name,
+            kind=Kind.STRING,
+            group=Group.BACKENDS,
+            repeatable=True,
+            check=formats.check_pair,
+            standing=Standing.NO_EFFECT,
+            reason=_NO_GPU,
+            help=_no_effect(_NO_GPU),
+        )
+        for name in (
+            "cuda-memory-pool-byte-size",
+            "cuda-virtual-address-size",
+            "model-load-gpu-limit",
+        )
+    ),
+)
+
+_NO_CLOUD: Final = "mpserve has no adaptor for this cloud service"
+_CLOUD: Final = (
+    _refused("allow-sagemaker", Kind.BOOL, Group.CLOUD, default=False, reason=_NO_CLOUD),
+    _inert("sagemaker-port", Kind.INT, Group.CLOUD, default=8080, reason=_NO_CLOUD),
+    _inert("sagemaker-safe-port-range", Kind.STRING, Group.CLOUD, reason=_NO_CLOUD),
+    _inert("sagemaker-thread-count", Kind.INT, Group.CLOUD, default=8, reason=_NO_CLOUD),
+    _refused("allow-vertex-ai", Kind.BOOL, Group.CLOUD, default=False, reason=_NO_CLOUD),
+    _inert("vertex-ai-port", Kind.INT, Group.CLOUD, default=8080, reason=_NO_CLOUD),
+    _inert("vertex-ai-thread-count", Kind.INT, Group.CLOUD, default=8, reason=_NO_CLOUD),
+    _inert("vertex-ai-default-model", Kind.STRING, Group.CLOUD, reason=_NO_CLOUD),
+)
+
+INERT: Final = (
+    *_REPOSITORY,
+    *_SHARED_MEMORY,
+    *_HTTP,
+    *_GRPC,
+    *_METRICS,
+    *_TRACING,
+    *_CACHE,
+    *_SCHEDULING,
+    *_BACKENDS,
+    *_CLOUD,
+)

@@ -1,0 +1,175 @@
+"""Forms of flags that take more than a word: `<name>,<setting>=<value>` and its kin.
+
+Each function takes all values that one flag was given and raises `BadValue` with Triton's words. The
+features behind most of them are not there yet; a value of the wrong form still deserves the reason of
+its form, because that is what the reader can mend.
+"""
+
+import itertools
+from typing import Final
+
+from mpserve.settings.values import BadValue, parse_integer
+
+RESTRICTABLE: Final = (
+    "health",
+    "metadata",
+    "inference",
+    "shared-memory",
+    "model-config",
+    "model-repository",
+    "statistics",
+    "trace",
+    "logging",
+)
+_TRACE_LEVELS: Final = frozenset(
+    {"off", "false", "timestamps", "true", "on", "min", "max", "tensors"}
+)
+_PAIR_COMPLAINT: Final = (
+    "Cannot parse pair option due to incorrect number of inputs.--<pair option> argument requires "
+    "format <first>:<second>. Found: {text}"
+)
+
+
+def check_restricted_http(texts: tuple[str, ...]) -> None:
+    """Check `<api>,<api>:<key>=<value>`."""
+    _check_restricted(texts, flag="http-restricted-api", noun="api")
+
+
+def check_restricted_grpc(texts: tuple[str, ...]) -> None:
+    """Check `<protocol>,<protocol>:<key>=<value>`."""
+    _check_restricted(texts, flag="grpc-restricted-protocol", noun="protocol")
+
+
+def _check_restricted(texts: tuple[str, ...], *, flag: str, noun: str) -> None:
+    seen: set[str] = set()
+    for text in texts:
+        names, colon, setting = text.partition(":")
+        if not colon or "=" not in setting:
+            raise BadValue(
+                f"--{flag} option format is '<config name>:<setting>=<value>'. Got {text}"
+            )
+        for name in names.split(","):
+            if name not in RESTRICTABLE:
+                raise BadValue(f"unknown restricted {noun} '{name}' ")
+            if name in seen:
+                raise BadValue(
+                    f"restricted {noun} '{name}' can not be specified in multiple config groups"
+                )
+            seen.add(name)
+
+
+def check_backend_config(texts: tuple[str, ...]) -> None:
+    """Check `<backend>,<setting>=<value>` or `<setting>=<value>`."""
+    for text in texts:
+        if text.startswith(","):
+            raise BadValue(
+                "No backend specified. --backend-config option format is <backend name>,<setting>="
+                f"<value> or <setting>=<value>. Got {text}"
+            )
+        _, comma, rest = text.partition(",")
+        _check_assignment(
+            rest if comma else text,
+            complaint=(
+                f"--backend-config option format is '<backend name>,<setting>=<value>'. Got {text}"
+            ),
+        )
+
+
+def check_cache_config(texts: tuple[str, ...]) -> None:
+    """Check `<cache>,<setting>=<value>`, and that there is one cache only."""
+    for text in texts:
+        name, comma, rest = text.partition(",")
+        complaint = f"--cache-config option format is '<cache name>,<setting>=<value>'. Got {text}"
+        if not (name and comma):
+            raise BadValue(complaint)
+        _check_assignment(rest, complaint=complaint)
+    if len({text.partition(",")[0] for text in texts}) > 1:
+        raise BadValue(
+            "found multiple cache configurations, but only a single cache is currently supported"
+        )
+
+
+def check_host_policy(texts: tuple[str, ...]) -> None:
+    """Check `<policy>,<setting>=<value>`."""
+    for text in texts:
+        name, comma, rest = text.partition(",")
+        complaint = f"--host-policy option format is '<policy name>,<setting>=<value>'. Got {text}"
+        if not (name and comma):
+            raise BadValue(complaint)
+        _check_assignment(rest, complaint=complaint)
+
+
+def check_metrics_config(texts: tuple[str, ...]) -> None:
+    """Check `<setting>=<value>`, without a comma before the equals sign."""
+    for text in texts:
+        complaint = f"--metrics-config option format is <setting>=<value>. Got {text}"
+        if "," in text.partition("=")[0]:
+            raise BadValue(complaint)
+        _check_assignment(text, complaint=complaint)
+
+
+def check_rate_limit_resource(texts: tuple[str, ...]) -> None:
+    """Check `<name>:<count>` or `<name>:<count>:<device>`."""
+    for text in texts:
+        name, *numbers = text.split(":")
+        if not name or len(numbers) not in {1, 2}:
+            raise BadValue(
+                "--rate-limit-resource option format is '<resource_name>:<count>:<device>' or "
+                f"'<resource_name>:<count>'. Got {text}"
+            )
+        for number in numbers:
+            parse_integer(number)
+
+
+def check_pair(texts: tuple[str, ...]) -> None:
+    """Check `<first>:<second>`."""
+    for text in texts:
+        if text.count(":") != 1:
+            raise BadValue(_PAIR_COMPLAINT.format(text=text))
+
+
+def check_trace_config(texts: tuple[str, ...]) -> None:
+    """Check `<setting>=<value>` or `<mode>,<setting>=<value>`."""
+    for text in texts:
+        complaint = f"--trace-config option format is '<trace mode>,<setting>=<value>'. Got {text}"
+        mode, comma, rest = text.partition(",")
+        assignment = rest if comma and "=" not in mode else text
+        _check_assignment(assignment, complaint=complaint)
+        setting, _, value = assignment.partition("=")
+        if assignment is text:
+            _check_trace_setting(setting, value)
+        elif mode not in {"triton", "opentelemetry"}:
+            raise BadValue(_trace_mode_complaint(mode))
+
+
+def _check_trace_setting(setting: str, value: str) -> None:
+    if setting == "level" and value.lower() not in _TRACE_LEVELS:
+        raise BadValue(f"invalid value for trace level option: {value}", detail="level")
+    if setting == "mode" and value not in {"triton", "opentelemetry"}:
+        raise BadValue(_trace_mode_complaint(value))
+    if setting in {"rate", "count"}:
+        parse_integer(value)
+
+
+def _trace_mode_complaint(mode: str) -> str:
+    return (
+        f"invalid value for trace mode option: {mode}. Available options are "
+        '"triton" and "opentelemetry"'
+    )
+
+
+def _check_assignment(text: str, *, complaint: str) -> None:
+    setting, equals, value = text.partition("=")
+    if not (setting and equals and value):
+        raise BadValue(complaint)
+
+
+def is_trace_off(texts: tuple[str, ...]) -> bool:
+    """Return whether no trace level but OFF is among the settings."""
+    levels = [text.partition("=")[2].lower() for text in texts if text.startswith("level=")]
+    return all(level in {"off", "false"} for level in levels)
+
+
+def sorted_unique(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the texts in lexicographic order, each once, as Triton's sets keep them."""
+    return tuple(key for key, _ in itertools.groupby(sorted(texts)))

@@ -1,0 +1,130 @@
+"""Checks over several settings, in Triton's words where it has them, and warnings about doubtful ones."""
+
+import itertools
+from typing import Final
+
+from mpserve.errors import ConfigError
+from mpserve.settings.arguments import UsageError
+from mpserve.settings.assembly import ALL_MODELS
+from mpserve.settings.environment import Chosen
+from mpserve.settings.settings import ModelControlMode, Settings
+
+ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared, not bound
+_LOG_SWITCHES: Final = ("log-verbose", "log-info", "log-warning", "log-error")
+
+
+class CreationError(ConfigError):
+    """The flags are understood, but no server can be made of them."""
+
+    @property
+    def line(self) -> str:
+        """The line that ends the process, as Triton prints it."""
+        return f"error: creating server: Invalid argument - {self}"
+
+
+def check_usage(settings: Settings, chosen: Chosen) -> None:
+    """Raise `UsageError` for flags that contradict each other.
+
+    Parameters
+    ----------
+    settings
+        The assembled settings.
+    chosen
+        What was said in so many words, by flag name.
+    """
+    if "load-model" in chosen and settings.model_control_mode is not ModelControlMode.EXPLICIT:
+        raise UsageError(
+            "Error: Use of '--load-model' requires setting '--model-control-mode=explicit' as well."
+        )
+    if chosen.get("model-config-name") == ("",):
+        raise UsageError("Error: empty argument for --model-config-name")
+    if "cache-config" in chosen and "response-cache-byte-size" in chosen:
+        raise UsageError(
+            "Error: Incompatible flags --response-cache-byte-size and --cache-config both provided. "
+            "Please provide one or the other."
+        )
+    if not settings.allow_http:
+        raise UsageError("--allow-http=false leaves nothing to serve: gRPC is not served yet")
+    if settings.arena_max_bytes < settings.arena_initial_bytes:
+        raise UsageError(
+            f"--arena-max-bytes={settings.arena_max_bytes} is less than --arena-initial-bytes="
+            f"{settings.arena_initial_bytes}"
+        )
+    _check_log_switches(chosen)
+    _check_ports(settings)
+
+
+def _check_log_switches(chosen: Chosen) -> None:
+    """Levels are a threshold here: a level that is on can not lie above one that is off."""
+    on = [
+        bool(chosen[name][-1]) if name in chosen else name != _LOG_SWITCHES[0]
+        for name in _LOG_SWITCHES
+    ]
+    for (name, is_on), (next_name, next_is_on) in itertools.pairwise(
+        zip(_LOG_SWITCHES, on, strict=True)
+    ):
+        if is_on and not next_is_on:
+            raise UsageError(
+                f"--{next_name}=false needs --{name}=false: the log is written from one level up"
+            )
+
+
+def _check_ports(settings: Settings) -> None:
+    listeners = [
+        (name, address, port)
+        for name, wanted, address, port in (
+            ("HTTP", settings.allow_http, settings.http_address, settings.http_port),
+            ("GRPC", settings.allow_grpc, settings.grpc_address, settings.grpc_port),
+            ("metrics", settings.allow_metrics, settings.metrics_address, settings.metrics_port),
+        )
+        if wanted
+    ]
+    for (one, address, port), (other, other_address, other_port) in itertools.combinations(
+        listeners, 2
+    ):
+        if address == other_address and port == other_port:
+            raise UsageError(
+                f"The server cannot listen to {one} requests and {other} requests at the same "
+                f"address and port {address}:{port}"
+            )
+
+
+def check_creation(settings: Settings) -> None:
+    """Raise `CreationError` for settings that Triton's core refuses after the parser took them."""
+    if not settings.model_repositories:
+        raise CreationError("--model-repository must be specified")
+    if len(settings.load_models) > 1 and ALL_MODELS[0] in settings.load_models:
+        raise CreationError(
+            "Wildcard model name '*' must be the ONLY startup model if specified at all."
+        )
+
+
+def warnings_about(settings: Settings, chosen: Chosen) -> tuple[str, ...]:
+    """Return what the operator should know before the server starts."""
+    found: list[str] = []
+    if settings.http_address in ANY_ADDRESS:
+        found.append(
+            f"HTTP listens on every interface of this machine ({settings.http_address}:"
+            f"{settings.http_port}); --http-address=127.0.0.1 keeps it local"
+        )
+    if "strict-model-config" in chosen:
+        found.append(
+            "'--strict-model-config' has been deprecated! Please use "
+            "'--disable-auto-complete-config' instead."
+        )
+        if "disable-auto-complete-config" in chosen and not chosen["strict-model-config"][-1]:
+            found.append(
+                "Overriding deprecated '--strict-model-config' from False to True in favor of "
+                "'--disable-auto-complete-config'!"
+            )
+    absent = [
+        f"{name} (port {port})"
+        for name, wanted, port in (
+            ("gRPC", settings.allow_grpc, settings.grpc_port),
+            ("metrics", settings.allow_metrics, settings.metrics_port),
+        )
+        if wanted
+    ]
+    if absent:
+        found.append(f"this version does not serve {' and '.join(absent)}")
+    return tuple(found)
