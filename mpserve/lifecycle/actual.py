@@ -1,0 +1,296 @@
+"""What there is: models, their generations, their instances, and what the frontends know.
+
+Only `observation.observe` makes new ones from old ones.
+"""
+
+import enum
+from typing import Final, Self
+
+import msgspec
+
+from mpserve.errors import Failure
+from mpserve.lifecycle.restart import Deaths
+from mpserve.lifecycle.transitions import SHOWN, SHOWN_ORDER, Phase
+from mpserve.model.config import InstanceGroup, ModelConfig
+from mpserve.model.definition import ModelDefinition, VersionDefinition
+from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
+from mpserve.model.state import ModelState
+
+
+class InstancePhase(enum.Enum):
+    """Where an instance is in its life."""
+
+    PENDING = "pending"
+    """Has no process yet."""
+    STARTING = "starting"
+    READY = "ready"
+    SURPLUS = "surplus"
+    """Ready, but no longer wanted: to be stopped."""
+    STOPPING = "stopping"
+    """Was told to end, or is ending by itself."""
+    RESTING = "resting"
+    """Died; has no process until `restart_at_ns`."""
+    GIVEN_UP = "given_up"
+    """Died too often; has no process."""
+
+
+WITH_PROCESS: Final = frozenset(
+    {InstancePhase.STARTING, InstancePhase.READY, InstancePhase.SURPLUS, InstancePhase.STOPPING}
+)
+
+
+class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance of a generation.
+
+    Attributes
+    ----------
+    name
+        `<group>_<k>`, given once and kept, also when its group is renamed.
+    deadline_ns
+        When a load that has not ended is ended (monotonic clock).
+    failure
+        Why it last failed to load or died.
+    """
+
+    key: InstanceKey
+    name: str
+    group: InstanceGroup
+    phase: InstancePhase = InstancePhase.PENDING
+    deaths: Deaths = Deaths()
+    restart_at_ns: int = 0
+    deadline_ns: int = 0
+    failure: Failure | None = None
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a process of it is there, or may be there."""
+        return self.phase in WITH_PROCESS
+
+
+class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One generation of a model version.
+
+    Attributes
+    ----------
+    definition
+        Model as it was wanted when this generation was made, or last updated in place.
+    config, config_json
+        Configuration in force; completed by the model once `is_completed`.
+    attempt
+        Counts the tries to load, from 1.
+    wish
+        Wish it was made for; also its place in the queue of loads.
+    withdrawn_in
+        Number of the first routing table that does not name it; 0 before, and for one that no
+        table ever named.
+    failure
+        Why it did not load, or can not serve any longer.
+    """
+
+    generation: Generation
+    version: VersionDefinition
+    definition: ModelDefinition
+    phase: Phase
+    wish: int
+    config: ModelConfig
+    config_json: str
+    is_completed: bool
+    instances: tuple[InstanceRecord, ...]
+    attempt: int = 1
+    withdrawn_in: int = 0
+    failure: Failure | None = None
+
+    @property
+    def name(self) -> ModelName:
+        """Model's name."""
+        return self.definition.name
+
+    @property
+    def has_process(self) -> bool:
+        """Whether any instance may have a process."""
+        return any(instance.has_process for instance in self.instances)
+
+    def instance(self, key: InstanceKey) -> InstanceRecord | None:
+        """Return the instance of `key`, if it is still there."""
+        return next((one for one in self.instances if one.key == key), None)
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish that is being carried out. A model has at most one.
+
+    Attributes
+    ----------
+    generations
+        New generations that must load.
+    additions
+        New instances of serving generations that must load.
+    removals
+        Instances of serving generations that end when all that must load has loaded.
+    definition
+        What will be served when all of them have; `None` for an unload.
+    published_in
+        Number of the routing table that shows the result; `None` before. The wish is settled when
+        all frontends have acknowledged it.
+    failure
+        Answer to the wish, when it failed.
+    """
+
+    wish: int
+    definition: ModelDefinition | None
+    generations: tuple[Generation, ...] = ()
+    additions: tuple[InstanceKey, ...] = ()
+    removals: tuple[InstanceKey, ...] = ()
+    published_in: int | None = None
+    failure: Failure | None = None
+
+
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that was wanted at some time.
+
+    Attributes
+    ----------
+    definition
+        What is served, `None` when nothing is.
+    settled
+        Number of the last wish that was settled.
+    reasons
+        Versions that were there and are not available, each with the reason.
+    """
+
+    name: ModelName
+    definition: ModelDefinition | None = None
+    generations: tuple[GenerationRecord, ...] = ()
+    operation: Operation | None = None
+    settled: int = 0
+    reasons: dict[Version, str] = {}
+
+    def serving(self, version: Version) -> GenerationRecord | None:
+        """Return the generation of `version` that the routing table names, if there is one."""
+        return next(
+            (
+                one
+                for one in self.generations
+                if one.phase is Phase.SERVING and one.version.version == version
+            ),
+            None,
+        )
+
+    def generation(self, number: Generation) -> GenerationRecord | None:
+        """Return a generation by its number, if it is still there."""
+        return next((one for one in self.generations if one.generation == number), None)
+
+    def with_generation(self, record: GenerationRecord) -> Self:
+        """Return the same with `record` in place of the one of its number."""
+        return msgspec.structs.replace(
+            self,
+            generations=tuple(
+                record if one.generation == record.generation else one for one in self.generations
+            ),
+        )
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether nothing goes on and nothing is to be decided."""
+        return self.operation is None and all(_is_steady(one) for one in self.generations)
+
+
+def _is_steady(record: GenerationRecord) -> bool:
+    phases = {instance.phase for instance in record.instances}
+    return (
+        record.phase is Phase.SERVING
+        and InstancePhase.READY in phases
+        and phases <= {InstancePhase.READY, InstancePhase.GIVEN_UP}
+    )
+
+
+class Actual(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything there is.
+
+    Attributes
+    ----------
+    unsteady
+        Models in which something goes on.
+    table_number
+        Number of the routing table last published.
+    acknowledged
+        Highest number that all living frontends have acknowledged.
+    changed
+        Models whose row in the routing table may differ from what was published.
+    last_generation
+        Highest generation ever given.
+    """
+
+    models: dict[ModelName, ModelRecord] = {}
+    unsteady: frozenset[ModelName] = frozenset()
+    table_number: int = 0
+    acknowledged: int = 0
+    changed: frozenset[ModelName] = frozenset()
+    last_generation: int = 0
+
+    def with_model(self, model: ModelRecord) -> Self:
+        """Return the same with `model` in place of the one of its name."""
+        unsteady = self.unsteady - {model.name} if model.is_steady else self.unsteady | {model.name}
+        before = self.models.get(model.name)
+        seen_before = shown_versions(before) if before is not None else ()
+        changed = self.changed
+        if shown_versions(model) != seen_before:
+            changed |= {model.name}
+        return msgspec.structs.replace(
+            self,
+            models={**self.models, model.name: model},
+            unsteady=unsteady,
+            changed=changed,
+        )
+
+
+class ShownVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as the outside sees it.
+
+    Attributes
+    ----------
+    reason
+        Why it is `UNAVAILABLE`, else "".
+    generation
+        Generation that serves it, when it is `READY`.
+    config_json
+        Configuration of that generation, else "".
+    """
+
+    version: Version
+    state: ModelState
+    reason: str = ""
+    generation: Generation | None = None
+    config_json: str = ""
+
+
+def shown_versions(model: ModelRecord) -> tuple[ShownVersion, ...]:
+    """Return every version of `model` that is or was there, ascending."""
+    shown = {
+        version: ShownVersion(version=version, state=ModelState.UNAVAILABLE, reason=reason)
+        for version, reason in model.reasons.items()
+    }
+    # The phase that is shown first is written last, over the others of the same version.
+    for one in sorted(model.generations, key=lambda one: -SHOWN_ORDER[one.phase]):
+        if one.failure is None or one.phase not in _LEAVING:
+            shown[one.version.version] = _shown(one)
+    return tuple(shown[version] for version in sorted(shown, key=version_order))
+
+
+def version_order(version: Version) -> tuple[int, str]:
+    """Return the key by which versions ascend: numbers by value, then words."""
+    return (int(version), "") if version.isdecimal() else (-1, version)
+
+
+_LEAVING: Final = frozenset({Phase.WITHDRAWN, Phase.DRAINING})
+
+
+def _shown(record: GenerationRecord) -> ShownVersion:
+    version = record.version.version
+    if record.phase is not Phase.SERVING:
+        return ShownVersion(version=version, state=SHOWN[record.phase])
+    return ShownVersion(
+        version=version,
+        state=ModelState.READY,
+        generation=record.generation,
+        config_json=record.config_json,
+    )

@@ -1,0 +1,48 @@
+"""What happened outside, told to the lifecycle in the past tense."""
+
+import msgspec
+
+from mpserve.errors import Failure
+from mpserve.model.config import ModelConfig
+from mpserve.model.identity import InstanceKey
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all events."""
+
+
+class InstanceReady(Event, frozen=True, kw_only=True):
+    """The worker has loaded its instance. `config` and `config_json` are the completed ones."""
+
+    instance: InstanceKey
+    config: ModelConfig
+    config_json: str
+
+
+class InstanceFailed(Event, frozen=True, kw_only=True):
+    """The model refused to load; its worker is about to end."""
+
+    instance: InstanceKey
+    failure: Failure
+
+
+class InstanceEnded(Event, frozen=True, kw_only=True):
+    """The worker's process is gone.
+
+    Attributes
+    ----------
+    failure
+        What a client is told when the end was not asked for.
+    at_ns
+        Monotonic clock.
+    """
+
+    instance: InstanceKey
+    failure: Failure
+    at_ns: int
+
+
+class TableAcknowledged(Event, frozen=True, kw_only=True):
+    """All living frontends know the routing table of this number."""
+
+    number: int

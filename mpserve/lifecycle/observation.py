@@ -1,0 +1,340 @@
+"""What is, after an event happened or an action was issued.
+
+An action is observed when it is issued, before it is carried out, so that the next plan does not
+issue it again. Pure: `Actual` in, `Actual` out.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from mpserve.errors import ErrorCode, Failure
+from mpserve.lifecycle import operation
+from mpserve.lifecycle.actions import (
+    AbortOperation,
+    Action,
+    AdmitGeneration,
+    BeginOperation,
+    CommitOperation,
+    FailGeneration,
+    KillInstance,
+    PublishTable,
+    RemoveGeneration,
+    RetireGeneration,
+    RetryGeneration,
+    SettleWish,
+    StartInstance,
+    StopInstance,
+    WithdrawGeneration,
+)
+from mpserve.lifecycle.actual import (
+    Actual,
+    GenerationRecord,
+    InstancePhase,
+    InstanceRecord,
+    ModelRecord,
+)
+from mpserve.lifecycle.events import (
+    Event,
+    InstanceEnded,
+    InstanceFailed,
+    InstanceReady,
+    TableAcknowledged,
+)
+from mpserve.lifecycle.reasons import UNLOADED, shown_reason
+from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.lifecycle.transitions import Phase, Turn, next_phase
+from mpserve.model.identity import Generation, InstanceKey, ModelName
+
+replace = msgspec.structs.replace
+
+
+def observe(actual: Actual, happened: Event | Action, *, policy: RestartPolicy) -> Actual:
+    """Return `actual` after `happened`.
+
+    What concerns an instance or a generation that is not there any more changes nothing: its
+    message was on the way when it was let go.
+    """
+    match happened:
+        case TableAcknowledged():
+            return replace(actual, acknowledged=max(actual.acknowledged, happened.number))
+        case PublishTable():
+            return replace(
+                actual,
+                table_number=happened.number,
+                changed=actual.changed - happened.names,
+            )
+        case InstanceEnded():
+            return _ended(actual, happened, policy=policy)
+        case _:
+            return _OBSERVERS[type(happened)](actual, happened)
+
+
+# --- operations ----------------------------------------------------------------------------------
+
+
+def _begun(actual: Actual, action: BeginOperation) -> Actual:
+    name = action.wish.name
+    model = actual.models.get(name) or ModelRecord(name=name)
+    begun = operation.begin(model, action.wish, last_generation=actual.last_generation)
+    last = max((one.generation for one in begun.generations), default=0)
+    return replace(actual.with_model(begun), last_generation=max(actual.last_generation, last))
+
+
+def _committed(actual: Actual, action: CommitOperation) -> Actual:
+    model = actual.models[action.name]
+    return actual.with_model(operation.commit(model, next_table=actual.table_number + 1))
+
+
+def _aborted(actual: Actual, action: AbortOperation) -> Actual:
+    return actual.with_model(operation.abort(actual.models[action.name], action.failure))
+
+
+def _settled(actual: Actual, action: SettleWish) -> Actual:
+    model = actual.models.get(action.name) or ModelRecord(name=action.name)
+    return actual.with_model(operation.settle(model, number=action.number))
+
+
+# --- generations ---------------------------------------------------------------------------------
+
+
+def _admitted(actual: Actual, action: AdmitGeneration) -> Actual:
+    return _turned(actual, action.name, action.generation, Turn.ADMIT)
+
+
+def _failed_for_good(actual: Actual, action: FailGeneration) -> Actual:
+    return _turned(actual, action.name, action.generation, Turn.FAIL)
+
+
+def _retired(actual: Actual, action: RetireGeneration) -> Actual:
+    return _turned(actual, action.name, action.generation, Turn.RETIRE)
+
+
+def _turned(actual: Actual, name: ModelName, number: Generation, turn: Turn) -> Actual:
+    def change(record: GenerationRecord) -> GenerationRecord:
+        return replace(record, phase=next_phase(record.phase, turn))
+
+    return _with_generation(actual, name, number, change)
+
+
+def _retried(actual: Actual, action: RetryGeneration) -> Actual:
+    def change(record: GenerationRecord) -> GenerationRecord:
+        return replace(record, attempt=record.attempt + 1, failure=None)
+
+    return _with_generation(actual, action.name, action.generation, change)
+
+
+def _withdrawn(actual: Actual, action: WithdrawGeneration) -> Actual:
+    next_table = actual.table_number + 1
+
+    def change(record: GenerationRecord) -> GenerationRecord:
+        return replace(
+            record,
+            phase=next_phase(record.phase, Turn.WITHDRAW),
+            withdrawn_in=next_table,
+            failure=action.failure,
+        )
+
+    model = actual.models[action.name]
+    record = model.generation(action.generation)
+    assert record is not None, "a generation is withdrawn that is not there"
+    version = record.version.version
+    noted = replace(
+        model, reasons={**model.reasons, version: shown_reason(action.failure)}
+    ).with_generation(change(record))
+    return actual.with_model(noted)
+
+
+def _removed(actual: Actual, action: RemoveGeneration) -> Actual:
+    model = actual.models[action.name]
+    record = model.generation(action.generation)
+    assert record is not None, "a generation is removed that is not there"
+    version = record.version.version
+    others = tuple(one for one in model.generations if one is not record)
+    reasons = dict(model.reasons)
+    if record.failure is None and all(one.version.version != version for one in others):
+        reasons[version] = UNLOADED
+    return actual.with_model(replace(model, generations=others, reasons=reasons))
+
+
+def _with_generation(
+    actual: Actual,
+    name: ModelName,
+    number: Generation,
+    change: Callable[[GenerationRecord], GenerationRecord],
+) -> Actual:
+    model = actual.models.get(name)
+    record = model.generation(number) if model is not None else None
+    if model is None or record is None:
+        return actual
+    return actual.with_model(model.with_generation(change(record)))
+
+
+# --- instances -----------------------------------------------------------------------------------
+
+
+def _started(actual: Actual, action: StartInstance) -> Actual:
+    return _with_instance(
+        actual,
+        action.instance,
+        lambda one: replace(
+            one, phase=InstancePhase.STARTING, deadline_ns=action.deadline_ns, failure=None
+        ),
+    )
+
+
+def _stopped(actual: Actual, action: StopInstance) -> Actual:
+    return _with_instance(
+        actual, action.instance, lambda one: replace(one, phase=InstancePhase.STOPPING)
+    )
+
+
+def _killed(actual: Actual, action: KillInstance) -> Actual:
+    return _load_broken(actual, action.instance, action.failure)
+
+
+def _failed(actual: Actual, event: InstanceFailed) -> Actual:
+    return _load_broken(actual, event.instance, event.failure)
+
+
+def _load_broken(actual: Actual, key: InstanceKey, failure: Failure) -> Actual:
+    """The process is still there, but nothing is expected of it any more."""
+
+    def change(record: GenerationRecord) -> GenerationRecord:
+        instances = tuple(
+            replace(one, phase=InstancePhase.STOPPING, failure=failure)
+            if one.key == key and one.has_process
+            else one
+            for one in record.instances
+        )
+        broken = record.failure
+        if record.phase is Phase.LOADING:
+            broken = broken or failure
+        return replace(record, instances=instances, failure=broken)
+
+    return _with_generation(actual, key.name, key.generation, change)
+
+
+def _ready(actual: Actual, event: InstanceReady) -> Actual:
+    key = event.instance
+
+    def change(record: GenerationRecord) -> GenerationRecord:
+        instances = tuple(
+            replace(one, phase=InstancePhase.READY)
+            if one.key == key and one.phase is InstancePhase.STARTING
+            else one
+            for one in record.instances
+        )
+        ready = replace(record, instances=instances)
+        if not record.is_completed:
+            ready = replace(
+                ready, config=event.config, config_json=event.config_json, is_completed=True
+            )
+        if (
+            record.phase is Phase.LOADING
+            and record.failure is None
+            and all(one.phase is InstancePhase.READY for one in instances)
+        ):
+            ready = replace(ready, phase=next_phase(record.phase, Turn.LOAD))
+        return ready
+
+    return _with_generation(actual, key.name, key.generation, change)
+
+
+def _ended(actual: Actual, event: InstanceEnded, *, policy: RestartPolicy) -> Actual:
+    key = event.instance
+    model = actual.models.get(key.name)
+    record = model.generation(key.generation) if model is not None else None
+    instance = record.instance(key) if record is not None else None
+    if model is None or record is None or instance is None:
+        return actual
+    if record.phase is Phase.SERVING:
+        added = model.operation.additions if model.operation is not None else ()
+        after = _after_death(instance, event, policy=policy, is_addition=key in added)
+    elif record.phase in {Phase.WITHDRAWN, Phase.DRAINING}:
+        after = None
+    else:
+        record = _after_load_broke(record, instance, event)
+        after = replace(instance, phase=InstancePhase.PENDING)
+    kept = tuple(
+        one
+        for one in (after if each.key == key else each for each in record.instances)
+        if one is not None
+    )
+    return actual.with_model(model.with_generation(replace(record, instances=kept)))
+
+
+def _after_load_broke(
+    record: GenerationRecord, instance: InstanceRecord, event: InstanceEnded
+) -> GenerationRecord:
+    failure = record.failure or instance.failure or event.failure
+    if record.phase is Phase.LOADED:
+        return replace(record, phase=next_phase(record.phase, Turn.FAIL), failure=failure)
+    return replace(record, failure=failure)
+
+
+def _after_death(
+    instance: InstanceRecord, event: InstanceEnded, *, policy: RestartPolicy, is_addition: bool
+) -> InstanceRecord | None:
+    """Return a serving generation's instance after its process ended; `None`: it was meant to."""
+    asked = instance.phase is InstancePhase.SURPLUS or (
+        instance.phase is InstancePhase.STOPPING and instance.failure is None
+    )
+    if asked:
+        return None
+    failure = instance.failure or event.failure
+    if is_addition and instance.phase is not InstancePhase.READY:
+        return replace(instance, phase=InstancePhase.GIVEN_UP, failure=failure)
+    deaths = record_death(instance.deaths, now_ns=event.at_ns, policy=policy)
+    again_ns = restart_at_ns(deaths, policy=policy)
+    if again_ns is None:
+        return replace(
+            instance, phase=InstancePhase.GIVEN_UP, deaths=Deaths(), failure=_given_up(failure)
+        )
+    return replace(
+        instance,
+        phase=InstancePhase.RESTING,
+        deaths=deaths,
+        restart_at_ns=again_ns,
+        failure=failure,
+    )
+
+
+def _given_up(failure: Failure) -> Failure:
+    return Failure(
+        code=ErrorCode.UNAVAILABLE,
+        message=f"not restarted after dying too often: {failure.message}",
+    )
+
+
+def _with_instance(
+    actual: Actual, key: InstanceKey, change: Callable[[InstanceRecord], InstanceRecord]
+) -> Actual:
+    def change_generation(record: GenerationRecord) -> GenerationRecord:
+        return replace(
+            record,
+            instances=tuple(change(one) if one.key == key else one for one in record.instances),
+        )
+
+    return _with_generation(actual, key.name, key.generation, change_generation)
+
+
+# Each observer takes the one type of its row; the table's type can not say so.
+_OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] = {
+    BeginOperation: _begun,
+    CommitOperation: _committed,
+    AbortOperation: _aborted,
+    SettleWish: _settled,
+    AdmitGeneration: _admitted,
+    RetryGeneration: _retried,
+    FailGeneration: _failed_for_good,
+    WithdrawGeneration: _withdrawn,
+    RetireGeneration: _retired,
+    RemoveGeneration: _removed,
+    StartInstance: _started,
+    StopInstance: _stopped,
+    KillInstance: _killed,
+    InstanceReady: _ready,
+    InstanceFailed: _failed,
+}

@@ -1,0 +1,300 @@
+"""The decision: from what is wanted and what is to what to do next.
+
+    while actions := plan(wanted, actual, now_ns=now_ns, limits=limits):
+        for action in actions:
+            actual = observe(actual, action, policy=policy)
+            effects.carry_out(action)
+
+Guarantees
+    The loop above ends. What serves goes on serving until what replaces it has loaded and all
+    frontends know it. At most `Limits.loading_versions` versions load at once. A publish comes
+    after everything else that can be decided, so that changes of one moment share one table.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from mpserve.errors import ErrorCode, Failure
+from mpserve.lifecycle.actions import (
+    AbortOperation,
+    Action,
+    AdmitGeneration,
+    BeginOperation,
+    CommitOperation,
+    FailGeneration,
+    KillInstance,
+    PublishTable,
+    RemoveGeneration,
+    RetireGeneration,
+    RetryGeneration,
+    SettleWish,
+    StartInstance,
+    StopInstance,
+    WithdrawGeneration,
+)
+from mpserve.lifecycle.actual import (
+    Actual,
+    GenerationRecord,
+    InstancePhase,
+    InstanceRecord,
+    ModelRecord,
+    Operation,
+)
+from mpserve.lifecycle.operation import failures, is_concluded
+from mpserve.lifecycle.reasons import load_failure
+from mpserve.lifecycle.transitions import Phase
+from mpserve.lifecycle.wanted import Wanted, Wish
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds that the operator sets.
+
+    Attributes
+    ----------
+    loading_versions
+        How many versions load at once; at least 1.
+    retries
+        Further attempts after a load that failed.
+    load_timeout_ns
+        How long one worker may load.
+    """
+
+    loading_versions: int = 4
+    retries: int = 0
+    load_timeout_ns: int = 600 * _SECOND_NS
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """What all decisions of one plan share."""
+
+    now_ns: int
+    acknowledged: int
+    stopping: bool
+    limits: Limits
+
+
+SHUTDOWN: Final = Failure(
+    code=ErrorCode.UNAVAILABLE, message="the server is stopping; the load was given up"
+)
+
+
+def plan(wanted: Wanted, actual: Actual, *, now_ns: int, limits: Limits) -> tuple[Action, ...]:
+    """Return what can be done now; empty when there is nothing until the next event.
+
+    Parameters
+    ----------
+    now_ns
+        Monotonic clock.
+    """
+    moment = Moment(
+        now_ns=now_ns,
+        acknowledged=actual.acknowledged,
+        stopping=wanted.stopping,
+        limits=limits,
+    )
+    actions: list[Action] = list(_new_wishes(wanted, actual))
+    for name in sorted(actual.unsteady):
+        actions += _for_model(actual.models[name], moment)
+    actions += _admissions(actual, moment)
+    if not actions and actual.changed:
+        actions.append(PublishTable(number=actual.table_number + 1, names=actual.changed))
+    return tuple(actions)
+
+
+def next_moment_ns(actual: Actual) -> int | None:
+    """Return when `plan` has to be asked again though nothing happened; `None` for never."""
+    moments = [
+        at_ns
+        for name in actual.unsteady
+        for record in actual.models[name].generations
+        for one in record.instances
+        if (at_ns := _moment_of(one)) is not None
+    ]
+    return min(moments, default=None)
+
+
+def _moment_of(instance: InstanceRecord) -> int | None:
+    if instance.phase is InstancePhase.RESTING:
+        return instance.restart_at_ns
+    if instance.phase is InstancePhase.STARTING:
+        return instance.deadline_ns
+    return None
+
+
+# --- wishes --------------------------------------------------------------------------------------
+
+
+def _new_wishes(wanted: Wanted, actual: Actual) -> Iterator[Action]:
+    for name, wish in wanted.wishes.items():
+        model = actual.models.get(name)
+        if model is not None and model.operation is not None:
+            continue
+        if model is None or wish.number > model.settled:
+            yield BeginOperation(wish=_unloading(wish) if wanted.stopping else wish)
+        elif wanted.stopping and any(one.phase is Phase.SERVING for one in model.generations):
+            yield BeginOperation(wish=_unloading(wish))
+
+
+def _unloading(wish: Wish) -> Wish:
+    return msgspec.structs.replace(wish, definition=None)
+
+
+def _for_model(model: ModelRecord, moment: Moment) -> Iterator[Action]:
+    for record in model.generations:
+        yield from _FOR_PHASE[record.phase](model, record, moment)
+    if model.operation is not None:
+        yield from _for_operation(model, model.operation, moment)
+
+
+def _for_operation(model: ModelRecord, operation: Operation, moment: Moment) -> Iterator[Action]:
+    if operation.published_in is not None:
+        if moment.acknowledged >= operation.published_in:
+            yield SettleWish(name=model.name, number=operation.wish, failure=operation.failure)
+    elif moment.stopping and operation.definition is not None:
+        yield AbortOperation(name=model.name, failure=SHUTDOWN)
+    elif is_concluded(model, operation):
+        yield _conclusion(model, operation)
+
+
+def _conclusion(model: ModelRecord, operation: Operation) -> Action:
+    failed = failures(model, operation)
+    if not failed:
+        return CommitOperation(name=model.name)
+    failure = load_failure(
+        model.name,
+        ((record.version.version, reason) for record, reason in failed),
+        still_ready=all(record.phase is Phase.SERVING for record, _ in failed),
+    )
+    return AbortOperation(name=model.name, failure=failure)
+
+
+def _admissions(actual: Actual, moment: Moment) -> Iterator[Action]:
+    """Let the longest waiting generations load, as many as there is room for."""
+    records = [one for name in actual.unsteady for one in actual.models[name].generations]
+    loading = sum(one.phase is Phase.LOADING for one in records)
+    room = 0 if moment.stopping else moment.limits.loading_versions - loading
+    if room <= 0:
+        return
+    queued = [one for one in records if one.phase is Phase.QUEUED]
+    for one in sorted(queued, key=lambda one: (one.wish, one.generation))[:room]:
+        yield AdmitGeneration(name=one.name, generation=one.generation)
+
+
+# --- generations ---------------------------------------------------------------------------------
+
+
+def _waits(_model: ModelRecord, _record: GenerationRecord, _moment: Moment) -> Iterator[Action]:
+    return iter(())
+
+
+def _loading(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
+    if record.failure is not None:
+        yield from _after_failure(record, moment)
+        return
+    for one in record.instances:
+        if one.phase is InstancePhase.STARTING and moment.now_ns >= one.deadline_ns:
+            yield _timed_out(one, moment)
+        elif one.phase is InstancePhase.PENDING and _may_start(record, one):
+            yield _start(record, one, moment)
+
+
+def _may_start(record: GenerationRecord, instance: InstanceRecord) -> bool:
+    """The first instance completes the configuration, the others start with the result."""
+    return record.is_completed or instance is record.instances[0]
+
+
+def _after_failure(record: GenerationRecord, moment: Moment) -> Iterator[Action]:
+    assert record.failure is not None
+    if record.has_process:
+        yield from _end_all(record, record.failure)
+    elif record.attempt <= moment.limits.retries:
+        yield RetryGeneration(name=record.name, generation=record.generation)
+    else:
+        yield FailGeneration(name=record.name, generation=record.generation)
+
+
+def _failed(_model: ModelRecord, record: GenerationRecord, _moment: Moment) -> Iterator[Action]:
+    assert record.failure is not None
+    yield from _end_all(record, record.failure)
+
+
+def _serving(model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
+    if model.operation is None and _all_given_up(record):
+        reason = record.instances[-1].failure
+        assert reason is not None, "an instance was given up without a reason"
+        yield WithdrawGeneration(name=record.name, generation=record.generation, failure=reason)
+        return
+    for one in record.instances:
+        if one.phase is InstancePhase.SURPLUS:
+            yield StopInstance(instance=one.key)
+        elif one.phase is InstancePhase.STARTING and moment.now_ns >= one.deadline_ns:
+            yield _timed_out(one, moment)
+        elif _may_start_again(one, moment):
+            yield _start(record, one, moment)
+
+
+def _all_given_up(record: GenerationRecord) -> bool:
+    return all(one.phase is InstancePhase.GIVEN_UP for one in record.instances)
+
+
+def _may_start_again(instance: InstanceRecord, moment: Moment) -> bool:
+    if moment.stopping:
+        return False
+    has_rested = moment.now_ns >= instance.restart_at_ns
+    return instance.phase is InstancePhase.PENDING or (
+        instance.phase is InstancePhase.RESTING and has_rested
+    )
+
+
+def _withdrawn(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
+    if moment.acknowledged >= record.withdrawn_in:
+        yield RetireGeneration(name=record.name, generation=record.generation)
+
+
+def _draining(_model: ModelRecord, record: GenerationRecord, _moment: Moment) -> Iterator[Action]:
+    yield from _end_all(record, record.failure or SHUTDOWN)
+    if not record.has_process:
+        yield RemoveGeneration(name=record.name, generation=record.generation)
+
+
+def _end_all(record: GenerationRecord, failure: Failure) -> Iterator[Action]:
+    """Ready workers are asked to end; one that loads would not listen."""
+    for one in record.instances:
+        if one.phase is InstancePhase.STARTING:
+            yield KillInstance(instance=one.key, failure=failure)
+        elif one.phase in {InstancePhase.READY, InstancePhase.SURPLUS}:
+            yield StopInstance(instance=one.key)
+
+
+def _start(record: GenerationRecord, instance: InstanceRecord, moment: Moment) -> StartInstance:
+    return StartInstance(
+        instance=instance.key,
+        complete_config=not record.is_completed,
+        deadline_ns=moment.now_ns + moment.limits.load_timeout_ns,
+    )
+
+
+def _timed_out(instance: InstanceRecord, moment: Moment) -> KillInstance:
+    seconds = moment.limits.load_timeout_ns / _SECOND_NS
+    failure = Failure(
+        code=ErrorCode.LOAD_FAILED,
+        message=f"loading took longer than {seconds:g} s; raise --model-load-timeout-secs",
+    )
+    return KillInstance(instance=instance.key, failure=failure)
+
+
+_FOR_PHASE: Final[
+    dict[Phase, Callable[[ModelRecord, GenerationRecord, Moment], Iterator[Action]]]
+] = {
+    Phase.QUEUED: _waits,
+    Phase.LOADING: _loading,
+    Phase.LOADED: _waits,
+    Phase.FAILED: _failed,
+    Phase.SERVING: _serving,
+    Phase.WITHDRAWN: _withdrawn,
+    Phase.DRAINING: _draining,
+}

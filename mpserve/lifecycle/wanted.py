@@ -1,0 +1,46 @@
+"""What should be served: one wish for each model, made by a scan or by a load or unload call."""
+
+from typing import Self
+
+import msgspec
+
+from mpserve.model.definition import ModelDefinition
+from mpserve.model.identity import ModelName
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What someone wants of one model.
+
+    Attributes
+    ----------
+    number
+        Grows over the whole server. A wish is settled once, with success or a failure; making the
+        same wish again under a new number asks for another try.
+    definition
+        Model to serve; `None` to unload it.
+    """
+
+    number: int
+    name: ModelName
+    definition: ModelDefinition | None
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest wish for each model.
+
+    Attributes
+    ----------
+    stopping
+        The server ends: loads are given up, nothing is restarted, everything is unloaded.
+    """
+
+    wishes: dict[ModelName, Wish] = {}
+    stopping: bool = False
+
+    def with_wish(self, wish: Wish) -> Self:
+        """Return the same with `wish` in place of an earlier one for its model."""
+        return msgspec.structs.replace(self, wishes={**self.wishes, wish.name: wish})
+
+    def ended(self) -> Self:
+        """Return the same for a server that ends."""
+        return msgspec.structs.replace(self, stopping=True)
