@@ -4,7 +4,6 @@
 ends the flags. Nothing is interpreted here beyond the names.
 """
 
-import difflib
 from collections.abc import Sequence
 
 import msgspec
@@ -106,5 +105,7 @@ def _full_name(name: str, *, names: dict[str, Flag | None]) -> str:
 
 
 def _suggestion(name: str, names: dict[str, Flag | None]) -> str:
+    import difflib  # noqa: PLC0415  # only to help after a mistake
+
     near = difflib.get_close_matches(name, names, n=1)
     return f"; did you mean '--{near[0]}'?" if near else ""

@@ -102,7 +102,8 @@ def _repository(
     *,
     mode: ModelControlMode,
 ) -> dict[str, object]:
-    roots = tuple(os.path.abspath(path) for path in fields["model_repositories"])
+    # Not `resolve`: a root that is a symbolic link may be pointed elsewhere while we run.
+    roots = tuple(os.path.abspath(path) for path in fields["model_repositories"])  # noqa: PTH100
     poll_secs = fields["repository_poll_secs"] if mode is ModelControlMode.POLL else 0
     strict = fields["disable_auto_complete_config"] or values["strict-model-config"][-1]
     return {

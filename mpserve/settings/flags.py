@@ -1,6 +1,6 @@
 """Flags of the command line: what a row is. The rows are in `flags_acting` and `flags_inert`.
 
-One row says everything about a flag: how its text is read, where it goes, what its default is in each
+One row says everything about a flag: how its text is read, where it goes, its default in each
 command, and its help. `click` options, `--help`, `docs/flags.md`, environment variables and checks
 are made from it.
 """

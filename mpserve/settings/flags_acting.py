@@ -33,8 +33,8 @@ _REPOSITORY: Final = (
         choices=("none", "poll", "explicit"),
         complaint="invalid argument for --model-control-mode",
         help=(
-            "Who decides what is loaded: 'none' loads all at the start, 'poll' follows the folders, "
-            "'explicit' obeys load and unload calls."
+            "Who decides what is loaded: 'none' loads all at the start, 'poll' follows the "
+            "folders, 'explicit' obeys load and unload calls."
         ),
     ),
     Flag(
@@ -271,7 +271,9 @@ _LISTENERS_TO_COME: Final = (
         start_default=8082,
         least=1,
         most=MAX_PORT,
-        help="Port of the metrics. Counts in the check for equal ports; metrics are not served yet.",
+        help=(
+            "Port of the metrics. Counts in the check for equal ports; metrics are not served yet."
+        ),
     ),
 )
 

@@ -1,7 +1,8 @@
 """Rows of Triton's flags that change nothing in mpserve, so that its command lines are understood.
 
-`NO_EFFECT`: mpserve works another way, the value can not matter. `REFUSED`: the feature is not there,
-so only its off value is taken, and the operator hears why instead of missing it in production.
+`NO_EFFECT`: mpserve works another way, the value can not matter. `REFUSED`: the feature is not
+there, so only its off value is taken, and the operator hears why instead of missing it in
+production.
 """
 
 from typing import Final

@@ -1,8 +1,8 @@
 """Forms of flags that take more than a word: `<name>,<setting>=<value>` and its kin.
 
-Each function takes all values that one flag was given and raises `BadValue` with Triton's words. The
-features behind most of them are not there yet; a value of the wrong form still deserves the reason of
-its form, because that is what the reader can mend.
+Each function takes all values that one flag was given and raises `BadValue` with Triton's words.
+The features behind most of them are not there yet; a value of the wrong form still deserves the
+reason of its form, because that is what the reader can mend.
 """
 
 import itertools

@@ -19,16 +19,15 @@ from mpserve.settings.environment import (
     read_environment,
     read_mlserver,
 )
-from mpserve.settings.flags import Flag, Standing
+from mpserve.settings.flags import Flag, Group, Standing
 from mpserve.settings.flags_acting import ACTING
 from mpserve.settings.flags_inert import INERT
 from mpserve.settings.settings import Settings
 from mpserve.settings.validation import check_creation, check_usage, warnings_about
 from mpserve.settings.values import BadValue
 
-SERVE_FLAGS: Final = tuple(
-    sorted((*ACTING, *INERT), key=lambda flag: list(type(flag.group)).index(flag.group))
-)
+_GROUPS: Final = tuple(Group)
+SERVE_FLAGS: Final = tuple(sorted((*ACTING, *INERT), key=lambda flag: _GROUPS.index(flag.group)))
 START_FLAGS: Final = ACTING
 
 

@@ -1,4 +1,4 @@
-"""Checks over several settings, in Triton's words where it has them, and warnings about doubtful ones."""
+"""Checks over several settings, in Triton's words where it has them, and warnings."""
 
 import itertools
 from typing import Final
@@ -40,8 +40,8 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
         raise UsageError("Error: empty argument for --model-config-name")
     if "cache-config" in chosen and "response-cache-byte-size" in chosen:
         raise UsageError(
-            "Error: Incompatible flags --response-cache-byte-size and --cache-config both provided. "
-            "Please provide one or the other."
+            "Error: Incompatible flags --response-cache-byte-size and --cache-config both "
+            "provided. Please provide one or the other."
         )
     if not settings.allow_http:
         raise UsageError("--allow-http=false leaves nothing to serve: gRPC is not served yet")

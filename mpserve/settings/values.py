@@ -1,4 +1,4 @@
-"""Texts of flags and environment variables turned into values, by Triton's rules and with its words.
+"""Texts of flags and variables turned into values, by Triton's rules and with its words.
 
 Source: the option parser of `tritonserver` (C `stoi` family, `getopt_long`).
 """

@@ -1,0 +1,6 @@
+"""`python -m mpserve` is the command `mpserve`."""
+
+from mpserve.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The command `mpserve`: turns argv and environment into `Settings`, prints for people."""

@@ -1,0 +1,93 @@
+"""`mpserve models list|load|unload`: the models of a running server."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+import msgspec
+
+from mpserve.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mpserve.cli.repository_client import RepositoryClient
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+LOAD_TIMEOUT_SECS: Final = (
+    660.0  # above the server's own limit for a load, so that its reason is seen
+)
+EXIT_FAILED: Final = 1
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _server_options(command: Command) -> Command:
+    timeout = click.option(
+        "--timeout",
+        "timeout_secs",
+        type=click.FloatRange(min=0.1),
+        default=LOAD_TIMEOUT_SECS,
+        show_default=True,
+        help="Seconds to wait for the answer.",
+    )
+    url = click.option(
+        "--url",
+        default=DEFAULT_URL,
+        show_default=True,
+        envvar="MPSERVE_URL",
+        help="Address of the server; `mpserve start` listens on port 8080.",
+    )
+    return url(timeout(command))
+
+
+@click.group()
+def models() -> None:
+    """Show, load and unload the models of a running server."""
+
+
+@models.command(name="list")
+@_server_options
+@click.option("--json", "as_json", is_flag=True, help="Print the index as JSON.")
+def list_models(url: str, timeout_secs: float, *, as_json: bool) -> None:
+    """Show every model of the repository and its state."""
+    entries = _call(url, timeout_secs, lambda client: client.index())
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(entries)).decode())
+        return
+    # rich is imported only to print a table: it costs more than the rest of the command.
+    from mpserve.cli.output import print_models  # noqa: PLC0415
+
+    print_models(entries)
+
+
+@models.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_server_options
+def load(names: tuple[str, ...], url: str, timeout_secs: float) -> None:
+    """Load models, or load them anew; returns when they are ready."""
+    for name in names:
+        _call(url, timeout_secs, lambda client: client.load(name))  # noqa: B023  # called at once
+        click.echo(f"{name}: loaded")
+
+
+@models.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_server_options
+def unload(names: tuple[str, ...], url: str, timeout_secs: float) -> None:
+    """Unload models."""
+    for name in names:
+        _call(url, timeout_secs, lambda client: client.unload(name))  # noqa: B023  # called at once
+        click.echo(f"{name}: unloaded")
+
+
+Result = TypeVar("Result")
+
+
+def _call(url: str, timeout_secs: float, call: "Callable[[RepositoryClient], Result]") -> "Result":
+    """Return what `call` gets from the server; ends the command with one line when it fails."""
+    from mpserve.cli.repository_client import CallFailed, RepositoryClient  # noqa: PLC0415  # quick start
+
+    try:
+        return call(RepositoryClient(url=url, timeout_secs=timeout_secs))
+    except (CallFailed, ConfigError) as error:
+        click.echo(f"mpserve models: {error}", err=True)
+        sys.exit(EXIT_FAILED)
