@@ -4,9 +4,10 @@ Both know that the other process is gone by the end of the stream, never by poll
 """
 
 import asyncio
+import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Generic, Self, TypeVar
 
 from mpserve.control.framing import FrameDecoder, MessageTypes, encode_frame
@@ -18,35 +19,35 @@ _READ_BYTES: Final = 1 << 16
 M = TypeVar("M")
 
 
-class Channel(asyncio.Protocol, Generic[M]):
-    """Control socket in an event loop; messages arrive as calls.
+class Channel(Generic[M]):
+    """Control socket in an event loop; messages arrive as calls. Made by `open`.
 
-    Parameters
-    ----------
-    union
-        What the other side may send.
-    on_message
-        Called with each message, in order.
-    on_end
-        Called once when the stream ended: the other process died, closed it, or sent rubbish (then
-        with the reason).
+    Guarantees
+        Messages go out in order and whole. `on_end` is called once, when the other side is gone or
+        sent rubbish, and never after `close`.
+    Owner
+        The channel owns its socket, and the descriptors given to `send`.
     """
 
     def __init__(
         self,
+        connected: socket.socket,
         union: MessageTypes,
         *,
         on_message: Callable[[M], None],
         on_end: Callable[[Exception | None], None],
     ) -> None:
+        self._socket = connected
         self._decoder: FrameDecoder[M] = FrameDecoder(union)
         self._on_message = on_message
         self._on_end = on_end
-        self._transport: asyncio.Transport | None = None
-        self._fault: Exception | None = None
+        self._unsent: deque[_Unsent] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._is_open = True
+        self._is_closing = False
 
     @classmethod
-    async def over(
+    def open(
         cls,
         connected: socket.socket,
         union: MessageTypes,
@@ -54,44 +55,126 @@ class Channel(asyncio.Protocol, Generic[M]):
         on_message: Callable[[M], None],
         on_end: Callable[[Exception | None], None],
     ) -> Self:
-        """Return an open channel; it owns the socket from now on."""
+        """Return a channel that reads from now on.
+
+        Parameters
+        ----------
+        connected
+            Stream socket.
+        union
+            What the other side may send.
+        on_message
+            Called with each message, in order.
+        on_end
+            Called once when the stream ended; with the reason when the other side did not end it.
+        """
         connected.settimeout(0.0)
-        _, channel = await asyncio.get_running_loop().create_unix_connection(
-            lambda: cls(union, on_message=on_message, on_end=on_end), sock=connected
-        )
+        channel = cls(connected, union, on_message=on_message, on_end=on_end)
+        channel._loop.add_reader(connected, channel._readable)
         return channel
 
-    def send(self, message: Message) -> None:
-        """Send `message`; without effect when the other side is gone (`on_end` tells so)."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(encode_frame(message))
+    def send(self, message: Message, *, fds: Sequence[int] = ()) -> None:
+        """Send `message`; without effect when the other side is gone (`on_end` tells so).
+
+        Parameters
+        ----------
+        fds
+            Descriptors that go along (SCM_RIGHTS); they are closed here once they are sent.
+        """
+        unsent = _Unsent(memoryview(encode_frame(message)), tuple(fds))
+        if not self._is_open or self._is_closing:
+            unsent.drop()
+            return
+        self._unsent.append(unsent)
+        if len(self._unsent) == 1:
+            self._flush()
 
     def close(self) -> None:
         """Send what is still unsent, then close. Idempotent."""
-        if self._transport is not None:
-            self._transport.close()
+        self._is_closing = True
+        if not self._unsent:
+            self._shut()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport (called by the loop)."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """Hand over the messages that `data` completes (called by the loop)."""
+    def _readable(self) -> None:
         try:
-            messages = self._decoder.feed(data)
+            chunk = self._socket.recv(_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(error)
+            return
+        if not chunk:
+            self._lost(None)
+            return
+        try:
+            messages = self._decoder.feed(chunk)
         except InternalError as error:
-            self._fault = error
-            assert self._transport is not None
-            self._transport.abort()
+            self._lost(error)
             return
         for message in messages:
             self._on_message(message)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell that the stream ended (called by the loop)."""
-        self._transport = None
-        self._on_end(self._fault or exc)
+    def _flush(self) -> None:
+        while self._unsent:
+            try:
+                self._unsent[0].send(self._socket)
+            except (BlockingIOError, InterruptedError):
+                self._loop.add_writer(self._socket, self._flush)
+                return
+            except OSError:
+                # The other side is gone. What it sent before is still to be read; the end follows.
+                self._drop_unsent()
+                break
+            if self._unsent[0].is_sent:
+                self._unsent.popleft()
+        self._loop.remove_writer(self._socket)
+        if self._is_closing:
+            self._shut()
+
+    def _lost(self, reason: Exception | None) -> None:
+        is_news = self._is_open and not self._is_closing
+        self._shut()
+        if is_news:
+            self._on_end(reason)
+
+    def _shut(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._drop_unsent()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+
+    def _drop_unsent(self) -> None:
+        for unsent in self._unsent:
+            unsent.drop()
+        self._unsent.clear()
+
+
+class _Unsent:
+    """A frame on its way out. Its descriptors go with the first byte."""
+
+    def __init__(self, frame: memoryview, fds: tuple[int, ...]) -> None:
+        self._frame = frame
+        self._fds = fds
+
+    @property
+    def is_sent(self) -> bool:
+        return not self._frame
+
+    def send(self, connected: socket.socket) -> None:
+        if self._fds:
+            sent = socket.send_fds(connected, [self._frame], list(self._fds))
+            self.drop()
+        else:
+            sent = connected.send(self._frame)
+        self._frame = self._frame[sent:]
+
+    def drop(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
+        self._fds = ()
 
 
 class BlockingChannel(Generic[M]):

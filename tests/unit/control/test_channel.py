@@ -1,6 +1,9 @@
 import asyncio
+import os
 import socket
 import threading
+
+import pytest
 
 from mpserve.control.channel import BlockingChannel, Channel
 from mpserve.control.messages import (
@@ -28,8 +31,8 @@ class Listener:
         self.ended.set()
 
 
-async def open_channel(end, listener):
-    return await Channel.over(
+def open_channel(end, listener):
+    return Channel.open(
         end, FromFrontend, on_message=listener.messages.append, on_end=listener.on_end
     )
 
@@ -38,7 +41,7 @@ def test_messages_pass_both_ways_in_order():
     async def scenario():
         ours, theirs = socket.socketpair()
         listener = Listener()
-        channel = await open_channel(ours, listener)
+        channel = open_channel(ours, listener)
         other = BlockingChannel[object](theirs, ToFrontend)
         other.send(TableAcknowledged(number=1))
         other.send(TableAcknowledged(number=2))
@@ -47,6 +50,7 @@ def test_messages_pass_both_ways_in_order():
             received = await asyncio.to_thread(other.receive)
             other.close()
             await listener.ended.wait()
+        channel.close()
         assert received == StopFrontend(grace_ms=9)
         assert listener.messages == [TableAcknowledged(number=1), TableAcknowledged(number=2)]
 
@@ -57,7 +61,7 @@ def test_the_end_of_the_other_process_is_told_without_a_reason():
     async def scenario():
         ours, theirs = socket.socketpair()
         listener = Listener()
-        await open_channel(ours, listener)
+        open_channel(ours, listener)
         theirs.close()
         async with asyncio.timeout(DEADLINE_S):
             await listener.ended.wait()
@@ -70,7 +74,7 @@ def test_rubbish_ends_the_channel_and_is_named():
     async def scenario():
         ours, theirs = socket.socketpair()
         listener = Listener()
-        await open_channel(ours, listener)
+        open_channel(ours, listener)
         theirs.sendall(b"\x01\x00\x00\x00\xc1")
         async with asyncio.timeout(DEADLINE_S):
             await listener.ended.wait()
@@ -101,3 +105,44 @@ def test_a_message_larger_than_the_socket_buffer_arrives_whole():
     thread.join(DEADLINE_S)
     sender.close()
     receiver.close()
+
+
+def test_a_burst_larger_than_the_socket_buffer_goes_out_in_order():
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        channel = open_channel(ours, Listener())
+        other = BlockingChannel[object](theirs, FromFrontend)
+        calls = [
+            LoadCall(call_id=index, name="a", config="x" * 300_000, files={}) for index in range(9)
+        ]
+        for call in calls:
+            channel.send(call)
+        channel.close()
+        async with asyncio.timeout(DEADLINE_S):
+            received = [await asyncio.to_thread(other.receive) for _ in calls]
+            after = await asyncio.to_thread(other.receive)
+        other.close()
+        assert received == calls
+        assert after is None
+
+    asyncio.run(scenario())
+
+
+def test_descriptors_travel_with_their_message_and_are_closed_here():
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        channel = open_channel(ours, Listener())
+        read_fd, write_fd = os.pipe()
+        channel.send(StopFrontend(grace_ms=1), fds=(write_fd,))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(write_fd)
+        frame, fds, _, _ = socket.recv_fds(theirs, 1000, 4)
+        os.write(fds[0], b"hello")
+        assert os.read(read_fd, 5) == b"hello"
+        assert frame.endswith(b"grace_ms\x01")
+        channel.close()
+        for fd in (read_fd, *fds):
+            os.close(fd)
+        theirs.close()
+
+    asyncio.run(scenario())
