@@ -18,7 +18,7 @@
 
 namespace mpserve::bind {
 
-// Asked of whoever made the request object for a request without a block.
+// What a request that a model made holds, having no block.
 struct OwnedRequest {
     std::string request_id;
     std::uint64_t sequence_id = 0;
@@ -36,7 +36,7 @@ public:
     InferenceRequest(LeaseRef lease, const MessageView& view,
                      std::shared_ptr<const InstanceContext> context) noexcept;
     // Made by the model. `inputs` is a list of Tensor objects.
-    InferenceRequest(OwnedRequest owned, nanobind::list inputs, std::uint32_t flags) noexcept;
+    InferenceRequest(OwnedRequest owned, nanobind::list inputs, std::uint32_t flags);
 
     // nullptr for a request that the model made.
     RequestLease* lease() const noexcept { return lease_.get(); }
@@ -57,17 +57,20 @@ public:
     // The tensors, made on first use: a list of Tensor objects that the caller must not change.
     nanobind::list inputs();
 
-    // Answer that the model gave through the response sender instead of `execute`'s return; null
-    // when there is none.
-    nanobind::object sent_response;
-    bool sender_closed = false;
+    // Takes an answer that the model gives through the response sender instead of `execute`'s return;
+    // `response` may be null. Throws `ModelException` when the order of calls does not allow it.
+    void send(nanobind::object response, std::uint32_t response_flags);
+    // The answer given so, or null.
+    const nanobind::object& sent_response() const noexcept { return sent_response_; }
 
 private:
     LeaseRef lease_;
     std::optional<MessageView> view_;
     std::shared_ptr<const InstanceContext> context_;
     std::unique_ptr<OwnedRequest> owned_;
-    nanobind::object inputs_;  // null until asked for
+    nanobind::object inputs_;         // null until asked for
+    nanobind::object sent_response_;  // null until sent
+    bool sender_closed_ = false;
     std::uint32_t flags_ = 0;
 };
 

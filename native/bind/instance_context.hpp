@@ -6,21 +6,25 @@
 #include <string_view>
 #include <vector>
 
+#include <nanobind/nanobind.h>
+
 namespace mpserve::bind {
 
 struct InstanceContext {
     std::string instance_name;
-    std::string model_name;
-    std::string model_version;
     // Outputs the configuration declares. A request that lists none asks for all of them; an output
     // of another name is dropped.
     std::vector<std::string> output_names;
     // Outputs are not declared: what the runtime returns is sent as it is.
     bool open_outputs = true;
+    // What `parameters()` says of a request without any: "{}" for a Triton model.
+    std::string absent_parameters;
 
     bool declares_output(std::string_view name) const noexcept {
         return std::find(output_names.begin(), output_names.end(), name) != output_names.end();
     }
 };
+
+void bind_instance_context(nanobind::module_& m);
 
 }  // namespace mpserve::bind

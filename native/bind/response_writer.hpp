@@ -28,8 +28,14 @@ public:
     bool write(std::byte* base, std::uint64_t capacity, std::uint32_t message_flags);
 
 private:
+    struct Chosen {
+        Tensor* tensor;
+        std::uint64_t bytes;
+    };
+
     const InferenceResponse* response_ = nullptr;
-    std::vector<const Tensor*> outputs_;
+    std::vector<Chosen> outputs_;
+    std::vector<Text> parameters_;
     MessageBuilder builder_;
 };
 

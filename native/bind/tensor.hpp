@@ -11,7 +11,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include <nanobind/nanobind.h>
 
@@ -26,8 +25,8 @@ class ForeignMemory;  // dlpack_bridge.hpp
 class Tensor {
 public:
     // An input: looks into the block that `lease` holds.
-    Tensor(LeaseRef lease, const TensorView& view) noexcept : lease_(std::move(lease)), view_(view) {}
-    // An output: `array` is any array-like; it is made contiguous, and its dtype decides the datatype.
+    Tensor(LeaseRef lease, const TensorView& view) noexcept;
+    // An output: `array` is a NumPy array; it is made contiguous, and its dtype decides the datatype.
     Tensor(std::string name, nanobind::handle array, std::string parameters);
     // Memory of another library.
     Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign);
@@ -39,26 +38,33 @@ public:
     std::string_view name() const noexcept { return view_.name; }
     Datatype datatype() const noexcept { return view_.datatype; }
     std::span<const std::int64_t> shape() const noexcept { return view_.shape; }
-    std::string_view parameters() const noexcept { return view_.parameters; }
-    const std::byte* data() const noexcept { return view_.data; }  // not for BYTES outputs
+    std::string_view parameters() const noexcept { return view_.parameters; }  // JSON object text
+    // The elements; nullptr for BYTES in an object array.
+    const std::byte* data() const noexcept { return view_.data; }
     std::uint64_t data_bytes() const noexcept { return view_.data_bytes; }
-    bool is_read_only() const noexcept { return static_cast<bool>(lease_); }
+    bool is_read_only() const noexcept;
 
     // `self` is this tensor's Python object: the base of the view.
     nanobind::object as_numpy(nanobind::handle self);
 
     // Bytes on the wire. Throws when a BYTES element can not be encoded.
-    std::uint64_t wire_bytes() const;
-    // Writes exactly `wire_bytes()` bytes.
-    void write_wire(std::byte* place) const noexcept;
+    std::uint64_t wire_bytes();
+    // Writes `wire_bytes()` bytes; false when it would be another number (a BYTES array that
+    // another thread changed in between).
+    bool write_wire(std::byte* place, std::uint64_t bytes) const;
 
 private:
+    // What an input finds in its block, an output keeps here.
+    struct Owned {
+        std::string name;
+        std::string parameters;
+        std::int64_t shape[kMaxRank];
+    };
+
     LeaseRef lease_;
-    TensorView view_{};  // of an output: looks into the members below
-    std::string name_;
-    std::string parameters_;
-    std::vector<std::int64_t> shape_;
-    nanobind::object array_;  // null unless made from an array, or a BYTES input that was read
+    TensorView view_{};
+    std::unique_ptr<Owned> owned_;
+    nanobind::object array_;  // made by the model, or the bytes of a BYTES input once they were read
     std::unique_ptr<ForeignMemory> foreign_;
 };
 

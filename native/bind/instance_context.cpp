@@ -1,0 +1,35 @@
+#include "instance_context.hpp"
+
+#include <memory>
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+void bind_instance_context(nb::module_& m) {
+    nb::class_<InstanceContext>(m, "InstanceContext", "What all requests of one instance share.")
+        .def(
+            "__init__",
+            [](InstanceContext* self, std::string instance_name,
+               std::vector<std::string> output_names, bool open_outputs,
+               std::string absent_parameters) {
+                new (self) InstanceContext{
+                    .instance_name = std::move(instance_name),
+                    .output_names = std::move(output_names),
+                    .open_outputs = open_outputs,
+                    .absent_parameters = std::move(absent_parameters),
+                };
+            },
+            nb::kw_only(), nb::arg("instance_name"), nb::arg("output_names"),
+            nb::arg("open_outputs"), nb::arg("absent_parameters"))
+        .def_ro("instance_name", &InstanceContext::instance_name)
+        .def_ro("output_names", &InstanceContext::output_names)
+        .def_ro("open_outputs", &InstanceContext::open_outputs);
+}
+
+}  // namespace mpserve::bind

@@ -1,0 +1,41 @@
+#include "response_sender.hpp"
+
+#include "inference_request.hpp"
+#include "inference_response.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+void send(const ResponseSender& self, nb::object response, std::uint32_t flags) {
+    if (!response.is_none() && !nb::isinstance<InferenceResponse>(response)) {
+        const std::string text =
+            std::string("response must be an InferenceResponse or None, found type ") +
+            nb::str(response.type()).c_str();
+        throw nb::type_error(text.c_str());
+    }
+    nb::inst_ptr<InferenceRequest>(self.request)->send(std::move(response), flags);
+}
+
+bool is_cancelled(const ResponseSender& self) {
+    const auto* lease = nb::inst_ptr<InferenceRequest>(self.request)->lease();
+    return lease != nullptr && lease->is_cancelled();
+}
+
+nb::object sent_response(const InferenceRequest& request) {
+    return request.sent_response().is_valid() ? request.sent_response() : nb::none();
+}
+
+}  // namespace
+
+void bind_response_sender(nb::module_& m) {
+    nb::class_<ResponseSender>(m, "InferenceResponseSender", "Sends the answer of one request.")
+        .def("send", &send, nb::arg("response") = nb::none(), nb::arg("flags") = 0)
+        .def("is_cancelled", &is_cancelled);
+    m.def("sent_response", &sent_response, nb::arg("request"),
+          "Answer that a model sent by the request's response sender, None when it sent none.");
+}
+
+}  // namespace mpserve::bind

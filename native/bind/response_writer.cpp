@@ -1,0 +1,66 @@
+#include "response_writer.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+// Room for one text or table: its bytes, and the worst alignment before it.
+constexpr std::uint64_t padded(std::uint64_t bytes, std::uint64_t alignment) noexcept {
+    return bytes + alignment;
+}
+
+std::uint64_t record_bytes(const Tensor& tensor) noexcept {
+    return tensor.name().size() + tensor.parameters().size() +
+           padded(tensor.shape().size_bytes(), alignof(std::int64_t)) +
+           padded(sizeof(TensorRecord), kTensorAlignment);
+}
+
+}  // namespace
+
+std::uint64_t ResponseWriter::measure(const InferenceRequest& request,
+                                      const InferenceResponse& response) {
+    response_ = &response;
+    outputs_.clear();
+    const auto* error = response.error();
+    std::uint64_t total = sizeof(MessageHeader) + response.parameters().size() +
+                          padded(0, alignof(TensorRecord)) + padded(0, alignof(OutputRecord));
+    if (error != nullptr) return total + error->message.size();
+    for (const nb::handle output : response.output_tensors()) {
+        auto* tensor = nb::inst_ptr<Tensor>(output);
+        if (!request.wants_output(tensor->name())) continue;
+        const auto bytes = tensor->wire_bytes();
+        outputs_.push_back({tensor, bytes});
+        total += record_bytes(*tensor) + bytes;
+    }
+    return total;
+}
+
+bool ResponseWriter::write(std::byte* base, std::uint64_t capacity, std::uint32_t message_flags) {
+    builder_.begin(base, capacity, capacity, MessageKind::response);
+    auto& header = builder_.header();
+    header.flags = message_flags;
+    if (!builder_.append_text(response_->parameters(), header.parameters)) return false;
+    if (const auto* error = response_->error(); error != nullptr) {
+        header.status = static_cast<std::uint32_t>(status_of(error->code));
+        return builder_.append_text(error->message, header.error) && builder_.finish();
+    }
+    // All texts lie before the data: their offsets are 32 bits wide.
+    parameters_.clear();
+    for (const auto& output : outputs_) {
+        Text parameters{};
+        if (!builder_.append_text(output.tensor->parameters(), parameters)) return false;
+        parameters_.push_back(parameters);
+    }
+    for (std::size_t index = 0; index < outputs_.size(); ++index) {
+        const auto& [tensor, bytes] = outputs_[index];
+        auto* place =
+            builder_.append_tensor(tensor->name(), tensor->datatype(), tensor->shape(), bytes);
+        if (place == nullptr || !tensor->write_wire(place, bytes)) return false;
+        builder_.set_tensor_parameters(parameters_[index]);
+    }
+    return builder_.finish();
+}
+
+}  // namespace mpserve::bind
