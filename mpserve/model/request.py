@@ -1,0 +1,117 @@
+"""An inference request and the parts of it, as every wire codec delivers them.
+
+Tensor data is in the wire's binary form: little-endian elements, row-major; `BYTES` elements as a
+little-endian uint32 length and the bytes. Source: KServe V2 "Inference Request".
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from mpserve.model.tensor import Datatype
+
+Bytes: TypeAlias = bytes | bytearray | memoryview
+
+UNKNOWN_ID = "<id_unknown>"  # Triton's word in messages when the client gave no id
+
+
+class InputTensor(msgspec.Struct, frozen=True, kw_only=True):
+    """One tensor of a request.
+
+    Attributes
+    ----------
+    shape
+        Full shape, all dimensions at least 0.
+    data
+        Elements in the wire's binary form.
+    parameters_json
+        The tensor's own parameters as a JSON object, "" for none.
+    """
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    data: Bytes
+    parameters_json: str = ""
+
+
+class RequestedOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """One output that the client named.
+
+    Attributes
+    ----------
+    binary
+        Wanted as binary data behind the JSON.
+    classification
+        Number of classes wanted instead of the values; 0 for the values.
+    parameters_json
+        The output's own parameters as a JSON object, "" for none.
+    """
+
+    name: str
+    binary: bool = False
+    classification: int = 0
+    parameters_json: str = ""
+
+
+class SequenceMark(msgspec.Struct, frozen=True, kw_only=True):
+    """Place of a request in a sequence of correlated requests.
+
+    `number` is 0 and `text` is "" for a request that belongs to none.
+    """
+
+    number: int = 0
+    text: str = ""
+    starts: bool = False
+    ends: bool = False
+
+
+class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One inference, decoded and not yet checked against the model's signature.
+
+    Attributes
+    ----------
+    id
+        As the client gave it; `None` when it gave none.
+    outputs
+        Empty when all outputs are wanted.
+    binary_by_default
+        Outputs that are not listed are wanted as binary data.
+    parameters_json
+        Custom parameters as a JSON object, "" for none.
+    priority
+        0 for the model's default.
+    timeout_us
+        0 for none.
+    """
+
+    inputs: tuple[InputTensor, ...]
+    outputs: tuple[RequestedOutput, ...] = ()
+    id: str | None = None
+    sequence: SequenceMark = SequenceMark()
+    priority: int = 0
+    timeout_us: int = 0
+    binary_by_default: bool = False
+    parameters_json: str = ""
+
+    @property
+    def prefix(self) -> str:
+        """What messages about this request begin with."""
+        return request_prefix(self.id)
+
+    def requested_output(self, name: str) -> RequestedOutput:
+        """Return how output `name` is wanted, also when it was not listed."""
+        for output in self.outputs:
+            if output.name == name:
+                return output
+        return RequestedOutput(name=name, binary=self.binary_by_default)
+
+
+def request_prefix(request_id: str | None) -> str:
+    """Return what Triton puts before messages about a request with this id."""
+    return f"[request id: {request_id or UNKNOWN_ID}] "
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as messages show it, e.g. `[-1,4]`."""
+    return "[" + ",".join(map(str, shape)) + "]"
