@@ -1,0 +1,185 @@
+"""`python -m bench`: measure servers beside each other and print a Markdown table."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Final, NoReturn
+
+import click
+
+from bench import load
+from bench.errors import BenchError, UsageError
+from bench.installation import install, install_peers, lock
+from bench.machine import read_facts
+from bench.measurement import Pace
+from bench.payload import Encoding
+from bench.peers import PEERS
+from bench.peers.peer import WORKSHOP
+from bench.results import Results, write_results
+from bench.rounds import Turn, carry_out, turns
+from bench.scenarios import SCENARIOS
+from bench.table import markdown
+
+QUICK_ROUNDS: Final = 1
+QUICK_SECONDS: Final = 2
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--servers", default="all", show_default=True, help="Comma-separated names.")
+@click.option("--scenarios", default="all", show_default=True, help="Comma-separated names.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    default=5,
+    show_default=True,
+    help="How often each server is measured at each scenario.",
+)
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 3600),
+    default=5,
+    show_default=True,
+    help="Load in one measurement.",
+)
+@click.option(
+    "--warmup",
+    type=click.IntRange(0, 600),
+    default=1,
+    show_default=True,
+    help="Seconds of load before it that do not count.",
+)
+@click.option("--quick", is_flag=True, help="One round of 2 s: a look, not a measurement.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the results go.  [default: .bench/results/TIME.json]",
+)
+@click.option(
+    "--install",
+    "is_installing",
+    is_flag=True,
+    help="Install load generators and servers; measure nothing.",
+)
+@click.option("--list", "is_listing", is_flag=True, help="List servers and scenarios.")
+def main(  # noqa: PLR0913  # one parameter per option
+    *,
+    servers: str,
+    scenarios: str,
+    rounds: int,
+    seconds: int,
+    warmup: int,
+    quick: bool,
+    json_path: Path | None,
+    is_installing: bool,
+    is_listing: bool,
+) -> None:
+    """Measure model servers beside each other, in alternating rounds, and print one Markdown table.
+
+    The first server is compared with the others. Progress goes to standard error. Exit code 1:
+    a measurement failed; 2: something has to be installed, or asked for differently.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        if is_listing:
+            _list()
+            return
+        chosen_servers = choose(servers, tuple(PEERS), what="server")
+        if is_installing:
+            install(chosen_servers, tell=_tell)
+            return
+        chosen_scenarios = choose(scenarios, tuple(SCENARIOS), what="scenario")
+        if quick:
+            rounds, seconds = QUICK_ROUNDS, QUICK_SECONDS
+        with lock():
+            results = _run(
+                chosen_servers,
+                chosen_scenarios,
+                rounds=rounds,
+                pace=Pace(seconds=seconds, warmup_seconds=warmup),
+            )
+        path = json_path or WORKSHOP / "results" / time.strftime(
+            "%Y%m%dT%H%M%SZ.json", time.gmtime()
+        )
+        write_results(results, path)
+    except BenchError as error:
+        _tell(f"error: {error}")
+        sys.exit(error.exit_code)
+    click.echo(markdown(results))
+    _tell(f"results: {os.path.relpath(path)}")
+    sys.exit(1 if results.failures else 0)
+
+
+def choose(wanted: str, known: tuple[str, ...], *, what: str) -> tuple[str, ...]:
+    """Read a comma-separated list of names, each once, in the order given; 'all' means all.
+
+    Raises
+    ------
+    UsageError
+        A name is not known, or none is given.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
+    if names == ("all",):
+        return known
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        shown = ", ".join(repr(name) for name in unknown) or "an empty list"
+        raise UsageError(f"{shown} names no {what}; there are: {', '.join(known)}")
+    return names
+
+
+def _run(
+    servers: tuple[str, ...], scenarios: tuple[str, ...], *, rounds: int, pace: Pace
+) -> Results:
+    wanted = tuple(turns(servers, scenarios, rounds=rounds))
+    _require_generators(wanted)
+    facts = read_facts()
+    failures = install_peers(servers, tell=_tell)
+    missing = {failure.server for failure in failures}
+    possible = tuple(turn for turn in wanted if turn.server not in missing)
+    run = carry_out(possible, pace=pace, tell=_tell)
+    return Results(
+        machine=facts,
+        servers=servers,
+        scenarios=scenarios,
+        versions={server: PEERS[server].version() for server in servers if server not in missing},
+        rounds=rounds,
+        seconds=pace.seconds,
+        warmup_seconds=pace.warmup_seconds,
+        samples=run.samples,
+        failures=(*failures, *run.failures),
+        remarks=run.remarks,
+        library_costs=run.library_costs,
+    )
+
+
+def _require_generators(wanted: tuple[Turn, ...]) -> None:
+    encodings = {
+        kind
+        for turn in wanted
+        for server, kind in SCENARIOS[turn.scenario].encodings.items()
+        if server == turn.server
+    }
+    load.require("wrk", *(("h2load", "nghttp") if Encoding.GRPC in encodings else ()))
+
+
+def _list() -> None:
+    click.echo("servers: " + ", ".join(PEERS))
+    click.echo("scenarios:")
+    for scenario in SCENARIOS.values():
+        click.echo(f"  {scenario.name:14} {scenario.title} ({', '.join(scenario.encodings)})")
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m bench")

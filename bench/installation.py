@@ -1,0 +1,88 @@
+"""What a run needs on the machine: load generators, peers, and that no other run disturbs it."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from bench.errors import BenchError, MissingTool
+from bench.load import PACKAGES
+from bench.peers import PEERS
+from bench.peers.peer import WORKSHOP
+from bench.results import Failure
+
+APT_TIMEOUT_S: Final = 600
+
+
+def install(servers: Sequence[str], *, tell: Callable[[str], None]) -> None:
+    """Install the load generators with apt, and the servers.
+
+    Raises
+    ------
+    BenchError
+        One of them could not be installed; the others are.
+    """
+    _install_generators(tell)
+    failures = install_peers(servers, tell=tell)
+    if failures:
+        raise BenchError("; ".join(f"{failure.server}: {failure.reason}" for failure in failures))
+
+
+def install_peers(servers: Sequence[str], *, tell: Callable[[str], None]) -> tuple[Failure, ...]:
+    """Install each server that is not there yet; those that cannot be are returned."""
+    failures = []
+    for server in servers:
+        tell(f"preparing {server}")
+        try:
+            PEERS[server].install()
+        except BenchError as error:
+            tell(f"{server}: {error}")
+            failures.append(
+                Failure(scenario="installation", server=server, round_index=0, reason=str(error))
+            )
+    return tuple(failures)
+
+
+@contextmanager
+def lock() -> Iterator[None]:
+    """Hold the only right to measure in this work tree: two runs at once would measure each other.
+
+    Raises
+    ------
+    BenchError
+        Another run holds it.
+    """
+    WORKSHOP.mkdir(exist_ok=True)
+    with (WORKSHOP / "lock").open("a+") as holder:
+        try:
+            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder.seek(0)
+            pid = holder.read().strip() or "unknown"
+            raise BenchError(f"another run (pid {pid}) is measuring; wait for its end") from error
+        holder.truncate(0)
+        holder.write(str(os.getpid()))
+        holder.flush()
+        yield
+
+
+def _install_generators(tell: Callable[[str], None]) -> None:
+    packages = sorted(
+        {package for program, package in PACKAGES.items() if shutil.which(program) is None}
+    )
+    if not packages:
+        return
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise MissingTool(
+            f"as root on a Debian-like system: apt-get install -y {' '.join(packages)}"
+        )
+    tell(f"installing {' '.join(packages)}")
+    for argv in (["apt-get", "update", "-q"], ["apt-get", "install", "-y", "-q", *packages]):
+        ran = subprocess.run(
+            argv, capture_output=True, text=True, timeout=APT_TIMEOUT_S, check=False
+        )
+        if ran.returncode != 0:
+            raise BenchError(f"{' '.join(argv)} ended with {ran.returncode}: {ran.stderr[-500:]}")

@@ -1,0 +1,280 @@
+"""One measurement: one scenario on one freshly started server.
+
+A server is started anew for each measurement, so that no scenario sees what another left in memory,
+and so that the luck of one start (memory layout, placement on cores) is averaged over the rounds.
+"""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from bench import load
+from bench.errors import BenchError, LoadFailed, ServerFailed
+from bench.load import Load, LoadResult
+from bench.payload import Encoding, Tensor, check_answer, grpc_message, infer_request, tensor
+from bench.peers.peer import Control, Peer, Site
+from bench.ports import free_ports
+from bench.repositories import write_model
+from bench.results import LibraryCost, Remark, Sample
+from bench.scenarios import Measure, Scenario
+from bench.server import StopReport, running
+from bench.v2_client import HttpRequest, V2Client, wait_until
+from bench.window import Observation, Window, merge
+
+INFER_RPC: Final = "/inference.GRPCInferenceService/ModelInfer"
+LIVE: Final = HttpRequest(method="GET", path="/v2/health/live")
+MODEL_TIMEOUT_NS: Final = 60_000_000_000
+SCRIPT_TIMEOUT_S: Final = 120
+AFTER_LOAD_S: Final = (
+    0.05  # connections close and buffers go back: part of the cost of the requests
+)
+DIGITS: Final = Path(__file__).with_name("digits.py")
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How long one measurement takes."""
+
+    seconds: int
+    warmup_seconds: int
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One sample, and what the end of the server showed."""
+
+    sample: Sample
+    remarks: tuple[Remark, ...]
+
+
+class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The client's and the server's side of the same window."""
+
+    result: LoadResult
+    window: Window
+
+
+def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> Measured:
+    """Start `peer`, measure `scenario` on it, stop it.
+
+    Raises
+    ------
+    ServerFailed, LoadFailed
+        The server or the load generator did not do its part.
+    """
+    ends: list[StopReport] = []
+    with tempfile.TemporaryDirectory(prefix="mpserve-bench-") as scratch:
+        site = _make_site(scenario, peer, Path(scratch))
+        match scenario.measure:
+            case Measure.START:
+                seen = _measure_starts(scenario, peer, site, ends)
+            case Measure.LOAD:
+                seen = _measure_loads(scenario, peer, site, ends)
+            case Measure.INFER | Measure.LIVE:
+                seen = _measure_requests(scenario, peer, site, ends, pace=pace)
+    sample = Sample(
+        scenario=scenario.name,
+        server=peer.name,
+        round_index=round_index,
+        load=seen.result,
+        usage=seen.window.usage,
+        foreign_share=seen.window.foreign_share,
+    )
+    return Measured(sample=sample, remarks=tuple(_remarks(peer.name, ends)))
+
+
+def library_cost(scenario: Scenario, peer: Peer) -> LibraryCost | None:
+    """Time the model's own library without a server; None when the scenario has no such model."""
+    if "digits" not in scenario.models:
+        return None
+    with tempfile.TemporaryDirectory(prefix="mpserve-bench-") as scratch:
+        stored = Path(scratch) / "model.joblib"
+        _run_digits(peer, "train", stored)
+        cpu_ns = float(_run_digits(peer, "cost", stored))
+    return LibraryCost(scenario=scenario.name, server=peer.name, cpu_us=cpu_ns / 1e3)
+
+
+def _make_site(scenario: Scenario, peer: Peer, scratch: Path) -> Site:
+    repository = scratch / "repository"
+    repository.mkdir()
+    for model in scenario.models:
+        write_model(
+            repository,
+            model,
+            layout=peer.layout(model),
+            train=lambda path: _train_digits(peer, path),
+        )
+    http_port, grpc_port, metrics_port = free_ports(3)
+    return Site(
+        repository=repository,
+        scratch=scratch,
+        control=Control.EXPLICIT if scenario.measure is Measure.LOAD else Control.ALL,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        with_grpc=Encoding.GRPC in scenario.encodings.values(),
+    )
+
+
+def _measure_requests(
+    scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport], *, pace: Pace
+) -> _Seen:
+    with running(
+        peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
+    ) as server:
+        server.wait_ready(*scenario.models)
+        generate = _generator(scenario, peer.name, site=site)
+        if pace.warmup_seconds:
+            generate(pace.warmup_seconds)
+        observation = Observation.of_running(server.root_pid, peer.roles)
+        result = generate(pace.seconds)
+        time.sleep(AFTER_LOAD_S)
+        return _Seen(result=result, window=observation.close(server.root_pid))
+
+
+def _measure_loads(scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport]) -> _Seen:
+    """Load and unload; only the time and the CPU from the call to READY count."""
+    (model,) = scenario.models
+    with (
+        running(
+            peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
+        ) as server,
+        V2Client(server.port) as client,
+    ):
+        server.wait_ready()
+        took_ns: list[int] = []
+        windows: list[Window] = []
+        for _ in range(scenario.repeats):
+            observation = Observation.of_running(server.root_pid, peer.roles)
+            took_ns.append(_load_until_ready(client, model))
+            windows.append(observation.close(server.root_pid))
+            _unload_until_gone(client, model)
+    return _from_times(took_ns, windows)
+
+
+def _load_until_ready(client: V2Client, model: str) -> int:
+    began_ns = time.monotonic_ns()
+    client.load(model)
+    wait_until(
+        lambda: client.is_model_ready(model),
+        deadline_ns=began_ns + MODEL_TIMEOUT_NS,
+        what=f"model '{model}' to be ready after its load call",
+    )
+    return time.monotonic_ns() - began_ns
+
+
+def _unload_until_gone(client: V2Client, model: str) -> None:
+    client.unload(model)
+    wait_until(
+        lambda: client.is_unloaded(model),
+        deadline_ns=time.monotonic_ns() + MODEL_TIMEOUT_NS,
+        what=f"model '{model}' to be UNAVAILABLE after its unload call",
+    )
+
+
+def _measure_starts(scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport]) -> _Seen:
+    took_ns: list[int] = []
+    windows: list[Window] = []
+    for _ in range(scenario.repeats):
+        launch = peer.launch(site)
+        observation = Observation.of_start(peer.roles)
+        with running(
+            peer.name, launch, port=site.http_port, log=site.scratch / "log", ends=ends
+        ) as server:
+            server.wait_ready()
+            took_ns.append(time.monotonic_ns() - server.started_ns)
+            windows.append(observation.close(server.root_pid))
+    return _from_times(took_ns, windows)
+
+
+def _from_times(took_ns: list[int], windows: list[Window]) -> _Seen:
+    window = merge(windows)
+    result = load.from_times(np.array(took_ns, np.int64))
+    return _Seen(
+        result=msgspec.structs.replace(result, client_cpu_ns=window.harness_cpu_ns), window=window
+    )
+
+
+def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int], LoadResult]:
+    """Check one answer; then make the function that applies load for a number of seconds."""
+
+    def spread(seconds: int) -> Load:
+        return Load(
+            connections=scenario.connections,
+            client_threads=scenario.client_threads,
+            seconds=seconds,
+        )
+
+    if scenario.tensors is None:
+        return lambda seconds: load.run_wrk(LIVE, spread(seconds), port=site.http_port)
+    sent = tensor(scenario.tensors)
+    encoding = next(kind for name, kind in scenario.encodings.items() if name == server)
+    if encoding is Encoding.GRPC:
+        return _grpc_generator(sent, server, port=site.grpc_port, spread=spread)
+    request = infer_request(sent, encoding)
+    with V2Client(site.http_port) as client:
+        check_answer(sent, client.send(request), server=server)
+    return lambda seconds: load.run_wrk(request, spread(seconds), port=site.http_port)
+
+
+def _grpc_generator(
+    sent: Tensor, server: str, *, port: int, spread: Callable[[int], Load]
+) -> Callable[[int], LoadResult]:
+    """As `_generator`. h2load takes a failed call, whose HTTP status is 200 too, for an answer: so
+    its length is compared.
+    """
+    message = grpc_message(sent)
+    printed = load.grpc_answer(message, port=port, path=INFER_RPC)
+    if b"grpc-status: 0" not in printed or sent.expected.tobytes() not in printed:
+        raise ServerFailed(
+            f"{server}: ModelInfer of '{sent.model}' gave no right answer: {printed[-500:]!r}"
+        )
+
+    def generate(seconds: int) -> LoadResult:
+        result = load.run_h2load(message, spread(seconds), port=port, path=INFER_RPC)
+        if result.bytes_read < result.requests * sent.expected.nbytes:
+            answer_bytes = result.bytes_read / result.requests
+            raise LoadFailed(f"{server}: answers of {answer_bytes:.0f} bytes hold no output")
+        return result
+
+    return generate
+
+
+def _remarks(server: str, ends: list[StopReport]) -> list[Remark]:
+    remarks = []
+    for end in ends:
+        if end.killed:
+            remarks.append(
+                Remark(server=server, text=f"had to be killed {end.seconds:.0f} s after SIGTERM")
+            )
+        elif end.exit_code != 0:
+            remarks.append(
+                Remark(server=server, text=f"ended with exit code {end.exit_code} after SIGTERM")
+            )
+        if end.left_segments:
+            count = len(end.left_segments)
+            remarks.append(
+                Remark(server=server, text=f"left {count} segments in shared memory (removed)")
+            )
+    return remarks
+
+
+def _train_digits(peer: Peer, path: Path) -> None:
+    _run_digits(peer, "train", path)
+
+
+def _run_digits(peer: Peer, verb: str, path: Path) -> str:
+    argv = [str(peer.python), str(DIGITS), verb, str(path)]
+    ran = subprocess.run(
+        argv, capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S, check=False
+    )
+    if ran.returncode != 0:
+        reason = (ran.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BenchError(
+            f"{peer.name}: cannot {verb} the digits classifier in its Python: {reason}"
+        )
+    return ran.stdout

@@ -1,0 +1,159 @@
+"""The model repositories that scenarios need, in the form that each kind of server reads.
+
+The models do as little as a real one can: what is measured is the server.
+"""
+
+import enum
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+
+class Layout(enum.Enum):
+    """How a repository describes a model."""
+
+    TRITON = "triton"  # MODEL/config.pbtxt and MODEL/1/model.py
+    MLSERVER = "mlserver"  # MODEL/model-settings.json and a module beside it
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One model in both layouts: file texts by path inside the model's folder."""
+
+    name: str
+    triton: dict[str, str]
+    mlserver: dict[str, str]
+    needs_digits: bool = False
+
+
+def write_model(
+    repository: Path, model: str, *, layout: Layout, train: Callable[[Path], None]
+) -> None:
+    """Write `model` into `repository`.
+
+    Parameters
+    ----------
+    repository
+        An existing folder.
+    model
+        A name of `MODELS`.
+    layout
+        The form to write.
+    train
+        Called with the path where a trained digits classifier has to lie, when the model needs one.
+    """
+    source = MODELS[model]
+    folder = repository / model
+    files = source.triton if layout is Layout.TRITON else source.mlserver
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    if source.needs_digits:
+        train(folder / ("1/model.joblib" if layout is Layout.TRITON else "model.joblib"))
+
+
+def _config(name: str, inputs: tuple[str, str], outputs: tuple[str, str]) -> str:
+    return f"""\
+name: "{name}"
+backend: "python"
+max_batch_size: 0
+input [ {{ name: "{inputs[0]}" data_type: {inputs[1]} dims: [ -1, -1 ] }} ]
+output [ {{ name: "{outputs[0]}" data_type: {outputs[1]} dims: [ -1, -1 ] }} ]
+instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+"""
+
+
+def _python_model(expression: str) -> str:
+    return f"""\
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            x = pb_utils.get_input_tensor_by_name(request, "INPUT0").as_numpy()
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("OUTPUT0", {expression})]))
+        return responses
+"""
+
+
+def _mlmodel(expression: str) -> str:
+    return f"""\
+from mlserver import MLModel
+from mlserver.codecs import NumpyCodec
+from mlserver.types import InferenceRequest, InferenceResponse
+
+
+class BenchModel(MLModel):
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        x = NumpyCodec.decode_input(payload.inputs[0])
+        output = NumpyCodec.encode_output("OUTPUT0", {expression})
+        return InferenceResponse(model_name=self.name, outputs=[output])
+"""
+
+
+def _float_model(name: str, expression: str) -> Model:
+    settings = {"name": name, "implementation": f"{name}_model.BenchModel"}
+    return Model(
+        name=name,
+        triton={
+            "config.pbtxt": _config(name, ("INPUT0", "TYPE_FP32"), ("OUTPUT0", "TYPE_FP32")),
+            "1/model.py": _python_model(expression),
+        },
+        mlserver={
+            "model-settings.json": json.dumps(settings),
+            f"{name}_model.py": _mlmodel(expression),
+        },
+    )
+
+
+def _digits() -> Model:
+    settings = {
+        "name": "digits",
+        "implementation": "mlserver_sklearn.SKLearnModel",
+        "parameters": {"uri": "./model.joblib"},
+    }
+    return Model(
+        name="digits",
+        triton={
+            "config.pbtxt": _config("digits", ("predict", "TYPE_FP64"), ("predict", "TYPE_INT64")),
+            "1/model.py": _DIGITS_MODEL,
+        },
+        mlserver={"model-settings.json": json.dumps(settings)},
+        needs_digits=True,
+    )
+
+
+_DIGITS_MODEL: Final = """\
+from pathlib import Path
+
+import joblib
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self._classifier = joblib.load(Path(__file__).with_name("model.joblib"))
+
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            x = pb_utils.get_input_tensor_by_name(request, "predict").as_numpy()
+            digits = self._classifier.predict(x).reshape(-1, 1)
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("predict", digits)]))
+        return responses
+"""
+
+MODELS: Final = {
+    model.name: model
+    for model in (
+        _float_model(
+            "simple", "x + 1"
+        ),  # computes, so that the check of an answer proves that the model ran
+        _float_model("identity", "x"),
+        _digits(),
+    )
+}

@@ -1,0 +1,144 @@
+"""What is measured, as data. A new scenario is a new row of `SCENARIOS`.
+
+`encodings` tells which servers can take part, and how each is spoken to: MLServer has no binary
+tensors over HTTP, so it gets the same tensor as JSON.
+"""
+
+import enum
+from typing import Final, Literal
+
+import msgspec
+
+from bench.payload import Encoding, Tensors
+
+Server = Literal["mpserve", "triton", "mlserver-0", "mlserver-1", "loopback"]
+
+
+class Measure(enum.Enum):
+    """What is done in one round."""
+
+    INFER = "infer"  # a closed loop of inferences
+    LIVE = "live"  # a closed loop of GET /v2/health/live
+    LOAD = "load"  # load calls of an unloaded model, until it is ready, one after the other
+    START = "start"  # starts of the server, until it is ready, one after the other
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table, for each server that can do it."""
+
+    name: str
+    title: str
+    measure: Measure
+    encodings: dict[Server, Encoding]
+    models: tuple[str, ...] = ()
+    tensors: Tensors | None = None
+    connections: int = 1
+    client_threads: int = 1
+    repeats: int = 1  # of LOAD and START in one round
+
+
+_HTTP_JSON: Final[dict[Server, Encoding]] = {
+    "mpserve": Encoding.JSON,
+    "triton": Encoding.JSON,
+    "mlserver-0": Encoding.JSON,
+    "mlserver-1": Encoding.JSON,
+}
+_GRPC: Final[dict[Server, Encoding]] = dict.fromkeys(_HTTP_JSON, Encoding.GRPC)
+_NO_BODY: Final[dict[Server, Encoding]] = dict.fromkeys(_HTTP_JSON, Encoding.NONE)
+_BINARY: Final[dict[Server, Encoding]] = {"mpserve": Encoding.BINARY, "triton": Encoding.BINARY}
+_LARGE: Final[dict[Server, Encoding]] = {
+    **_BINARY,
+    "mlserver-0": Encoding.JSON,
+    "mlserver-1": Encoding.JSON,
+    "loopback": Encoding.BINARY,
+}
+
+
+def _small(connections: int) -> Scenario:
+    return Scenario(
+        name=f"json16_c{connections}",
+        title=f"HTTP JSON, 16 floats, {connections} connections",
+        measure=Measure.INFER,
+        encodings=_HTTP_JSON,
+        models=("simple",),
+        tensors=Tensors.FLOATS_16,
+        connections=connections,
+    )
+
+
+def _large(name: str, tensors: Tensors, connections: int) -> Scenario:
+    return Scenario(
+        name=f"{name}_c{connections}",
+        title=f"{tensors.value} in and out, {connections} connections",
+        measure=Measure.INFER,
+        encodings=_LARGE,
+        models=("identity",),
+        tensors=tensors,
+        connections=connections,
+        client_threads=min(
+            2, connections
+        ),  # one thread moves less than a server does with four connections
+    )
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    scenario.name: scenario
+    for scenario in (
+        _small(1),
+        _small(16),
+        _small(64),
+        Scenario(
+            name="binary16_c16",
+            title="HTTP binary, 16 floats, 16 connections",
+            measure=Measure.INFER,
+            encodings=_BINARY,
+            models=("simple",),
+            tensors=Tensors.FLOATS_16,
+            connections=16,
+        ),
+        Scenario(
+            name="grpc16_c16",
+            title="gRPC, 16 floats, 16 connections",
+            measure=Measure.INFER,
+            encodings=_GRPC,
+            models=("simple",),
+            tensors=Tensors.FLOATS_16,
+            connections=16,
+        ),
+        Scenario(
+            name="live_c16",
+            title="health/live, 16 connections",
+            measure=Measure.LIVE,
+            encodings=_NO_BODY,
+            connections=16,
+        ),
+        Scenario(
+            name="digits_c64",
+            title="scikit-learn digits SVM, HTTP JSON, 64 connections",
+            measure=Measure.INFER,
+            encodings=_HTTP_JSON,
+            models=("digits",),
+            tensors=Tensors.DIGIT,
+            connections=64,
+        ),
+        _large("binary1m", Tensors.FLOATS_1_MIB, 1),
+        _large("binary1m", Tensors.FLOATS_1_MIB, 4),
+        _large("binary16m", Tensors.FLOATS_16_MIB, 1),
+        _large("binary16m", Tensors.FLOATS_16_MIB, 4),
+        Scenario(
+            name="load_ready",
+            title="load call to READY, trivial model",
+            measure=Measure.LOAD,
+            encodings=_NO_BODY,
+            models=("simple",),
+            repeats=5,
+        ),
+        Scenario(
+            name="cold_start",
+            title="cold start to ready, empty repository",
+            measure=Measure.START,
+            encodings=_NO_BODY,
+            repeats=3,
+        ),
+    )
+}
