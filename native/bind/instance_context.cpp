@@ -18,12 +18,11 @@ void bind_instance_context(nb::module_& m) {
             [](InstanceContext* self, std::string instance_name,
                std::vector<std::string> output_names, bool open_outputs,
                std::string absent_parameters) {
-                new (self) InstanceContext{
-                    .instance_name = std::move(instance_name),
-                    .output_names = std::move(output_names),
-                    .open_outputs = open_outputs,
-                    .absent_parameters = std::move(absent_parameters),
-                };
+                new (self) InstanceContext();
+                self->instance_name = std::move(instance_name);
+                self->output_names = std::move(output_names);
+                self->open_outputs = open_outputs;
+                self->absent_parameters = std::move(absent_parameters);
             },
             nb::kw_only(), nb::arg("instance_name"), nb::arg("output_names"),
             nb::arg("open_outputs"), nb::arg("absent_parameters"))

@@ -12,6 +12,8 @@ namespace mpserve::bind {
 
 struct InstanceContext {
     std::string instance_name;
+    std::string model_name;
+    std::string model_version;
     // Outputs the configuration declares. A request that lists none asks for all of them; an output
     // of another name is dropped.
     std::vector<std::string> output_names;

@@ -1,5 +1,7 @@
 #include "parameters.hpp"
 
+#include <nanobind/stl/string.h>
+
 #include "model_exception.hpp"
 
 namespace nb = nanobind;
