@@ -1,0 +1,159 @@
+"""`mpserve start FOLDER` reads what MLServer reads."""
+
+import json
+
+import pytest
+
+from mpserve.dialect import DialectName
+from mpserve.errors import ConfigError
+from mpserve.settings import LogFormat, LogLevel, ModelControlMode
+from mpserve.settings.arguments import UsageError
+from mpserve.settings.mlserver_fields import MLSERVER_FIELDS
+from mpserve.settings.reading import read_start
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read_folder(*arguments, environment=None, file=None):
+        if file is not None:
+            content = file if isinstance(file, str) else json.dumps(file)
+            (tmp_path / "settings.json").write_text(content)
+        return read_start([str(tmp_path), *arguments], environment=environment or {}, version="9.9")
+
+    return read_folder
+
+
+def test_defaults_are_mlservers(read, tmp_path):
+    settings = read().settings
+    assert settings.dialect is DialectName.MLSERVER
+    assert (settings.http_port, settings.grpc_port, settings.metrics_port) == (8080, 8081, 8082)
+    assert settings.server_name == "mlserver"
+    assert settings.extensions == ()
+    assert settings.model_repositories == (str(tmp_path),)
+
+
+def test_all_models_are_loaded_and_clients_may_change_that(read):
+    settings = read().settings
+    assert settings.model_control_mode is ModelControlMode.EXPLICIT
+    assert settings.load_models == ("*",)
+
+
+def test_one_broken_model_does_not_end_the_server(read):
+    assert not read().settings.exit_on_error
+
+
+def test_models_need_not_be_loaded_at_the_start(read):
+    assert read(file={"load_models_at_startup": False}).settings.load_models == ()
+
+
+def test_the_environment_goes_before_the_file(read):
+    settings = read(
+        environment={"MLSERVER_HTTP_PORT": "9000"}, file={"http_port": 9100, "grpc_port": 9101}
+    ).settings
+    assert (settings.http_port, settings.grpc_port) == (9000, 9101)
+
+
+def test_a_flag_goes_before_the_environment(read):
+    settings = read("--http-port=9200", environment={"MLSERVER_HTTP_PORT": "9000"}).settings
+    assert settings.http_port == 9200
+
+
+def test_environment_names_ignore_case(read):
+    assert read(environment={"mlserver_http_port": "9000"}).settings.http_port == 9000
+
+
+def test_metadata_comes_from_the_settings(read):
+    settings = read(
+        file={"server_name": "shop", "server_version": "2.0", "extensions": ["a", "b"]}
+    ).settings
+    assert (settings.server_name, settings.server_version) == ("shop", "2.0")
+    assert settings.extensions == ("a", "b")
+
+
+def test_lists_in_the_environment_are_json(read):
+    settings = read(environment={"MLSERVER_EXTENSIONS": '["x"]'}).settings
+    assert settings.extensions == ("x",)
+
+
+def test_host_debug_and_structured_logging_are_understood(read):
+    settings = read(
+        file={"host": "127.0.0.1", "debug": True, "use_structured_logging": True}
+    ).settings
+    assert settings.http_address == "127.0.0.1"
+    assert settings.log_level is LogLevel.DEBUG
+    assert settings.log_format is LogFormat.JSON
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        {"kafka_enabled": True},
+        {"cors_settings": {"allow_origins": ["*"]}},
+        {"root_path": "/models"},
+        {"cache_enabled": True},
+        {"tracing_server": "otel:4317"},
+        {"model_repository_implementation": "my.Repository"},
+    ],
+)
+def test_a_setting_that_is_not_supported_is_refused_with_the_reason(read, member):
+    (name,) = member
+    with pytest.raises(ConfigError, match=f"^settings.json: {name}: "):
+        read(file=member)
+
+
+@pytest.mark.parametrize(
+    "member", [{"kafka_enabled": False}, {"cors_settings": None}, {"root_path": ""}]
+)
+def test_a_setting_that_is_not_supported_may_be_off(read, member):
+    read(file=member)
+
+
+def test_a_setting_without_effect_is_warned_about(read):
+    warnings = read(environment={"MLSERVER_PARALLEL_WORKERS": "4"}).warnings
+    assert any(line.startswith("MLSERVER_PARALLEL_WORKERS changes nothing") for line in warnings)
+
+
+def test_an_unknown_member_is_warned_about(read):
+    assert any("'htp_port'" in line for line in read(file={"htp_port": 1}).warnings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "complaint"),
+    [
+        ({"MLSERVER_HTTP_PORT": "http"}, "^MLSERVER_HTTP_PORT: 'http' is no whole number$"),
+        ({"MLSERVER_DEBUG": "maybe"}, "^MLSERVER_DEBUG: 'maybe' is no truth value"),
+        ({"MLSERVER_EXTENSIONS": "a,b"}, "^MLSERVER_EXTENSIONS: 'a,b' is no JSON list"),
+    ],
+)
+def test_a_bad_variable_is_named(read, environment, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        read(environment=environment)
+
+
+def test_a_broken_file_is_named(read):
+    with pytest.raises(ConfigError, match="settings.json: no JSON object of settings"):
+        read(file="{")
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b"]])
+def test_exactly_one_folder_is_needed(words):
+    with pytest.raises(UsageError, match="one FOLDER is needed"):
+        read_start(words, environment={}, version="")
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UsageError, match="is not a directory"):
+        read_start([str(tmp_path / "none")], environment={}, version="")
+
+
+def test_every_field_of_mlservers_settings_is_known():
+    declared = """
+        debug parallel_workers parallel_workers_timeout environments_dir
+        model_repository_implementation model_repository_root
+        model_repository_implementation_args load_models_at_startup server_name server_version
+        extensions host http_port root_path grpc_port grpc_max_message_length cors_settings
+        metrics_endpoint metrics_port metrics_rest_server_prefix metrics_dir
+        use_structured_logging logging_settings kafka_enabled kafka_servers kafka_topic_input
+        kafka_topic_output tracing_server cache_enabled cache_size gzip_enabled
+    """.split()
+    assert {field.name for field in MLSERVER_FIELDS} == set(declared)

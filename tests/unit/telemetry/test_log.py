@@ -1,0 +1,123 @@
+"""Lines of the log."""
+
+import json
+import os
+
+import pytest
+
+from mpserve.settings import LogFormat, LogLevel
+from mpserve.telemetry.log import BURST, MAX_KEYS, WINDOW_NS, Log, Repetition, text_line
+
+NOON_NS = 1_700_000_000_123_456_789
+
+
+@pytest.fixture
+def pipe():
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def make_log(fd, *, level=LogLevel.INFO, log_format=LogFormat.DEFAULT):
+    return Log(level=level, log_format=log_format, role="worker", fd=fd)
+
+
+def written(reader, writer, log, *events):
+    for level, event, fields in events:
+        log.emit(level, event, fields)
+    os.write(writer, b"end\n")
+    text = b""
+    while not text.endswith(b"end\n"):
+        text += os.read(reader, 65536)
+    return text.decode().splitlines()[:-1]
+
+
+def test_a_json_line_holds_the_event_and_its_fields(pipe):
+    log = make_log(pipe[1], log_format=LogFormat.JSON)
+    (line,) = written(*pipe, log, (LogLevel.INFO, "worker.ready", {"model": "a", "load_ms": 4}))
+    fields = json.loads(line)
+    assert fields.pop("at").endswith("Z")
+    assert fields == {
+        "level": "info",
+        "event": "worker.ready",
+        "process": "worker",
+        "pid": os.getpid(),
+        "model": "a",
+        "load_ms": 4,
+    }
+
+
+def test_a_json_line_survives_what_json_can_not_hold(pipe):
+    log = make_log(pipe[1], log_format=LogFormat.JSON)
+    (line,) = written(*pipe, log, (LogLevel.INFO, "x.happened", {"a": "\udc80", "b": 1 << 80}))
+    assert json.loads(line)["a"] == "?"
+
+
+def test_a_text_line_quotes_words_with_blanks_and_puts_tracebacks_below():
+    line = text_line(
+        LogLevel.ERROR,
+        "load.failed",
+        {"model": "a b", "traceback": "one\ntwo\n"},
+        role="w",
+        stamp="T",
+    )
+    assert line == (f'T E w[{os.getpid()}] load.failed model="a b"\n  traceback:\n    one\n    two')
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (LogLevel.DEBUG, ["debug", "info", "warning", "error"]),
+        (LogLevel.WARNING, ["warning", "error"]),
+        (LogLevel.OFF, []),
+    ],
+)
+def test_lines_below_the_level_are_not_written(pipe, level, expected):
+    log = make_log(pipe[1], level=level, log_format=LogFormat.JSON)
+    events = [(each, f"{each.value}.said", {}) for each in list(LogLevel)[:4]]
+    assert [json.loads(line)["level"] for line in written(*pipe, log, *events)] == expected
+
+
+def test_iso8601_lines_start_with_utc(pipe):
+    log = make_log(pipe[1], log_format=LogFormat.ISO8601)
+    (line,) = written(*pipe, log, (LogLevel.INFO, "x.happened", {}))
+    assert line[10] == "T"
+    assert line[23] == "Z"
+
+
+def test_a_line_that_repeats_is_written_a_limited_number_of_times(pipe):
+    log = make_log(pipe[1])
+    events = [(LogLevel.WARNING, "worker.died", {"model": "a", "pid": pid}) for pid in range(50)]
+    assert len(written(*pipe, log, *events)) == BURST
+
+
+def test_lines_with_other_words_are_not_repetitions(pipe):
+    log = make_log(pipe[1])
+    events = [(LogLevel.INFO, "worker.ready", {"model": f"m{number}"}) for number in range(50)]
+    assert len(written(*pipe, log, *events)) == 50
+
+
+def test_what_was_left_out_is_counted_when_the_window_ends():
+    repetition = Repetition()
+    for _ in range(BURST + 7):
+        repetition.admits("worker.died model=a", now_ns=NOON_NS)
+    assert repetition.take_ended(now_ns=NOON_NS + WINDOW_NS - 1) == []
+    assert repetition.take_ended(now_ns=NOON_NS + WINDOW_NS) == [("worker.died model=a", 7)]
+    assert repetition.admits("worker.died model=a", now_ns=NOON_NS + WINDOW_NS)
+
+
+def test_the_number_of_remembered_lines_is_bounded():
+    repetition = Repetition()
+    for number in range(MAX_KEYS * 2):
+        repetition.admits(f"x.happened word={number}", now_ns=NOON_NS)
+    assert len(repetition._windows) <= MAX_KEYS
+
+
+def test_a_closed_reader_loses_lines_and_raises_nothing():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        make_log(writer).emit(LogLevel.ERROR, "x.happened", {})
+    finally:
+        os.close(writer)
