@@ -202,24 +202,28 @@ def _size_fault(size: JsonValue, *loc: str | int) -> FieldFault | None:
     """Return why a dimension is no integer by pydantic's lax rules."""
     if isinstance(size, int):
         return None
-    if isinstance(size, float) and not size.is_integer():
+    if isinstance(size, float):
+        return _float_fault(size, *loc)
+    if not isinstance(size, str):
+        return field_fault.wrong_type("int_type", "integer", *loc, found=size)
+    if len(size) <= _MAX_INT_TEXT and size.isascii() and size.isdigit():
+        return None
+    what = "integer, unable to parse string as an integer"
+    return field_fault.wrong_type("int_parsing", what, *loc, found=size)
+
+
+def _float_fault(size: float, *loc: str | int) -> FieldFault | None:
+    if not size.is_integer():
         what = "integer, got a number with a fractional part"
         return field_fault.wrong_type("int_from_float", what, *loc, found=size)
-    if isinstance(size, float) and abs(size) < MAX_ELEMENTS:
+    if abs(size) < MAX_ELEMENTS:
         return None
-    if isinstance(size, float):
-        return FieldFault(
-            type="int_parsing_size",
-            loc=loc,
-            msg="Unable to parse input string as an integer, exceeded maximum size",
-            input=size,
-        )
-    if isinstance(size, str):
-        if len(size) <= _MAX_INT_TEXT and size.isascii() and size.isdigit():
-            return None
-        what = "integer, unable to parse string as an integer"
-        return field_fault.wrong_type("int_parsing", what, *loc, found=size)
-    return field_fault.wrong_type("int_type", "integer", *loc, found=size)
+    return FieldFault(
+        type="int_parsing_size",
+        loc=loc,
+        msg="Unable to parse input string as an integer, exceeded maximum size",
+        input=size,
+    )
 
 
 # --- contents, of a document whose structure holds ----------------------------------------------

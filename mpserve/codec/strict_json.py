@@ -66,7 +66,7 @@ def parse(text: bytes | bytearray | memoryview) -> JsonValue:
 
 
 def has_repeated_member(text: bytes | bytearray | memoryview, value: JsonValue) -> bool:
-    """Return whether an object of `text`, which is valid and means `value`, names a member twice."""
+    """Return whether an object of `text`, which is valid and means `value`, repeats a member."""
     return _members_in_text(text) != _members_in_value(value)
 
 

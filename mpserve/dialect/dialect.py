@@ -72,6 +72,12 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         Responses and their metadata have `parameters` even when they are empty.
     id_follows_names
         `id` stands behind the model's name in an inference response, otherwise it comes first.
+    shape_precedes_datatype
+        In the tensors of a response; otherwise `datatype` comes first.
+    half_precision_in_json
+        FP16 may be sent and received as JSON numbers; otherwise only as binary data.
+    compresses_from_bytes
+        Answers smaller than this are not compressed, whatever the client accepts.
     single_precision_as_double
         FP32 is printed as the double it equals (4.099999904632568), otherwise as shortly as
         possible.
@@ -94,6 +100,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     makes_request_ids: bool
     response_names_parameters: bool
     id_follows_names: bool
+    shape_precedes_datatype: bool
+    half_precision_in_json: bool
+    compresses_from_bytes: int
     single_precision_as_double: bool
 
     def status(self, code: ErrorCode, *, operation: Operation) -> StatusRow:

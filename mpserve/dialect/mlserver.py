@@ -37,5 +37,8 @@ MLSERVER: Final = Dialect(
     makes_request_ids=True,
     response_names_parameters=True,
     id_follows_names=True,
+    shape_precedes_datatype=True,
+    half_precision_in_json=True,
+    compresses_from_bytes=500,
     single_precision_as_double=False,
 )

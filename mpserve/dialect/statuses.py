@@ -33,7 +33,11 @@ class Operation(enum.Enum):
     SERVER_METADATA = "server_metadata"
     MODEL_METADATA = "model_metadata"
     MODEL_CONFIG = "model_config"
+    INFER_OPENING = "infer_opening"
+    """Of an inference, all that comes before its body is read: model, version, compression."""
     INFER = "infer"
+    INFER_ANSWER = "infer_answer"
+    """Writing the answer of an inference whose model has succeeded."""
     INDEX = "index"
     LOAD = "load"
     UNLOAD = "unload"
@@ -170,11 +174,24 @@ PARTICULAR: Final[Mapping[DialectName, Mapping[tuple[Operation, ErrorCode], Stat
             http=503, grpc=GrpcCode.UNAVAILABLE, content_type=TEXT
         ),
         # Raised before Triton has a request object, which is what sets the content type.
-        (Operation.INFER, ErrorCode.NOT_FOUND): StatusRow(
+        (Operation.INFER_OPENING, ErrorCode.NOT_FOUND): StatusRow(
             http=404, grpc=GrpcCode.NOT_FOUND, content_type=TEXT
         ),
-        (Operation.INFER, ErrorCode.NOT_READY): StatusRow(
+        (Operation.INFER_OPENING, ErrorCode.NOT_READY): StatusRow(
             http=503, grpc=GrpcCode.UNAVAILABLE, content_type=TEXT
+        ),
+        (Operation.INFER_OPENING, ErrorCode.INVALID_ARGUMENT): StatusRow(
+            http=400, grpc=GrpcCode.INVALID_ARGUMENT, content_type=TEXT
+        ),
+        (Operation.INFER_OPENING, ErrorCode.UNSUPPORTED): StatusRow(
+            http=501, grpc=GrpcCode.UNIMPLEMENTED, content_type=TEXT
+        ),
+        # Raised when the request object is gone again.
+        (Operation.INFER_ANSWER, ErrorCode.INVALID_ARGUMENT): StatusRow(
+            http=400, grpc=GrpcCode.INVALID_ARGUMENT, content_type=TEXT
+        ),
+        (Operation.INFER_ANSWER, ErrorCode.INTERNAL): StatusRow(
+            http=500, grpc=GrpcCode.INTERNAL, content_type=TEXT
         ),
     },
     _M: {},

@@ -39,5 +39,8 @@ TRITON: Final = Dialect(
     makes_request_ids=False,
     response_names_parameters=False,
     id_follows_names=False,
+    shape_precedes_datatype=False,
+    half_precision_in_json=False,
+    compresses_from_bytes=0,
     single_precision_as_double=True,
 )

@@ -1,0 +1,62 @@
+"""Tensor elements -> JSON text, as the peers print them.
+
+Triton prints with RapidJSON: the shortest decimal that reads back as the same double, always with a
+point or an exponent; plain digits from 1e-6 to below 1e21; NaN and infinities as bare words. orjson
+differs in the two ranges 1e-6…1e-5 and 1e16…1e21 and has no words, so arrays that hold such values
+are printed element by element.
+"""
+
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+_PLAIN_FROM: Final = 1e-6
+_ORJSON_PLAIN_FROM: Final = 1e-5
+_ORJSON_PLAIN_TO: Final = 1e16
+_PLAIN_TO: Final = 1e21
+
+
+def array_text(values: npt.NDArray[Any]) -> bytes:
+    """Return a one-dimensional array of booleans or numbers as a JSON array.
+
+    Parameters
+    ----------
+    values
+        Of any numpy type that JSON numbers can stand for. FP32 is printed as shortly as FP32 can
+        be read back; give doubles where the peer prints doubles.
+    """
+    contiguous = np.ascontiguousarray(values)
+    if contiguous.dtype.kind != "f":
+        return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
+    if contiguous.dtype.itemsize == 2:  # orjson knows no half precision; the value is the same
+        contiguous = contiguous.astype(np.float32)
+    if _orjson_prints_alike(contiguous):
+        return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
+    return b"[" + b",".join(_float_text(value) for value in contiguous) + b"]"
+
+
+def _orjson_prints_alike(values: npt.NDArray[np.floating[Any]]) -> bool:
+    sizes = np.abs(values)
+    small = (sizes >= _PLAIN_FROM) & (sizes < _ORJSON_PLAIN_FROM)
+    large = (sizes >= _ORJSON_PLAIN_TO) & (sizes < _PLAIN_TO)
+    return bool(np.isfinite(values).all() and not (small | large).any())
+
+
+def _float_text(value: np.floating[Any]) -> bytes:
+    number = float(value)
+    if number != number:  # noqa: PLR0124  NaN is the only value that differs from itself
+        return b"NaN"
+    if number in {float("inf"), float("-inf")}:
+        return b"Infinity" if number > 0 else b"-Infinity"
+    if _PLAIN_FROM <= abs(number) < _ORJSON_PLAIN_FROM:
+        return format(Decimal(_shortest(value)), "f").encode()
+    if _ORJSON_PLAIN_TO <= abs(number) < _PLAIN_TO:
+        return format(Decimal(_shortest(value)), "f").encode() + b".0"
+    return orjson.dumps(np.atleast_1d(value), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
+def _shortest(value: np.floating[Any]) -> str:
+    return np.format_float_scientific(value, unique=True, trim="-")
