@@ -10,4 +10,5 @@ from typing import Final
 EVENTS: Final[Mapping[str, str]] = {
     "library.logged": "A line of Python's `logging`, from a model or a library.",
     "lines.suppressed": "Lines that repeated too often were left out; says which and how many.",
+    "setting.doubted": "A setting that is allowed and may surprise, or changes nothing.",
 }
