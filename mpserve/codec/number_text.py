@@ -2,8 +2,8 @@
 
 Triton prints with RapidJSON: the shortest decimal that reads back as the same double, always with a
 point or an exponent; plain digits from 1e-6 to below 1e21; NaN and infinities as bare words. orjson
-differs in the two ranges 1e-6…1e-5 and 1e16…1e21 and has no words, so arrays that hold such values
-are printed element by element.
+differs from 1e-6 to 1e-5 and from 1e16 on and has no words, so arrays that hold such values are
+printed element by element.
 """
 
 from decimal import Decimal
@@ -31,8 +31,8 @@ def array_text(values: npt.NDArray[Any]) -> bytes:
     contiguous = np.ascontiguousarray(values)
     if contiguous.dtype.kind != "f":
         return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
-    if contiguous.dtype.itemsize == 2:  # orjson knows no half precision; the value is the same
-        contiguous = contiguous.astype(np.float32)
+    if contiguous.dtype.itemsize == 2:  # printed as the double it equals
+        contiguous = contiguous.astype(np.float64)
     if _orjson_prints_alike(contiguous):
         return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
     return b"[" + b",".join(_float_text(value) for value in contiguous) + b"]"
@@ -41,7 +41,7 @@ def array_text(values: npt.NDArray[Any]) -> bytes:
 def _orjson_prints_alike(values: npt.NDArray[np.floating[Any]]) -> bool:
     sizes = np.abs(values)
     small = (sizes >= _PLAIN_FROM) & (sizes < _ORJSON_PLAIN_FROM)
-    large = (sizes >= _ORJSON_PLAIN_TO) & (sizes < _PLAIN_TO)
+    large = sizes >= _ORJSON_PLAIN_TO
     return bool(np.isfinite(values).all() and not (small | large).any())
 
 
@@ -55,7 +55,8 @@ def _float_text(value: np.floating[Any]) -> bytes:
         return format(Decimal(_shortest(value)), "f").encode()
     if _ORJSON_PLAIN_TO <= abs(number) < _PLAIN_TO:
         return format(Decimal(_shortest(value)), "f").encode() + b".0"
-    return orjson.dumps(np.atleast_1d(value), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    text = orjson.dumps(np.atleast_1d(value), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    return text.replace(b"e+", b"e")
 
 
 def _shortest(value: np.floating[Any]) -> str:
