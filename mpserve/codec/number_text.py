@@ -1,9 +1,9 @@
 """Tensor elements -> JSON text, as the peers print them.
 
 Triton prints with RapidJSON: the shortest decimal that reads back as the same double, always with a
-point or an exponent; plain digits from 1e-6 to below 1e21; NaN and infinities as bare words. orjson
-differs from 1e-6 to 1e-5 and from 1e16 on and has no words, so arrays that hold such values are
-printed element by element.
+point or an exponent; plain digits from 1e-6 to below 1e21. orjson differs from 1e-6 to 1e-5 and from
+1e16 on, and in what it writes for NaN and infinities, so arrays that hold such values are printed
+element by element.
 """
 
 from decimal import Decimal
@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from mpserve.dialect import NonFiniteWords
+
 _PLAIN_FROM: Final = 1e-6
 _ORJSON_PLAIN_FROM: Final = 1e-5
 _ORJSON_PLAIN_TO: Final = 1e16
 _PLAIN_TO: Final = 1e21
 
 
-def array_text(values: npt.NDArray[Any]) -> bytes:
+def array_text(values: npt.NDArray[Any], *, words: NonFiniteWords) -> bytes:
     """Return a one-dimensional array of booleans or numbers as a JSON array.
 
     Parameters
@@ -27,6 +29,8 @@ def array_text(values: npt.NDArray[Any]) -> bytes:
     values
         Of any numpy type that JSON numbers can stand for. FP32 is printed as shortly as FP32 can
         be read back; give doubles where the peer prints doubles.
+    words
+        What stands for NaN and infinities.
     """
     contiguous = np.ascontiguousarray(values)
     if contiguous.dtype.kind != "f":
@@ -35,7 +39,7 @@ def array_text(values: npt.NDArray[Any]) -> bytes:
         contiguous = contiguous.astype(np.float64)
     if _orjson_prints_alike(contiguous):
         return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
-    return b"[" + b",".join(_float_text(value) for value in contiguous) + b"]"
+    return b"[" + b",".join(_float_text(value, words) for value in contiguous) + b"]"
 
 
 def _orjson_prints_alike(values: npt.NDArray[np.floating[Any]]) -> bool:
@@ -45,12 +49,12 @@ def _orjson_prints_alike(values: npt.NDArray[np.floating[Any]]) -> bool:
     return bool(np.isfinite(values).all() and not (small | large).any())
 
 
-def _float_text(value: np.floating[Any]) -> bytes:
+def _float_text(value: np.floating[Any], words: NonFiniteWords) -> bytes:
     number = float(value)
     if number != number:  # noqa: PLR0124  NaN is the only value that differs from itself
-        return b"NaN"
+        return words.nan
     if number in {float("inf"), float("-inf")}:
-        return b"Infinity" if number > 0 else b"-Infinity"
+        return words.infinity if number > 0 else words.negative_infinity
     if _PLAIN_FROM <= abs(number) < _ORJSON_PLAIN_FROM:
         return format(Decimal(_shortest(value)), "f").encode()
     if _ORJSON_PLAIN_TO <= abs(number) < _PLAIN_TO:

@@ -175,7 +175,7 @@ def data_text(
         )
     if datatype is Datatype.FP32 and dialect.single_precision_as_double:
         values = values.astype(np.float64)
-    return array_text(values)
+    return array_text(values, words=dialect.non_finite)
 
 
 def _bytes_text(data: Bytes, name: str, shape: tuple[int, ...]) -> bytes:

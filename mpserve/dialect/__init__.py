@@ -3,7 +3,14 @@
 A handler asks the dialect; it never asks which peer is being spoken.
 """
 
-from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, Operation, Phrases
+from mpserve.dialect.dialect import (
+    Dialect,
+    DialectName,
+    HealthAnswer,
+    NonFiniteWords,
+    Operation,
+    Phrases,
+)
 from mpserve.dialect.error_body import error_body
 from mpserve.dialect.mlserver import MLSERVER
 from mpserve.dialect.statuses import BodyForm, GrpcCode, StatusRow, TransportFault
@@ -20,6 +27,7 @@ __all__ = [
     "DialectName",
     "GrpcCode",
     "HealthAnswer",
+    "NonFiniteWords",
     "Operation",
     "Phrases",
     "StatusRow",

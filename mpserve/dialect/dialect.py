@@ -7,7 +7,7 @@ import msgspec
 from mpserve.dialect.statuses import DialectName, Operation, StatusRow, TransportFault
 from mpserve.errors import ErrorCode
 
-__all__ = ["Dialect", "DialectName", "HealthAnswer", "Operation", "Phrases"]
+__all__ = ["Dialect", "DialectName", "HealthAnswer", "NonFiniteWords", "Operation", "Phrases"]
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +43,14 @@ class Phrases(msgspec.Struct, frozen=True, kw_only=True):
     no_ready_version: str
     load_of_unknown_model: str
     control_refused: str
+
+
+class NonFiniteWords(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in JSON for numbers that JSON does not have."""
+
+    nan: bytes
+    infinity: bytes
+    negative_infinity: bytes
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +89,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     single_precision_as_double
         FP32 is printed as the double it equals (4.099999904632568), otherwise as shortly as
         possible.
+    non_finite
+        How NaN and infinities are printed.
     """
 
     name: DialectName
@@ -104,6 +114,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     half_precision_in_json: bool
     compresses_from_bytes: int
     single_precision_as_double: bool
+    non_finite: NonFiniteWords
 
     def status(self, code: ErrorCode, *, operation: Operation) -> StatusRow:
         """Return how a failure of `code` in `operation` is answered."""

@@ -6,7 +6,7 @@ client reads JSON there, so mpserve sends it.
 
 from typing import Final
 
-from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, Phrases
+from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, NonFiniteWords, Phrases
 from mpserve.dialect.statuses import GENERAL, JSON, PARTICULAR, TRANSPORT
 
 _NAME = DialectName.MLSERVER
@@ -40,5 +40,6 @@ MLSERVER: Final = Dialect(
     shape_precedes_datatype=True,
     half_precision_in_json=True,
     compresses_from_bytes=500,
-    single_precision_as_double=False,
+    single_precision_as_double=True,
+    non_finite=NonFiniteWords(nan=b"null", infinity=b"null", negative_infinity=b"null"),
 )

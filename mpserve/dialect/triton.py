@@ -5,7 +5,7 @@ Source: the server's HTTP frontend and core as specified; answers seen on 2.51 w
 
 from typing import Final
 
-from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, Phrases
+from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, NonFiniteWords, Phrases
 from mpserve.dialect.statuses import GENERAL, PARTICULAR, TEXT, TRANSPORT
 
 _NAME = DialectName.TRITON
@@ -43,4 +43,5 @@ TRITON: Final = Dialect(
     half_precision_in_json=False,
     compresses_from_bytes=0,
     single_precision_as_double=True,
+    non_finite=NonFiniteWords(nan=b"NaN", infinity=b"Infinity", negative_infinity=b"-Infinity"),
 )
