@@ -176,6 +176,17 @@ void Arena::lend(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_ep
     header_of(ref)->given_back.store(0, std::memory_order_release);
 }
 
+void Arena::take_back(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept {
+    const auto index = find(ref);
+    if (!index) return;
+    const auto& entry = entries_[*index];
+    if (entry.use != Use::lent || entry.borrower != borrower ||
+        entry.borrower_epoch != borrower_epoch) {
+        return;
+    }
+    free_entry(*index);
+}
+
 std::size_t Arena::collect() noexcept {
     if (segments_.empty()) return 0;
     auto& head = segments_[0].at<ArenaHeader>(0)->returned;

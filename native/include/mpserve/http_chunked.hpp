@@ -51,6 +51,7 @@ private:
 
     ChunkStep fail(std::uint16_t http_status, std::string_view reason) noexcept;
     ChunkStep begin_chunk() noexcept;
+    ChunkStep take_trailer_byte(char byte) noexcept;
 
     ChunkLimits limits_;
     std::uint64_t chunk_left_ = 0;

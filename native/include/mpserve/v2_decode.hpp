@@ -20,28 +20,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
+#include "mpserve/decode_outcome.hpp"
 #include "mpserve/message.hpp"
 #include "mpserve/signature.hpp"
 
 namespace mpserve {
-
-// Why a request went to Python: for tests and counters, not for clients.
-enum class DecodeOutcome : std::uint8_t {
-    accepted,
-    json,         // not JSON, or not UTF-8
-    structure,    // a member is missing, unknown, repeated or of another JSON type
-    feature,      // valid but rare: sequences, priorities, shared memory, classification, ...
-    name,         // unknown or repeated input or output, or a required one is missing
-    datatype,     // not the signature's, unknown, or not possible in JSON (FP16, BF16)
-    shape,        // does not fit the signature or the batch size, or overflows
-    element,      // an element is of the wrong type or out of range
-    count,        // more or fewer elements or bytes than the shape says
-    limit,        // more inputs, dimensions, nesting or parameters than the fast path takes
-    room,         // the block is too small
-};
-inline constexpr std::uint8_t kDecodeOutcomeCount = 11;
 
 struct DecodeOptions {
     // Keep parameters of inputs as JSON text in the message (MLServer's content types); without it
@@ -52,7 +38,6 @@ struct DecodeOptions {
 // The binary tensors of a request, one after another, and where they lie.
 struct BinaryPart {
     const std::byte* data = nullptr;
-    std::uint64_t bytes = 0;
     // True: they lie in the builder's block, directly behind the JSON text, which lies there too.
     // They are then referred to, not copied. A blob that is not aligned to its item size is moved
     // down by a few bytes, over the JSON text (each input's own JSON is longer than the 7 bytes it
@@ -73,6 +58,7 @@ public:
     static constexpr std::size_t kMaxInputs = 64;
     static constexpr std::size_t kMaxOutputs = 64;
     static constexpr std::size_t kMaxParameters = 32;
+    static constexpr std::size_t kMaxEscapedIdBytes = 256;
     static constexpr int kMaxNesting = 64;  // the protocol's own limit is 100; Python counts to it
 
     // First pass. `binary_bytes`: what follows the JSON in the body.
@@ -90,42 +76,43 @@ private:
     friend class PlanReader;
     friend class PlanWriter;
 
-    struct Parameter {
-        std::string_view key;     // without quotes
-        std::string_view member;  // `"key" : value` as sent
-    };
     // Custom parameters of the request or of one input: a run of parameters_.
     struct ParameterRun {
-        std::uint16_t first = 0;
-        std::uint16_t count = 0;
+        std::uint32_t first = 0;
+        std::uint32_t count = 0;
+    };
+    struct Parameter {
+        std::string_view key;     // between its quotes
+        std::string_view member;  // `"key" : value` as sent
     };
     struct Input {
-        std::string_view name;  // raw text between the quotes when `name_escaped`
-        bool name_escaped = false;
-        bool is_binary = false;
+        std::string_view name;
+        std::string_view data;  // the JSON array with its brackets; empty: binary
         Datatype datatype = Datatype::invalid;
         std::uint8_t rank = 0;
+        bool is_binary = false;
         ParameterRun parameters;
         std::uint64_t elements = 0;
-        std::uint64_t binary_bytes = 0;
-        std::string_view data;  // the JSON array with its brackets
+        std::uint64_t data_bytes = 0;  // BYTES from JSON: at most
         std::array<std::int64_t, kMaxRank> shape;
+
+        std::span<const std::int64_t> dimensions() const noexcept { return {shape.data(), rank}; }
     };
     struct Output {
         std::string_view name;
-        bool name_escaped = false;
         std::uint32_t flags = 0;
     };
 
-    std::string_view json_;
+    void forget() noexcept;
+
     std::string_view id_;
+    bool has_id_ = false;
     bool id_escaped_ = false;
     std::uint32_t flags_ = 0;
     std::uint32_t input_count_ = 0;
     std::uint32_t output_count_ = 0;
     std::uint32_t parameter_count_ = 0;
-    std::uint64_t binary_bytes_ = 0;
-    ParameterRun parameters_run_;
+    ParameterRun request_parameters_;
     std::array<Input, kMaxInputs> inputs_;
     std::array<Output, kMaxOutputs> outputs_;
     std::array<Parameter, kMaxParameters> parameters_;

@@ -1,0 +1,400 @@
+#include "mpserve/v2_decode.hpp"
+
+#include <cstring>
+
+#include "mpserve/checked.hpp"
+#include "mpserve/json_scanner.hpp"
+#include "mpserve/json_tensor.hpp"
+
+namespace mpserve {
+
+namespace {
+
+// Members of one JSON object, a bit each, to refuse a repeated one.
+using MemberSet = std::uint32_t;
+
+bool add_member(MemberSet& seen, unsigned member) noexcept {
+    const MemberSet bit = 1u << member;
+    const bool is_new = (seen & bit) == 0;
+    seen |= bit;
+    return is_new;
+}
+
+bool shape_fits(const TensorSpec& spec, std::span<const std::int64_t> shape) noexcept {
+    if (spec.any_shape) return true;
+    if (spec.shape.size() != shape.size()) return false;
+    for (std::size_t index = 0; index < shape.size(); ++index) {
+        if (spec.shape[index] != -1 && spec.shape[index] != shape[index]) return false;
+    }
+    return true;
+}
+
+// Position of the spec with this name, or `specs.size()`. Clients mostly keep the model's order.
+std::size_t find_spec(const std::vector<TensorSpec>& specs, std::string_view name,
+                      std::size_t likely) noexcept {
+    if (likely < specs.size() && specs[likely].name == name) return likely;
+    std::size_t index = 0;
+    while (index < specs.size() && specs[index].name != name) ++index;
+    return index;
+}
+
+bool is_reserved_parameter(std::string_view key) noexcept {
+    return key == "sequence_id" || key == "sequence_start" || key == "sequence_end" ||
+           key == "priority" || key == "timeout" || key.starts_with("triton_");
+}
+
+}  // namespace
+
+// First pass: structure into the decoder's tables, checked against the signature.
+class PlanReader {
+public:
+    PlanReader(InferDecoder& decoder, std::string_view json, std::uint64_t binary_bytes,
+               const Signature& signature, const DecodeOptions& options) noexcept
+        : decoder_(decoder),
+          scanner_(json),
+          binary_left_(binary_bytes),
+          signature_(signature),
+          options_(options) {}
+
+    DecodeOutcome run() noexcept {
+        MemberSet seen = 0;
+        const bool is_read =
+            read_object([this, &seen](const JsonString& key) { return read_request_member(key, seen); });
+        if (!is_read) return outcome_;
+        if (!scanner_.at_end()) return DecodeOutcome::json;
+        if (decoder_.input_count_ == 0) return DecodeOutcome::structure;
+        if (!signature_.open_inputs && required_seen_ != required_inputs()) return DecodeOutcome::name;
+        return binary_left_ == 0 ? DecodeOutcome::accepted : DecodeOutcome::count;
+    }
+
+private:
+    bool decline(DecodeOutcome outcome) noexcept {
+        outcome_ = outcome;
+        return false;
+    }
+
+    // Calls `read_member(key)` with the scanner in front of each value.
+    template <typename ReadMember>
+    bool read_object(ReadMember&& read_member) noexcept {
+        if (!scanner_.take('{')) return decline(DecodeOutcome::structure);
+        if (scanner_.take('}')) return true;
+        do {
+            JsonString key;
+            if (!scanner_.read_string(key)) return decline(DecodeOutcome::json);
+            if (key.escaped) return decline(DecodeOutcome::feature);
+            if (!scanner_.take(':')) return decline(DecodeOutcome::json);
+            if (!read_member(key)) return false;
+        } while (scanner_.take(','));
+        return scanner_.take('}') || decline(DecodeOutcome::json);
+    }
+
+    template <typename ReadItem>
+    bool read_list(ReadItem&& read_item) noexcept {
+        if (!scanner_.take('[')) return decline(DecodeOutcome::structure);
+        if (scanner_.take(']')) return true;
+        do {
+            if (!read_item()) return false;
+        } while (scanner_.take(','));
+        return scanner_.take(']') || decline(DecodeOutcome::json);
+    }
+
+    bool read_request_member(const JsonString& key, MemberSet& seen) noexcept {
+        if (key.raw == "inputs") {
+            if (!add_member(seen, 0)) return decline(DecodeOutcome::structure);
+            return read_list([this] { return read_input(); });
+        }
+        if (key.raw == "outputs") {
+            if (!add_member(seen, 1)) return decline(DecodeOutcome::structure);
+            return read_list([this] { return read_output(); });
+        }
+        if (key.raw == "id") {
+            if (!add_member(seen, 2)) return decline(DecodeOutcome::structure);
+            return read_id();
+        }
+        if (key.raw == "parameters") {
+            if (!add_member(seen, 3)) return decline(DecodeOutcome::structure);
+            return read_request_parameters();
+        }
+        return decline(DecodeOutcome::structure);
+    }
+
+    bool read_id() noexcept {
+        JsonString id;
+        if (!scanner_.read_string(id)) return decline(DecodeOutcome::structure);
+        if (id.escaped && id.raw.size() > InferDecoder::kMaxEscapedIdBytes) {
+            return decline(DecodeOutcome::limit);
+        }
+        decoder_.id_ = id.raw;
+        decoder_.id_escaped_ = id.escaped;
+        decoder_.has_id_ = true;
+        return true;
+    }
+
+    bool read_request_parameters() noexcept {
+        auto& run = decoder_.request_parameters_;
+        run.first = decoder_.parameter_count_;
+        bool is_default_read = false;
+        return read_object([this, &run, &is_default_read](const JsonString& key) {
+            if (is_reserved_parameter(key.raw)) return decline(DecodeOutcome::feature);
+            if (key.raw != "binary_data_output") return read_custom_parameter(key, run);
+            bool binary = false;
+            if (is_default_read || !scanner_.read_bool(binary)) {
+                return decline(DecodeOutcome::structure);
+            }
+            is_default_read = true;
+            if (binary) decoder_.flags_ |= kBinaryOutputsByDefault;
+            return true;
+        });
+    }
+
+    // A string, a number or a boolean, kept as it was sent.
+    bool read_custom_parameter(const JsonString& key, InferDecoder::ParameterRun& run) noexcept {
+        const char* const member = key.raw.data() - 1;
+        if (scanner_.take_scalar() == JsonScalar::none) return decline(DecodeOutcome::feature);
+        for (std::uint32_t index = 0; index < run.count; ++index) {
+            if (decoder_.parameters_[run.first + index].key == key.raw) {
+                return decline(DecodeOutcome::structure);
+            }
+        }
+        if (decoder_.parameter_count_ == InferDecoder::kMaxParameters) {
+            return decline(DecodeOutcome::limit);
+        }
+        decoder_.parameters_[decoder_.parameter_count_++] = {
+            key.raw, {member, static_cast<std::size_t>(scanner_.at() - member)}};
+        ++run.count;
+        return true;
+    }
+
+    bool read_input() noexcept {
+        if (decoder_.input_count_ == InferDecoder::kMaxInputs) return decline(DecodeOutcome::limit);
+        auto& input = decoder_.inputs_[decoder_.input_count_];
+        input.data = {};
+        input.rank = 0;
+        input.is_binary = false;
+        input.parameters = {};
+        constexpr MemberSet kRequired = 1u << 0 | 1u << 1 | 1u << 2;
+        MemberSet seen = 0;
+        const bool is_read = read_object([this, &input, &seen](const JsonString& key) {
+            if (key.raw == "name") {
+                return add_member(seen, 0) ? read_name(input.name) : decline(DecodeOutcome::structure);
+            }
+            if (key.raw == "shape") {
+                return add_member(seen, 1) ? read_shape(input) : decline(DecodeOutcome::structure);
+            }
+            if (key.raw == "datatype") {
+                return add_member(seen, 2) ? read_datatype(input) : decline(DecodeOutcome::structure);
+            }
+            if (key.raw == "data") {
+                return add_member(seen, 3) ? read_data(input) : decline(DecodeOutcome::structure);
+            }
+            if (key.raw == "parameters") {
+                return add_member(seen, 4) ? read_input_parameters(input)
+                                           : decline(DecodeOutcome::structure);
+            }
+            return decline(DecodeOutcome::structure);
+        });
+        if (!is_read) return false;
+        if ((seen & kRequired) != kRequired) return decline(DecodeOutcome::structure);
+        if (input.is_binary == !input.data.empty()) return decline(DecodeOutcome::structure);
+        if (!check_size(input) || !check_signature(input)) return false;
+        ++decoder_.input_count_;
+        return true;
+    }
+
+    bool read_name(std::string_view& name) noexcept {
+        JsonString text;
+        if (!scanner_.read_string(text)) return decline(DecodeOutcome::structure);
+        // An escaped name would have to be kept decoded to be compared; nobody sends one.
+        if (text.escaped) return decline(DecodeOutcome::feature);
+        name = text.raw;
+        return true;
+    }
+
+    bool read_shape(InferDecoder::Input& input) noexcept {
+        return read_list([this, &input] {
+            std::uint64_t dimension = 0;
+            if (!scanner_.read_size(dimension)) return decline(DecodeOutcome::shape);
+            if (input.rank == kMaxRank) return decline(DecodeOutcome::limit);
+            input.shape[input.rank++] = static_cast<std::int64_t>(dimension);
+            return true;
+        });
+    }
+
+    bool read_datatype(InferDecoder::Input& input) noexcept {
+        JsonString word;
+        if (!scanner_.read_string(word)) return decline(DecodeOutcome::structure);
+        input.datatype = datatype_from_name(word.raw);
+        return input.datatype != Datatype::invalid || decline(DecodeOutcome::datatype);
+    }
+
+    bool read_data(InferDecoder::Input& input) noexcept {
+        if (scanner_.peek() != '[') return decline(DecodeOutcome::structure);
+        const char* const begin = scanner_.at();
+        const char* const behind =
+            jump_over_array(begin, scanner_.end(), InferDecoder::kMaxNesting);
+        if (behind == nullptr) return decline(DecodeOutcome::json);
+        input.data = {begin, static_cast<std::size_t>(behind - begin)};
+        scanner_.go_to(behind);
+        return true;
+    }
+
+    bool read_input_parameters(InferDecoder::Input& input) noexcept {
+        input.parameters.first = decoder_.parameter_count_;
+        return read_object([this, &input](const JsonString& key) {
+            if (key.raw == "binary_data_size") {
+                if (input.is_binary || !scanner_.read_size(input.data_bytes)) {
+                    return decline(DecodeOutcome::structure);
+                }
+                input.is_binary = true;
+                return true;
+            }
+            if (!options_.keep_tensor_parameters || key.raw.starts_with("shared_memory_")) {
+                return decline(DecodeOutcome::feature);
+            }
+            return read_custom_parameter(key, input.parameters);
+        });
+    }
+
+    // Elements and bytes of the input; its JSON must be long enough for as many, so that a shape
+    // cannot ask for more room than the body justifies.
+    bool check_size(InferDecoder::Input& input) noexcept {
+        const auto elements = element_count(input.dimensions());
+        if (!elements) return decline(DecodeOutcome::shape);
+        input.elements = *elements;
+        const auto item = item_bytes(input.datatype);
+        if (!input.is_binary) {
+            if (input.datatype == Datatype::fp16 || input.datatype == Datatype::bf16) {
+                return decline(DecodeOutcome::datatype);
+            }
+            if (*elements > input.data.size() ||
+                smallest_json_array(input.datatype, *elements) > input.data.size()) {
+                return decline(DecodeOutcome::count);
+            }
+            input.data_bytes = input.datatype == Datatype::bytes
+                                   ? input.data.size() + sizeof(std::uint32_t) * *elements
+                                   : item * *elements;
+            return true;
+        }
+        if (input.datatype != Datatype::bytes) {
+            const auto bytes = checked_mul(*elements, item);
+            if (!bytes || *bytes != input.data_bytes) return decline(DecodeOutcome::count);
+        }
+        if (input.data_bytes > binary_left_) return decline(DecodeOutcome::count);
+        binary_left_ -= input.data_bytes;
+        return true;
+    }
+
+    bool check_signature(const InferDecoder::Input& input) noexcept {
+        if (signature_.open_inputs) {
+            for (std::uint32_t index = 0; index < decoder_.input_count_; ++index) {
+                if (decoder_.inputs_[index].name == input.name) return decline(DecodeOutcome::name);
+            }
+            return check_batch(input);
+        }
+        const auto& specs = signature_.inputs;
+        const auto position = find_spec(specs, input.name, decoder_.input_count_);
+        if (position == specs.size()) return decline(DecodeOutcome::name);
+        if (position >= 64) return decline(DecodeOutcome::limit);
+        const auto bit = std::uint64_t{1} << position;
+        if ((inputs_seen_ & bit) != 0) return decline(DecodeOutcome::name);
+        inputs_seen_ |= bit;
+        const auto& spec = specs[position];
+        if (!spec.optional) ++required_seen_;
+        if (spec.datatype != Datatype::invalid && spec.datatype != input.datatype) {
+            return decline(DecodeOutcome::datatype);
+        }
+        if (!shape_fits(spec, input.dimensions())) return decline(DecodeOutcome::shape);
+        return check_batch(input);
+    }
+
+    bool check_batch(const InferDecoder::Input& input) noexcept {
+        if (signature_.max_batch_size <= 0) return true;
+        if (input.rank == 0 || input.shape[0] < 1 || input.shape[0] > signature_.max_batch_size) {
+            return decline(DecodeOutcome::shape);
+        }
+        if (decoder_.input_count_ > 0 && input.shape[0] != decoder_.inputs_[0].shape[0]) {
+            return decline(DecodeOutcome::shape);
+        }
+        return true;
+    }
+
+    std::size_t required_inputs() const noexcept {
+        std::size_t required = 0;
+        for (const auto& spec : signature_.inputs) required += spec.optional ? 0 : 1;
+        return required;
+    }
+
+    bool read_output() noexcept {
+        if (decoder_.output_count_ == InferDecoder::kMaxOutputs) return decline(DecodeOutcome::limit);
+        auto& output = decoder_.outputs_[decoder_.output_count_];
+        output.flags = 0;
+        MemberSet seen = 0;
+        const bool is_read = read_object([this, &output, &seen](const JsonString& key) {
+            if (key.raw == "name") {
+                return add_member(seen, 0) ? read_name(output.name) : decline(DecodeOutcome::structure);
+            }
+            if (key.raw != "parameters" || !add_member(seen, 1)) {
+                return decline(DecodeOutcome::structure);
+            }
+            return read_object([this, &output](const JsonString& parameter) {
+                if (parameter.raw != "binary_data") return decline(DecodeOutcome::feature);
+                bool binary = false;
+                if (output.flags != 0 || !scanner_.read_bool(binary)) {
+                    return decline(DecodeOutcome::structure);
+                }
+                output.flags = binary ? kOutputBinarySet | kOutputBinary : kOutputBinarySet;
+                return true;
+            });
+        });
+        if (!is_read) return false;
+        if ((seen & 1u) == 0) return decline(DecodeOutcome::structure);
+        return check_output(output.name);
+    }
+
+    bool check_output(std::string_view name) noexcept {
+        const auto& specs = signature_.outputs;
+        if (!signature_.open_outputs &&
+            find_spec(specs, name, decoder_.output_count_) == specs.size()) {
+            return decline(DecodeOutcome::name);
+        }
+        for (std::uint32_t index = 0; index < decoder_.output_count_; ++index) {
+            if (decoder_.outputs_[index].name == name) return decline(DecodeOutcome::name);
+        }
+        ++decoder_.output_count_;
+        return true;
+    }
+
+    InferDecoder& decoder_;
+    JsonScanner scanner_;
+    std::uint64_t binary_left_;
+    const Signature& signature_;
+    const DecodeOptions& options_;
+    std::uint64_t inputs_seen_ = 0;
+    std::size_t required_seen_ = 0;
+    DecodeOutcome outcome_ = DecodeOutcome::json;
+};
+
+void InferDecoder::forget() noexcept {
+    id_ = {};
+    has_id_ = id_escaped_ = false;
+    flags_ = 0;
+    input_count_ = output_count_ = parameter_count_ = 0;
+    request_parameters_ = {};
+}
+
+DecodeOutcome InferDecoder::plan(std::string_view json, std::uint64_t binary_bytes,
+                                 const Signature& signature, const DecodeOptions& options) noexcept {
+    forget();
+    // The scanner's numbers end at the latest at the last brace, which is then the end for it.
+    while (!json.empty() && json.back() != '}') {
+        constexpr std::string_view kBlanks = " \n\r\t";
+        if (kBlanks.find(json.back()) == std::string_view::npos) return DecodeOutcome::json;
+        json.remove_suffix(1);
+    }
+    if (json.empty()) return DecodeOutcome::json;
+    const auto outcome = PlanReader(*this, json, binary_bytes, signature, options).run();
+    if (outcome != DecodeOutcome::accepted) forget();
+    return outcome;
+}
+
+}  // namespace mpserve
