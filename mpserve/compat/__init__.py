@@ -1,0 +1,1 @@
+"""Modules that models import: `triton_python_backend_utils` and `mlserver`."""

@@ -1,0 +1,3 @@
+"""Version of MLServer that the names and the behaviour follow."""
+
+__version__ = "1.7.1"

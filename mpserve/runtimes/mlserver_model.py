@@ -1,0 +1,184 @@
+"""Runtime of MLServer's custom models: any subclass of `mlserver.MLModel`.
+
+Where the real `mlserver` is installed, models run on it; else `import mlserver` finds the
+compatible package.
+
+Owner: the runtime owns a private event loop, on which `load`, `predict` and `unload` of the model
+run. It turns while one of them runs, and stands still between requests.
+"""
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from mpserve.compat.mlserver.alias import supply_mlserver
+from mpserve.errors import ErrorCode, Failure, LoadError
+from mpserve.model.config import ModelConfig
+from mpserve.model.signature import TensorSpec
+from mpserve.model.tensor import Datatype
+from mpserve.runtimes.mlserver_wire import to_answer, to_inference_request
+from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
+from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, failure_of
+from mpserve.telemetry import log
+
+SETTINGS_FILE: Final = "model-settings.json"
+
+_CODE_OF_STATUS: Final = {
+    400: ErrorCode.INVALID_ARGUMENT,
+    404: ErrorCode.NOT_FOUND,
+    409: ErrorCode.ALREADY_EXISTS,
+    422: ErrorCode.INVALID_ARGUMENT,
+    429: ErrorCode.EXHAUSTED,
+    499: ErrorCode.CANCELLED,
+    501: ErrorCode.UNSUPPORTED,
+    503: ErrorCode.UNAVAILABLE,
+    504: ErrorCode.DEADLINE,
+}
+"""Status of an `MLServerError` -> code; any other is the model's failure."""
+
+
+class MLServerModelRuntime:
+    """Runs a user's `MLModel`; satisfies `mpserve.runtimes.protocol.Runtime`."""
+
+    name = "mlserver"
+    default_files: tuple[str, ...] = ()
+
+    def __init__(self, responses: ResponseBuilder | None = None) -> None:
+        self._responses = responses
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._model: Any = None  # the user's
+
+    def load(self, context: LoadContext) -> CompletedConfig:
+        """Import the class, make the model and await its `load`."""
+        supply_mlserver()
+        _add_import_path(context.model_directory)
+        self._responses = self._responses or NativeResponses()
+        self._types = importlib.import_module("mlserver.types")
+        self._error_class: type[Exception] = importlib.import_module(
+            "mlserver.errors"
+        ).MLServerError
+        self._model_context = importlib.import_module("mlserver.context").model_context
+        self._settings = _model_settings(context)
+        self._loop = asyncio.new_event_loop()
+        return self._loop.run_until_complete(self._load(context))
+
+    def execute(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """Await `predict` for all requests at once, as MLServer does."""
+        assert self._loop is not None, "execute before load"
+        return self._loop.run_until_complete(self._predict_all(requests))
+
+    def unload(self) -> None:
+        """Await the model's `unload` and close the loop."""
+        model, self._model = self._model, None
+        loop, self._loop = self._loop, None
+        if loop is None:
+            return
+        try:
+            if model is not None:
+                loop.run_until_complete(self._unload(model))
+            loop.run_until_complete(_end_tasks())
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
+
+    async def _load(self, context: LoadContext) -> CompletedConfig:
+        with self._model_context(self._settings):
+            model = self._settings.implementation(self._settings)
+            self._model = model
+            loaded = await model.load()
+        if not loaded:
+            raise LoadError(
+                f"load of '{self._settings.implementation_}' returned {loaded!r}; return True when"
+                " the model is ready"
+            )
+        model.ready = True
+        _tell_unserved_handlers(model)
+        return CompletedConfig(
+            config=_with_declared_tensors(context.config, model), config_json=context.config_json
+        )
+
+    async def _unload(self, model: Any) -> None:  # noqa: ANN401
+        with self._model_context(self._settings):
+            await model.unload()
+
+    async def _predict_all(self, requests: Sequence[Request]) -> list[Response]:
+        if len(requests) == 1:
+            return [await self._predict(requests[0])]
+        return await asyncio.gather(*(self._predict(request) for request in requests))
+
+    async def _predict(self, request: Request) -> Response:
+        assert self._responses is not None, "execute before load"
+        try:
+            with self._model_context(self._settings):
+                response = await self._model.predict(to_inference_request(request, self._types))
+            return self._responses.answer(to_answer(response))
+        except self._error_class as error:
+            return self._responses.refuse(_failure_with_status(error))
+        except Exception as error:  # noqa: BLE001  # the border around the model's code
+            return self._responses.refuse(failure_of(error))
+
+
+def _add_import_path(folder: str) -> None:
+    """Let the model's modules be imported from its folder, before all others."""
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+
+
+def _model_settings(context: LoadContext) -> Any:  # noqa: ANN401  # either package's ModelSettings
+    """Return the settings as MLServer's repository completes them: with name and URI."""
+    settings_class = importlib.import_module("mlserver.settings").ModelSettings
+    members = orjson.loads(context.settings_json)
+    members["name"] = context.model_name
+    parameters = members.get("parameters") or {}
+    members["parameters"] = {**parameters, "uri": parameters.get("uri") or context.model_directory}
+    settings = settings_class.parse_obj(members)
+    settings._source = str(Path(context.model_directory, SETTINGS_FILE))  # noqa: SLF001  # the peer's name for it
+    return settings
+
+
+def _with_declared_tensors(config: ModelConfig, model: Any) -> ModelConfig:  # noqa: ANN401
+    """Return the configuration with the inputs and outputs that the model declares by now."""
+    signature = msgspec.structs.replace(
+        config.signature,
+        inputs=_tensor_specs(model.inputs) or config.signature.inputs,
+        outputs=_tensor_specs(model.outputs) or config.signature.outputs,
+    )
+    return msgspec.structs.replace(config, signature=signature)
+
+
+def _tensor_specs(tensors: Any) -> tuple[TensorSpec, ...]:  # noqa: ANN401
+    return tuple(
+        TensorSpec(
+            name=tensor.name,
+            datatype=Datatype[getattr(tensor.datatype, "value", tensor.datatype)],
+            shape=tuple(tensor.shape),
+        )
+        for tensor in tensors or ()
+    )
+
+
+def _tell_unserved_handlers(model: Any) -> None:  # noqa: ANN401
+    handlers = importlib.import_module("mlserver.handlers")
+    for handler, method in handlers.get_custom_handlers(model):
+        log.warning("handler.ignored", path=handler.rest_path, method=method.__name__)
+
+
+def _failure_with_status(error: Any) -> Failure:  # noqa: ANN401  # an MLServerError
+    code = _CODE_OF_STATUS.get(error.status_code, ErrorCode.MODEL_FAILED)
+    return Failure(code=code, message=str(error))
+
+
+async def _end_tasks() -> None:
+    """Cancel what the model left running, and wait for its end."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,193 @@
+"""Between requests of mpserve and the shapes that MLServer models see.
+
+The shapes come from the compatible package, which keeps arrays as they are, or from the real one,
+which is given lists.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from mpserve.compat.mlserver import types as compatible_types
+from mpserve.errors import InvalidRequest, ModelError
+from mpserve.model.tensor import Datatype
+from mpserve.runtimes.protocol import Request, Tensor
+from mpserve.runtimes.responses import Answer, Output
+
+Array = npt.NDArray[Any]  # any of the datatypes
+
+_DTYPES: Final = {
+    "BOOL": np.dtype("bool"),
+    "UINT8": np.dtype("uint8"),
+    "UINT16": np.dtype("uint16"),
+    "UINT32": np.dtype("uint32"),
+    "UINT64": np.dtype("uint64"),
+    "INT8": np.dtype("int8"),
+    "INT16": np.dtype("int16"),
+    "INT32": np.dtype("int32"),
+    "INT64": np.dtype("int64"),
+    "FP16": np.dtype("float16"),
+    "FP32": np.dtype("float32"),
+    "FP64": np.dtype("float64"),
+}
+
+
+def to_inference_request(request: Request, types: Any = compatible_types) -> Any:  # noqa: ANN401  # either package's
+    """Return the request as `types.InferenceRequest`.
+
+    Parameters
+    ----------
+    types
+        Module `mlserver.types`, the compatible or the real one.
+
+    Raises
+    ------
+    InvalidRequest
+        An input is of a datatype that MLServer does not know.
+    """
+    return types.InferenceRequest(
+        id=request.request_id() or str(uuid4()),
+        parameters=_parameters(types, request.parameters()) or types.Parameters(),
+        inputs=[_request_input(tensor, types) for tensor in request.inputs()],
+        outputs=[
+            types.RequestOutput(
+                name=name, parameters=_parameters(types, request.output_parameters_json(name))
+            )
+            for name in request.requested_output_names()
+        ]
+        or None,
+    )
+
+
+def to_answer(response: Any) -> Answer:  # noqa: ANN401  # a user's model made it
+    """Return what `predict` returned as outputs of arrays.
+
+    Raises
+    ------
+    ModelError
+        It is no response, or an output's data does not fit its shape or datatype.
+    """
+    outputs = getattr(response, "outputs", None)
+    if outputs is None:
+        raise ModelError(
+            f"predict returned {type(response).__name__}; it must return an InferenceResponse"
+        )
+    return Answer(
+        outputs=[to_output(output) for output in outputs],
+        parameters_json=_parameters_json(response.parameters),
+    )
+
+
+def to_output(output: Any) -> Output:  # noqa: ANN401  # either package's ResponseOutput
+    """Return one output tensor with its elements as an array.
+
+    Raises
+    ------
+    ModelError
+        The data does not fit the shape or the datatype.
+    """
+    shape = list(output.shape)
+    try:
+        array = _elements(output).reshape(shape)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"output '{output.name}' of shape {shape} and datatype {output.datatype} does not fit"
+            f" its data: {error}"
+        ) from error
+    return Output(
+        name=output.name, array=array, parameters_json=_parameters_json(output.parameters)
+    )
+
+
+def bytes_array(elements: Sequence[Any]) -> Array:
+    """Return texts or `bytes` as a flat object array of `bytes`.
+
+    Raises
+    ------
+    TypeError
+        An element is neither.
+    """
+    array = np.empty(len(elements), dtype=object)
+    for index, element in enumerate(elements):
+        if isinstance(element, str):
+            array[index] = element.encode()
+        elif isinstance(element, bytes):
+            array[index] = element
+        else:
+            raise TypeError(f"element {index} is {type(element).__name__}, not text or bytes")
+    return array
+
+
+def text_elements(array: Array) -> list[Any]:
+    """Return the elements of a `BYTES` tensor, flat: as `str` where all are UTF-8, else `bytes`.
+
+    A client that sends JSON sends text, and MLServer's models then see `str`.
+    """
+    elements: list[Any] = array.ravel().tolist()
+    try:
+        return [element.decode() for element in elements]
+    except UnicodeDecodeError:
+        return elements
+
+
+def _request_input(tensor: Tensor, types: Any) -> Any:  # noqa: ANN401
+    datatype = tensor.datatype_name()
+    if datatype not in _DTYPES and datatype != Datatype.BYTES.name:
+        raise InvalidRequest(
+            f"input '{tensor.name()}' has datatype {datatype}, which MLServer models do not take;"
+            " send FP32"
+        )
+    members = {
+        "name": tensor.name(),
+        "shape": list(tensor.shape()),
+        "datatype": datatype,
+        "parameters": _parameters(types, tensor.parameters_json()),
+    }
+    array = tensor.as_numpy()
+    if datatype == Datatype.BYTES.name:
+        return types.RequestInput(**members, data=types.TensorData(text_elements(array)))
+    if types is compatible_types:
+        return compatible_types.RequestInput.model_construct(
+            **members, data=compatible_types.TensorData.of_array(array)
+        )
+    return types.RequestInput(**members, data=array.ravel().tolist())
+
+
+def _elements(output: Any) -> Array:  # noqa: ANN401
+    """Return the elements of an output as a flat array."""
+    array = getattr(output.data, "array", None)
+    if array is not None and array.dtype == _DTYPES.get(output.datatype):
+        return np.asarray(array).ravel()
+    root = getattr(output.data, "root", output.data)
+    if output.datatype == Datatype.BYTES.name:
+        return bytes_array(_flat([root] if isinstance(root, str | bytes) else root))
+    return np.asarray(root, dtype=_DTYPES[output.datatype]).ravel()
+
+
+def _flat(elements: Any) -> list[Any]:  # noqa: ANN401
+    flat: list[Any] = []
+    for element in elements:
+        if isinstance(element, list | tuple | np.ndarray):
+            flat.extend(_flat(element))
+        else:
+            flat.append(element)
+    return flat
+
+
+def _parameters(types: Any, text: str) -> Any:  # noqa: ANN401
+    return types.Parameters(**orjson.loads(text)) if text else None
+
+
+def _parameters_json(parameters: Any) -> str:  # noqa: ANN401
+    if parameters is None:
+        return ""
+    given = {
+        name: value
+        for name, value in parameters.dict(exclude_none=True).items()
+        if not name.startswith("_")
+    }
+    return orjson.dumps(given).decode() if given else ""

@@ -1,0 +1,130 @@
+"""How runtimes build their answers: from arrays, or from what went wrong.
+
+A runtime is given a `ResponseBuilder`, so that it can be run without the native core.
+"""
+
+import importlib
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+import numpy.typing as npt
+
+from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.runtimes.protocol import Request, Response
+from mpserve.telemetry import log
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """One output tensor.
+
+    Attributes
+    ----------
+    array
+        Its dtype decides the datatype; an object array of `bytes` is `BYTES`.
+    parameters_json
+        Parameters of the tensor as a JSON object, "" for none.
+    """
+
+    name: str
+    array: npt.NDArray[Any]  # any of the datatypes
+    parameters_json: str = ""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request is answered with.
+
+    Attributes
+    ----------
+    parameters_json
+        Parameters of the response as a JSON object, "" for none.
+    """
+
+    outputs: Sequence[Output]
+    parameters_json: str = ""
+
+
+class ResponseBuilder(Protocol):
+    """Makes response objects."""
+
+    def answer(self, answer: Answer) -> Response:
+        """Return the response with these outputs."""
+
+    def refuse(self, failure: Failure) -> Response:
+        """Return the response with this error."""
+
+
+_NATIVE_CLASSES: Final = "mpserve.compat.triton_python_backend_utils"
+
+# Codes that models may use, by the names of `TritonError`; what is not here is INTERNAL.
+_ERROR_NAMES: Final = {
+    ErrorCode.UNKNOWN: "UNKNOWN",
+    ErrorCode.INVALID_ARGUMENT: "INVALID_ARG",
+    ErrorCode.MALFORMED: "INVALID_ARG",
+    ErrorCode.NOT_FOUND: "NOT_FOUND",
+    ErrorCode.NOT_READY: "UNAVAILABLE",
+    ErrorCode.EXHAUSTED: "UNAVAILABLE",
+    ErrorCode.UNAVAILABLE: "UNAVAILABLE",
+    ErrorCode.UNSUPPORTED: "UNSUPPORTED",
+    ErrorCode.ALREADY_EXISTS: "ALREADY_EXISTS",
+    ErrorCode.CANCELLED: "CANCELLED",
+}
+
+
+class NativeResponses:
+    """Makes the response objects of the native core."""
+
+    def __init__(self) -> None:
+        # Here, not above: tests of runtimes bring a builder of their own and need no native core.
+        self._native: Any = importlib.import_module(_NATIVE_CLASSES)
+
+    def answer(self, answer: Answer) -> Response:
+        """Return the response with these outputs."""
+        tensors = [
+            self._native.Tensor(output.name, output.array, parameters_json=output.parameters_json)
+            for output in answer.outputs
+        ]
+        response = self._native.InferenceResponse(tensors, parameters_json=answer.parameters_json)
+        return cast("Response", response)
+
+    def refuse(self, failure: Failure) -> Response:
+        """Return the response with this error."""
+        code = getattr(self._native.TritonError, _ERROR_NAMES.get(failure.code, "INTERNAL"))
+        error = self._native.TritonError(failure.message, code)
+        return cast("Response", self._native.InferenceResponse([], error))
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return what the client is told about an exception of the model's code.
+
+    The whole traceback goes to the log; its last line to the client.
+    """
+    if isinstance(error, MpserveError):
+        return error.failure()
+    log.error("model.raised", traceback="".join(traceback.format_exception(error)))
+    last_line = "".join(traceback.format_exception_only(error)).strip()
+    return Failure(code=ErrorCode.MODEL_FAILED, message=last_line)
+
+
+def answer_each(
+    requests: Sequence[Request], responses: ResponseBuilder, predict: Callable[[Request], Answer]
+) -> list[Response]:
+    """Answer each request on its own, so that one that fails does not fail the others.
+
+    Parameters
+    ----------
+    predict
+        Answers one request, or raises: `MpserveError` for the client's mistakes, anything else for
+        the model's.
+    """
+    return [_answer_one(request, responses, predict) for request in requests]
+
+
+def _answer_one(
+    request: Request, responses: ResponseBuilder, predict: Callable[[Request], Answer]
+) -> Response:
+    try:
+        return responses.answer(predict(request))
+    except Exception as error:  # noqa: BLE001  # the border around the model's code
+        return responses.refuse(failure_of(error))
