@@ -138,6 +138,12 @@ class AlreadyExists(MpserveError):
     code = ErrorCode.ALREADY_EXISTS
 
 
+class RepositoryError(MpserveError):
+    """A file of the model repository can not be read or understood."""
+
+    code = ErrorCode.INTERNAL
+
+
 class LoadError(MpserveError):
     """The model could not be loaded."""
 

@@ -18,6 +18,20 @@ class ConfigFormat(enum.Enum):
     MLSERVER = "mlserver"
 
 
+class OwnSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version has of its own: in MLServer's format each version has its own settings.
+
+    Attributes
+    ----------
+    runtime, config, settings_json
+        In place of the fields of the same names of `ModelDefinition`.
+    """
+
+    runtime: str
+    config: ModelConfig
+    settings_json: str
+
+
 class VersionDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """One version that should be served.
 
@@ -29,14 +43,17 @@ class VersionDefinition(msgspec.Struct, frozen=True, kw_only=True):
         Absolute path the runtime loads from: `<model>/<version>`, or the folder of
         `model-settings.json`.
     fingerprint
-        Digest of everything whose change means that this version must be loaded anew: its files, the
-        files shared by all versions, and the configuration without `instance_group` and
+        Digest of everything whose change means that this version must be loaded anew: its files,
+        the files shared by all versions, and the configuration without `instance_group` and
         `version_policy`. Equal fingerprints mean equal content.
+    own
+        Settings of this version alone; `None` when the model's hold for it.
     """
 
     version: Version
     directory: str
     fingerprint: str
+    own: OwnSettings | None = None
 
 
 class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +79,12 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
         The runtime may complete the configuration while loading.
     versions
         Chosen by the version policy, in ascending order; at least one.
+    snapshot_digest
+        Digest of all files of the model as they were seen, the configuration's among them. A plain
+        load keeps an override in force as long as this is what it was at the override.
+    temporary
+        `directory` is a private copy made for `file:` overrides. Who took the definition removes it
+        (`mpserve.repository.discard`) when nothing is loaded from it any more.
     """
 
     name: ModelName
@@ -73,3 +96,5 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     settings_json: str = ""
     auto_complete: bool = True
     versions: tuple[VersionDefinition, ...]
+    snapshot_digest: str = ""
+    temporary: bool = False

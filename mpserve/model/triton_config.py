@@ -1,0 +1,448 @@
+"""Triton's whole `ModelConfig`, message by message. Shapes only.
+
+Encoded with `msgspec.json`, a `TritonConfig` is the text of `GET /v2/models/M/config`: fields in
+the order of the declarations here, scalars always printed, messages only when set (else `UNSET`).
+
+Source: Triton `model_config.proto`; the field numbers are in
+`mpserve/repository/triton/model_config.proto`.
+"""
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from mpserve.model.config import InstanceKind
+
+DataTypeName = Literal[
+    "TYPE_INVALID",
+    "TYPE_BOOL",
+    "TYPE_UINT8",
+    "TYPE_UINT16",
+    "TYPE_UINT32",
+    "TYPE_UINT64",
+    "TYPE_INT8",
+    "TYPE_INT16",
+    "TYPE_INT32",
+    "TYPE_INT64",
+    "TYPE_FP16",
+    "TYPE_FP32",
+    "TYPE_FP64",
+    "TYPE_STRING",
+    "TYPE_BF16",
+]
+
+
+class ConfigMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all messages."""
+
+
+class TensorReshape(ConfigMessage, frozen=True, kw_only=True):
+    """Shape that the model sees in place of `dims`."""
+
+    shape: tuple[int, ...] = ()
+
+
+class ModelInput(ConfigMessage, frozen=True, kw_only=True):
+    """A declared input; `dims` without the batch dimension."""
+
+    name: str = ""
+    data_type: DataTypeName = "TYPE_INVALID"
+    format: Literal["FORMAT_NONE", "FORMAT_NHWC", "FORMAT_NCHW"] = "FORMAT_NONE"
+    dims: tuple[int, ...] = ()
+    reshape: TensorReshape | UnsetType = UNSET
+    is_shape_tensor: bool = False
+    allow_ragged_batch: bool = False
+    optional: bool = False
+    is_non_linear_format_io: bool = False
+
+
+class ModelOutput(ConfigMessage, frozen=True, kw_only=True):
+    """A declared output; `dims` without the batch dimension."""
+
+    name: str = ""
+    data_type: DataTypeName = "TYPE_INVALID"
+    dims: tuple[int, ...] = ()
+    reshape: TensorReshape | UnsetType = UNSET
+    label_filename: str = ""
+    is_shape_tensor: bool = False
+    is_non_linear_format_io: bool = False
+
+
+class BatchInput(ConfigMessage, frozen=True, kw_only=True):
+    """An input that the server adds to a batch."""
+
+    kind: Literal[
+        "BATCH_ELEMENT_COUNT",
+        "BATCH_ACCUMULATED_ELEMENT_COUNT",
+        "BATCH_ACCUMULATED_ELEMENT_COUNT_WITH_ZERO",
+        "BATCH_MAX_ELEMENT_COUNT_AS_SHAPE",
+        "BATCH_ITEM_SHAPE",
+        "BATCH_ITEM_SHAPE_FLATTEN",
+    ] = "BATCH_ELEMENT_COUNT"
+    target_name: tuple[str, ...] = ()
+    data_type: DataTypeName = "TYPE_INVALID"
+    source_input: tuple[str, ...] = ()
+
+
+class BatchOutput(ConfigMessage, frozen=True, kw_only=True):
+    """An output that the server spreads over the requests of a batch."""
+
+    target_name: tuple[str, ...] = ()
+    kind: Literal["BATCH_SCATTER_WITH_INPUT_SHAPE"] = "BATCH_SCATTER_WITH_INPUT_SHAPE"
+    source_input: tuple[str, ...] = ()
+
+
+class LatestVersions(ConfigMessage, frozen=True, kw_only=True):
+    """The highest versions."""
+
+    num_versions: int = 0
+
+
+class AllVersions(ConfigMessage, frozen=True, kw_only=True):
+    """All versions."""
+
+
+class SpecificVersions(ConfigMessage, frozen=True, kw_only=True):
+    """The listed versions."""
+
+    versions: tuple[int, ...] = ()
+
+
+class VersionPolicy(ConfigMessage, frozen=True, kw_only=True):
+    """Which versions are served; one of the fields."""
+
+    latest: LatestVersions | UnsetType = UNSET
+    all: AllVersions | UnsetType = UNSET
+    specific: SpecificVersions | UnsetType = UNSET
+
+
+class RateLimiterResource(ConfigMessage, frozen=True, kw_only=True):
+    """What an execution takes of a resource."""
+
+    name: str = ""
+    global_: bool = msgspec.field(default=False, name="global")
+    count: int = 0
+
+
+class RateLimiter(ConfigMessage, frozen=True, kw_only=True):
+    """Resources and priority of an instance."""
+
+    resources: tuple[RateLimiterResource, ...] = ()
+    priority: int = 0
+
+
+class SecondaryDevice(ConfigMessage, frozen=True, kw_only=True):
+    """A device beside the main one."""
+
+    kind: Literal["KIND_NVDLA"] = "KIND_NVDLA"
+    device_id: int = 0
+
+
+class InstanceGroupConfig(ConfigMessage, frozen=True, kw_only=True):
+    """A number of equal instances, as configured."""
+
+    name: str = ""
+    kind: InstanceKind = InstanceKind.AUTO
+    count: int = 0
+    rate_limiter: RateLimiter | UnsetType = UNSET
+    gpus: tuple[int, ...] = ()
+    secondary_devices: tuple[SecondaryDevice, ...] = ()
+    profile: tuple[str, ...] = ()
+    passive: bool = False
+    host_policy: str = ""
+
+
+class GraphOptimization(ConfigMessage, frozen=True, kw_only=True):
+    """Level of graph optimization."""
+
+    level: int = 0
+
+
+class GraphShape(ConfigMessage, frozen=True, kw_only=True):
+    """Shape of an input of a captured graph."""
+
+    dim: tuple[int, ...] = ()
+
+
+class GraphLowerBound(ConfigMessage, frozen=True, kw_only=True):
+    """Smallest request a captured graph is used for."""
+
+    batch_size: int = 0
+    input: dict[str, GraphShape] = {}
+
+
+class GraphSpec(ConfigMessage, frozen=True, kw_only=True):
+    """A graph to capture."""
+
+    batch_size: int = 0
+    input: dict[str, GraphShape] = {}
+    graph_lower_bound: GraphLowerBound | UnsetType = UNSET
+
+
+class CudaOptimization(ConfigMessage, frozen=True, kw_only=True):
+    """Options of CUDA."""
+
+    graphs: bool = False
+    busy_wait_events: bool = False
+    graph_spec: tuple[GraphSpec, ...] = ()
+    output_copy_stream: bool = False
+
+
+class Accelerator(ConfigMessage, frozen=True, kw_only=True):
+    """An execution accelerator of a backend."""
+
+    name: str = ""
+    parameters: dict[str, str] = {}
+
+
+class ExecutionAccelerators(ConfigMessage, frozen=True, kw_only=True):
+    """Execution accelerators by device."""
+
+    gpu_execution_accelerator: tuple[Accelerator, ...] = ()
+    cpu_execution_accelerator: tuple[Accelerator, ...] = ()
+
+
+class PinnedMemoryBuffer(ConfigMessage, frozen=True, kw_only=True):
+    """Use of pinned memory."""
+
+    enable: bool = False
+
+
+class OptimizationPolicy(ConfigMessage, frozen=True, kw_only=True):
+    """Optimization of the execution."""
+
+    graph: GraphOptimization | UnsetType = UNSET
+    priority: Literal["PRIORITY_DEFAULT", "PRIORITY_MAX", "PRIORITY_MIN"] = "PRIORITY_DEFAULT"
+    cuda: CudaOptimization | UnsetType = UNSET
+    execution_accelerators: ExecutionAccelerators | UnsetType = UNSET
+    input_pinned_memory: PinnedMemoryBuffer | UnsetType = UNSET
+    output_pinned_memory: PinnedMemoryBuffer | UnsetType = UNSET
+    gather_kernel_buffer_threshold: int = 0
+    eager_batching: bool = False
+
+
+# --- scheduling ---------------------------------------------------------------------------------
+
+
+class QueuePolicyConfig(ConfigMessage, frozen=True, kw_only=True):
+    """Bounds of a queue."""
+
+    timeout_action: Literal["REJECT", "DELAY"] = "REJECT"
+    default_timeout_microseconds: int = 0
+    allow_timeout_override: bool = False
+    max_queue_size: int = 0
+
+
+class DynamicBatching(ConfigMessage, frozen=True, kw_only=True):
+    """Batches put together from requests."""
+
+    preferred_batch_size: tuple[int, ...] = ()
+    max_queue_delay_microseconds: int = 0
+    preserve_ordering: bool = False
+    priority_levels: int = 0
+    default_priority_level: int = 0
+    default_queue_policy: QueuePolicyConfig | UnsetType = UNSET
+    priority_queue_policy: dict[str, QueuePolicyConfig] = {}
+
+
+class SequenceDirect(ConfigMessage, frozen=True, kw_only=True):
+    """Each sequence has a row of the batch of its own."""
+
+    max_queue_delay_microseconds: int = 0
+    minimum_slot_utilization: float = 0.0
+
+
+class SequenceOldest(ConfigMessage, frozen=True, kw_only=True):
+    """Requests of the oldest sequences are batched."""
+
+    max_candidate_sequences: int = 0
+    preferred_batch_size: tuple[int, ...] = ()
+    max_queue_delay_microseconds: int = 0
+    preserve_ordering: bool = False
+
+
+class SequenceControl(ConfigMessage, frozen=True, kw_only=True):
+    """What a control tensor tells."""
+
+    kind: Literal[
+        "CONTROL_SEQUENCE_START",
+        "CONTROL_SEQUENCE_READY",
+        "CONTROL_SEQUENCE_END",
+        "CONTROL_SEQUENCE_CORRID",
+    ] = "CONTROL_SEQUENCE_START"
+    int32_false_true: tuple[int, ...] = ()
+    fp32_false_true: tuple[float, ...] = ()
+    bool_false_true: tuple[bool, ...] = ()
+    data_type: DataTypeName = "TYPE_INVALID"
+
+
+class SequenceControlInput(ConfigMessage, frozen=True, kw_only=True):
+    """A control tensor."""
+
+    name: str = ""
+    control: tuple[SequenceControl, ...] = ()
+
+
+class SequenceInitialState(ConfigMessage, frozen=True, kw_only=True):
+    """First value of an implicit state; one of `zero_data` and `data_file`."""
+
+    data_type: DataTypeName = "TYPE_INVALID"
+    dims: tuple[int, ...] = ()
+    zero_data: bool | UnsetType = UNSET
+    data_file: str | UnsetType = UNSET
+    name: str = ""
+
+
+class SequenceState(ConfigMessage, frozen=True, kw_only=True):
+    """An implicit state."""
+
+    input_name: str = ""
+    output_name: str = ""
+    data_type: DataTypeName = "TYPE_INVALID"
+    dims: tuple[int, ...] = ()
+    initial_state: tuple[SequenceInitialState, ...] = ()
+    use_same_buffer_for_input_output: bool = False
+    use_growable_memory: bool = False
+
+
+class SequenceBatching(ConfigMessage, frozen=True, kw_only=True):
+    """Requests belong to sequences; at most one of `direct` and `oldest`."""
+
+    direct: SequenceDirect | UnsetType = UNSET
+    oldest: SequenceOldest | UnsetType = UNSET
+    max_sequence_idle_microseconds: int = 0
+    control_input: tuple[SequenceControlInput, ...] = ()
+    state: tuple[SequenceState, ...] = ()
+    iterative_sequence: bool = False
+
+
+class EnsembleStep(ConfigMessage, frozen=True, kw_only=True):
+    """One model of an ensemble."""
+
+    model_name: str = ""
+    model_version: int = 0
+    input_map: dict[str, str] = {}
+    output_map: dict[str, str] = {}
+    model_namespace: str = ""
+
+
+class EnsembleScheduling(ConfigMessage, frozen=True, kw_only=True):
+    """The graph of an ensemble."""
+
+    step: tuple[EnsembleStep, ...] = ()
+    max_inflight_requests: int = 0
+
+
+# --- the rest -----------------------------------------------------------------------------------
+
+
+class ModelParameter(ConfigMessage, frozen=True, kw_only=True):
+    """A parameter of the model's own."""
+
+    string_value: str = ""
+
+
+class WarmupInput(ConfigMessage, frozen=True, kw_only=True):
+    """Data of a warmup input; one of the last three fields."""
+
+    data_type: DataTypeName = "TYPE_INVALID"
+    dims: tuple[int, ...] = ()
+    zero_data: bool | UnsetType = UNSET
+    random_data: bool | UnsetType = UNSET
+    input_data_file: str | UnsetType = UNSET
+
+
+class Warmup(ConfigMessage, frozen=True, kw_only=True):
+    """A request sent to each new instance."""
+
+    name: str = ""
+    batch_size: int = 0
+    inputs: dict[str, WarmupInput] = {}
+    count: int = 0
+
+
+class ModelOperations(ConfigMessage, frozen=True, kw_only=True):
+    """Libraries of custom operations."""
+
+    op_library_filename: tuple[str, ...] = ()
+
+
+class TransactionPolicy(ConfigMessage, frozen=True, kw_only=True):
+    """Whether a request may have other than one response."""
+
+    decoupled: bool = False
+
+
+class RepositoryAgent(ConfigMessage, frozen=True, kw_only=True):
+    """A library that may rewrite the model's location."""
+
+    name: str = ""
+    parameters: dict[str, str] = {}
+
+
+class RepositoryAgents(ConfigMessage, frozen=True, kw_only=True):
+    """Repository agents, in order."""
+
+    agents: tuple[RepositoryAgent, ...] = ()
+
+
+class ResponseCache(ConfigMessage, frozen=True, kw_only=True):
+    """Use of the response cache."""
+
+    enable: bool = False
+
+
+class MetricIdentifier(ConfigMessage, frozen=True, kw_only=True):
+    """A metric family."""
+
+    family: str = ""
+
+
+class HistogramOptions(ConfigMessage, frozen=True, kw_only=True):
+    """Buckets of a histogram."""
+
+    buckets: tuple[float, ...] = ()
+
+
+class MetricControl(ConfigMessage, frozen=True, kw_only=True):
+    """Options of one metric family."""
+
+    metric_identifier: MetricIdentifier | UnsetType = UNSET
+    histogram_options: HistogramOptions | UnsetType = UNSET
+
+
+class ModelMetrics(ConfigMessage, frozen=True, kw_only=True):
+    """Options of the model's metrics."""
+
+    metric_control: tuple[MetricControl, ...] = ()
+
+
+class TritonConfig(ConfigMessage, frozen=True, kw_only=True):
+    """The configuration of a model; at most one of the three scheduling fields is set."""
+
+    name: str = ""
+    platform: str = ""
+    backend: str = ""
+    runtime: str = ""
+    version_policy: VersionPolicy | UnsetType = UNSET
+    max_batch_size: int = 0
+    input: tuple[ModelInput, ...] = ()
+    output: tuple[ModelOutput, ...] = ()
+    batch_input: tuple[BatchInput, ...] = ()
+    batch_output: tuple[BatchOutput, ...] = ()
+    optimization: OptimizationPolicy | UnsetType = UNSET
+    dynamic_batching: DynamicBatching | UnsetType = UNSET
+    sequence_batching: SequenceBatching | UnsetType = UNSET
+    ensemble_scheduling: EnsembleScheduling | UnsetType = UNSET
+    instance_group: tuple[InstanceGroupConfig, ...] = ()
+    default_model_filename: str = ""
+    cc_model_filenames: dict[str, str] = {}
+    metric_tags: dict[str, str] = {}
+    parameters: dict[str, ModelParameter] = {}
+    model_warmup: tuple[Warmup, ...] = ()
+    model_operations: ModelOperations | UnsetType = UNSET
+    model_transaction_policy: TransactionPolicy | UnsetType = UNSET
+    model_repository_agents: RepositoryAgents | UnsetType = UNSET
+    response_cache: ResponseCache | UnsetType = UNSET
+    model_metrics: ModelMetrics | UnsetType = UNSET
