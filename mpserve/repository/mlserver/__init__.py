@@ -1,0 +1,1 @@
+"""MLServer's settings files and the definition made of them."""

@@ -1,0 +1,181 @@
+"""A folder with `model-settings.json` to a model definition."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from mpserve.errors import RepositoryError
+from mpserve.model.config import BatchingPolicy, InstanceGroup, ModelConfig
+from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
+from mpserve.model.identity import Version, model_name
+from mpserve.model.signature import Signature, TensorSpec
+from mpserve.model.tensor import Datatype
+from mpserve.repository.fingerprint import snapshot_digest, version_fingerprint
+from mpserve.repository.found import ScanOptions
+from mpserve.repository.layout import MODEL_SETTINGS_FILE, SERVER_SETTINGS_FILE
+from mpserve.repository.mlserver.model_settings import (
+    MetadataTensor,
+    ModelSettings,
+    ReadSettings,
+    parse_model_settings,
+)
+from mpserve.repository.snapshot import FileStamp, Snapshot, stamp_file, take_snapshot
+
+RUNTIMES: Final = {
+    "mlserver_sklearn.SKLearnModel": "sklearn",
+    "mlserver_sklearn.sklearn.SKLearnModel": "sklearn",
+    "mlserver_xgboost.XGBoostModel": "xgboost",
+    "mlserver_xgboost.xgboost.XGBoostModel": "xgboost",
+}
+"""`implementation` -> our own runtime; any other is a class that the runtime `mlserver` imports."""
+
+DEFAULT_RUNTIME: Final = "mlserver"
+US_PER_S: Final = 1_000_000
+
+
+class MLServerModel(msgspec.Struct, frozen=True, kw_only=True):
+    """A model definition with one version, the warnings on the way, and files from elsewhere."""
+
+    definition: ModelDefinition
+    notes: tuple[str, ...]
+    uri: str
+    external: tuple[FileStamp, ...]
+
+
+def read_mlserver_model(snapshot: Snapshot, *, options: ScanOptions) -> MLServerModel:
+    """Make the definition of the model whose `model-settings.json` lies in a folder.
+
+    Without that file, the environment alone describes the model.
+
+    Raises
+    ------
+    RepositoryError, InvalidRequest
+        Unreadable or invalid settings, or a name that can not be one.
+    """
+    if snapshot.unreadable:
+        raise RepositoryError(snapshot.unreadable[0].message)
+    path = Path(snapshot.directory, MODEL_SETTINGS_FILE)
+    text = _read(path) if snapshot.has_file(MODEL_SETTINGS_FILE) else b"{}"
+    read = parse_model_settings(
+        text, path=str(path), environment=options.environment, folder_name=path.parent.name
+    )
+    uri = _uri(read.settings)
+    external = external_stamps(snapshot.directory, uri=uri)
+    return MLServerModel(
+        definition=_definition(snapshot, read, external),
+        notes=_notes(read.settings, folder_name=path.parent.name),
+        uri=uri,
+        external=external,
+    )
+
+
+def external_stamps(directory: str, *, uri: str) -> tuple[FileStamp, ...]:
+    """Stamps of the model's files when `parameters.uri` leads out of its folder.
+
+    Nothing for a uri that lies in the folder, is not there, or is no local path.
+    """
+    parts = urlsplit(uri, scheme="file")
+    if not uri or parts.scheme != "file":
+        return ()
+    target = Path(directory, parts.path)
+    if target.is_relative_to(directory) and ".." not in target.parts:
+        return ()
+    stamp = stamp_file(str(target), name=str(target))
+    if stamp is not None:
+        return (stamp,)
+    return take_snapshot(str(target)).files if target.is_dir() else ()
+
+
+def configuration_of(settings: ModelSettings) -> ModelConfig:
+    """Return what the server itself reads of a model's settings."""
+    return ModelConfig(
+        platform=settings.platform,
+        signature=Signature(
+            inputs=tuple(_spec(tensor) for tensor in settings.inputs),
+            outputs=tuple(_spec(tensor) for tensor in settings.outputs),
+            max_batch_size=0,
+            open_inputs=not settings.inputs,
+            open_outputs=True,
+        ),
+        instance_groups=(
+            InstanceGroup(name=settings.name, count=max(settings.parallel_workers or 1, 1)),
+        ),
+        batching=_batching(settings),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"failed to read {path}: {error.strerror}") from error
+
+
+def _definition(
+    snapshot: Snapshot, read: ReadSettings, external: tuple[FileStamp, ...]
+) -> ModelDefinition:
+    settings = read.settings
+    version = settings.parameters.version if settings.parameters else None
+    files = tuple(
+        stamp
+        for stamp in snapshot.files
+        if stamp.path not in {MODEL_SETTINGS_FILE, SERVER_SETTINGS_FILE}
+    )
+    return ModelDefinition(
+        name=model_name(settings.name),
+        directory=snapshot.directory,
+        format=ConfigFormat.MLSERVER,
+        runtime=RUNTIMES.get(settings.implementation, DEFAULT_RUNTIME),
+        config=configuration_of(settings),
+        settings_json=read.settings_json,
+        auto_complete=False,
+        versions=(
+            VersionDefinition(
+                version=Version(version or ""),
+                directory=snapshot.directory,
+                fingerprint=version_fingerprint(
+                    directory=snapshot.directory,
+                    files=(*files, *external),
+                    configuration=_meaning(read),
+                ),
+            ),
+        ),
+        snapshot_digest=snapshot_digest(snapshot),
+    )
+
+
+def _meaning(read: ReadSettings) -> str:
+    """Return the settings without the number of instances."""
+    fields: dict[str, object] = msgspec.json.decode(read.settings_json)
+    fields.pop("parallel_workers", None)
+    return msgspec.json.encode(fields, order="deterministic").decode()
+
+
+def _spec(tensor: MetadataTensor) -> TensorSpec:
+    return TensorSpec(
+        name=tensor.name, datatype=Datatype[tensor.datatype], shape=tensor.shape or None
+    )
+
+
+def _batching(settings: ModelSettings) -> BatchingPolicy | None:
+    """MLServer batches only when both numbers are given and the size is above 1."""
+    if settings.max_batch_size <= 1 or settings.max_batch_time <= 0.0:
+        return None
+    return BatchingPolicy(
+        preferred_sizes=(settings.max_batch_size,),
+        max_delay_us=round(settings.max_batch_time * US_PER_S),
+    )
+
+
+def _uri(settings: ModelSettings) -> str:
+    return (settings.parameters.uri if settings.parameters else None) or ""
+
+
+def _notes(settings: ModelSettings, *, folder_name: str) -> tuple[str, ...]:
+    """Warn as MLServer does of a folder that is neither called like the model nor its version."""
+    version = settings.parameters.version if settings.parameters else None
+    if folder_name in {settings.name, version}:
+        return ()
+    return (f"Model name '{settings.name}' is different than model's folder name '{folder_name}'.",)

@@ -1,0 +1,1 @@
+"""Triton's model configuration: texts, defaults, checks and the definition made of it."""

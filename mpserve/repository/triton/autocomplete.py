@@ -1,0 +1,76 @@
+"""Completion of a configuration by what the model says about itself. Pure.
+
+Source: Triton's auto-completion: a model may set `max_batch_size`, inputs, outputs, a scheduling
+choice where there is none, and the transaction policy; nothing else.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from mpserve.errors import InvalidRequest
+from mpserve.model.config import ModelConfig
+from mpserve.model.triton_config import TritonConfig
+from mpserve.repository.triton.config_json import decode_config, encode_config
+from mpserve.repository.triton.normalization import normalize
+from mpserve.repository.triton.summary import summarize
+from mpserve.repository.triton.validation import validate, validate_tensors
+
+SCHEDULING_CHOICES: Final = ("dynamic_batching", "sequence_batching", "ensemble_scheduling")
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """A completed configuration in both forms."""
+
+    config: ModelConfig
+    config_json: str
+
+
+def complete(config_json: str, *, returned_json: str) -> Completed:
+    """Merge what a model returned into the configuration it was given.
+
+    Parameters
+    ----------
+    config_json
+        As the definition has it.
+    returned_json
+        What `auto_complete_config` made of it, as JSON; `config_json` itself for a model without
+        such a function (the result is checked all the same).
+
+    Raises
+    ------
+    InvalidRequest
+        When the result is no valid configuration, or another scheduling choice was made.
+    """
+    given = decode_config(config_json)
+    returned = decode_config(returned_json)
+    merged = normalize(_merge(given, returned))
+    validate(merged)
+    validate_tensors(merged)
+    return Completed(config=summarize(merged), config_json=encode_config(merged))
+
+
+def _merge(given: TritonConfig, returned: TritonConfig) -> TritonConfig:
+    before, after = _scheduling_choice(given), _scheduling_choice(returned)
+    if before and before != after:
+        # the same word twice is Triton's
+        raise InvalidRequest(
+            f"Cannot update scheduling choice from {before} to {before} when auto-completing."
+        )
+    return replace(
+        given,
+        max_batch_size=returned.max_batch_size,
+        input=returned.input,
+        output=returned.output,
+        dynamic_batching=given.dynamic_batching if before else returned.dynamic_batching,
+        sequence_batching=given.sequence_batching if before else returned.sequence_batching,
+        model_transaction_policy=returned.model_transaction_policy
+        if given.model_transaction_policy is UNSET or returned.model_transaction_policy is not UNSET
+        else given.model_transaction_policy,
+    )
+
+
+def _scheduling_choice(config: TritonConfig) -> str:
+    return next((field for field in SCHEDULING_CHOICES if getattr(config, field) is not UNSET), "")

@@ -1,0 +1,93 @@
+"""The whole configuration to the part that decides how mpserve runs the model. Pure."""
+
+from typing import Final
+
+from msgspec import UNSET
+
+from mpserve.model.config import (
+    BatchingPolicy,
+    InstanceGroup,
+    InstanceKind,
+    ModelConfig,
+    QueuePolicy,
+)
+from mpserve.model.signature import Signature, TensorSpec
+from mpserve.model.tensor import Datatype
+from mpserve.model.triton_config import ModelInput, ModelOutput, TritonConfig
+
+OPEN_BACKENDS: Final = frozenset({"sklearn", "xgboost", "lightgbm", "mlserver"})
+"""Runtimes that serve a model which declares no inputs: any name, datatype and shape is taken."""
+
+
+def summarize(config: TritonConfig) -> ModelConfig:
+    """Return what the server itself reads of a normalized configuration.
+
+    A datatype or shape that is not declared (yet) is `None`: any is taken until the model has
+    completed its configuration.
+    """
+    batches = config.max_batch_size > 0
+    is_open = config.backend in OPEN_BACKENDS
+    return ModelConfig(
+        platform=config.platform or config.backend,
+        backend=config.backend,
+        signature=Signature(
+            inputs=tuple(_spec(tensor, batches=batches) for tensor in config.input),
+            outputs=tuple(_spec(tensor, batches=batches) for tensor in config.output),
+            max_batch_size=config.max_batch_size,
+            open_inputs=is_open and not config.input,
+            open_outputs=is_open and not config.output,
+        ),
+        instance_groups=tuple(
+            InstanceGroup(
+                name=group.name,
+                kind=InstanceKind.CPU if group.kind is InstanceKind.AUTO else group.kind,
+                count=max(group.count, 1),
+                passive=group.passive,
+            )
+            for group in config.instance_group
+        ),
+        batching=_batching(config),
+        queue_policy=_queue_policy(config),
+        decoupled=config.model_transaction_policy is not UNSET
+        and config.model_transaction_policy.decoupled,
+        default_model_filename=config.default_model_filename,
+        parameters={name: value.string_value for name, value in config.parameters.items()},
+        label_files={
+            output.name: output.label_filename for output in config.output if output.label_filename
+        },
+    )
+
+
+def _spec(tensor: ModelInput | ModelOutput, *, batches: bool) -> TensorSpec:
+    declared = tensor.data_type != "TYPE_INVALID"
+    return TensorSpec(
+        name=tensor.name,
+        datatype=Datatype.from_config_name(tensor.data_type) if declared else None,
+        shape=((-1, *tensor.dims) if batches else tensor.dims) if tensor.dims else None,
+        optional=isinstance(tensor, ModelInput) and tensor.optional,
+        ragged=isinstance(tensor, ModelInput) and tensor.allow_ragged_batch,
+    )
+
+
+def _batching(config: TritonConfig) -> BatchingPolicy | None:
+    batching = config.dynamic_batching
+    if batching is UNSET or config.max_batch_size < 1:
+        return None
+    return BatchingPolicy(
+        preferred_sizes=tuple(sorted(set(batching.preferred_batch_size))),
+        max_delay_us=batching.max_queue_delay_microseconds,
+        preserve_ordering=batching.preserve_ordering,
+    )
+
+
+def _queue_policy(config: TritonConfig) -> QueuePolicy:
+    batching = config.dynamic_batching
+    if batching is UNSET or batching.default_queue_policy is UNSET:
+        return QueuePolicy()
+    policy = batching.default_queue_policy
+    return QueuePolicy(
+        max_queue_size=policy.max_queue_size,
+        default_timeout_us=policy.default_timeout_microseconds,
+        allow_timeout_override=policy.allow_timeout_override,
+        delay_on_timeout=policy.timeout_action == "DELAY",
+    )
