@@ -89,30 +89,35 @@ class Channel(Generic[M]):
         if len(self._unsent) == 1:
             self._flush()
 
+    def read_rest(self) -> None:
+        """Hand over what has arrived already, from a process that is known to be dead.
+
+        Its last message may be younger than the news of its death.
+        """
+        while self._is_open and self._readable():
+            continue
+
     def close(self) -> None:
         """Send what is still unsent, then close. Idempotent."""
         self._is_closing = True
         if not self._unsent:
             self._shut()
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Read once; false when nothing came."""
         try:
             chunk = self._socket.recv(_READ_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._lost(error)
-            return
-        if not chunk:
-            self._lost(None)
-            return
-        try:
             messages = self._decoder.feed(chunk)
-        except InternalError as error:
+        except (BlockingIOError, InterruptedError):
+            return False
+        except (OSError, InternalError) as error:
             self._lost(error)
-            return
+            return False
         for message in messages:
             self._on_message(message)
+        if not chunk:
+            self._lost(None)
+        return bool(chunk)
 
     def _flush(self) -> None:
         while self._unsent:

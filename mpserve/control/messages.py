@@ -60,6 +60,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     complete_config
         This worker asks the model to complete the configuration before it loads (first instance of
         a load only).
+    passive
+        The instance loads, but is given no request.
     """
 
     instance: InstanceKey
@@ -78,6 +80,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     complete_config: bool
     log_level: str
     log_format: str
+    passive: bool = False
 
 
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from mpserve.errors import Failure
 from mpserve.lifecycle.restart import Deaths
 from mpserve.lifecycle.transitions import SHOWN, SHOWN_ORDER, Phase
 from mpserve.model.config import InstanceGroup, ModelConfig
-from mpserve.model.definition import ModelDefinition, VersionDefinition
+from mpserve.model.definition import ModelDefinition, OwnSettings, VersionDefinition
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.state import ModelState
 
@@ -106,6 +106,11 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.definition.name
 
     @property
+    def settings(self) -> OwnSettings:
+        """Settings that hold for this version."""
+        return settings_of(self.definition, self.version)
+
+    @property
     def has_process(self) -> bool:
         """Whether any instance may have a process."""
         return any(instance.has_process for instance in self.instances)
@@ -113,6 +118,15 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
     def instance(self, key: InstanceKey) -> InstanceRecord | None:
         """Return the instance of `key`, if it is still there."""
         return next((one for one in self.instances if one.key == key), None)
+
+
+def settings_of(definition: ModelDefinition, version: VersionDefinition) -> OwnSettings:
+    """Return the settings that hold for `version`: its own, or the model's."""
+    return version.own or OwnSettings(
+        runtime=definition.runtime,
+        config=definition.config,
+        settings_json=definition.settings_json,
+    )
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

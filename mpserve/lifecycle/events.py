@@ -4,7 +4,7 @@ import msgspec
 
 from mpserve.errors import Failure
 from mpserve.model.config import ModelConfig
-from mpserve.model.identity import InstanceKey
+from mpserve.model.identity import Generation, InstanceKey, ModelName
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -40,6 +40,14 @@ class InstanceEnded(Event, frozen=True, kw_only=True):
     instance: InstanceKey
     failure: Failure
     at_ns: int
+
+
+class GenerationRefused(Event, frozen=True, kw_only=True):
+    """A generation whose turn to load had come can not: there is no shared memory for its queue."""
+
+    name: ModelName
+    generation: Generation
+    failure: Failure
 
 
 class TableAcknowledged(Event, frozen=True, kw_only=True):

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from mpserve.lifecycle.actual import GenerationRecord, InstancePhase, InstanceRecord
-from mpserve.model.config import InstanceGroup
-from mpserve.model.definition import ModelDefinition
-from mpserve.model.identity import Generation, InstanceKey, Version
+from mpserve.model.config import InstanceGroup, ModelConfig
+from mpserve.model.identity import Generation, InstanceKey, VersionKey
 
 
 class InstanceChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,30 +22,30 @@ class InstanceChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_instances(
-    definition: ModelDefinition, version: Version, generation: Generation
+    version: VersionKey, generation: Generation, config: ModelConfig
 ) -> tuple[InstanceRecord, ...]:
     """Return the instances of a new generation, none of them started."""
     return tuple(
         InstanceRecord(
             key=InstanceKey(
-                name=definition.name, version=version, generation=generation, index=index
+                name=version.name, version=version.version, generation=generation, index=index
             ),
             name=name,
             group=group,
         )
-        for index, (name, group) in enumerate(_wanted(definition))
+        for index, (name, group) in enumerate(_wanted(config, default_name=version.name))
     )
 
 
-def instance_change(record: GenerationRecord, definition: ModelDefinition) -> InstanceChange:
-    """Return what has to change for `record` to have the instances that `definition` wants.
+def instance_change(record: GenerationRecord, config: ModelConfig) -> InstanceChange:
+    """Return what has to change for `record` to have the instances that `config` wants.
 
     A dead instance that waits for its restart counts as there; one that was given up does not, so
     that asking again starts it again.
     """
     free = [one for one in record.instances if one.phase not in _GOING]
     missing: list[tuple[str, InstanceGroup]] = []
-    for name, group in _wanted(definition):
+    for name, group in _wanted(config, default_name=record.name):
         match = next((one for one in free if _same_settings(one.group, group)), None)
         if match is None:
             missing.append((name, group))
@@ -62,8 +61,8 @@ def instance_change(record: GenerationRecord, definition: ModelDefinition) -> In
 _GOING = frozenset({InstancePhase.SURPLUS, InstancePhase.STOPPING, InstancePhase.GIVEN_UP})
 
 
-def _wanted(definition: ModelDefinition) -> Iterator[tuple[str, InstanceGroup]]:
-    groups = definition.config.instance_groups or (InstanceGroup(name=definition.name),)
+def _wanted(config: ModelConfig, *, default_name: str) -> Iterator[tuple[str, InstanceGroup]]:
+    groups = config.instance_groups or (InstanceGroup(name=default_name),)
     for group in groups:
         for number in range(max(group.count, 1)):
             yield f"{group.name}_{number}", group

@@ -37,6 +37,7 @@ from mpserve.lifecycle.actual import (
 )
 from mpserve.lifecycle.events import (
     Event,
+    GenerationRefused,
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
@@ -123,6 +124,13 @@ def _retried(actual: Actual, action: RetryGeneration) -> Actual:
         return replace(record, attempt=record.attempt + 1, failure=None)
 
     return _with_generation(actual, action.name, action.generation, change)
+
+
+def _refused(actual: Actual, event: GenerationRefused) -> Actual:
+    def change(record: GenerationRecord) -> GenerationRecord:
+        return replace(record, failure=record.failure or event.failure)
+
+    return _with_generation(actual, event.name, event.generation, change)
 
 
 def _withdrawn(actual: Actual, action: WithdrawGeneration) -> Actual:
@@ -337,4 +345,5 @@ _OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] =
     KillInstance: _killed,
     InstanceReady: _ready,
     InstanceFailed: _failed,
+    GenerationRefused: _refused,
 }

@@ -16,6 +16,7 @@ from mpserve.lifecycle.actual import (
     InstanceRecord,
     ModelRecord,
     Operation,
+    settings_of,
     shown_versions,
 )
 from mpserve.lifecycle.instance_set import instance_change, new_instances
@@ -23,7 +24,7 @@ from mpserve.lifecycle.reasons import shown_reason
 from mpserve.lifecycle.transitions import Phase, Turn, next_phase
 from mpserve.lifecycle.wanted import Wish
 from mpserve.model.definition import ModelDefinition, VersionDefinition
-from mpserve.model.identity import Generation
+from mpserve.model.identity import Generation, VersionKey
 
 replace = msgspec.structs.replace
 
@@ -45,7 +46,10 @@ def begin(model: ModelRecord, wish: Wish, *, last_generation: int) -> ModelRecor
         else:
             number = Generation(last_generation + len(new) + 1)
             new.append(_new_generation(definition, version, number, wish=wish.number))
-    changes = {number: instance_change(one, definition) for number, one in kept.items()}
+    wanted = {one.version: settings_of(definition, one).config for one in definition.versions}
+    changes = {
+        number: instance_change(one, wanted[one.version.version]) for number, one in kept.items()
+    }
     grown = tuple(
         replace(one, instances=(*one.instances, *changes[one.generation].additions))
         if one.generation in changes
@@ -173,23 +177,25 @@ def _is_same(
     return (
         serving.version.fingerprint == version.fingerprint
         and serving.version.directory == version.directory
-        and serving.definition.runtime == definition.runtime
+        and serving.settings.runtime == settings_of(definition, version).runtime
     )
 
 
 def _new_generation(
     definition: ModelDefinition, version: VersionDefinition, number: Generation, *, wish: int
 ) -> GenerationRecord:
+    config = settings_of(definition, version).config
+    key = VersionKey(name=definition.name, version=version.version)
     return GenerationRecord(
         generation=number,
         version=version,
         definition=definition,
         phase=Phase.QUEUED,
         wish=wish,
-        config=definition.config,
+        config=config,
         config_json=definition.config_json,
         is_completed=not definition.auto_complete,
-        instances=new_instances(definition, version.version, number),
+        instances=new_instances(key, number, config),
     )
 
 
@@ -202,10 +208,12 @@ def _updated(
     record: GenerationRecord, definition: ModelDefinition, operation: Operation
 ) -> GenerationRecord:
     """Return a generation that goes on serving, with the wanted instances and their description."""
-    groups = definition.config.instance_groups
+    version = next(one for one in definition.versions if one.version == record.version.version)
+    groups = settings_of(definition, version).config.instance_groups
     return replace(
         record,
         definition=definition,
+        version=version,
         config=replace(record.config, instance_groups=groups),
         config_json=_updated_json(record.config_json, definition.config_json),
         instances=tuple(

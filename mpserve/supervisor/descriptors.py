@@ -1,0 +1,15 @@
+"""File descriptors that a process does not own are closed, so that the end of a stream is seen."""
+
+import os
+from collections.abc import Iterable
+
+_HIGHEST = 1 << 20
+
+
+def close_all_but(kept: Iterable[int]) -> None:
+    """Close every descriptor of this process except `kept`."""
+    start = 0
+    for fd in sorted(kept):
+        os.closerange(start, fd)
+        start = fd + 1
+    os.closerange(start, max(start, _HIGHEST))

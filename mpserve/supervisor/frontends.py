@@ -1,0 +1,231 @@
+"""Frontend processes: started once the server has loaded, kept alive, told the routing table.
+
+Guarantees
+    A frontend gets the whole table before anything else. A number counts as acknowledged when every
+    living frontend has acknowledged it; one that does not for `ACKNOWLEDGE_SECONDS` is ended.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from mpserve.control.messages import (
+    CallDone,
+    FromFrontend,
+    FrontendFailed,
+    FrontendReady,
+    FrontendStart,
+    IndexCall,
+    IndexReply,
+    LoadCall,
+    Message,
+    PublishTable,
+    StopFrontend,
+    TableAcknowledged,
+    UnloadCall,
+)
+from mpserve.errors import ErrorCode, Failure
+from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.settings import Settings, encode_settings
+from mpserve.shm.sweep import sweep_process
+from mpserve.supervisor.entrypoints import FRONTEND
+from mpserve.supervisor.processes import Child, ChildEnd, Processes
+from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
+from mpserve.telemetry import log
+
+ACKNOWLEDGE_SECONDS: Final = 30.0  # far beyond any turn of its loop: it hangs
+POLICY: Final = RestartPolicy()
+
+Call = LoadCall | UnloadCall | IndexCall
+Answer = Callable[[CallDone | IndexReply], None]
+
+
+class FrontendPlace(msgspec.Struct, kw_only=True):
+    """One of the N places for a frontend and who is in it."""
+
+    index: int
+    process: ProcessIdentity | None = None
+    child: Child | None = None
+    acknowledged: int = -1
+    is_ready: bool = False
+    deaths: Deaths = Deaths()
+    failure: Failure | None = None
+
+
+class FrontendOwner:
+    """What the supervisor gives the frontends: where to go with what they say."""
+
+    def __init__(
+        self,
+        *,
+        whole_table: Callable[[], PublishTable],
+        acknowledged: Callable[[int], None],
+        called: Callable[[Call, Answer], None],
+        died: Callable[[ProcessIdentity], None],
+        gave_up: Callable[[str], None],
+    ) -> None:
+        self.whole_table = whole_table
+        self.acknowledged = acknowledged
+        self.called = called
+        self.died = died
+        self.gave_up = gave_up
+
+
+class Frontends:
+    """All frontends of the server."""
+
+    def __init__(
+        self,
+        *,
+        processes: Processes,
+        memory: ServerMemory,
+        settings: Settings,
+        owner: FrontendOwner,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._processes = processes
+        self._memory = memory
+        self._settings = settings
+        self._owner = owner
+        self._now_ns = now_ns
+        self._loop = asyncio.get_running_loop()
+        self._places = [FrontendPlace(index=index) for index in range(settings.frontends)]
+        self._published = 0
+        self._is_stopping = False
+        self._changed = asyncio.Event()
+
+    async def start(self) -> Failure | None:
+        """Start all frontends; return why one can not serve, `None` when all listen.
+
+        The first one starts alone: when the system chooses the port, the others must share it.
+        """
+        for places in (self._places[:1], self._places[1:]):
+            for place in places:
+                self._start(place)
+            while not all(place.is_ready for place in places):
+                failed = next((place.failure for place in places if place.failure), None)
+                if failed is not None:
+                    return failed
+                await self._change()
+        return None
+
+    def publish(self, table: PublishTable) -> None:
+        """Tell all frontends; they acknowledge the number."""
+        self._published = table.number
+        for place in self._places:
+            self._send(place, table)
+        self._loop.call_later(ACKNOWLEDGE_SECONDS, self._end_silent, table.number)
+        self._tell_acknowledged()
+
+    async def stop(self, *, grace_seconds: float) -> None:
+        """Let all finish what is in flight; end those that take longer than the grace and a bit."""
+        self._is_stopping = True
+        for place in self._places:
+            self._send(place, StopFrontend(grace_ms=int(grace_seconds * 1000)))
+        await self.all_ended()
+
+    async def all_ended(self) -> None:
+        """Wait until no frontend is left."""
+        while any(place.child is not None for place in self._places):
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _start(self, place: FrontendPlace) -> None:
+        if self._is_stopping:
+            return
+        process = self._memory.begin_frontend(place.index)
+        place.process = process
+        place.acknowledged = -1
+        place.child = self._processes.spawn(
+            FRONTEND,
+            FrontendStart(
+                frontend_index=place.index,
+                places=self._memory.places(process),
+                settings_json=encode_settings(self._settings),
+            ),
+            title=f"mps frontend {place.index}",
+            receives=FromFrontend,
+            on_message=partial(self._on_message, place),
+            on_end=partial(self._on_end, place),
+        )
+        self._send(place, self._owner.whole_table())
+
+    def _send(self, place: FrontendPlace, message: Message) -> None:
+        if place.child is not None:
+            place.child.send(message)
+
+    def _on_message(self, place: FrontendPlace, message: Message) -> None:
+        match message:
+            case TableAcknowledged():
+                place.acknowledged = max(place.acknowledged, message.number)
+                self._tell_acknowledged()
+            case FrontendReady():
+                self._on_ready(place, message)
+            case FrontendFailed():
+                place.failure = message.failure
+            case LoadCall() | UnloadCall() | IndexCall():
+                self._owner.called(message, partial(self._send, place))
+            case _:
+                log.error("message.unexpected", sender="frontend", kind=type(message).__name__)
+
+    def _on_ready(self, place: FrontendPlace, message: FrontendReady) -> None:
+        place.is_ready = True
+        self._settings = msgspec.structs.replace(self._settings, http_port=message.http_port)
+        self._changed.set()
+        log.info("frontend.ready", frontend=place.index, http_port=message.http_port)
+
+    def _on_end(self, place: FrontendPlace, end: ChildEnd) -> None:
+        assert place.process is not None
+        process = place.process
+        place.child = None
+        self._owner.died(process)
+        self._memory.end(process)
+        sweep_process(self._memory.server_id, process.index, process.epoch)
+        self._tell_acknowledged()
+        if not self._is_stopping:
+            self._repair(place, end)
+        self._changed.set()
+
+    def _repair(self, place: FrontendPlace, end: ChildEnd) -> None:
+        log.error(
+            "frontend.died",
+            frontend=place.index,
+            exit_code=end.exit_code,
+            signal=end.signal_number,
+        )
+        if not place.is_ready:  # it never served: its failure is the answer to `start`
+            if place.failure is None:
+                place.failure = _start_failure(end)
+            return
+        place.deaths = record_death(place.deaths, now_ns=self._now_ns(), policy=POLICY)
+        again_ns = restart_at_ns(place.deaths, policy=POLICY)
+        if again_ns is None:
+            self._owner.gave_up(f"frontend {place.index} died too often")
+            return
+        delay_seconds = max(again_ns - self._now_ns(), 0) / 1e9
+        self._loop.call_later(delay_seconds, self._start, place)
+
+    def _tell_acknowledged(self) -> None:
+        """The lowest number of all that live; with none, nobody routes by an older table."""
+        living = [place.acknowledged for place in self._places if place.child is not None]
+        self._owner.acknowledged(min(living, default=self._published))
+
+    def _end_silent(self, number: int) -> None:
+        for place in self._places:
+            if place.child is not None and 0 <= place.acknowledged < number:
+                log.error("frontend.hung", frontend=place.index, table=number)
+                place.child.kill()
+
+
+def _start_failure(end: ChildEnd) -> Failure:
+    lines = " | ".join(end.last_lines) or "it said nothing"
+    return Failure(
+        code=ErrorCode.INTERNAL,
+        message=f"a frontend ended while it started (exit code {end.exit_code}): {lines}",
+    )

@@ -1,0 +1,257 @@
+"""The spawner: a single-threaded template process that forks workers and frontends on request.
+
+Guarantees
+    A fork never meets another thread or an event loop. What the roles need is imported once and
+    frozen, so that a child starts in milliseconds and shares the memory. `Spawned` is sent before
+    the `ChildExited` of the same child.
+Assumes
+    It is forked by the supervisor before anything heavy is imported, or executed anew as
+    `python -m mpserve.supervisor.spawner` when the first one died (the supervisor has an event loop
+    and threads by then).
+Owner
+    The supervisor. The end of the control socket ends the spawner; its children live on and see the
+    end of their own sockets.
+"""
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from mpserve.control import messages
+from mpserve.control.framing import FrameDecoder, encode_frame
+from mpserve.control.messages import (
+    ChildExited,
+    FromSpawner,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    StopSpawner,
+    ToSpawner,
+)
+from mpserve.supervisor.descriptors import close_all_but
+from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
+from mpserve.supervisor.process_title import set_process_title
+
+EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
+FDS_PER_SPAWN: Final = 2  # control socket, stderr
+_READ_BYTES: Final = 1 << 16
+_STDERR_FD: Final = 2
+
+
+class SpawnerArguments(msgspec.Struct, frozen=True, kw_only=True):
+    """What a spawner is started with; the descriptors have these numbers in it and its children."""
+
+    control_fd: int
+    kept_fds: tuple[int, ...]
+    entry_points: dict[str, EntryPoint]
+
+
+class Spawner:
+    """State of the spawner process."""
+
+    def __init__(self, control: socket.socket, entry_points: EntryPoints) -> None:
+        self._control = control
+        self._entry_points = entry_points
+        self._decoder: FrameDecoder[Spawn | StopSpawner] = FrameDecoder(ToSpawner)
+        self._fds: deque[int] = deque()
+        self._unloaded = deque(
+            module for entry_point in entry_points.values() for module in entry_point.preload
+        )
+        self._children: set[int] = set()
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._is_open = True
+
+    def run(self) -> int:
+        """Serve until the supervisor is gone, or said stop and no child is left."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service manager signals the whole group
+        signal.signal(signal.SIGCHLD, _note_signal)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        for fd in (self._control.fileno(), self._wake_read):
+            poll.register(fd, select.POLLIN)
+        while self._is_open or self._children:
+            readable = {fd for fd, _ in poll.poll(0 if self._unloaded else None)}
+            if self._wake_read in readable:
+                os.read(self._wake_read, _READ_BYTES)
+                self._reap()
+            if self._control.fileno() in readable and not self._receive():
+                return 0
+            if not readable:
+                self._preload_next()
+        return 0
+
+    def _preload_next(self) -> None:
+        """Import one module of those that are left, so that a request waits for one at most."""
+        _import(self._unloaded.popleft())
+        if not self._unloaded:
+            gc.collect()
+            gc.freeze()  # the children's collector must not write to shared pages
+
+    def _preload_role(self, role: str) -> None:
+        """Import what `role` needs before its first child, which would pay for it alone."""
+        for module in self._entry_points[role].preload:
+            if module in self._unloaded:
+                self._unloaded.remove(module)
+                _import(module)
+
+    def _receive(self) -> bool:
+        """Take what arrived; false when the supervisor is gone."""
+        try:
+            chunk, fds, _, _ = socket.recv_fds(self._control, _READ_BYTES, 64)
+        except ConnectionResetError:
+            return False
+        self._fds.extend(fds)
+        for message in self._decoder.feed(chunk):
+            if isinstance(message, StopSpawner):
+                self._is_open = False
+            else:
+                self._spawn(message)
+        return bool(chunk)
+
+    def _spawn(self, message: Spawn) -> None:
+        fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
+        self._preload_role(message.role)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send(SpawnFailed(spawn_id=message.spawn_id, reason=str(error)))
+        else:
+            if pid == 0:
+                self._become_child(message, control_fd=fds[0], stderr_fd=fds[1])
+            self._children.add(pid)
+            self._send(Spawned(spawn_id=message.spawn_id, pid=pid))
+        for fd in fds:
+            os.close(fd)
+
+    def _become_child(self, message: Spawn, *, control_fd: int, stderr_fd: int) -> None:
+        """Never returns."""
+        exit_code = EXIT_CRASHED
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.dup2(stderr_fd, _STDERR_FD)
+            for fd in (stderr_fd, self._wake_read, self._wake_write, *self._fds):
+                os.close(fd)
+            self._control.close()
+            set_process_title(message.title)
+            exit_code = run_entry_point(
+                self._entry_points[message.role], message.start, socket.socket(fileno=control_fd)
+            )
+        except SystemExit as error:
+            exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
+            traceback.print_exc()
+        finally:
+            _flush_streams()
+            os._exit(exit_code)
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._children.discard(pid)
+            code = os.waitstatus_to_exitcode(status)
+            self._send(
+                ChildExited(
+                    pid=pid,
+                    exit_code=code if code >= 0 else None,
+                    signal_number=-code if code < 0 else None,
+                )
+            )
+
+    def _send(self, message: FromSpawner) -> None:
+        try:
+            self._control.sendall(encode_frame(message))
+        except (BrokenPipeError, ConnectionResetError):
+            self._is_open = False  # the end of the stream is read next
+
+
+def run_entry_point(entry_point: EntryPoint, start: bytes, control: socket.socket) -> int:
+    """Call the program of `entry_point` in this process; return its exit code."""
+    module, _, function = entry_point.target.partition(":")
+    main = getattr(importlib.import_module(module), function)
+    decoded = msgspec.msgpack.decode(start, type=getattr(messages, entry_point.start))
+    return int(main(decoded, control))
+
+
+def fork_spawner(arguments: SpawnerArguments) -> int:
+    """Fork the spawner from this process, which must have one thread only; return its pid."""
+    pid = os.fork()
+    if pid:
+        return pid
+    exit_code = EXIT_CRASHED
+    try:
+        exit_code = spawner_main(arguments)
+    except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
+        traceback.print_exc()
+    finally:
+        _flush_streams()
+        os._exit(exit_code)
+
+
+def execute_spawner(arguments: SpawnerArguments) -> int:
+    """Start a spawner as a new program, from a process that may have threads; return its pid."""
+    command = [sys.executable, "-m", "mpserve.supervisor.spawner"]
+    return os.posix_spawn(
+        sys.executable,
+        [*command, msgspec.json.encode(arguments).decode()],
+        os.environ,
+        file_actions=[
+            # A descriptor duplicated onto itself loses its close-on-exec flag.
+            (os.POSIX_SPAWN_DUP2, fd, fd)
+            for fd in (arguments.control_fd, *arguments.kept_fds)
+        ],
+    )
+
+
+def spawner_main(arguments: SpawnerArguments) -> int:
+    """Be the spawner; returns its exit code."""
+    close_all_but({0, 1, 2, arguments.control_fd, *arguments.kept_fds})
+    set_process_title("mpserve spawner")
+    control = socket.socket(fileno=arguments.control_fd)
+    control.settimeout(None)
+    return Spawner(control, arguments.entry_points).run()
+
+
+def _note_signal(_number: int, _frame: object) -> None:
+    """The wake-up descriptor has told it already."""
+
+
+def _import(module: str) -> None:
+    """Import `module` early. One that can not be imported is told about where it is needed."""
+    try:
+        importlib.import_module(module)
+    except Exception:  # noqa: BLE001  # any code may run at import
+        traceback.print_exc()
+
+
+def _flush_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run as a program: the one argument is `SpawnerArguments` as JSON."""
+    return spawner_main(msgspec.json.decode(argv[1], type=SpawnerArguments))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,220 @@
+"""Running instances: their processes, their places in the model queues, and the queues themselves.
+
+Guarantees
+    A dead worker's requests are answered before anyone hears of its death. A queue lives until its
+    last worker is gone.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mpserve.control.messages import (
+    FromWorker,
+    Message,
+    StopWorker,
+    WorkerLoadFailed,
+    WorkerReady,
+    WorkerStart,
+)
+from mpserve.errors import ErrorCode
+from mpserve.lifecycle.actual import GenerationRecord, InstanceRecord
+from mpserve.lifecycle.events import Event, InstanceEnded, InstanceFailed, InstanceReady
+from mpserve.lifecycle.reasons import death_failure
+from mpserve.model.identity import Generation, InstanceKey
+from mpserve.settings import Settings
+from mpserve.shm.model_queue import ModelQueue
+from mpserve.shm.sweep import sweep_process
+from mpserve.supervisor.entrypoints import WORKER
+from mpserve.supervisor.processes import Child, ChildEnd, Processes
+from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
+from mpserve.telemetry import log
+
+SWEEP_SECONDS: Final = 2.0
+"""How long the memory of a worker that ended keeps its name: frontends may not yet have mapped the
+answers it gave last, and they look at their rings many times a second."""
+
+
+class RunningWorker:
+    """One worker process and the place it has."""
+
+    def __init__(
+        self, *, child: Child, key: InstanceKey, process: ProcessIdentity, queue: ModelQueue
+    ) -> None:
+        self.child = child
+        self.key = key
+        self.process = process
+        self.queue = queue
+
+
+class Workers:
+    """All workers and model queues of the server.
+
+    Parameters
+    ----------
+    tell
+        Takes what happened to instances.
+    """
+
+    def __init__(
+        self,
+        *,
+        processes: Processes,
+        memory: ServerMemory,
+        settings: Settings,
+        tell: Callable[[Event], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._processes = processes
+        self._memory = memory
+        self._settings = settings
+        self._tell = tell
+        self._now_ns = now_ns
+        self._loop = asyncio.get_running_loop()
+        self._queues: dict[Generation, ModelQueue] = {}
+        self._running: dict[InstanceKey, RunningWorker] = {}
+
+    def queue_name(self, generation: Generation) -> str:
+        """Return the segment name of a generation's queue."""
+        return self._queues[generation].name
+
+    def open_queue(self, generation: Generation) -> None:
+        """Make the queue of a generation that is about to load."""
+        self._queues[generation] = ModelQueue.create(
+            self._memory.server_id,
+            generation,
+            rings=self._memory.rings,
+            wake_fds=self._memory.wake_fds,
+            slots=self._settings.queue_slots,
+        )
+
+    def retire_queue(self, generation: Generation) -> None:
+        """Close a queue for good; what waits in it is still answered by its workers."""
+        queue = self._queues.get(generation)
+        if queue is not None:  # none was made when it never came to its turn to load
+            queue.retire()
+
+    def remove_queue(self, generation: Generation) -> None:
+        """Answer what is left in a queue that has no worker any more, and remove it."""
+        queue = self._queues.pop(generation, None)
+        if queue is None:
+            return
+        left = queue.answer_waiting(ErrorCode.UNAVAILABLE)
+        if left:
+            log.warning("requests.refused", generation=generation, count=left)
+        queue.unlink()
+        queue.close()
+
+    def start(
+        self, record: GenerationRecord, instance: InstanceRecord, *, complete_config: bool
+    ) -> None:
+        """Start the worker of `instance`."""
+        key = instance.key
+        process = self._memory.begin_worker()
+        queue = self._queues[record.generation]
+        start = WorkerStart(
+            instance=key,
+            instance_name=instance.name,
+            instance_kind=instance.group.kind.value,
+            instance_slot=key.index,
+            passive=instance.group.passive,
+            places=self._memory.places(process),
+            queue_segment=queue.name,
+            runtime=record.settings.runtime,
+            format=record.definition.format,
+            model_directory=record.definition.directory,
+            version_directory=record.version.directory,
+            config=record.config,
+            config_json=record.config_json,
+            settings_json=record.settings.settings_json,
+            complete_config=complete_config,
+            log_level=self._settings.log_level.value,
+            log_format=self._settings.log_format.value,
+        )
+        child = self._processes.spawn(
+            WORKER,
+            start,
+            title=f"mps:{key.name}",
+            receives=FromWorker,
+            on_message=partial(self._on_message, key),
+            on_end=partial(self._on_end, key),
+        )
+        self._running[key] = RunningWorker(child=child, key=key, process=process, queue=queue)
+
+    def stop(self, key: InstanceKey) -> None:
+        """Let a worker finish what it executes, and end."""
+        running = self._running.get(key)
+        if running is not None:
+            running.queue.retire_instance(key.index)
+            running.child.send(StopWorker())
+
+    def kill(self, key: InstanceKey) -> None:
+        """End a worker at once."""
+        running = self._running.get(key)
+        if running is not None:
+            running.child.kill()
+
+    def reap_frontend(self, process: ProcessIdentity) -> None:
+        """Drop what a dead frontend left in the queues."""
+        for queue in self._queues.values():
+            queue.reap_frontend(process.index, process.epoch)
+
+    def _on_message(self, key: InstanceKey, message: Message) -> None:
+        match message:
+            case WorkerReady():
+                log.info(
+                    "worker.ready",
+                    model=key.name,
+                    version=key.version,
+                    generation=key.generation,
+                    instance=key.index,
+                    load_ms=message.load_ms,
+                )
+                self._tell(
+                    InstanceReady(
+                        instance=key, config=message.config, config_json=message.config_json
+                    )
+                )
+            case WorkerLoadFailed():
+                log.error(
+                    "worker.load_failed",
+                    model=key.name,
+                    version=key.version,
+                    generation=key.generation,
+                    instance=key.index,
+                    reason=message.failure.message,
+                    traceback=message.traceback,
+                )
+                self._tell(InstanceFailed(instance=key, failure=message.failure))
+            case _:
+                log.error("message.unexpected", sender="worker", kind=type(message).__name__)
+
+    def _on_end(self, key: InstanceKey, end: ChildEnd) -> None:
+        running = self._running.pop(key)
+        answered = running.queue.reap_instance(key.index, running.process.epoch)
+        self._memory.end(running.process)
+        self._loop.call_later(SWEEP_SECONDS, self._sweep, running.process)
+        write = log.info if end.exit_code == os.EX_OK else log.warning
+        write(
+            "worker.ended",
+            model=key.name,
+            version=key.version,
+            generation=key.generation,
+            instance=key.index,
+            pid=running.child.pid,
+            exit_code=end.exit_code,
+            signal=end.signal_number,
+            requests_failed=answered,
+        )
+        failure = death_failure(
+            key,
+            exit_code=end.exit_code,
+            signal_number=end.signal_number,
+            last_lines=end.last_lines,
+        )
+        self._tell(InstanceEnded(instance=key, failure=failure, at_ns=self._now_ns()))
+
+    def _sweep(self, process: ProcessIdentity) -> None:
+        sweep_process(self._memory.server_id, process.index, process.epoch)
