@@ -1,9 +1,9 @@
 """Tensor elements -> JSON text, as the peers print them.
 
 Triton prints with RapidJSON: the shortest decimal that reads back as the same double, always with a
-point or an exponent; plain digits from 1e-6 to below 1e21. orjson differs from 1e-6 to 1e-5 and from
-1e16 on, and in what it writes for NaN and infinities, so arrays that hold such values are printed
-element by element.
+point or an exponent; plain digits from 1e-6 to below 1e21. orjson differs from 1e-6 to 1e-5 and
+from 1e16 on, and in what it writes for NaN and infinities, so arrays that hold such values are
+printed element by element.
 """
 
 from decimal import Decimal

@@ -1,0 +1,1 @@
+"""One inference from checked request to completion: route, check, submit."""

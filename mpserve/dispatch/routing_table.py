@@ -1,0 +1,84 @@
+"""A frontend's copy of the routing table: which model versions there are, and which take requests.
+
+Pure: it holds what the supervisor published and answers questions about it.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mpserve.control.messages import ModelEntry, VersionEntry
+from mpserve.dialect import Phrases
+from mpserve.errors import ModelNotFound, ModelNotReady
+from mpserve.model.identity import ModelName
+from mpserve.model.state import ModelState
+
+
+class RoutedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of one model, as the table has it."""
+
+    model: ModelEntry
+    version: VersionEntry
+
+
+class RoutingTable:
+    """Models by name.
+
+    Parameters
+    ----------
+    phrases
+        The dialect's words for what is not there.
+    """
+
+    def __init__(self, phrases: Phrases) -> None:
+        self._phrases = phrases
+        self._models: dict[str, ModelEntry] = {}
+
+    def apply(self, *, removed: Iterable[ModelName], changed: Iterable[ModelEntry]) -> None:
+        """Take a change of the supervisor's table."""
+        for name in removed:
+            self._models.pop(name, None)
+        for model in changed:
+            self._models[model.name] = model
+
+    def ready(self, name: str, version: str) -> RoutedModel:
+        """Return the version that takes a request.
+
+        Parameters
+        ----------
+        version
+            "" for the default: the highest one that is ready.
+
+        Raises
+        ------
+        ModelNotFound
+            No such model or version, or none that is ready when none was asked for.
+        ModelNotReady
+            The version is known, but loading, unloading or failed.
+        """
+        model = self._models.get(name)
+        if model is None or not model.versions:
+            raise ModelNotFound(self._phrases.unknown_model.format(name=name))
+        if version:
+            return self._version(model, version)
+        for entry in reversed(model.versions):
+            if entry.state is ModelState.READY:
+                return RoutedModel(model=model, version=entry)
+        raise ModelNotFound(self._phrases.no_ready_version.format(name=name))
+
+    def ready_versions(self, name: str) -> tuple[str, ...]:
+        """Return all versions of a model that are ready, ascending."""
+        model = self._models.get(name)
+        entries = model.versions if model is not None else ()
+        return tuple(entry.version for entry in entries if entry.state is ModelState.READY)
+
+    def _version(self, model: ModelEntry, version: str) -> RoutedModel:
+        for entry in model.versions:
+            if entry.version != version:
+                continue
+            if entry.state is ModelState.READY:
+                return RoutedModel(model=model, version=entry)
+            raise ModelNotReady(
+                self._phrases.version_not_ready.format(name=model.name, version=version)
+            )
+        raise ModelNotFound(self._phrases.unknown_version.format(name=model.name, version=version))
