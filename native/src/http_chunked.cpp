@@ -90,7 +90,8 @@ ChunkStep ChunkDecoder::next(std::string_view& input) noexcept {
                 state_ = State::size;
                 break;
             default:
-                if (const auto step = take_trailer_byte(byte); step.event != ChunkEvent::need_input) {
+                if (const auto step = take_trailer_byte(byte);
+                    step.event != ChunkEvent::need_input) {
                     return step;
                 }
                 break;
@@ -121,7 +122,8 @@ ChunkStep ChunkDecoder::take_trailer_byte(char byte) noexcept {
                 break;
             }
             if (byte == ':') trailer_has_colon_ = true;
-            if ((code < ' ' && byte != '\t') || code == 0x7f || (code <= ' ' && !trailer_has_colon_)) {
+            if ((code < ' ' && byte != '\t') || code == 0x7f ||
+                (code <= ' ' && !trailer_has_colon_)) {
                 return fail(400, "A trailer field must be a name, a colon and a value.");
             }
             break;

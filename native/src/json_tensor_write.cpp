@@ -1,5 +1,6 @@
 #include <algorithm>
-#include <array>
+#include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "mpserve/byte_scan.hpp"
@@ -13,12 +14,49 @@ namespace {
 
 constexpr std::uint64_t kElementsPerGrow = 256;  // room is asked for once for so many
 
+// One byte; any but zero is true.
+struct Boolean {
+    std::uint8_t value;
+};
+
+// Binary16: 1 sign bit, 5 exponent bits, 10 fraction bits.
+struct HalfFloat {
+    std::uint16_t bits;
+
+    double value() const noexcept {
+        const int exponent = bits >> 10 & 0x1f;
+        const int fraction = bits & 0x3ff;
+        double magnitude = 0;
+        if (exponent == 0x1f) {
+            magnitude = fraction == 0 ? HUGE_VAL : std::nan("");
+        } else if (exponent == 0) {
+            magnitude = std::ldexp(fraction, -24);
+        } else {
+            magnitude = std::ldexp(fraction + 0x400, exponent - 25);
+        }
+        return (bits & 0x8000) != 0 ? -magnitude : magnitude;
+    }
+};
+
+char* put(char* at, std::string_view text) noexcept {
+    std::memcpy(at, text.data(), text.size());
+    return at + text.size();
+}
+
+char* write_float(char* at, double value, const FloatForm& form) noexcept {
+    if (std::isfinite(value)) return write_double(at, value);
+    if (std::isnan(value)) return put(at, form.nan);
+    return put(at, value > 0 ? form.infinity : form.negative_infinity);
+}
+
 template <typename Element>
-char* write_element(char* at, const std::byte* data) noexcept {
-    Element element{};
-    std::memcpy(&element, data, sizeof element);
-    if constexpr (std::is_floating_point_v<Element>) {
-        return write_double(at, static_cast<double>(element));
+char* write_element(char* at, Element element, const FloatForm& form) noexcept {
+    if constexpr (std::is_same_v<Element, Boolean>) {
+        return put(at, element.value == 0 ? "false" : "true");
+    } else if constexpr (std::is_same_v<Element, HalfFloat>) {
+        return write_float(at, element.value(), form);
+    } else if constexpr (std::is_floating_point_v<Element>) {
+        return write_float(at, static_cast<double>(element), form);
     } else if constexpr (std::is_signed_v<Element>) {
         return write_integer(at, static_cast<std::int64_t>(element));
     } else {
@@ -26,20 +64,10 @@ char* write_element(char* at, const std::byte* data) noexcept {
     }
 }
 
-// Any byte but zero is true.
-struct Boolean {};
-template <>
-char* write_element<Boolean>(char* at, const std::byte* data) noexcept {
-    const std::string_view word = *data == std::byte{0} ? "false" : "true";
-    std::memcpy(at, word.data(), word.size());
-    return at + word.size();
-}
-
 // `data` is read at any alignment: in a block of a request it lies where the client put it.
 template <typename Element>
-void write_elements(const TensorView& tensor, ByteBuffer& out) {
-    constexpr std::size_t kMaxChars =
-        std::is_floating_point_v<Element> ? kMaxDoubleChars : kMaxIntegerChars;
+void write_elements(const TensorView& tensor, const FloatForm& form, ByteBuffer& out) {
+    constexpr std::size_t kMaxChars = std::max(kMaxDoubleChars, kMaxIntegerChars);
     const auto* data = tensor.data;
     auto left = tensor.data_bytes / sizeof(Element);
     out.push_back('[');
@@ -47,7 +75,9 @@ void write_elements(const TensorView& tensor, ByteBuffer& out) {
         const auto run = std::min(left, kElementsPerGrow);
         char* at = out.grow(static_cast<std::size_t>(run) * (kMaxChars + 1));
         for (std::uint64_t index = 0; index < run; ++index) {
-            at = write_element<Element>(at, data);
+            Element element;
+            std::memcpy(&element, data, sizeof element);
+            at = write_element(at, element, form);
             *at++ = ',';
             data += sizeof(Element);
         }
@@ -123,19 +153,24 @@ void write_json_string(std::string_view text, ByteBuffer& out) {
     out.push_back('"');
 }
 
-TensorTextOutcome write_json_array(const TensorView& tensor, ByteBuffer& out) {
+TensorTextOutcome write_json_array(const TensorView& tensor, const FloatForm& form,
+                                   ByteBuffer& out) {
     switch (tensor.datatype) {
-        case Datatype::boolean: write_elements<Boolean>(tensor, out); break;
-        case Datatype::uint8: write_elements<std::uint8_t>(tensor, out); break;
-        case Datatype::uint16: write_elements<std::uint16_t>(tensor, out); break;
-        case Datatype::uint32: write_elements<std::uint32_t>(tensor, out); break;
-        case Datatype::uint64: write_elements<std::uint64_t>(tensor, out); break;
-        case Datatype::int8: write_elements<std::int8_t>(tensor, out); break;
-        case Datatype::int16: write_elements<std::int16_t>(tensor, out); break;
-        case Datatype::int32: write_elements<std::int32_t>(tensor, out); break;
-        case Datatype::int64: write_elements<std::int64_t>(tensor, out); break;
-        case Datatype::fp32: write_elements<float>(tensor, out); break;
-        case Datatype::fp64: write_elements<double>(tensor, out); break;
+        case Datatype::boolean: write_elements<Boolean>(tensor, form, out); break;
+        case Datatype::uint8: write_elements<std::uint8_t>(tensor, form, out); break;
+        case Datatype::uint16: write_elements<std::uint16_t>(tensor, form, out); break;
+        case Datatype::uint32: write_elements<std::uint32_t>(tensor, form, out); break;
+        case Datatype::uint64: write_elements<std::uint64_t>(tensor, form, out); break;
+        case Datatype::int8: write_elements<std::int8_t>(tensor, form, out); break;
+        case Datatype::int16: write_elements<std::int16_t>(tensor, form, out); break;
+        case Datatype::int32: write_elements<std::int32_t>(tensor, form, out); break;
+        case Datatype::int64: write_elements<std::int64_t>(tensor, form, out); break;
+        case Datatype::fp32: write_elements<float>(tensor, form, out); break;
+        case Datatype::fp64: write_elements<double>(tensor, form, out); break;
+        case Datatype::fp16:
+            if (!form.half_precision) return TensorTextOutcome::half_float;
+            write_elements<HalfFloat>(tensor, form, out);
+            break;
         case Datatype::bytes: return write_strings(tensor, out);
         default: return TensorTextOutcome::half_float;
     }

@@ -58,12 +58,13 @@ public:
 
     DecodeOutcome run() noexcept {
         MemberSet seen = 0;
-        const bool is_read =
-            read_object([this, &seen](const JsonString& key) { return read_request_member(key, seen); });
+        const bool is_read = read_object(
+            [this, &seen](const JsonString& key) { return read_request_member(key, seen); });
         if (!is_read) return outcome_;
         if (!scanner_.at_end()) return DecodeOutcome::json;
         if (decoder_.input_count_ == 0) return DecodeOutcome::structure;
-        if (!signature_.open_inputs && required_seen_ != required_inputs()) return DecodeOutcome::name;
+        if (!signature_.open_inputs && required_seen_ != required_inputs())
+            return DecodeOutcome::name;
         return binary_left_ == 0 ? DecodeOutcome::accepted : DecodeOutcome::count;
     }
 
@@ -176,13 +177,15 @@ private:
         MemberSet seen = 0;
         const bool is_read = read_object([this, &input, &seen](const JsonString& key) {
             if (key.raw == "name") {
-                return add_member(seen, 0) ? read_name(input.name) : decline(DecodeOutcome::structure);
+                return add_member(seen, 0) ? read_name(input.name)
+                                           : decline(DecodeOutcome::structure);
             }
             if (key.raw == "shape") {
                 return add_member(seen, 1) ? read_shape(input) : decline(DecodeOutcome::structure);
             }
             if (key.raw == "datatype") {
-                return add_member(seen, 2) ? read_datatype(input) : decline(DecodeOutcome::structure);
+                return add_member(seen, 2) ? read_datatype(input)
+                                           : decline(DecodeOutcome::structure);
             }
             if (key.raw == "data") {
                 return add_member(seen, 3) ? read_data(input) : decline(DecodeOutcome::structure);
@@ -273,6 +276,7 @@ private:
             input.data_bytes = input.datatype == Datatype::bytes
                                    ? input.data.size() + sizeof(std::uint32_t) * *elements
                                    : item * *elements;
+            if (input.data_bytes > options_.max_json_bytes) return decline(DecodeOutcome::limit);
             return true;
         }
         if (input.datatype != Datatype::bytes) {
@@ -325,13 +329,15 @@ private:
     }
 
     bool read_output() noexcept {
-        if (decoder_.output_count_ == InferDecoder::kMaxOutputs) return decline(DecodeOutcome::limit);
+        if (decoder_.output_count_ == InferDecoder::kMaxOutputs)
+            return decline(DecodeOutcome::limit);
         auto& output = decoder_.outputs_[decoder_.output_count_];
         output.flags = 0;
         MemberSet seen = 0;
         const bool is_read = read_object([this, &output, &seen](const JsonString& key) {
             if (key.raw == "name") {
-                return add_member(seen, 0) ? read_name(output.name) : decline(DecodeOutcome::structure);
+                return add_member(seen, 0) ? read_name(output.name)
+                                           : decline(DecodeOutcome::structure);
             }
             if (key.raw != "parameters" || !add_member(seen, 1)) {
                 return decline(DecodeOutcome::structure);
@@ -383,8 +389,10 @@ void InferDecoder::forget() noexcept {
 }
 
 DecodeOutcome InferDecoder::plan(std::string_view json, std::uint64_t binary_bytes,
-                                 const Signature& signature, const DecodeOptions& options) noexcept {
+                                 const Signature& signature,
+                                 const DecodeOptions& options) noexcept {
     forget();
+    if (json.size() > options.max_json_bytes) return DecodeOutcome::limit;
     // The scanner's numbers end at the latest at the last brace, which is then the end for it.
     while (!json.empty() && json.back() != '}') {
         constexpr std::string_view kBlanks = " \n\r\t";

@@ -9,7 +9,8 @@ namespace mpserve {
 // Second pass: the planned request into a block.
 class PlanWriter {
 public:
-    PlanWriter(const InferDecoder& decoder, MessageBuilder& builder, const BinaryPart& binary) noexcept
+    PlanWriter(const InferDecoder& decoder, MessageBuilder& builder,
+               const BinaryPart& binary) noexcept
         : decoder_(decoder), builder_(builder), binary_(binary) {}
 
     DecodeOutcome run() noexcept {
@@ -93,15 +94,17 @@ private:
         auto* place = builder_.open_data();
         if (place == nullptr) return DecodeOutcome::room;
         std::uint64_t used = 0;
-        const auto outcome = read_json_strings(input.data, input.elements, InferDecoder::kMaxNesting,
-                                               place, builder_.remaining(), used);
+        const auto outcome =
+            read_json_strings(input.data, input.elements, InferDecoder::kMaxNesting, place,
+                              builder_.remaining(), used);
         if (outcome != DecodeOutcome::accepted) return outcome;
         return builder_.close_open_data(input.name, input.datatype, input.dimensions(), used)
                    ? DecodeOutcome::accepted
                    : DecodeOutcome::room;
     }
 
-    DecodeOutcome write_blob(const Input& input, std::uint32_t index, const std::byte* blob) noexcept {
+    DecodeOutcome write_blob(const Input& input, std::uint32_t index,
+                             const std::byte* blob) noexcept {
         if (input.datatype == Datatype::bytes &&
             !is_valid_bytes_tensor(blob, input.data_bytes, input.elements)) {
             return DecodeOutcome::count;
@@ -159,7 +162,8 @@ private:
 };
 
 std::uint64_t InferDecoder::block_bytes(bool binary_in_block) const noexcept {
-    constexpr std::uint64_t kPerInput = sizeof(TensorRecord) + kTensorAlignment + sizeof(std::int64_t);
+    constexpr std::uint64_t kPerInput =
+        sizeof(TensorRecord) + kTensorAlignment + sizeof(std::int64_t);
     std::uint64_t bytes = sizeof(MessageHeader) + id_.size() + 2 * alignof(TensorRecord) + 2;
     for (std::uint32_t index = 0; index < parameter_count_; ++index) {
         bytes += parameters_[index].member.size() + 3;  // comma, or the braces

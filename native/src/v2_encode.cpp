@@ -55,9 +55,7 @@ bool is_binary_output(const EncodeContext& context, std::string_view name, std::
     for (std::uint32_t step = 0; step < count; ++step) {
         // The order of the request is mostly that of the response.
         const auto output = request.output((index + step) % count);
-        if (output.name != name) continue;
-        if ((output.flags & kOutputBinarySet) != 0) return (output.flags & kOutputBinary) != 0;
-        break;
+        if (output.name == name) return (output.flags & kOutputBinary) != 0;
     }
     return (request.header().flags & kBinaryOutputsByDefault) != 0;
 }
@@ -86,7 +84,7 @@ public:
     EncodeResult run() {
         out_.push_back('{');
         if (context_.style == ResponseStyle::triton) {
-            if (context_.has_id) write_member("\"id\":", context_.id, ",");
+            if (has_id()) write_member("\"id\":", context_.id, ",");
             write_member("\"model_name\":", context_.model_name, ",");
             write_member("\"model_version\":", context_.model_version, "");
             write_parameters(response_.text(response_.header().parameters), ",\"parameters\":");
@@ -95,7 +93,7 @@ public:
             if (!context_.model_version.empty()) {
                 write_member(",\"model_version\":", context_.model_version, "");
             }
-            if (context_.has_id) write_member(",\"id\":", context_.id, "");
+            if (has_id()) write_member(",\"id\":", context_.id, "");
             const auto parameters = response_.text(response_.header().parameters);
             write_parameters(parameters.empty() ? "{}" : parameters, ",\"parameters\":");
         }
@@ -112,6 +110,8 @@ public:
     std::uint64_t binary_bytes() const noexcept { return binary_bytes_; }
 
 private:
+    bool has_id() const noexcept { return context_.has_id && !context_.id.empty(); }
+
     void write_member(std::string_view key, std::string_view text, std::string_view behind) {
         out_.append(key);
         write_json_string(text, out_);
@@ -142,7 +142,9 @@ private:
         } else {
             write_parameters(tensor.parameters, ",\"parameters\":");
             out_.append(",\"data\":");
-            outcome = outcome_of(write_json_array(tensor, out_));
+            const auto& form =
+                context_.style == ResponseStyle::triton ? kTritonFloats : kMlserverFloats;
+            outcome = outcome_of(write_json_array(tensor, form, out_));
         }
         out_.push_back('}');
         return outcome;
@@ -242,7 +244,8 @@ EncodeResult encode_infer_response(const MessageView& response, const EncodeCont
     const auto estimate = estimate_body(response, context);
     out.reserve(start + kMaxHeadBytes + static_cast<std::size_t>(estimate.json_bytes));
     // The head goes in front of a body whose size it has to tell: room is left for the head of the
-    // estimated body, and only when its numbers have another width the body moves, by a byte or two.
+    // estimated body, and only when its numbers have another width the body moves, by a byte or
+    // two.
     char head[kMaxHeadBytes];
     const auto guessed_bytes = static_cast<std::size_t>(
         write_head(head, context, estimate.json_bytes, estimate.binary_bytes) - head);

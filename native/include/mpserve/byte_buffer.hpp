@@ -1,6 +1,7 @@
 // A growable run of bytes that is filled once and not cleared before.
 //
-// Guarantees: what `grow` gives is writable and uninitialised; memory is kept by `clear`, so a buffer
+// Guarantees: what `grow` gives is writable and uninitialised; memory is kept by `clear`, so a
+// buffer
 //   that is reused allocates only until it has seen its largest message.
 // Assumes: one thread. Pointers into it hold until the next `grow`.
 // Owner: whoever holds the object (a connection, an encoder); it can be moved, not copied.

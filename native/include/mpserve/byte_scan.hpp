@@ -20,9 +20,9 @@ inline const char* find_string_break(const char* at, const char* end) noexcept {
     while (end - at >= 16) {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
         // Signed comparison: bytes from 0x80 on are negative, so below the blank too.
-        const __m128i hits =
-            _mm_or_si128(_mm_cmplt_epi8(bytes, blank),
-                         _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
+        const __m128i hits = _mm_or_si128(
+            _mm_cmplt_epi8(bytes, blank),
+            _mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
         const auto mask = static_cast<unsigned>(_mm_movemask_epi8(hits));
         if (mask != 0) return at + __builtin_ctz(mask);
         at += 16;

@@ -38,15 +38,25 @@ class ChunkDecoder {
 public:
     void reset(const ChunkLimits& limits) noexcept;
 
-    // Consumes from the front of `input` up to the next event. Call until it says other than `data`.
+    // Consumes from the front of `input` up to the next event. Call until it says other than
+    // `data`.
     ChunkStep next(std::string_view& input) noexcept;
 
     std::uint64_t body_bytes() const noexcept { return body_bytes_; }
 
 private:
     enum class State : std::uint8_t {
-        size, size_lf, data, data_cr, data_lf, trailer_start, trailer_line, trailer_lf,
-        final_lf, complete, failed
+        size,
+        size_lf,
+        data,
+        data_cr,
+        data_lf,
+        trailer_start,
+        trailer_line,
+        trailer_lf,
+        final_lf,
+        complete,
+        failed
     };
 
     ChunkStep fail(std::uint16_t http_status, std::string_view reason) noexcept;

@@ -1,6 +1,7 @@
 // Request line and header fields of an HTTP/1.x request: bytes in, fields out. No sockets.
 //
-// Guarantees: strict RFC 9112 framing, so that no proxy in front can see another message border than
+// Guarantees: strict RFC 9112 framing, so that no proxy in front can see another message border
+// than
 //   we do: lines end in CRLF, no folding, no blank before the colon, either Content-Length or
 //   `Transfer-Encoding: chunked`, one Host. Each byte is looked at once however it arrives: a head
 //   that is not complete is resumed at its last line. No allocation up to `kInlineFields` fields.
@@ -28,9 +29,9 @@ enum class HeadStatus : std::uint8_t { incomplete, complete, bad };
 
 struct HeadResult {
     HeadStatus status;
-    std::uint16_t http_status;   // bad: what to answer before closing
-    std::uint32_t head_bytes;    // complete: first byte of the body
-    std::string_view reason;     // bad: static text
+    std::uint16_t http_status;  // bad: what to answer before closing
+    std::uint32_t head_bytes;   // complete: first byte of the body
+    std::string_view reason;    // bad: static text
 };
 
 // One field line; offsets are relative to the buffer that was parsed.
@@ -63,10 +64,10 @@ public:
     std::uint64_t header_length = 0;  // Inference-Header-Content-Length, when valid
 
     std::string_view method_text;
-    std::string_view target;         // origin form: path and query; "*" for OPTIONS *
-    std::string_view path;           // `target` without the query
-    std::string_view raw_target;     // as sent (absolute form)
-    std::string_view content_type;   // empty: absent (as the five below)
+    std::string_view target;        // origin form: path and query; "*" for OPTIONS *
+    std::string_view path;          // `target` without the query
+    std::string_view raw_target;    // as sent (absolute form)
+    std::string_view content_type;  // empty: absent (as the five below)
     std::string_view content_encoding;
     std::string_view accept_encoding;
     std::string_view header_length_text;  // Inference-Header-Content-Length as sent

@@ -2,12 +2,14 @@
 //
 // Guarantees: a double is the nearest one (ties to even) and prints as the shortest decimal that
 //   reads back as the same; integers are range-checked; RFC 8259 grammar (no leading zero, no plus,
-//   a digit on both sides of the point). Readers say nullptr for what is no number of that kind, for
-//   what is out of range, and for the integer literal `-0`, which readers elsewhere disagree about.
+//   a digit on both sides of the point). Readers say nullptr for what is no number of that kind,
+//   for what is out of range, and for the integer literal `-0`, which readers elsewhere disagree
+//   about.
 // Assumes: the last byte of the text cannot be part of a number (the ']' or '}' that ends a JSON
 //   value): digits are then read without asking for the end at each byte.
 // Source: D. Lemire, "Number Parsing at a Gigabyte per Second" (2021), for the conversion;
-//   RapidJSON's printing form: always a point or an exponent, exponents from 1e21 up and below 1e-6.
+//   RapidJSON's printing form: always a point or an exponent, exponents from 1e21 up and below
+//   1e-6.
 #pragma once
 
 #include <bit>
@@ -21,7 +23,7 @@ namespace mpserve {
 
 // Most bytes that a writer needs.
 inline constexpr std::size_t kMaxIntegerChars = 20;
-inline constexpr std::size_t kMaxDoubleChars = 32;
+inline constexpr std::size_t kMaxDoubleChars = 26;
 
 // Nearest double of mantissa * 10^exponent; false when it is not in the quick range.
 bool scale_decimal(std::uint64_t mantissa, std::int64_t exponent, double& out) noexcept;
@@ -31,7 +33,7 @@ bool read_double_slowly(const char* begin, const char* end, double& out) noexcep
 
 char* write_integer(char* out, std::uint64_t value) noexcept;
 char* write_integer(char* out, std::int64_t value) noexcept;
-char* write_double(char* out, double value) noexcept;  // NaN, Infinity, -Infinity as these words
+char* write_double(char* out, double value) noexcept;  // of a finite value
 
 inline unsigned digit_at(const char* at) noexcept {
     return static_cast<unsigned>(static_cast<unsigned char>(*at)) - '0';
@@ -46,7 +48,8 @@ inline bool take_eight_digits(const char*& at, const char* end, std::uint64_t& m
     // The high half of each byte must be 3, also after 6 is added to the low half (so it is < 10).
     constexpr std::uint64_t kHighHalves = 0xf0f0f0f0f0f0f0f0u;
     constexpr std::uint64_t kThrees = 0x3030303030303030u;
-    if ((word & kHighHalves) != kThrees || ((word + 0x0606060606060606u) & kHighHalves) != kThrees) {
+    if ((word & kHighHalves) != kThrees ||
+        ((word + 0x0606060606060606u) & kHighHalves) != kThrees) {
         return false;
     }
     word &= 0x0f0f0f0f0f0f0f0fu;
@@ -118,7 +121,8 @@ inline const char* read_double(const char* at, const char* end, double& out,
         const char* const fraction = ++at;
         while (take_eight_digits(at, end, mantissa)) {
         }
-        for (digit = digit_at(at); digit <= 9; digit = digit_at(++at)) mantissa = mantissa * 10 + digit;
+        for (digit = digit_at(at); digit <= 9; digit = digit_at(++at))
+            mantissa = mantissa * 10 + digit;
         const auto fraction_digits = at - fraction;
         if (fraction_digits == 0) return nullptr;
         digits += fraction_digits;

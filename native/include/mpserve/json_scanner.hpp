@@ -64,8 +64,8 @@ public:
     bool read_bool(bool& out) noexcept;
     // A non-negative integer of at most 2^63-1.
     bool read_size(std::uint64_t& out) noexcept;
-    // Takes a string, a number (64-bit integer or finite double) or a boolean and says which it was;
-    // none: something else comes next.
+    // Takes a string, a number (64-bit integer or finite double) or a boolean and says which it
+    // was; none: something else comes next.
     JsonScalar take_scalar() noexcept;
     bool at_end() noexcept {
         skip_blanks();

@@ -1,15 +1,16 @@
 // V2 inference request (JSON, with or without binary tensors) → request message in a block.
 //
-// It accepts what is valid and common; everything else it *declines* and leaves to the Python codec,
-// which knows all features and all error texts. So a decline is never an answer.
+// It accepts what is valid and common; everything else it *declines* and leaves to the Python
+// codec, which knows all features and all error texts. So a decline is never an answer.
 //
 // Two passes. `plan` reads the structure and checks it against the signature, jumping over tensor
 // data (16 bytes a step); it then knows every shape, so `block_bytes` is what the block needs,
 // within the slack of BYTES escapes, whatever the size of the body. `fill` writes the message: JSON
-// numbers are parsed straight into their place. A request is parsed in full only once: jumping costs
-// less than allocating by a bound (a JSON body can grow by 4) and moving.
+// numbers are parsed straight into their place. A request is parsed in full only once: jumping
+// costs less than allocating by a bound (a JSON body can grow by 4) and moving.
 //
-// Guarantees: what is accepted is valid RFC 8259 and UTF-8, fits the signature, and the message opens
+// Guarantees: what is accepted is valid RFC 8259 and UTF-8, fits the signature, and the message
+// opens
 //   with MessageView; numbers are exact (FP32 is the float of the parsed double, as Triton has it);
 //   nothing is written but the builder's block. No allocation once warm.
 // Assumes: `json`, the binary part and the signature stay as they are between `plan` and `fill`.
@@ -33,6 +34,8 @@ struct DecodeOptions {
     // Keep parameters of inputs as JSON text in the message (MLServer's content types); without it
     // a request that has any but `binary_data_size` is declined.
     bool keep_tensor_parameters = false;
+    // Longer JSON text, or a larger tensor made from it, is for Python to refuse.
+    std::uint64_t max_json_bytes = UINT64_MAX;
 };
 
 // The binary tensors of a request, one after another, and where they lie.
@@ -62,11 +65,11 @@ public:
     static constexpr int kMaxNesting = 64;  // the protocol's own limit is 100; Python counts to it
 
     // First pass. `binary_bytes`: what follows the JSON in the body.
-    DecodeOutcome plan(std::string_view json, std::uint64_t binary_bytes, const Signature& signature,
-                       const DecodeOptions& options) noexcept;
+    DecodeOutcome plan(std::string_view json, std::uint64_t binary_bytes,
+                       const Signature& signature, const DecodeOptions& options) noexcept;
 
-    // After an accepted `plan`: bytes that `fill` appends at most; without binary tensors when these
-    // lie in the block already.
+    // After an accepted `plan`: bytes that `fill` appends at most; without binary tensors when
+    // these lie in the block already.
     std::uint64_t block_bytes(bool binary_in_block) const noexcept;
 
     // Second pass, into a builder on which `begin` was called. `accepted`: the message is finished.

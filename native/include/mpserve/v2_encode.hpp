@@ -1,8 +1,9 @@
 // Response message → HTTP response: head, JSON and binary tensors, in one pass.
 //
-// Guarantees: JSON of exactly the peer's key order and forms; all tensors are within the message (an
-//   opened MessageView). Binary tensors of `kCopyBelow` bytes or more are not copied: the caller gets
-//   them as segments. Whatever is not `encoded` leaves the buffer as it was.
+// Guarantees: JSON of exactly the peer's key order and forms; all tensors are within the message
+// (an
+//   opened MessageView). Binary tensors of `kCopyBelow` bytes or more are not copied: the caller
+//   gets them as segments. Whatever is not `encoded` leaves the buffer as it was.
 // Assumes: the response block lives until its segments are written.
 // Owner: the caller owns the buffer and the segment list and reuses both.
 // Source: triton.md 3.7 and 3.8; mlserver-observed.md "Inference".
@@ -22,22 +23,23 @@ enum class ResponseStyle : std::uint8_t { triton, mlserver };
 
 enum class EncodeOutcome : std::uint8_t {
     encoded,
-    half_float,   // an FP16 or BF16 output was asked for as JSON
-    not_utf8,     // an element of a BYTES output that was asked for as JSON is not UTF-8
-    malformed,    // the bytes of a BYTES output do not match its shape
+    half_float,  // a BF16 output (triton: or FP16) was asked for as JSON
+    not_utf8,    // an element of a BYTES output that was asked for as JSON is not UTF-8
+    malformed,   // the bytes of a BYTES output do not match its shape
 };
 
 struct EncodeContext {
     ResponseStyle style = ResponseStyle::triton;
     std::string_view model_name;
     std::string_view model_version;  // mlserver: empty leaves the member out
-    std::string_view id;
-    bool has_id = false;             // mlserver: the caller makes an id up when there is none
+    std::string_view id;             // empty: left out; mlserver: the caller makes one up then
+    bool has_id = false;
     bool keep_alive = true;
     std::uint8_t minor_version = 1;  // of the request: 1.0 is told `Connection: keep-alive`
-    // Outputs without a `binary_data` of their own; the flag of `request` is used when it is given.
+    // Whether outputs are binary when there is no `request`.
     bool binary_by_default = false;
-    // Gives the requested outputs and the default. May be nullptr.
+    // Tells for each output whether it is binary: a listed one by its `binary_data`, which is false
+    // when not given; others by `binary_data_output`. May be nullptr.
     const MessageView* request = nullptr;
 };
 
@@ -56,9 +58,9 @@ struct EncodeResult {
 // Binary outputs below this are copied behind the JSON: one write of a few KiB costs less than two.
 inline constexpr std::uint64_t kCopyBelow = 16 * 1024;
 
-// Appends to `out` and to `segments`. All outputs of `response` are written, in their order: leaving
-// out what was not requested is the worker's part. Without a borrowed segment there is exactly one,
-// the whole response.
+// Appends to `out` and to `segments`. All outputs of `response` are written, in their order:
+// leaving out what was not requested is the worker's part. Without a borrowed segment there is
+// exactly one, the whole response.
 EncodeResult encode_infer_response(const MessageView& response, const EncodeContext& context,
                                    ByteBuffer& out, std::vector<ResponseSegment>& segments);
 
