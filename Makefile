@@ -1,0 +1,142 @@
+# Everything is made in .venv and build/; each target makes what it needs and works twice in a row.
+# `make help` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+JOBS ?= $(shell nproc)
+NICE := nice
+
+NATIVE_SOURCES := $(wildcard native/src/*.cpp native/bind/*.[ch]pp native/include/mpserve/*.hpp) native/CMakeLists.txt
+NATIVE_TESTS := $(wildcard native/tests/*.cpp native/tests/*.hpp)
+CXX_FILES = $(shell git ls-files 'native/*.cpp' 'native/*.hpp')
+CMAKE := PATH=$(CURDIR)/$(BIN):$$PATH CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(NICE) $(BIN)/cmake
+PIP := PATH=$(CURDIR)/$(BIN):$$PATH CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(NICE) $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Build requirements, so that the core is built in place and only what changed is built again.
+EDITABLE := --no-build-isolation --editable
+
+DEMO := .demo/models
+DEMO_PORT ?= 8000
+DEMO_URL := http://127.0.0.1:$(DEMO_PORT)
+# 16 numbers and 16 ones: the model `simple` adds and subtracts them.
+DEMO_REQUEST := {"inputs":[{"name":"INPUT0","shape":[1,16],"datatype":"FP32","data":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]},{"name":"INPUT1","shape":[1,16],"datatype":"FP32","data":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}]}
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- what is installed --------------------------------------------------------------------------
+
+$(BIN)/.tools: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) 'scikit-build-core>=0.11' 'nanobind>=2.9' 'numpy>=1.26' 'cmake>=3.26' ninja
+	@touch $@
+
+# The package in place, with what the demo needs.
+$(BIN)/.demo: $(BIN)/.tools pyproject.toml
+	$(PIP) $(EDITABLE) '.[sklearn,xgboost]'
+	@touch $@ $(BIN)/.core
+
+# The package in place, with everything for work on it.
+$(BIN)/.dev: $(BIN)/.tools pyproject.toml
+	$(PIP) $(EDITABLE) '.[dev]'
+	@touch $@ $(BIN)/.demo $(BIN)/.core
+
+# The native core, built anew when its sources changed after an installation.
+$(BIN)/.core: $(NATIVE_SOURCES) | $(BIN)/.tools
+	$(PIP) --no-deps $(EDITABLE) .
+	@touch $@
+
+.PHONY: build
+build: $(BIN)/.dev $(BIN)/.core ## Install the package in place with all tools, core built
+
+# --- try it -------------------------------------------------------------------------------------
+
+$(DEMO)/.made: $(wildcard examples/*.py examples/*/*.py) | $(BIN)/.demo
+	$(BIN)/python examples/build_demo.py $(DEMO)
+	@touch $@
+
+.PHONY: run
+run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo models
+	@$(BIN)/python -m mpserve serve --model-repository=$(DEMO) --model-control-mode=explicit \
+		--load-model='*' --http-address=127.0.0.1 --http-port=$(DEMO_PORT) & server=$$!; \
+	trap 'kill -TERM $$server; wait $$server; exit $$?' INT TERM; \
+	tries=100; \
+	until $(BIN)/python -m mpserve models list --url $(DEMO_URL) --timeout 5 2>/dev/null; do \
+		tries=$$((tries - 1)); \
+		kill -0 $$server 2>/dev/null && [ $$tries -gt 0 ] || { wait $$server; exit 1; }; \
+		sleep 0.2; \
+	done; \
+	printf '\nThe server runs until Ctrl-C. Try from another terminal:\n\n'; \
+	printf '  %s\n' \
+		'curl -s $(DEMO_URL)/v2' \
+		'curl -s -X POST $(DEMO_URL)/v2/repository/index' \
+		'curl -s $(DEMO_URL)/v2/models/simple/infer -d '"'"'$(DEMO_REQUEST)'"'"; \
+	wait $$server
+
+# --- checks -------------------------------------------------------------------------------------
+
+.PHONY: test
+test: build ## Run all tests (PYTEST_ARGS="..." adds options)
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-fast
+test-fast: build ## Run unit and property tests with few examples
+	HYPOTHESIS_PROFILE=dev $(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(BIN)/.dev ## Check style, spelling, formatting and the rules between rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(CXX_FILES)
+	$(BIN)/codespell $(shell git ls-files | grep -v -e '\.svg$$' -e '^LICENSE$$')
+	$(BIN)/lint-imports
+
+.PHONY: types
+types: build ## Check types with mypy and basedpyright
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+.PHONY: native-test
+native-test: $(BIN)/.tools ## Build and run the C++ tests
+	$(CMAKE) -S native -B build/native-test -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DMPSERVE_BINDINGS=OFF -DMPSERVE_NATIVE_TESTS=ON
+	$(CMAKE) --build build/native-test
+	$(BIN)/ctest --test-dir build/native-test --output-on-failure --no-tests=error
+
+.PHONY: sanitize
+sanitize: sanitize-address sanitize-thread ## Run the C++ tests under ASan with UBSan, and under TSan
+
+.PHONY: sanitize-address sanitize-thread
+sanitize-address: SANITIZERS := address,undefined
+sanitize-thread: SANITIZERS := thread
+sanitize-address sanitize-thread: $(BIN)/.tools
+	$(CMAKE) -S native -B build/$@ -G Ninja -DCMAKE_BUILD_TYPE=Debug -DMPSERVE_BINDINGS=OFF \
+		-DMPSERVE_NATIVE_TESTS=ON -DMPSERVE_SANITIZE=$(SANITIZERS)
+	$(CMAKE) --build build/$@
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
+		$(BIN)/ctest --test-dir build/$@ --output-on-failure --no-tests=error
+
+.PHONY: bench
+bench: build ## Measure beside Triton and MLServer (BENCH_ARGS="--help" lists the options)
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# --- writing ------------------------------------------------------------------------------------
+
+.PHONY: format
+format: $(BIN)/.dev ## Rewrite all sources in the house's format
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CXX_FILES)
+
+.PHONY: docs
+docs: build ## Make the pages that are made from tables
+	$(BIN)/python -c 'from mpserve.settings.usage import flags_page; print(flags_page(), end="")' > docs/flags.md
+
+.PHONY: clean
+clean: ## Remove everything that was made
+	rm -rf build dist .demo $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
