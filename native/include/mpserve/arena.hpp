@@ -89,6 +89,8 @@ public:
     void release(BlockRef ref) noexcept;
     // The block is somebody else's to read until given back.
     void lend(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept;
+    // The borrower said by message that it needs the block no more.
+    void take_back(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept;
     // Takes in what was given back; number of blocks.
     std::size_t collect() noexcept;
     // Frees what was lent to processes that the board calls dead.

@@ -29,6 +29,9 @@ namespace mpserve {
 inline constexpr std::uint32_t kInputsLeased = 1u << 0;
 // More answers follow for this token.
 inline constexpr std::uint32_t kMoreFollow = 1u << 1;
+// No answer: the worker's last view of the input block `block` is gone. It comes after the answer that
+// said `kInputsLeased`, because a ring keeps the order of one producer.
+inline constexpr std::uint32_t kInputsReturned = 1u << 2;
 
 struct Completion {
     std::uint64_t token;

@@ -1,0 +1,74 @@
+#include "answer_object.hpp"
+
+#include <nanobind/stl/string.h>
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+nb::tuple shape_tuple(std::span<const std::int64_t> shape) {
+    nb::list dimensions;
+    for (const auto dimension : shape) dimensions.append(dimension);
+    return nb::tuple(dimensions);
+}
+
+void read_outputs(AnswerObject& object, Answer& answer) {
+    const auto& response = *answer.response;
+    auto borrow = std::make_shared<SharedBorrow>(std::move(*answer.block));
+    *answer.block = {};
+    for (std::uint32_t index = 0; index < response.tensor_count(); ++index) {
+        const auto tensor = response.tensor(index);
+        object.outputs.append(nb::cast(OutputTensor{
+            .name = std::string(tensor.name),
+            .datatype = std::string(datatype_name(tensor.datatype)),
+            .shape = shape_tuple(tensor.shape),
+            .parameters = std::string(tensor.parameters),
+            .data = lent_memoryview(borrow, tensor.data, tensor.data_bytes),
+        }));
+    }
+}
+
+}  // namespace
+
+void CallbackSink::on_answer(std::uint64_t, Answer& answer) {
+    auto object = std::make_unique<AnswerObject>();
+    object->code = static_cast<std::uint32_t>(answer.status);
+    object->error.assign(answer.error);
+    object->model_name = answer.route->model_name;
+    object->model_version = answer.route->model_version;
+    if (answer.request != nullptr) {
+        object->request_id.assign(answer.request->text(answer.request->header().id));
+        object->has_request_id = (answer.request->header().flags & kHasId) != 0;
+    }
+    if (answer.response != nullptr) {
+        object->parameters.assign(answer.response->text(answer.response->header().parameters));
+        read_outputs(*object, answer);
+    }
+    const auto callback = std::exchange(callback_, {});
+    callback(nb::cast(std::move(object)));
+}
+
+void bind_answer_object(nb::module_& m) {
+    nb::class_<OutputTensor>(m, "OutputTensor", "One output of an answer.")
+        .def_ro("name", &OutputTensor::name)
+        .def_ro("datatype", &OutputTensor::datatype)
+        .def_ro("shape", &OutputTensor::shape)
+        .def_ro("parameters_json", &OutputTensor::parameters)
+        .def_ro("data", &OutputTensor::data,
+                "Read-only memoryview into shared memory; BYTES in binary form.");
+    nb::class_<AnswerObject>(m, "Answer", "A finished request.")
+        .def_ro("code", &AnswerObject::code, "`ErrorCode` value; 0 when it succeeded.")
+        .def_ro("error", &AnswerObject::error)
+        .def_ro("final", &AnswerObject::final)
+        .def_ro("request_id", &AnswerObject::request_id)
+        .def_ro("has_request_id", &AnswerObject::has_request_id)
+        .def_ro("parameters_json", &AnswerObject::parameters)
+        .def_ro("model_name", &AnswerObject::model_name)
+        .def_ro("model_version", &AnswerObject::model_version)
+        .def_ro("outputs", &AnswerObject::outputs);
+    nb::class_<CallbackSink>(m, "CallbackSink", "Holds the callback of a request in flight.");
+}
+
+}  // namespace mpserve::bind

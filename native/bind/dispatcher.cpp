@@ -1,0 +1,294 @@
+#include "dispatcher.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "http_connection.hpp"
+#include "mpserve/wake.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+constexpr std::size_t kCompletionsAtOnce = 256;
+constexpr std::uint64_t kFnvBasis = 0xcbf29ce484222325ULL;
+constexpr std::uint64_t kFnvPrime = 0x100000001b3ULL;
+
+constexpr std::uint32_t index_of(std::uint64_t token) noexcept {
+    return static_cast<std::uint32_t>(token);
+}
+
+std::uint64_t mix(std::uint64_t digest, std::uint64_t value) noexcept {
+    return (digest ^ value) * kFnvPrime;
+}
+
+std::string_view default_error(Status status) noexcept {
+    switch (status) {
+        case Status::unavailable:
+            return "the worker process of the model ended before it answered; the request may be sent "
+                   "again";
+        case Status::not_ready:
+            return "the model was unloaded before the request was executed";
+        case Status::exhausted:
+            return "no shared memory is left for the answer";
+        default:
+            return "the request could not be answered";
+    }
+}
+
+}  // namespace
+
+void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,
+                    std::uint64_t& digest) noexcept {
+    rows = 1;
+    digest = kFnvBasis;
+    const bool batched = signature.max_batch_size > 0;
+    for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
+        const auto tensor = view.tensor(index);
+        for (const char letter : tensor.name) digest = mix(digest, static_cast<std::uint8_t>(letter));
+        digest = mix(digest, static_cast<std::uint8_t>(tensor.datatype));
+        const bool has_rows = batched && !tensor.shape.empty();
+        if (has_rows && index == 0) {
+            rows = static_cast<std::uint32_t>(std::clamp<std::int64_t>(tensor.shape[0], 1, INT32_MAX));
+        }
+        for (std::size_t axis = has_rows ? 1 : 0; axis < tensor.shape.size(); ++axis) {
+            digest = mix(digest, static_cast<std::uint64_t>(tensor.shape[axis]));
+        }
+    }
+}
+
+Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t epoch,
+                       std::uint32_t ring_index, nb::object arena, nb::object ring, int wake_fd,
+                       nb::object attach, nb::object call_soon, std::uint32_t max_in_flight)
+    : board_owner_(std::move(board)),
+      arena_owner_(std::move(arena)),
+      ring_owner_(std::move(ring)),
+      call_soon_(std::move(call_soon)),
+      board_(nb::cast<BoardObject&>(board_owner_).board),
+      arena_(nb::cast<ArenaObject&>(arena_owner_).arena),
+      ring_(nb::cast<RingObject&>(ring_owner_).ring),
+      peers_(std::move(attach)),
+      process_(process),
+      epoch_(epoch),
+      ring_index_(ring_index),
+      wake_fd_(wake_fd),
+      // Each request in flight has room for its answer, and for one that the reaper adds.
+      max_in_flight_(std::min(max_in_flight, ring_.capacity() / 2)) {}
+
+void Dispatcher::update(std::string name, StringMap<RouteRef> versions) {
+    routes_.insert_or_assign(std::move(name), std::move(versions));
+}
+
+void Dispatcher::remove(std::string_view name) {
+    const auto found = routes_.find(name);
+    if (found != routes_.end()) routes_.erase(found);
+}
+
+const RouteRef* Dispatcher::find(std::string_view name, std::string_view version) const noexcept {
+    const auto model = routes_.find(name);
+    if (model == routes_.end()) return nullptr;
+    const auto route = model->second.find(version);
+    return route == model->second.end() ? nullptr : &route->second;
+}
+
+bool Dispatcher::has_room(const Route& route) const noexcept {
+    if (in_flight_ >= max_in_flight_) return false;
+    if (route.max_queue_size == 0) return true;
+    const auto waiting = route.port->queue->depth() + route.port->pending.size();
+    return waiting < route.max_queue_size;
+}
+
+std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::object keep_alive,
+                                 std::uint64_t tag) {
+    std::uint32_t index = 0;
+    if (unused_entries_.empty()) {
+        index = static_cast<std::uint32_t>(entries_.size());
+        entries_.emplace_back();
+    } else {
+        index = unused_entries_.back();
+        unused_entries_.pop_back();
+    }
+    auto& entry = entries_[index];
+    ++entry.turn;
+    const auto token = (std::uint64_t{entry.turn} << 32) | index;
+    auto& port = submission.route->port;
+    port->pending.push_back({.token = token,
+                             .block = submission.block.ref,
+                             .block_bytes = submission.message_bytes,
+                             .deadline_ns = submission.deadline_ns,
+                             .shape_digest = submission.shape_digest,
+                             .rows = submission.rows,
+                             .priority = submission.priority});
+    ++port->in_flight;
+    ++in_flight_;
+    schedule(port);
+    entry.used = true;
+    entry.sink = sink;
+    entry.keep_alive = std::move(keep_alive);
+    entry.tag = tag;
+    entry.block = submission.block;
+    entry.message_bytes = submission.message_bytes;
+    entry.route = std::move(submission.route);
+    return token;
+}
+
+void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
+    if (!port->scheduled) {
+        port->scheduled = true;
+        scheduled_.push_back(port);
+    }
+    if (!flush_scheduled_) {
+        flush_scheduled_ = true;
+        call_soon_(flush_callable);
+    }
+}
+
+void Dispatcher::push_pending(QueuePort& port) {
+    const auto outcome = port.queue->push(port.pending, process_, epoch_, ring_index_);
+    if (!outcome.retired) {
+        port.pending.erase(port.pending.begin(),
+                           port.pending.begin() + static_cast<std::ptrdiff_t>(outcome.pushed));
+        return;
+    }
+    const auto refused = std::exchange(port.pending, {});
+    for (const auto& request : refused) {
+        Answer answer;
+        answer.status = Status::not_ready;
+        answer.error = default_error(Status::not_ready);
+        settle(request.token, answer, false, nullptr);
+    }
+}
+
+void Dispatcher::flush() {
+    flush_scheduled_ = false;
+    // Two lists take turns, so that no turn allocates.
+    starved_.swap(scheduled_);
+    scheduled_.clear();
+    for (auto& port : starved_) {
+        port->scheduled = false;
+        push_pending(*port);
+    }
+    // What found no room goes on when the queue signals free slots, by way of on_wake.
+    std::erase_if(starved_, [](const auto& port) { return port->pending.empty(); });
+    for (auto& port : starved_) {
+        if (port->scheduled) continue;
+        port->scheduled = true;
+        scheduled_.push_back(port);
+    }
+    starved_.clear();
+    flush_dirty();
+}
+
+Dispatcher::InFlight* Dispatcher::find_in_flight(std::uint64_t token) noexcept {
+    const auto index = index_of(token);
+    if (index >= entries_.size()) return nullptr;
+    auto& entry = entries_[index];
+    return entry.used && entry.turn == token >> 32 ? &entry : nullptr;
+}
+
+void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
+                        const Completion* completion) {
+    auto* entry = find_in_flight(token);
+    if (entry == nullptr) return;
+    const auto block = entry->block;
+    const auto route = std::move(entry->route);
+    const auto keep_alive = std::move(entry->keep_alive);
+    auto* sink = std::exchange(entry->sink, nullptr);
+    const auto tag = entry->tag;
+    const auto message_bytes = entry->message_bytes;
+    entry->used = false;
+    unused_entries_.push_back(index_of(token));
+    --route->port->in_flight;
+    --in_flight_;
+    if (sink != nullptr) {
+        const auto request = MessageView::open(block.data, message_bytes);
+        answer.request = request ? &*request : nullptr;
+        answer.route = route.get();
+        sink->on_answer(tag, answer);
+    }
+    if (inputs_leased) {
+        arena_.lend(block.ref, completion->worker_index, completion->worker_epoch);
+    } else {
+        arena_.release(block.ref);
+    }
+}
+
+void Dispatcher::take(const Completion& completion) {
+    // Of a predecessor at this index: its blocks were reclaimed with its death.
+    if (completion.frontend_epoch != epoch_) return;
+    if ((completion.flags & kInputsReturned) != 0) {
+        arena_.take_back(completion.block, completion.worker_index, completion.worker_epoch);
+        return;
+    }
+    BorrowedBlock block;
+    std::optional<MessageView> response;
+    if (completion.block != 0) {
+        block = peers_.borrow(completion.worker_index, completion.worker_epoch, completion.block,
+                              completion.block_bytes);
+        response = MessageView::open(block.data, completion.block_bytes);
+    }
+    Answer answer;
+    answer.status = static_cast<Status>(completion.status);
+    if (answer.status == Status::ok && !response) answer.status = Status::unavailable;
+    if (answer.status == Status::ok) {
+        answer.response = &*response;
+    } else {
+        answer.error = response ? response->text(response->header().error) : std::string_view{};
+        if (answer.error.empty()) answer.error = default_error(answer.status);
+    }
+    answer.block = &block;
+    settle(completion.token, answer, (completion.flags & kInputsLeased) != 0, &completion);
+    block.give_back();  // unless the sink took it over
+}
+
+void Dispatcher::on_wake() {
+    eventfd_drain(wake_fd_);
+    std::array<Completion, kCompletionsAtOnce> completions;
+    do {
+        for (;;) {
+            const auto count = ring_.pop(completions);
+            for (std::size_t index = 0; index < count; ++index) take(completions[index]);
+            if (count < completions.size()) break;
+        }
+    } while (!ring_.arm());
+    if (arena_.reclaim_dead(board_) != 0) peers_.forget_gone(board_);
+    if (!scheduled_.empty()) flush();
+    flush_dirty();
+}
+
+void Dispatcher::flush_dirty() {
+    while (!dirty_.empty()) {
+        const auto connections = std::exchange(dirty_, {});
+        for (const auto& connection : connections) {
+            nb::inst_ptr<HttpConnection>(connection)->flush();
+        }
+    }
+}
+
+void Dispatcher::forget(std::uint64_t token) noexcept {
+    auto* entry = find_in_flight(token);
+    if (entry == nullptr) return;
+    entry->sink = nullptr;
+    auto& port = *entry->route->port;
+    const auto waiting = std::find_if(port.pending.begin(), port.pending.end(),
+                                      [token](const auto& request) { return request.token == token; });
+    const bool taken_back = waiting != port.pending.end();
+    if (taken_back) {
+        port.pending.erase(waiting);
+    } else if (!port.queue->cancel(token, process_, epoch_)) {
+        return;  // it runs: the answer is dropped when it comes
+    }
+    Answer answer;
+    answer.status = Status::cancelled;
+    settle(token, answer, false, nullptr);
+}
+
+void Dispatcher::trim() {
+    arena_.collect();
+    arena_.trim();
+    peers_.forget_gone(board_);
+}
+
+}  // namespace mpserve::bind

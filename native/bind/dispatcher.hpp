@@ -1,0 +1,171 @@
+// A frontend's side of the data path: requests into model queues, answers out of the completion ring.
+//
+// Guarantees: each request that was submitted is answered exactly once to its sink, also when its
+//   worker or its queue dies; its block is given back after that. Requests submitted in one turn of
+//   the event loop are pushed together, with one wake.
+// Assumes: one thread, the GIL held.
+// Owner: the frontend process; its arena holds all requests in flight.
+// Source: deferral is what pays: docs/adr/0002-request-path.md.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "mpserve/message.hpp"
+#include "mpserve/signature.hpp"
+#include "peer_segments.hpp"
+#include "shared_objects.hpp"
+
+namespace mpserve::bind {
+
+// A model queue as a frontend pushes into it.
+struct QueuePort {
+    nanobind::object owner;  // QueueObject
+    ModelQueue* queue = nullptr;
+    std::vector<QueueRequest> pending;  // accepted, not yet pushed, in order
+    std::uint32_t in_flight = 0;        // accepted and not answered
+    bool scheduled = false;             // in the dispatcher's list of this turn
+};
+
+// Where requests for one version of one model go.
+struct Route {
+    std::shared_ptr<QueuePort> port;
+    std::string model_name;
+    std::string model_version;
+    Signature signature;
+    std::uint64_t generation = 0;
+    std::uint32_t max_queue_size = 0;  // waiting requests accepted at once; 0: only the server's limit
+    bool native = true;                // false: every request is Python's to read
+    bool keep_tensor_parameters = false;
+};
+using RouteRef = std::shared_ptr<const Route>;
+
+struct StringHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const noexcept {
+        return std::hash<std::string_view>{}(text);
+    }
+};
+template <typename Value>
+using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
+
+// An answer on its way to a sink. The views hold during the call.
+struct Answer {
+    Status status = Status::ok;
+    std::string_view error;               // when not ok
+    const MessageView* request = nullptr;  // the question, in this process's arena
+    const MessageView* response = nullptr;  // when ok
+    BorrowedBlock* block = nullptr;        // of `response`; the sink may take it over
+    const Route* route = nullptr;
+};
+
+// Who waits for an answer: an HTTP connection or a Python callback.
+class AnswerSink {
+public:
+    virtual ~AnswerSink() = default;
+    // `tag` is what the sink gave at submission.
+    virtual void on_answer(std::uint64_t tag, Answer& answer) = 0;
+};
+
+// What a sink needs to know of a request that it submits.
+struct Submission {
+    RouteRef route;
+    Block block;
+    std::uint64_t message_bytes = 0;
+    std::uint64_t deadline_ns = 0;
+    std::uint32_t priority = 0;
+    std::uint32_t rows = 1;
+    std::uint64_t shape_digest = 0;
+};
+
+class Dispatcher {
+public:
+    Dispatcher(nanobind::object board, std::uint32_t process, std::uint32_t epoch,
+               std::uint32_t ring_index, nanobind::object arena, nanobind::object ring, int wake_fd,
+               nanobind::object attach, nanobind::object call_soon, std::uint32_t max_in_flight);
+
+    Arena& arena() noexcept { return arena_; }
+
+    // Routing table: name -> version ("" is the default) -> route.
+    void update(std::string name, StringMap<RouteRef> versions);
+    void remove(std::string_view name);
+    const RouteRef* find(std::string_view name, std::string_view version) const noexcept;
+
+    // Whether one more request may be submitted to this route now.
+    bool has_room(const Route& route) const noexcept;
+    // Takes the block over. `sink` must live until its answer, or until `forget`.
+    std::uint64_t submit(Submission submission, AnswerSink* sink, nanobind::object keep_alive,
+                         std::uint64_t tag);
+    // The sink does not want the answer any more. A request that waits is taken back.
+    void forget(std::uint64_t token) noexcept;
+
+    void flush();    // end of the loop's turn
+    void on_wake();  // the eventfd is readable
+
+    // Sinks that have something to write after a batch of answers.
+    void mark_dirty(nanobind::object connection) { dirty_.push_back(std::move(connection)); }
+
+    std::uint32_t in_flight() const noexcept { return in_flight_; }
+    void trim();
+
+private:
+    struct InFlight {
+        std::uint32_t turn = 0;  // grows with each use of the entry: the upper half of the token
+        bool used = false;
+        bool pushed = false;
+        AnswerSink* sink = nullptr;
+        nanobind::object keep_alive;
+        std::uint64_t tag = 0;
+        RouteRef route;
+        Block block;
+        std::uint64_t message_bytes = 0;
+    };
+
+    InFlight* find_in_flight(std::uint64_t token) noexcept;
+    void schedule(const std::shared_ptr<QueuePort>& port);
+    void push_pending(QueuePort& port);
+    void take(const Completion& completion);
+    void settle(std::uint64_t token, Answer& answer, bool inputs_leased, const Completion* completion);
+    void flush_dirty();
+
+    nanobind::object board_owner_;
+    nanobind::object arena_owner_;
+    nanobind::object ring_owner_;
+    nanobind::object call_soon_;
+    Board& board_;
+    Arena& arena_;
+    CompletionRing& ring_;
+    PeerSegments peers_;
+    std::uint32_t process_;
+    std::uint32_t epoch_;
+    std::uint32_t ring_index_;
+    int wake_fd_;
+    std::uint32_t max_in_flight_;
+    std::uint32_t in_flight_ = 0;
+
+    StringMap<StringMap<RouteRef>> routes_;
+    std::vector<InFlight> entries_;
+    std::vector<std::uint32_t> unused_entries_;
+    std::vector<std::shared_ptr<QueuePort>> scheduled_;
+    std::vector<std::shared_ptr<QueuePort>> starved_;
+    std::vector<nanobind::object> dirty_;
+    bool flush_scheduled_ = false;
+
+public:
+    nanobind::object flush_callable;  // the bound `flush`, given to call_soon
+};
+
+// Rows and digest of a finished request message, as the queue batches by them.
+void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,
+                    std::uint64_t& digest) noexcept;
+
+void bind_dispatcher(nanobind::module_& m);
+
+}  // namespace mpserve::bind

@@ -1,0 +1,271 @@
+#include <cstring>
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "answer_object.hpp"
+#include "dispatcher.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace mpserve::bind {
+
+namespace {
+
+struct PortObject {
+    std::shared_ptr<QueuePort> port;
+};
+struct RouteObject {
+    RouteRef route;
+};
+
+// A tensor as Python gives it: (name, datatype, shape, data, parameters_json).
+struct GivenTensor {
+    std::string name;
+    Datatype datatype;
+    std::vector<std::int64_t> shape;
+    nb::object data;
+    std::string parameters;
+};
+
+class BufferView {
+public:
+    explicit BufferView(nb::handle object) {
+        if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw nb::python_error();
+    }
+    ~BufferView() { PyBuffer_Release(&view_); }
+    BufferView(const BufferView&) = delete;
+    BufferView& operator=(const BufferView&) = delete;
+    const std::byte* data() const noexcept { return static_cast<const std::byte*>(view_.buf); }
+    std::uint64_t size() const noexcept { return static_cast<std::uint64_t>(view_.len); }
+
+private:
+    Py_buffer view_{};
+};
+
+[[noreturn]] void raise(const char* kind, const std::string& message) {
+    const auto exception = nb::module_::import_("mpserve.errors").attr(kind);
+    PyErr_SetString(exception.ptr(), message.c_str());
+    throw nb::python_error();
+}
+
+std::vector<GivenTensor> read_tensors(nb::handle inputs) {
+    std::vector<GivenTensor> tensors;
+    for (nb::handle item : nb::borrow<nb::iterable>(inputs)) {
+        GivenTensor tensor{.name = nb::cast<std::string>(item[0]),
+                           .datatype = datatype_from_name(nb::cast<std::string>(item[1])),
+                           .shape = nb::cast<std::vector<std::int64_t>>(item[2]),
+                           .data = item[3],
+                           .parameters = nb::len(item) > 4 ? nb::cast<std::string>(item[4]) : ""};
+        if (tensor.datatype == Datatype::invalid) {
+            raise("InvalidRequest", "invalid datatype for input " + tensor.name);
+        }
+        if (tensor.shape.size() > kMaxRank) {
+            raise("InvalidRequest", "input '" + tensor.name + "' has " +
+                                        std::to_string(tensor.shape.size()) + " dimensions, at most " +
+                                        std::to_string(kMaxRank) + " are allowed");
+        }
+        tensors.push_back(std::move(tensor));
+    }
+    return tensors;
+}
+
+Signature make_signature(nb::handle inputs, nb::handle outputs, std::int32_t max_batch_size,
+                         bool open_inputs, bool open_outputs) {
+    const auto read = [](nb::handle specs) {
+        std::vector<TensorSpec> result;
+        for (nb::handle item : nb::borrow<nb::iterable>(specs)) {
+            TensorSpec spec;
+            spec.name = nb::cast<std::string>(item[0]);
+            spec.datatype = static_cast<Datatype>(nb::cast<std::uint8_t>(item[1]));
+            spec.any_shape = item[2].is_none();
+            if (!spec.any_shape) spec.shape = nb::cast<std::vector<std::int64_t>>(item[2]);
+            spec.optional = nb::cast<bool>(item[3]);
+            result.push_back(std::move(spec));
+        }
+        return result;
+    };
+    return {.inputs = read(inputs),
+            .outputs = read(outputs),
+            .max_batch_size = max_batch_size,
+            .open_inputs = open_inputs,
+            .open_outputs = open_outputs};
+}
+
+// Writes a request message from Python's tensors. The block is released when it does not fit.
+Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::handle inputs,
+                         nb::handle outputs, const std::optional<std::string>& request_id,
+                         const std::string& parameters, std::uint32_t flags,
+                         std::uint64_t sequence_id, const std::string& sequence_text,
+                         std::uint64_t priority, std::uint64_t timeout_us) {
+    const auto tensors = read_tensors(inputs);
+    std::vector<std::unique_ptr<BufferView>> buffers;
+    std::uint64_t bytes = sizeof(MessageHeader) + parameters.size() + sequence_text.size() + 256;
+    if (request_id) bytes += request_id->size();
+    for (const auto& tensor : tensors) {
+        buffers.push_back(std::make_unique<BufferView>(tensor.data));
+        bytes += buffers.back()->size() + tensor.name.size() + tensor.parameters.size() +
+                 kMaxRank * sizeof(std::int64_t) + sizeof(TensorRecord) + 2 * kTensorAlignment;
+    }
+    for (nb::handle item : nb::borrow<nb::iterable>(outputs)) {
+        bytes += sizeof(OutputRecord) + nb::cast<std::string>(item[0]).size() +
+                 nb::cast<std::string>(item[3]).size();
+    }
+    const auto block = dispatcher.arena().allocate(bytes);
+    if (!block) {
+        raise("ArenaFull", "no shared memory for the request: " + std::to_string(bytes) +
+                               " bytes are needed; raise the arena limit or /dev/shm");
+    }
+    MessageBuilder builder;
+    builder.begin(block.data, block.bytes, block.bytes, MessageKind::request);
+    auto& header = builder.header();
+    header.flags = flags | (request_id ? kHasId : 0);
+    header.sequence_id = sequence_id;
+    header.priority = priority;
+    header.timeout_us = timeout_us;
+    bool fits = builder.append_text(request_id.value_or(""), header.id) &&
+                builder.append_text(parameters, header.parameters) &&
+                builder.append_text(sequence_text, header.sequence_text);
+    for (nb::handle item : nb::borrow<nb::iterable>(outputs)) {
+        OutputRecord record{};
+        record.flags = nb::cast<std::uint32_t>(item[1]);
+        record.classification = nb::cast<std::uint32_t>(item[2]);
+        fits = fits && builder.append_text(nb::cast<std::string>(item[0]), record.name) &&
+               builder.append_text(nb::cast<std::string>(item[3]), record.parameters) &&
+               builder.append_output(record);
+    }
+    std::vector<Text> tensor_parameters(tensors.size());
+    for (std::size_t index = 0; index < tensors.size(); ++index) {
+        fits = fits && builder.append_text(tensors[index].parameters, tensor_parameters[index]);
+    }
+    for (std::size_t index = 0; fits && index < tensors.size(); ++index) {
+        const auto& tensor = tensors[index];
+        const auto& buffer = *buffers[index];
+        auto* place =
+            builder.append_tensor(tensor.name, tensor.datatype, tensor.shape, buffer.size());
+        fits = place != nullptr;
+        if (!fits) break;
+        builder.set_tensor_parameters(tensor_parameters[index]);
+        if (buffer.size() != 0) std::memcpy(place, buffer.data(), buffer.size());
+    }
+    fits = fits && builder.finish();
+    const auto view = fits ? MessageView::open(block.data, header.total_bytes) : std::nullopt;
+    if (!view) {
+        dispatcher.arena().release(block.ref);
+        raise("InvalidRequest", "the bytes of an input do not match its shape and datatype");
+    }
+    Submission submission{.route = route, .block = block, .message_bytes = header.total_bytes};
+    submission.priority = static_cast<std::uint32_t>(std::min<std::uint64_t>(priority, UINT32_MAX));
+    describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
+    return submission;
+}
+
+void bind_route(nb::module_& m) {
+    nb::class_<PortObject>(m, "QueuePort", "A model queue as a frontend pushes into it.")
+        .def_prop_ro("pending",
+                     [](const PortObject& self) { return self.port->pending.size(); },
+                     "Requests accepted and not yet pushed.")
+        .def_prop_ro("in_flight", [](const PortObject& self) { return self.port->in_flight; },
+                     "Requests accepted and not answered.");
+    nb::class_<RouteObject>(m, "Route", "Where requests for one version of one model go.")
+        .def(
+            "__init__",
+            [](RouteObject* self, const PortObject& port, std::string model_name,
+               std::string model_version, std::uint64_t generation, nb::object inputs,
+               nb::object outputs, std::int32_t max_batch_size, bool open_inputs, bool open_outputs,
+               std::uint32_t max_queue_size, bool native, bool keep_tensor_parameters) {
+                auto route = std::make_shared<Route>();
+                route->port = port.port;
+                route->model_name = std::move(model_name);
+                route->model_version = std::move(model_version);
+                route->generation = generation;
+                route->signature =
+                    make_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
+                route->max_queue_size = max_queue_size;
+                route->native = native;
+                route->keep_tensor_parameters = keep_tensor_parameters;
+                new (self) RouteObject{std::move(route)};
+            },
+            nb::kw_only(), "port"_a, "model_name"_a, "model_version"_a, "generation"_a, "inputs"_a,
+            "outputs"_a, "max_batch_size"_a, "open_inputs"_a, "open_outputs"_a,
+            "max_queue_size"_a = 0, "native"_a = true, "keep_tensor_parameters"_a = false)
+        .def_prop_ro("model_name", [](const RouteObject& self) { return self.route->model_name; })
+        .def_prop_ro("model_version",
+                     [](const RouteObject& self) { return self.route->model_version; })
+        .def_prop_ro("generation", [](const RouteObject& self) { return self.route->generation; });
+}
+
+}  // namespace
+
+void bind_dispatcher(nb::module_& m) {
+    bind_route(m);
+    nb::class_<Dispatcher>(m, "Dispatcher", nb::is_weak_referenceable(),
+                           "A frontend's side of the data path.")
+        .def(
+            "__init__",
+            [](Dispatcher* self, nb::object board, std::uint32_t process_index, std::uint32_t epoch,
+               std::uint32_t frontend_index, nb::object arena, nb::object ring, int wake_fd,
+               nb::object attach, nb::object call_soon, std::uint32_t max_in_flight) {
+                new (self) Dispatcher(std::move(board), process_index, epoch, frontend_index,
+                                      std::move(arena), std::move(ring), wake_fd, std::move(attach),
+                                      std::move(call_soon), max_in_flight);
+                self->flush_callable = nb::cpp_function([self] { self->flush(); });
+            },
+            nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "frontend_index"_a, "arena"_a,
+            "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "max_in_flight"_a = 4096)
+        .def("make_port",
+             [](Dispatcher&, nb::object queue) {
+                 auto port = std::make_shared<QueuePort>();
+                 port->queue = &nb::cast<QueueObject&>(queue).queue;
+                 port->owner = std::move(queue);
+                 return PortObject{std::move(port)};
+             },
+             "queue"_a, "Port to a model queue (`ModelQueue`).")
+        .def("update",
+             [](Dispatcher& self, std::string name, const nb::dict& versions) {
+                 StringMap<RouteRef> routes;
+                 for (auto [version, route] : versions) {
+                     routes.emplace(nb::cast<std::string>(version),
+                                    nb::cast<const RouteObject&>(route).route);
+                 }
+                 self.update(std::move(name), std::move(routes));
+             },
+             "name"_a, "versions"_a, "Routes of one model; \"\" is the default version.")
+        .def("remove", [](Dispatcher& self, const std::string& name) { self.remove(name); }, "name"_a)
+        .def("flush", &Dispatcher::flush, "Push what was submitted in this turn.")
+        .def("on_wake", &Dispatcher::on_wake, "The eventfd is readable: take answers.")
+        .def(
+            "submit",
+            [](Dispatcher& self, const RouteObject& route, nb::object inputs, nb::object outputs,
+               const std::optional<std::string>& request_id, const std::string& parameters_json,
+               std::uint32_t flags, std::uint64_t sequence_id, const std::string& sequence_text,
+               std::uint64_t priority, std::uint64_t timeout_us, nb::object callback) {
+                if (!self.has_room(*route.route)) raise("QueueFull", "Exceeds maximum queue size");
+                auto submission = write_request(self, route.route, inputs, outputs, request_id,
+                                                parameters_json, flags, sequence_id, sequence_text,
+                                                priority, timeout_us);
+                auto* sink = new CallbackSink(std::move(callback));
+                auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
+                return self.submit(std::move(submission), sink, std::move(owner), 0);
+            },
+            "route"_a, "inputs"_a, nb::kw_only(), "outputs"_a = nb::tuple(),
+            "request_id"_a = nb::none(), "parameters_json"_a = "", "flags"_a = 0,
+            "sequence_id"_a = 0, "sequence_text"_a = "", "priority"_a = 0, "timeout_us"_a = 0,
+            "callback"_a,
+            "Submit a request; return its token. `inputs`: (name, datatype, shape, data"
+            "[, parameters_json]) each; `outputs`: (name, flags, classification, parameters_json) "
+            "each; `callback(Answer)` is called once, unless the request is cancelled.")
+        .def("cancel", &Dispatcher::forget, "token"_a,
+             "Drop the answer of a request; take it back when it still waits.")
+        .def("trim", &Dispatcher::trim, "Give unused shared memory back.")
+        .def_prop_ro("in_flight", &Dispatcher::in_flight);
+    m.attr("SEQUENCE_START") = kSequenceStart;
+    m.attr("SEQUENCE_END") = kSequenceEnd;
+    m.attr("BINARY_OUTPUTS_BY_DEFAULT") = kBinaryOutputsByDefault;
+    m.attr("OUTPUT_BINARY") = kOutputBinary;
+    m.attr("OUTPUT_BINARY_SET") = kOutputBinarySet;
+}
+
+}  // namespace mpserve::bind

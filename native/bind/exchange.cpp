@@ -1,0 +1,125 @@
+#include "exchange.hpp"
+
+#include <nanobind/stl/string.h>
+
+#include "http_connection.hpp"
+#include "mpserve/http_status.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace mpserve::bind {
+
+namespace {
+
+nb::bytes bytes_of(std::string_view text) { return nb::bytes(text.data(), text.size()); }
+
+int exchange_get_buffer(PyObject* self, Py_buffer* view, int flags) {
+    const auto* exchange = nb::inst_ptr<Exchange>(self);
+    static const char empty = 0;
+    const char* place = exchange->body_bytes == 0 ? &empty : exchange->body;
+    return PyBuffer_FillInfo(view, self, const_cast<char*>(place),
+                             static_cast<Py_ssize_t>(exchange->body_bytes), 1, flags);
+}
+
+PyType_Slot exchange_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(exchange_get_buffer)},
+                                {0, nullptr}};
+
+std::uint64_t length_of(nb::handle part) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(part.ptr(), &view, PyBUF_SIMPLE) != 0) throw nb::python_error();
+    const auto length = static_cast<std::uint64_t>(view.len);
+    PyBuffer_Release(&view);
+    return length;
+}
+
+nb::list headers_of(const Exchange& exchange) {
+    nb::list headers;
+    const std::string_view raw{exchange.raw_head};
+    for (const auto& field : exchange.fields) {
+        std::string name{raw.substr(field.name_offset, field.name_bytes)};
+        for (auto& letter : name) {
+            if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
+        }
+        headers.append(
+            nb::make_tuple(bytes_of(name), bytes_of(raw.substr(field.value_offset, field.value_bytes))));
+    }
+    return headers;
+}
+
+}  // namespace
+
+Exchange::~Exchange() {
+    if (block) nb::cast<HttpConfig&>(config).dispatcher->arena().release(block.ref);
+}
+
+void Exchange::tell_client_gone() {
+    client_gone = true;
+    const auto callback = std::exchange(on_client_gone, {});
+    if (callback.is_valid() && !callback.is_none()) callback();
+}
+
+void Exchange::respond(std::uint32_t status, nb::handle headers, nb::handle body_parts) {
+    if (answered || client_gone) return;
+    answered = true;
+    auto& client = *nb::inst_ptr<HttpConnection>(connection);
+    const bool keep_alive = client.keeps_alive(sequence);
+    nb::list parts;
+    if (PyObject_CheckBuffer(body_parts.ptr())) {
+        parts.append(body_parts);
+    } else {
+        for (nb::handle part : nb::borrow<nb::iterable>(body_parts)) parts.append(part);
+    }
+    std::uint64_t length = 0;
+    for (nb::handle part : parts) length += length_of(part);
+    std::string head = "HTTP/1.1 " + std::to_string(status) + " ";
+    head.append(http_reason(status)).append("\r\n");
+    for (nb::handle item : nb::borrow<nb::iterable>(headers)) {
+        const auto name = nb::cast<nb::bytes>(item[0]);
+        const auto value = nb::cast<nb::bytes>(item[1]);
+        head.append(name.c_str(), name.size()).append(": ");
+        head.append(value.c_str(), value.size()).append("\r\n");
+    }
+    head.append("Content-Length: ").append(std::to_string(length)).append("\r\n");
+    if (!keep_alive) head.append("Connection: close\r\n");
+    if (keep_alive && minor_version == 0) head.append("Connection: keep-alive\r\n");
+    head.append("\r\n");
+    nb::list framed;
+    framed.append(bytes_of(head));
+    if (method != "HEAD") {
+        for (nb::handle part : parts) framed.append(part);
+    }
+    client.answer(sequence, framed, !keep_alive);
+}
+
+void bind_exchange(nb::module_& m) {
+    nb::class_<Exchange>(m, "Exchange", nb::type_slots(exchange_slots),
+                         "One HTTP request that Python answers.")
+        .def_prop_ro("method", [](const Exchange& self) { return self.method; })
+        .def_prop_ro("target", [](const Exchange& self) { return bytes_of(self.target); },
+                     "Path and query as sent.")
+        .def_prop_ro("headers", &headers_of, "(name, value) pairs; names in lower case.")
+        .def_prop_ro("http_minor", [](const Exchange& self) { return self.minor_version; })
+        .def_prop_ro("body",
+                     [](nb::handle_t<Exchange> self) {
+                         return nb::steal(PyMemoryView_FromObject(self.ptr()));
+                     },
+                     nb::sig("def body(self) -> memoryview"),
+                     "Body without chunk framing, still compressed when it came so.")
+        .def_prop_ro("body_too_large", [](const Exchange& self) { return self.body_too_large; },
+                     "The body is past the limit and was not read.")
+        .def_prop_ro("content_length", [](const Exchange& self) { return self.content_length; })
+        .def_prop_ro("client_gone", [](const Exchange& self) { return self.client_gone; })
+        .def_prop_ro("answered", [](const Exchange& self) { return self.answered; })
+        .def("on_client_gone",
+             [](Exchange& self, nb::object callback) {
+                 self.on_client_gone = std::move(callback);
+                 if (self.client_gone) self.tell_client_gone();
+             },
+             "callback"_a, "Call `callback()` when the client goes before it is answered.")
+        .def("respond", &Exchange::respond, "status"_a, "headers"_a, "body"_a,
+             "Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of such. "
+             "Content-Length and Connection are added.");
+}
+
+}  // namespace mpserve::bind

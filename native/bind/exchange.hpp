@@ -1,0 +1,54 @@
+// One HTTP request that Python answers.
+//
+// Guarantees: the head and the body hold until the object ends; answering twice, or after the client
+//   went, does nothing.
+// Owner: Python; it keeps the connection object alive.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "http_config.hpp"
+#include "mpserve/byte_buffer.hpp"
+
+namespace mpserve::bind {
+
+class HttpConnection;
+
+class Exchange {
+public:
+    Exchange(nanobind::object client, std::uint64_t number, nanobind::object shared)
+        : connection(std::move(client)), sequence(number), config(std::move(shared)) {}
+    ~Exchange();
+    Exchange(const Exchange&) = delete;
+    Exchange& operator=(const Exchange&) = delete;
+
+    nanobind::object connection;
+    std::uint64_t sequence;
+    nanobind::object config;  // HttpConfig: owner of the arena that `block` is of
+    std::string method;
+    std::string target;
+    std::string raw_head;
+    std::vector<HeaderField> fields;  // offsets in raw_head
+    std::uint8_t minor_version = 1;
+    bool body_too_large = false;
+    std::uint64_t content_length = 0;
+    ByteBuffer owned_body;
+    Block block;  // the body lies in it
+    const char* body = nullptr;
+    std::uint64_t body_bytes = 0;
+    bool answered = false;
+    bool client_gone = false;
+    nanobind::object on_client_gone;
+
+    void respond(std::uint32_t status, nanobind::handle headers, nanobind::handle body_parts);
+    void tell_client_gone();
+};
+
+void bind_exchange(nanobind::module_& m);
+
+}  // namespace mpserve::bind

@@ -1,0 +1,105 @@
+#include "http_config.hpp"
+
+#include <sys/random.h>
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "http_connection.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace mpserve::bind {
+
+namespace {
+
+// xorshift128+; source: Vigna, "Further scramblings of Marsaglia's xorshift generators", 2017.
+std::uint64_t next_random(std::uint64_t (&state)[2]) noexcept {
+    if (state[0] == 0 && state[1] == 0 && getrandom(state, sizeof state, 0) != sizeof state) {
+        state[1] = reinterpret_cast<std::uintptr_t>(&state) | 1;
+    }
+    auto first = state[0];
+    const auto second = state[1];
+    state[0] = second;
+    first ^= first << 23;
+    state[1] = first ^ second ^ (first >> 17) ^ (second >> 26);
+    return state[1] + second;
+}
+
+nb::dict counts_of(const HttpConfig& config) {
+    nb::dict counts;
+    counts["native"] = config.requests_native;
+    counts["static"] = config.requests_static;
+    counts["python"] = config.requests_python;
+    return counts;
+}
+
+}  // namespace
+
+std::string make_request_id(HttpConfig& config) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::uint64_t bits[2] = {next_random(config.id_state), next_random(config.id_state)};
+    bits[0] = (bits[0] & ~0xf000ULL) | 0x4000ULL;                                    // version 4
+    bits[1] = (bits[1] & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;  // variant of RFC 9562
+    std::string text;
+    text.reserve(36);
+    for (int nibble = 0; nibble < 32; ++nibble) {
+        if (nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20) text.push_back('-');
+        const auto shift = 60 - 4 * (nibble % 16);
+        text.push_back(kHex[(bits[nibble / 16] >> shift) & 15]);
+    }
+    return text;
+}
+
+void bind_http_config(nb::module_& m) {
+    nb::class_<HttpConfig>(m, "HttpServerConfig", "What all HTTP connections of a frontend share.")
+        .def(
+            "__init__",
+            [](HttpConfig* self, nb::object dispatcher, nb::object on_exchange,
+               nb::object on_protocol_error, std::uint64_t max_body_bytes,
+               std::uint32_t max_header_bytes, std::uint32_t max_header_fields,
+               std::uint32_t max_pipelined, const std::string& style,
+               const std::vector<std::uint16_t>& http_statuses) {
+                if (http_statuses.size() != kStatusCount) {
+                    throw nb::value_error("http_statuses: one for each ErrorCode");
+                }
+                if (style != "triton" && style != "mlserver") {
+                    throw nb::value_error("style: 'triton' or 'mlserver'");
+                }
+                new (self) HttpConfig();
+                self->dispatcher = &nb::cast<Dispatcher&>(dispatcher);
+                self->dispatcher_owner = std::move(dispatcher);
+                self->on_exchange = std::move(on_exchange);
+                self->on_protocol_error = std::move(on_protocol_error);
+                self->max_body_bytes = max_body_bytes;
+                self->head_limits = {.max_head_bytes = max_header_bytes, .max_fields = max_header_fields};
+                self->max_pipelined = max_pipelined;
+                self->style = style == "triton" ? ResponseStyle::triton : ResponseStyle::mlserver;
+                std::copy(http_statuses.begin(), http_statuses.end(), self->http_status.begin());
+            },
+            nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a, "max_body_bytes"_a,
+            "max_header_bytes"_a, "max_header_fields"_a, "max_pipelined"_a, "style"_a,
+            "http_statuses"_a)
+        .def("set_static",
+             [](HttpConfig& self, const std::string& path, nb::bytes answer) {
+                 self.statics.insert_or_assign(path, std::string(answer.c_str(), answer.size()));
+             },
+             "path"_a, "answer"_a, "Whole answer (head and body) to GET of a path, from now on.")
+        .def("clear_static",
+             [](HttpConfig& self, const std::string& path) { self.statics.erase(path); }, "path"_a)
+        .def("drain",
+             [](HttpConfig& self) {
+                 self.draining = true;
+                 const std::vector<HttpConnection*> all(self.connections.begin(),
+                                                        self.connections.end());
+                 for (auto* connection : all) {
+                     if (self.connections.contains(connection)) connection->drain();
+                 }
+             },
+             "Close idle connections now, the others after the answers they wait for.")
+        .def_prop_ro("connections", [](const HttpConfig& self) { return self.connections.size(); })
+        .def("counts", &counts_of, "Requests answered natively, by a static answer, and by Python.");
+}
+
+}  // namespace mpserve::bind

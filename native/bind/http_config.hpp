@@ -1,0 +1,57 @@
+// What all HTTP connections of a frontend share: limits, prebuilt answers, and the way to Python.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "dispatcher.hpp"
+#include "mpserve/http_head.hpp"
+#include "mpserve/v2_decode.hpp"
+#include "mpserve/v2_encode.hpp"
+
+namespace mpserve::bind {
+
+class HttpConnection;
+
+inline constexpr std::size_t kReadBytes = 256 * 1024;
+
+struct HttpConfig {
+    nanobind::object dispatcher_owner;
+    Dispatcher* dispatcher = nullptr;
+    nanobind::object on_exchange;        // on_exchange(exchange)
+    nanobind::object on_protocol_error;  // on_protocol_error(status, reason) -> bytes of the answer
+    HeadLimits head_limits;
+    std::uint64_t max_body_bytes = 0;
+    std::uint32_t max_pipelined = 0;
+    ResponseStyle style = ResponseStyle::triton;
+    std::array<std::uint16_t, kStatusCount> http_status{};  // by Status
+    StringMap<std::string> statics;                         // path -> whole answer to a GET
+    std::unordered_set<HttpConnection*> connections;
+    bool draining = false;
+
+    // Shared by all connections: one reads at a time, and keeps what it did not use.
+    std::vector<std::byte> scratch = std::vector<std::byte>(kReadBytes);
+    InferDecoder decoder;
+    MessageBuilder builder;
+    std::vector<ResponseSegment> segments;
+    std::uint64_t id_state[2] = {0, 0};  // of the generator of MLServer's made-up ids
+
+    // Counts for the metrics and for tests of the fast path.
+    std::uint64_t requests_native = 0;
+    std::uint64_t requests_static = 0;
+    std::uint64_t requests_python = 0;
+    std::array<std::uint64_t, kDecodeOutcomeCount> declined{};
+};
+
+// A version-4 UUID from the config's generator: unique, not secret.
+std::string make_request_id(HttpConfig& config);
+
+void bind_http_config(nanobind::module_& m);
+
+}  // namespace mpserve::bind

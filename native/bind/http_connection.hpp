@@ -1,0 +1,129 @@
+// One client connection: an asyncio BufferedProtocol that splits, answers and orders requests.
+//
+// Valid, common inference requests and prebuilt GETs are answered here without Python objects; every
+// other request is given to Python as an Exchange. Answers leave in the order of their requests.
+//
+// Guarantees: a request is answered once; large bodies of binary tensors are received straight into
+//   the arena; large binary outputs are written from the worker's arena. A slow reader stops its own
+//   connection's reading (`pause_writing`), nobody else's.
+// Assumes: one event loop thread.
+// Owner: the transport; requests in flight keep the object alive until they are answered.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "http_config.hpp"
+#include "mpserve/byte_buffer.hpp"
+#include "mpserve/http_chunked.hpp"
+
+namespace mpserve::bind {
+
+class Exchange;
+
+class HttpConnection final : public AnswerSink {
+public:
+    explicit HttpConnection(nanobind::object config);
+    ~HttpConnection() override;
+
+    // asyncio.BufferedProtocol
+    void connection_made(nanobind::object transport);
+    void connection_lost();
+    void buffer_updated(std::size_t bytes);
+    bool eof_received();
+    void pause_writing() { writing_paused_ = true; }
+    void resume_writing();
+    // Where the next bytes go; filled by the transport.
+    std::byte* read_target(std::size_t& bytes) noexcept;
+
+    // AnswerSink
+    void on_answer(std::uint64_t sequence, Answer& answer) override;
+
+    // Answer of Python to the request `sequence`. `parts` are bytes-like, already framed.
+    void answer(std::uint64_t sequence, nanobind::list parts, bool close);
+    bool is_open() const noexcept { return !transport_.is_none(); }
+    // Writes what is ready; asked for by the dispatcher after a batch of answers.
+    void flush();
+    // The server stops: close now when idle, else after the last answer.
+    void drain();
+    bool keeps_alive(std::uint64_t sequence) const noexcept;
+
+    void set_self(nanobind::handle self) noexcept { self_ = self; }
+
+private:
+    enum class State : std::uint8_t { head, body, chunked, ignore };
+
+    struct Pending {
+        bool ready = false;
+        bool keep_alive = true;
+        bool is_inference = false;
+        std::uint8_t minor_version = 1;
+        std::uint64_t token = 0;          // in flight, 0: none
+        nanobind::object exchange;        // Python's, told when the client goes
+        std::vector<nanobind::object> parked;  // ready, but an earlier answer is not
+    };
+
+    void consume(std::string_view data);
+    bool take_body(std::string_view data, std::size_t& at, std::size_t head_bytes);
+    void start_body(std::string_view head, std::uint64_t bytes, std::string_view already);
+    void finish_body();
+    bool feed_chunks(std::string_view& data);
+    void handle(std::string_view body, ByteBuffer* owned_body, Block block, std::uint64_t body_offset);
+    bool answer_static();
+    bool submit_inference(std::string_view body, const Block& block, std::uint64_t body_offset);
+    void hand_to_python(std::string_view body, ByteBuffer* owned_body, Block block, bool too_large);
+    const RouteRef* find_route(std::string_view path) const noexcept;
+    void protocol_error(std::uint32_t status, std::string_view reason);
+    void keep_head(std::string_view head);
+    Pending& open_pending();
+    Pending* find_pending(std::uint64_t sequence) noexcept;
+
+    void encode_answer(Pending& pending, Answer& answer);
+    void append_error(std::uint32_t status, std::string_view message, bool keep_alive);
+    void finish_answer(std::uint64_t sequence);
+    void park(Pending& pending, std::size_t from);
+    void write_out();
+    void write(nanobind::handle data);
+    void resume_stalled();
+    void mark_dirty();
+    void close();
+
+    nanobind::object config_owner_;
+    HttpConfig& config_;
+    Dispatcher& dispatcher_;
+    nanobind::handle self_;
+    nanobind::object transport_;
+    nanobind::object write_;
+
+    State state_ = State::head;
+    HttpHead head_;
+    ByteBuffer input_;       // bytes not consumed yet
+    std::string kept_head_;  // head of the request whose body is awaited
+    ByteBuffer body_;
+    Block body_block_;  // the body is received into it, at body_offset_
+    std::uint64_t body_offset_ = 0;
+    std::uint64_t body_bytes_ = 0;
+    std::uint64_t body_filled_ = 0;
+    ChunkDecoder chunks_;
+
+    std::deque<Pending> pending_;
+    std::uint64_t first_sequence_ = 1;  // of pending_.front()
+    std::uint64_t next_sequence_ = 1;
+    ByteBuffer out_;
+    bool updating_ = false;  // inside buffer_updated: writes wait for its end
+    bool dirty_ = false;
+    bool stalled_ = false;  // reading is paused: too many requests wait, or the client does not read
+    bool writing_paused_ = false;
+    bool closing_ = false;  // close after the last pending answer
+};
+
+void bind_http_connection(nanobind::module_& m);
+
+}  // namespace mpserve::bind

@@ -1,0 +1,116 @@
+// One model instance's access to its queue: take requests, give answers.
+//
+// Guarantees: each request taken is answered exactly once, or its slot stays marked as held until the
+//   reaper answers for this process. Input blocks stay lent while the model keeps a view of them.
+// Assumes: one thread calls `pop`, `complete` and `fail`; `wake` may come from any.
+// Owner: the worker process; it owns the blocks of the answers until a frontend took them.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "instance_context.hpp"
+#include "peer_segments.hpp"
+#include "request_lease.hpp"
+#include "response_writer.hpp"
+#include "shared_objects.hpp"
+
+namespace mpserve::bind {
+
+class InstancePort;
+
+// The lease of a popped request's input block.
+class PoppedLease final : public RequestLease {
+public:
+    PoppedLease(InstancePort& port, const PoppedRequest& popped, BorrowedBlock block)
+        : port_(&port), popped_(popped), block_(std::move(block)) {}
+
+    const PoppedRequest& popped() const noexcept { return popped_; }
+    // The request was answered; `still_used` tells that the block goes back later.
+    void settle(bool still_used) noexcept { return_later_ = still_used; }
+    // The port is gone: nobody is left to tell.
+    void orphan() noexcept { port_ = nullptr; }
+
+private:
+    void on_unused() noexcept override;
+
+    InstancePort* port_;
+    PoppedRequest popped_;
+    BorrowedBlock block_;  // keeps the segment mapped
+    bool return_later_ = false;
+};
+
+class InstancePort {
+public:
+    struct Places {
+        nanobind::object board;   // keeps BoardObject alive
+        nanobind::object queue;   // QueueObject
+        nanobind::object arena;   // ArenaObject
+        nanobind::list rings;     // RingObject each
+        std::vector<int> wake_fds;
+    };
+
+    InstancePort(Places places, std::uint32_t process, std::uint32_t epoch, std::uint32_t instance,
+                 nanobind::object attach, std::shared_ptr<const InstanceContext> context,
+                 BatchRule rule);
+    ~InstancePort();
+    InstancePort(const InstancePort&) = delete;
+    InstancePort& operator=(const InstancePort&) = delete;
+
+    void activate();
+    // A batch, an empty list after `timeout_ms` or `wake`; raises StopIteration when retired.
+    nanobind::list pop(std::uint32_t timeout_ms);
+    // One answer for each request, in order; empties `requests`, so that what the model did not keep
+    // goes back at once.
+    void complete(nanobind::list requests, nanobind::list responses);
+    void fail(nanobind::list requests, std::uint32_t code, std::string_view message);
+    void wake() noexcept;
+
+private:
+    friend class PoppedLease;
+
+    struct Active {
+        LeaseRef lease;
+        Completion completion{};
+    };
+
+    // Makes the request objects of what was popped; drops what its dead frontend took along.
+    void accept(nanobind::list& requests, std::size_t popped);
+    void put_answer(Active& active, nanobind::handle request, nanobind::handle response);
+    void put_error(Active& active, Status status, std::string_view message);
+    bool reserve(Active& active, std::uint64_t bytes, Block& block);
+    void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
+    void push(std::uint32_t ring, const Completion& completion) noexcept;
+    void flush_returns() noexcept;
+    void signal(std::uint64_t rings) noexcept;
+
+    Places places_;
+    Board& board_;
+    ModelQueue& queue_;
+    Arena& arena_;
+    std::vector<CompletionRing*> rings_;
+    PeerSegments peers_;
+    std::shared_ptr<const InstanceContext> context_;
+    BatchRule rule_;
+    std::uint32_t process_;
+    std::uint32_t epoch_;
+    std::uint32_t instance_;
+    std::atomic<bool> woken_{false};
+
+    std::vector<PoppedRequest> popped_;
+    std::vector<Active> active_;
+    std::vector<std::uint32_t> done_;
+    std::vector<PoppedLease*> leases_;  // all that live, to orphan them at the end
+    std::deque<std::pair<std::uint32_t, Completion>> returns_;  // found a full ring
+    ResponseWriter writer_;
+    std::uint64_t started_ns_ = 0;
+};
+
+void bind_instance_port(nanobind::module_& m);
+
+}  // namespace mpserve::bind

@@ -1,0 +1,25 @@
+#include <nanobind/nanobind.h>
+
+#include "answer_object.hpp"
+#include "dispatcher.hpp"
+#include "exchange.hpp"
+#include "http_config.hpp"
+#include "http_connection.hpp"
+#include "instance_port.hpp"
+#include "lent_bytes.hpp"
+#include "model_objects.hpp"
+#include "shared_objects.hpp"
+
+NB_MODULE(_native, m) {
+    m.doc() = "Native core of mpserve: shared memory, the request path and the objects models see.";
+    nanobind::set_leak_warnings(false);  // models may keep arrays and requests until the end
+    mpserve::bind::bind_shared_objects(m);
+    mpserve::bind::bind_model_objects(m);
+    mpserve::bind::bind_instance_port(m);
+    mpserve::bind::bind_lent_bytes(m);
+    mpserve::bind::bind_answer_object(m);
+    mpserve::bind::bind_dispatcher(m);
+    mpserve::bind::bind_http_config(m);
+    mpserve::bind::bind_http_connection(m);
+    mpserve::bind::bind_exchange(m);
+}

@@ -1,0 +1,232 @@
+#include "shared_objects.hpp"
+
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "mpserve/wake.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace mpserve::bind {
+
+Segment PythonSegmentSource::create(std::uint32_t number, std::uint64_t bytes) {
+    auto made = create_(number, bytes);
+    if (made.is_none()) return {};
+    if (number >= mappings_.size()) mappings_.resize(number + 1);
+    mappings_[number] = std::make_shared<Mapping>(std::move(made));
+    return mappings_[number]->segment();
+}
+
+void PythonSegmentSource::remove(std::uint32_t number) {
+    mappings_[number].reset();
+    remove_(number);
+}
+
+namespace {
+
+[[noreturn]] void refuse(const char* what, std::uint32_t found) {
+    throw nb::value_error((std::string(what) + ": layout version " + std::to_string(found) +
+                           " was found, " + std::to_string(kLayoutVersion) + " is needed")
+                              .c_str());
+}
+
+template <typename Object, typename Attach>
+std::unique_ptr<Object> attach_object(nb::object buffer, SegmentKind kind, const char* what,
+                                      Attach attach) {
+    auto object = std::make_unique<Object>();
+    object->mapping = std::make_shared<Mapping>(std::move(buffer));
+    const auto& segment = object->mapping->segment();
+    const auto found = segment.check(kind);
+    if (found != kLayoutVersion || !attach(*object, segment)) refuse(what, found);
+    return object;
+}
+
+// Answers requests without a worker: a completion of this status, without a block, for each.
+std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
+                       const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds) {
+    std::size_t answered = 0;
+    for (const auto& request : requests) {
+        if (request.ring >= rings.size()) continue;
+        Completion completion{};
+        completion.token = request.request.token;
+        completion.frontend_epoch = request.frontend_epoch;
+        completion.status = static_cast<std::uint32_t>(status);
+        bool wake = false;
+        answered += rings[request.ring]->ring.push({&completion, 1}, wake);
+    }
+    // Signalled whether or not they look asleep: the dead may have taken the mark and not signalled.
+    for (const auto fd : wake_fds) eventfd_signal(fd);
+    return answered;
+}
+
+void signal_rings(std::uint64_t mask, const std::vector<int>& wake_fds) {
+    for (std::size_t ring = 0; ring < wake_fds.size(); ++ring) {
+        if ((mask >> ring) & 1) eventfd_signal(wake_fds[ring]);
+    }
+}
+
+nb::dict counters_dict(const InstanceCounters& counters) {
+    const auto value = [](const std::atomic<std::uint64_t>& counter) {
+        return counter.load(std::memory_order_relaxed);
+    };
+    nb::dict result;
+    result["requests_ok"] = value(counters.requests_ok);
+    result["requests_failed"] = value(counters.requests_failed);
+    result["inferences"] = value(counters.inferences);
+    result["executions"] = value(counters.executions);
+    result["queue_ns"] = value(counters.queue_ns);
+    result["input_ns"] = value(counters.input_ns);
+    result["execute_ns"] = value(counters.execute_ns);
+    result["output_ns"] = value(counters.output_ns);
+    result["last_inference_unix_ms"] = value(counters.last_inference_unix_ms);
+    return result;
+}
+
+void bind_board(nb::module_& m) {
+    nb::class_<BoardObject>(m, "Board", "Process table: who lives, by index and epoch.")
+        .def(nb::new_([](nb::object buffer) {
+                 return attach_object<BoardObject>(
+                     std::move(buffer), SegmentKind::board, "board",
+                     [](auto& object, const Segment& segment) { return object.board.attach(segment); });
+             }),
+             "buffer"_a)
+        .def_static("required_bytes", &Board::required_bytes, "processes"_a)
+        .def_static(
+            "format",
+            [](nb::object buffer, std::uint32_t processes) {
+                const Mapping mapping(std::move(buffer));
+                if (!Board().format(mapping.segment(), processes)) refuse("board", 0);
+            },
+            "buffer"_a, "processes"_a, "Make an empty table in a zeroed segment.")
+        .def("begin", [](BoardObject& self, std::uint32_t index) { return self.board.begin(index); },
+             "index"_a, "Epoch of a process that is about to start; 0 when the index is too large.")
+        .def("end", [](BoardObject& self, std::uint32_t index) { self.board.end(index); }, "index"_a,
+             "The process was reaped: blocks lent to it return to their owners.")
+        .def("is_current",
+             [](const BoardObject& self, std::uint32_t index, std::uint32_t epoch) {
+                 return self.board.is_current(index, epoch);
+             },
+             "index"_a, "epoch"_a)
+        .def_prop_ro("processes", [](const BoardObject& self) { return self.board.processes(); });
+}
+
+void bind_ring(nb::module_& m) {
+    nb::class_<RingObject>(m, "CompletionRing", "Finished requests on their way to one frontend.")
+        .def(nb::new_([](nb::object buffer) {
+                 return attach_object<RingObject>(
+                     std::move(buffer), SegmentKind::ring, "completion ring",
+                     [](auto& object, const Segment& segment) { return object.ring.attach(segment); });
+             }),
+             "buffer"_a)
+        .def_static("required_bytes", &CompletionRing::required_bytes, "capacity"_a)
+        .def_static(
+            "format",
+            [](nb::object buffer, std::uint32_t capacity) {
+                const Mapping mapping(std::move(buffer));
+                CompletionRing ring;
+                if (!ring.format(mapping.segment(), capacity)) {
+                    throw nb::value_error("capacity: a power of two that fits the segment is needed");
+                }
+            },
+            "buffer"_a, "capacity"_a, "Make an empty ring in a zeroed segment.")
+        .def_prop_ro("capacity", [](const RingObject& self) { return self.ring.capacity(); });
+}
+
+void bind_queue(nb::module_& m) {
+    nb::class_<QueueObject>(m, "ModelQueue", "Requests of one generation of one model version.")
+        .def(nb::new_([](nb::object buffer) {
+                 return attach_object<QueueObject>(
+                     std::move(buffer), SegmentKind::queue, "model queue",
+                     [](auto& object, const Segment& segment) { return object.queue.attach(segment); });
+             }),
+             "buffer"_a)
+        .def_static("required_bytes", &ModelQueue::required_bytes, "slots"_a)
+        .def_static(
+            "format",
+            [](nb::object buffer, std::uint32_t slots, std::uint64_t generation) {
+                const Mapping mapping(std::move(buffer));
+                ModelQueue queue;
+                if (!queue.format(mapping.segment(), slots, generation)) {
+                    throw nb::value_error("slots: a positive number that fits the segment is needed");
+                }
+            },
+            "buffer"_a, "slots"_a, "generation"_a, "Make an empty queue in a zeroed segment.")
+        .def("retire", [](QueueObject& self) { self.queue.retire(); },
+             "Take no more requests; instances stop when what waits is done.")
+        .def("retire_instance",
+             [](QueueObject& self, std::uint32_t instance) { self.queue.retire_instance(instance); },
+             "instance"_a, "Let one instance finish what it runs and then stop.")
+        .def("is_drained", [](QueueObject& self) { return self.queue.is_drained(); },
+             "Nothing waits and nothing runs.")
+        .def("wake_all", [](QueueObject& self) { self.queue.wake_all(); })
+        .def(
+            "reap_instance",
+            [](QueueObject& self, std::uint32_t instance, std::uint32_t epoch,
+               const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds) {
+                const auto held = self.queue.held_by(instance, epoch);
+                const auto answered = answer_all(held, Status::unavailable, rings, wake_fds);
+                std::uint64_t starved = 0;
+                self.queue.release_reaped(instance, epoch, held, starved);
+                signal_rings(starved, wake_fds);
+                return answered;
+            },
+            "instance"_a, "epoch"_a, "rings"_a, "wake_fds"_a,
+            "Answer what a dead instance held with `UNAVAILABLE`; return how many.")
+        .def(
+            "reap_frontend",
+            [](QueueObject& self, std::uint32_t process, std::uint32_t epoch) {
+                return self.queue.drop_frontend(process, epoch);
+            },
+            "process_index"_a, "epoch"_a, "Drop what a dead frontend left waiting; return how many.")
+        .def(
+            "answer_waiting",
+            [](QueueObject& self, std::uint32_t code, const std::vector<RingObject*>& rings,
+               const std::vector<int>& wake_fds) {
+                const auto waiting = self.queue.take_waiting();
+                return answer_all(waiting, static_cast<Status>(code), rings, wake_fds);
+            },
+            "code"_a, "rings"_a, "wake_fds"_a,
+            "Answer all that waits with this `ErrorCode`: no instance will come back.")
+        .def("depth", [](const QueueObject& self) { return self.queue.depth(); }, "Requests that wait.")
+        .def("running", [](const QueueObject& self) { return self.queue.running(); },
+             "Requests that instances hold.")
+        .def("counters",
+             [](QueueObject& self, std::uint32_t instance) {
+                 if (instance >= kMaxInstances) throw nb::index_error("no such instance");
+                 return counters_dict(self.queue.counters(instance));
+             },
+             "instance"_a, "Counts and nanoseconds of one instance since the queue was made.")
+        .def_prop_ro("generation", [](const QueueObject& self) { return self.queue.generation(); });
+    m.attr("MAX_INSTANCES") = kMaxInstances;
+}
+
+void bind_arena(nb::module_& m) {
+    nb::class_<ArenaObject>(m, "Arena", "This process's allocator of shared memory for tensors.")
+        .def(nb::init<nb::object, nb::object, std::uint64_t, std::uint64_t>(), "create"_a, "remove"_a,
+             "initial_bytes"_a, "max_bytes"_a)
+        .def("collect", [](ArenaObject& self) { return self.arena.collect(); },
+             "Take in blocks that borrowers gave back; return how many.")
+        .def("reclaim_dead",
+             [](ArenaObject& self, const BoardObject& board) {
+                 return self.arena.reclaim_dead(board.board);
+             },
+             "board"_a, "Free what was lent to dead processes; return how many blocks.")
+        .def("trim", [](ArenaObject& self, std::uint64_t keep) { self.arena.trim(keep); },
+             "keep_bytes"_a = 0, "Remove unused large segments.")
+        .def_prop_ro("used_bytes", [](const ArenaObject& self) { return self.arena.used_bytes(); })
+        .def_prop_ro("total_bytes", [](const ArenaObject& self) { return self.arena.total_bytes(); })
+        .def_prop_ro("blocks", [](const ArenaObject& self) { return self.arena.blocks(); });
+}
+
+}  // namespace
+
+void bind_shared_objects(nb::module_& m) {
+    m.attr("LAYOUT_VERSION") = kLayoutVersion;
+    bind_board(m);
+    bind_ring(m);
+    bind_queue(m);
+    bind_arena(m);
+}
+
+}  // namespace mpserve::bind
