@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Final
 
 EVENTS: Final[Mapping[str, str]] = {
+    "handler.ignored": "A method with MLServer's `custom_handler` is not served at its path.",
     "library.logged": "A line of Python's `logging`, from a model or a library.",
     "lines.suppressed": "Lines that repeated too often were left out; says which and how many.",
+    "model.raised": "The code of a model raised while it answered; with the whole traceback.",
     "setting.doubted": "A setting that is allowed and may surprise, or changes nothing.",
 }
