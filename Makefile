@@ -135,6 +135,7 @@ format: $(BIN)/.dev ## Rewrite all sources in the house's format
 .PHONY: docs
 docs: build ## Make the pages that are made from tables
 	$(BIN)/python -c 'from mpserve.settings.usage import flags_page; print(flags_page(), end="")' > docs/flags.md
+	$(BIN)/python -c 'from mpserve.telemetry.events import events_page; print(events_page(), end="")' > docs/log-events.md
 
 .PHONY: clean
 clean: ## Remove everything that was made

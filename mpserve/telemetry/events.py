@@ -14,3 +14,17 @@ EVENTS: Final[Mapping[str, str]] = {
     "model.raised": "The code of a model raised while it answered; with the whole traceback.",
     "setting.doubted": "A setting that is allowed and may surprise, or changes nothing.",
 }
+
+
+def events_page() -> str:
+    """Return `docs/log-events.md`."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in sorted(EVENTS.items())]
+    head = [
+        "# Log events",
+        "",
+        "<!-- Made by `make docs` from `mpserve/telemetry/events.py`; do not edit. -->",
+        "",
+        "| event | means |",
+        "|---|---|",
+    ]
+    return "\n".join([*head, *rows]) + "\n"
