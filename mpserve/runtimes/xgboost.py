@@ -1,6 +1,7 @@
 """Runtime of XGBoost models, saved as JSON, UBJSON or in the old binary form."""
 
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,13 @@ from mpserve.runtimes.artifact import find_artifact
 from mpserve.runtimes.estimator import EstimatorModel, EstimatorRules, complete_config
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
 from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, answer_each
+
+_REGRESSOR: Final = "regressor"
+_CLASS_OF_KIND: Final = {
+    "classifier": "XGBClassifier",
+    "ranker": "XGBRanker",
+    _REGRESSOR: "XGBRegressor",
+}
 
 RULES: Final = EstimatorRules(peer_class="XGBoostModel", methods=("predict", "predict_proba"))
 
@@ -43,7 +51,7 @@ class XGBoostRuntime:
 
 
 def _load_estimator(path: Path) -> Any:  # noqa: ANN401  # a class of a library without types
-    """Return a classifier, or a regressor where the file does not hold a classifier.
+    """Return the estimator the file was saved from; a plain booster becomes a regressor.
 
     Raises
     ------
@@ -57,20 +65,16 @@ def _load_estimator(path: Path) -> Any:  # noqa: ANN401  # a class of a library 
             "runtime 'xgboost' needs XGBoost: pip install 'mpserve[xgboost]'"
         ) from error
     try:
-        return _load_as(xgboost.XGBClassifier, path)
-    except (TypeError, xgboost.core.XGBoostError):  # no classifier, or no model at all
-        return _load_regressor(xgboost, path)
-
-
-def _load_regressor(xgboost: Any, path: Path) -> Any:  # noqa: ANN401
-    try:
-        return _load_as(xgboost.XGBRegressor, path)
+        booster = xgboost.Booster(model_file=path)
+        estimator = getattr(xgboost, _CLASS_OF_KIND[_estimator_kind(booster)])()
+        estimator.load_model(path)
     except xgboost.core.XGBoostError as error:
         reason = str(error).partition("Stack trace:")[0].strip()
         raise LoadError(f"'{path}' is no model of XGBoost: {reason}") from error
-
-
-def _load_as(kind: Any, path: Path) -> Any:  # noqa: ANN401
-    estimator = kind()
-    estimator.load_model(path)
     return estimator
+
+
+def _estimator_kind(booster: Any) -> str:  # noqa: ANN401
+    """Return what the scikit-learn interface noted in the file, a regressor where it did not."""
+    noted = json.loads(booster.attr("scikit_learn") or "{}")
+    return str(noted.get("_estimator_type", _REGRESSOR))
