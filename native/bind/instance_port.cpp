@@ -296,14 +296,15 @@ void bind_instance_port(nb::module_& m) {
                nb::object queue, std::uint32_t instance_slot, nb::object arena, nb::list rings,
                std::vector<int> wake_fds, nb::object attach, std::string instance_name,
                std::string model_name, std::string model_version,
-               std::vector<std::string> output_names, bool open_outputs, std::uint32_t max_requests,
-               std::uint32_t max_rows) {
+               std::vector<std::string> output_names, bool open_outputs,
+               std::string absent_parameters, std::uint32_t max_requests, std::uint32_t max_rows) {
                 auto context = std::make_shared<InstanceContext>();
                 context->instance_name = std::move(instance_name);
                 context->model_name = std::move(model_name);
                 context->model_version = std::move(model_version);
                 context->output_names = std::move(output_names);
                 context->open_outputs = open_outputs;
+                context->absent_parameters = std::move(absent_parameters);
                 new (self) InstancePort({.board = std::move(board),
                                          .queue = std::move(queue),
                                          .arena = std::move(arena),
@@ -315,8 +316,8 @@ void bind_instance_port(nb::module_& m) {
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "queue"_a, "instance_slot"_a,
             "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "instance_name"_a, "model_name"_a,
-            "model_version"_a, "output_names"_a, "open_outputs"_a, "max_requests"_a = 1,
-            "max_rows"_a = 1)
+            "model_version"_a, "output_names"_a, "open_outputs"_a, "absent_parameters"_a = "",
+            "max_requests"_a = 1, "max_rows"_a = 1)
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
              "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when the "

@@ -1,5 +1,7 @@
 #include "response_writer.hpp"
 
+#include "model_exception.hpp"
+
 namespace nb = nanobind;
 
 namespace mpserve::bind {
@@ -21,6 +23,11 @@ std::uint64_t record_bytes(const Tensor& tensor) noexcept {
 
 std::uint64_t ResponseWriter::measure(const InferenceRequest& request,
                                       const InferenceResponse& response) {
+    const auto& sent = request.sent_response();
+    if (sent.is_valid() && nb::inst_ptr<InferenceResponse>(sent) != &response) {
+        throw ModelException(
+            "Unable to send response. Non-decoupled model cannot send more than one response.");
+    }
     response_ = &response;
     outputs_.clear();
     const auto* error = response.error();
