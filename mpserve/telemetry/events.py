@@ -11,6 +11,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "handler.ignored": "A method with MLServer's `custom_handler` is not served at its path.",
     "library.logged": "A line of Python's `logging`, from a model or a library.",
     "lines.suppressed": "Lines that repeated too often were left out; says which and how many.",
+    "model.logged": "A line that a model wrote through Triton's `pb_utils.Logger`.",
     "model.raised": "The code of a model raised while it answered; with the whole traceback.",
     "setting.doubted": "A setting that is allowed and may surprise, or changes nothing.",
 }
