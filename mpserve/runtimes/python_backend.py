@@ -1,0 +1,213 @@
+"""Triton's Python backend: a `model.py` with a class `TritonPythonModel`.
+
+Guarantees
+    Whatever the model returns or raises, each request is answered or the call raises `ModelError`
+    with Triton's words.
+Source: Triton Python backend (class contract, `execute` results); errors word for word.
+"""
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn, cast
+
+from mpserve.compat import triton_python_backend_utils as pb_utils
+from mpserve.errors import LoadError, ModelError, MpserveError, Unsupported
+from mpserve.runtimes.model_trace import describe_exception
+from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
+from mpserve.runtimes.python_model_file import DEFAULT_FILE, import_model_class
+from mpserve.telemetry import log
+
+_Results = Sequence[Response | None]
+_Execute = Callable[[list[Request]], Any]  # Any: a model may return anything
+
+_KIND_PREFIX: Final = "KIND_"
+_DEVICE_ID: Final = "0"  # Triton's text for the CPU
+_ENVIRONMENT: Final = "EXECUTION_ENV_PATH"
+
+_InferenceResponse: Final = pb_utils.InferenceResponse
+
+
+class PythonBackendRuntime:
+    """Loads and executes a `TritonPythonModel`."""
+
+    name = "python"
+    default_files = (DEFAULT_FILE,)
+
+    def __init__(self) -> None:
+        self._model: Any = None  # the user's object
+        self._initialized = False
+        self._instance_name = ""
+        self._execute: _Execute = _no_model
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def load(self, context: LoadContext) -> CompletedConfig:
+        """Import the model, let it complete its configuration, and initialize it."""
+        _refuse_what_is_not_served(context)
+        self._instance_name = context.instance_name
+        pb_utils.supply()
+        try:
+            return self._load(context)
+        except MpserveError:
+            raise
+        except BaseException as error:  # sys.exit() in a model is a failed load
+            text = describe_exception(error, outside=__file__)
+            raise LoadError(f"Internal: {text}") from error
+
+    def execute(self, requests: Sequence[Request]) -> _Results:
+        """Let the model answer a batch; raises `ModelError` when the whole batch failed."""
+        try:
+            # A list of the model's own: it may keep or change it.
+            results = self._execute(list(requests))
+            if type(results) is not list:
+                results = self._settle(results, requests)
+        except MpserveError:
+            raise
+        except BaseException as error:  # SystemExit too: a request never ends the worker
+            raise self._failed(describe_exception(error, outside=__file__)) from error
+        return self._checked(results, requests)
+
+    def unload(self) -> None:
+        """Finalize the model; what it raises goes to the log."""
+        model, self._model = self._model, None
+        self._execute = _no_model
+        if self._initialized and hasattr(model, "finalize"):
+            try:
+                model.finalize()
+            except BaseException as error:  # noqa: BLE001  # nothing is left to fail
+                text = describe_exception(error, outside=__file__)
+                log.error("model.raised", instance=self._instance_name, traceback=text)
+        self._initialized = False
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+
+    # --- loading ---------------------------------------------------------------------------------
+
+    def _load(self, context: LoadContext) -> CompletedConfig:
+        filename = context.config.default_model_filename or DEFAULT_FILE
+        model_class = import_model_class(
+            model_directory=context.model_directory,
+            version_directory=context.version_directory,
+            filename=filename,
+        )
+        config_json = context.config_json
+        if context.complete_config and hasattr(model_class, "auto_complete_config"):
+            config_json = self._complete_config(model_class, config_json)
+        self._model = model_class()
+        if hasattr(self._model, "initialize"):
+            self._model.initialize(_arguments(context, config_json))
+        self._initialized = True
+        execute = getattr(self._model, "execute", None)
+        if execute is None:
+            text = (
+                f"Python model {context.version_directory}/{filename} does not implement"
+                " `execute` method."
+            )
+            self._execute = _refusing(self._failed(text).message)
+        else:
+            self._execute = execute
+        return CompletedConfig(config=context.config, config_json=config_json)
+
+    def _complete_config(self, model_class: Any, config_json: str) -> str:  # noqa: ANN401  # the user's class
+        completed = model_class.auto_complete_config(pb_utils.ModelConfig(config_json))
+        if not isinstance(completed, pb_utils.ModelConfig):
+            raise LoadError(
+                f"Internal: auto_complete_config function in model '{self._instance_name}' must"
+                " return a valid pb.ModelConfig object."
+            )
+        return json.dumps(completed.as_dict())
+
+    # --- executing -------------------------------------------------------------------------------
+
+    def _settle(self, results: Any, requests: Sequence[Request]) -> list[Response | None]:  # noqa: ANN401  # a model may return anything
+        """Return the list that an `execute` of another form stands for."""
+        if inspect.iscoroutine(results):
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+            results = self._loop.run_until_complete(results)
+        if results is None and all(pb_utils.sent_response(request) for request in requests):
+            return [None] * len(requests)
+        if not isinstance(results, list):
+            raise self._failed(
+                f"Expected a list in the execute return, found type '{type(results)}'."
+            )
+        return results
+
+    def _checked(self, results: list[Response | None], requests: Sequence[Request]) -> _Results:
+        """Return one answer for each request; `results` itself when it is that already."""
+        if len(results) != len(requests):
+            raise self._failed(
+                "Number of InferenceResponse objects do not match the number of InferenceRequest"
+                f" objects. InferenceRequest(s) size is:{len(requests)}, and InferenceResponse(s)"
+                f" size is:{len(results)}\n"
+            )
+        for result in results:
+            if type(result) is not _InferenceResponse:
+                return [
+                    self._answer(result, request)
+                    for result, request in zip(results, requests, strict=True)
+                ]
+        return results
+
+    def _answer(self, result: Response | None, request: Request) -> Response:
+        if isinstance(result, _InferenceResponse):
+            return cast("Response", result)
+        text = (
+            "Expected an 'InferenceResponse' object in the execute function return list, found"
+            f" type '{type(result)}'."
+        )
+        if result is not None:
+            raise self._failed(text)
+        sent = pb_utils.sent_response(request)
+        if sent is not None:
+            return cast("Response", sent)
+        # Triton never answers this request; it is the only one that is failed here.
+        error = pb_utils.TritonError(self._failed(text).message)
+        return cast("Response", _InferenceResponse([], error))
+
+    def _failed(self, text: str) -> ModelError:
+        return ModelError(
+            "Failed to process the request(s) for model instance"
+            f" '{self._instance_name}', message: {text}"
+        )
+
+
+def _refuse_what_is_not_served(context: LoadContext) -> None:
+    if context.config.decoupled:
+        raise Unsupported(
+            f"model '{context.model_name}' has the decoupled transaction policy, which is not"
+            " supported; set model_transaction_policy { decoupled: false }"
+        )
+    if _ENVIRONMENT in context.config.parameters:
+        raise Unsupported(
+            f"model '{context.model_name}' has the parameter {_ENVIRONMENT}, which is not"
+            " supported; install the model's packages into the environment of the server"
+        )
+
+
+def _arguments(context: LoadContext, config_json: str) -> dict[str, str]:
+    """Return what `initialize` gets: all texts."""
+    return {
+        "model_config": config_json,
+        "model_instance_kind": context.instance_kind.removeprefix(_KIND_PREFIX),
+        "model_instance_name": context.instance_name,
+        "model_instance_device_id": _DEVICE_ID,
+        "model_repository": context.model_directory,
+        "model_version": context.version,
+        "model_name": context.model_name,
+    }
+
+
+def _refusing(message: str) -> _Execute:
+    def refuse(requests: list[Request]) -> NoReturn:
+        del requests
+        raise ModelError(message)
+
+    return refuse
+
+
+def _no_model(requests: list[Request]) -> NoReturn:
+    del requests
+    raise ModelError("no model is loaded")

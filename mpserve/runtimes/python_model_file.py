@@ -1,0 +1,56 @@
+"""A Triton model's Python file, imported as `<version>.<file>` so that each version is a package.
+
+Guarantees
+    Nothing is written into the repository: no `__pycache__`, which would count as a change of the
+    model. Relative imports find the files of the version, plain ones those of the version and of
+    the model directory.
+Assumes
+    One model in the process, for its whole life: `sys.path` and `sys.modules` are not put back.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, cast
+
+from mpserve.errors import LoadError
+
+MODEL_CLASS: Final = "TritonPythonModel"
+DEFAULT_FILE: Final = "model.py"
+_SUFFIX: Final = ".py"
+
+
+def import_model_class(*, model_directory: str, version_directory: str, filename: str) -> Any:  # noqa: ANN401  # the user's class
+    """Import the file and return its class `TritonPythonModel`.
+
+    Raises
+    ------
+    LoadError
+        The file is missing or is no Python file.
+    Exception
+        What the file raises, and `AttributeError` when it has no such class.
+    """
+    file = Path(version_directory) / (filename or DEFAULT_FILE)
+    if file.suffix != _SUFFIX:
+        raise LoadError(
+            f"Internal: Model name must end with '{_SUFFIX}'. Model name is \"{file.name}\"."
+        )
+    if not file.is_file():
+        raise LoadError(f"Internal: Python model file not found in '{file}'")
+    sys.dont_write_bytecode = True
+    sys.path.extend([version_directory, model_directory])
+    importlib.invalidate_caches()  # the finders of a forked process may be older than the files
+    package = _make_package(version_directory)
+    module = importlib.import_module(f"{package}.{file.stem}")
+    return getattr(module, MODEL_CLASS)
+
+
+def _make_package(version_directory: str) -> str:
+    """Make the version's package without a search, which could find a folder of the same name."""
+    name = Path(version_directory).name
+    package = cast("Any", ModuleType(name))
+    package.__path__ = [version_directory]
+    package.__package__ = name
+    sys.modules[name] = package
+    return name
