@@ -1,0 +1,1 @@
+"""One model instance: load it, then pull requests, execute and complete them."""

@@ -1,0 +1,66 @@
+"""Execution of one batch: the border around the model's code.
+
+Guarantees: each request of the batch is answered exactly once, whatever the model raises, and what
+    the model raised is forgotten before it is answered, so that no traceback keeps input blocks.
+"""
+
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn, Protocol
+
+from mpserve.errors import ErrorCode, Failure, InternalError, MpserveError
+from mpserve.runtimes.model_trace import describe_exception
+from mpserve.runtimes.protocol import Request, Response, Runtime
+from mpserve.telemetry import log
+
+
+class Port(Protocol):
+    """Where answers go. Both calls empty `requests`."""
+
+    def complete(self, requests: list[Request], responses: Sequence[Response]) -> None:
+        """Answer the batch: one response for each request, in order."""
+
+    def fail(self, requests: list[Request], code: int, message: str) -> None:
+        """Answer the whole batch with an error."""
+
+
+class Execution:
+    """Executes batches on a runtime and answers them through a port.
+
+    Benchmark: `bench/micro/worker_loop.py`. Bound methods are looked up once.
+    """
+
+    def __init__(self, runtime: Runtime, port: Port) -> None:
+        self._name = runtime.name
+        self._execute = runtime.execute
+        self._complete = port.complete
+        self._fail = port.fail
+
+    def run(self, requests: list[Request]) -> None:
+        """Execute a batch and answer each of its requests."""
+        try:
+            responses = self._execute(requests)
+            if len(responses) != len(requests) or None in responses:
+                self._refuse(responses, wanted=len(requests))
+        except BaseException as error:  # noqa: BLE001  # a request never ends the worker
+            failure = _failure_of(error)
+        else:
+            self._complete(requests, responses)
+            return
+        self._fail(requests, failure.code, failure.message)
+
+    def _refuse(self, responses: Sequence[Response | None], *, wanted: int) -> NoReturn:
+        answers = sum(response is not None for response in responses)
+        raise InternalError(
+            f"the runtime '{self._name}' returned {answers} answers to {wanted} requests"
+        )
+
+
+def _failure_of(error: BaseException) -> Failure:
+    """Return the answer to what the model raised; the whole traceback goes to the log."""
+    cause = error.__cause__ if isinstance(error, MpserveError) else error
+    if cause is not None or isinstance(error, InternalError):
+        log.error("model.raised", traceback="".join(traceback.format_exception(cause or error)))
+    if isinstance(error, MpserveError):
+        return error.failure()
+    return Failure(code=ErrorCode.MODEL_FAILED, message=describe_exception(error, outside=__file__))

@@ -1,0 +1,65 @@
+"""Loading of the one model of a worker."""
+
+from mpserve.control.messages import WorkerStart
+from mpserve.errors import LoadError, MpserveError
+from mpserve.runtimes.model_trace import describe_exception
+from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Runtime
+from mpserve.runtimes.registry import make_runtime
+
+
+class Loaded:
+    """A model that is ready to execute.
+
+    Attributes
+    ----------
+    start
+        What the worker was told.
+    runtime
+        Holds the model; `loop.serve` unloads it at its end.
+    completed
+        The configuration after loading.
+    """
+
+    def __init__(self, *, start: WorkerStart, runtime: Runtime, completed: CompletedConfig) -> None:
+        self.start = start
+        self.runtime = runtime
+        self.completed = completed
+
+
+def load(start: WorkerStart) -> Loaded:
+    """Load the model that `start` names; may take long.
+
+    Raises
+    ------
+    LoadError
+        Whatever went wrong; its message is for the client, its cause has the traceback.
+    """
+    runtime = make_runtime(start.runtime)
+    try:
+        completed = runtime.load(context_of(start))
+    except LoadError:
+        runtime.unload()
+        raise
+    except MpserveError as error:
+        runtime.unload()
+        raise LoadError(error.message) from error
+    except BaseException as error:  # a model's sys.exit() is a failed load, not the worker's end
+        runtime.unload()
+        raise LoadError(describe_exception(error, outside=__file__)) from error
+    return Loaded(start=start, runtime=runtime, completed=completed)
+
+
+def context_of(start: WorkerStart) -> LoadContext:
+    """Return what the runtime may know of what the worker was told."""
+    return LoadContext(
+        model_name=start.instance.name,
+        version=start.instance.version,
+        instance_name=start.instance_name,
+        instance_kind=start.instance_kind,
+        model_directory=start.model_directory,
+        version_directory=start.version_directory,
+        config=start.config,
+        config_json=start.config_json,
+        settings_json=start.settings_json,
+        complete_config=start.complete_config,
+    )

@@ -1,0 +1,78 @@
+"""The life of a loaded instance: pop a batch, execute it, until it is asked to stop.
+
+Guarantees: what the queue still holds when it is retired is executed before the model is unloaded.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from mpserve.shm.instance_port import InstancePlaces, InstancePort, open_instance_port
+from mpserve.worker.execution import Execution
+from mpserve.worker.instance_rule import instance_rule
+from mpserve.worker.loading import Loaded
+
+IDLE_MS: Final = 1000  # how often an idle instance takes back blocks of frontends that died
+
+
+class Stop(Protocol):
+    """Whether the worker was asked to end.
+
+    Attributes
+    ----------
+    requested
+        True from the moment it was asked.
+    """
+
+    requested: bool
+
+    def on_request(self, callback: Callable[[], None]) -> None:
+        """Call `callback` from any thread when it is asked; at once when it was asked already."""
+
+
+def serve(loaded: Loaded, stop: Stop) -> None:
+    """Serve requests until the queue is retired and empty, or until `stop`; then unload."""
+    try:
+        port = _open_port(loaded)
+        stop.on_request(port.wake)
+        port.activate()
+        run(port, Execution(loaded.runtime, port), stop)
+    finally:
+        loaded.runtime.unload()
+
+
+def run(port: InstancePort, execution: Execution, stop: Stop) -> None:
+    """Pop and execute until the port ends or, with nothing waiting, until `stop`.
+
+    Benchmark: `bench/micro/worker_loop.py`. One call each for pop, execute and complete.
+    """
+    pop = port.pop
+    execute = execution.run
+    while True:
+        try:
+            requests = pop(IDLE_MS)
+        except StopIteration:
+            return
+        if requests:
+            execute(requests)
+        elif stop.requested:
+            return
+
+
+def _open_port(loaded: Loaded) -> InstancePort:
+    start = loaded.start
+    places = start.places
+    return open_instance_port(
+        InstancePlaces(
+            server_id=places.server_id,
+            process_index=places.process_index,
+            epoch=places.epoch,
+            board_segment=places.board_segment,
+            queue_segment=start.queue_segment,
+            ring_segments=places.ring_segments,
+            wake_fds=places.wake_fds,
+            arena_initial_bytes=places.arena_initial_bytes,
+            arena_max_bytes=places.arena_max_bytes,
+            instance_slot=start.instance_slot,
+        ),
+        instance_rule(start, loaded.completed),
+    )
