@@ -10,10 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from mpserve.errors import Failure, RepositoryError
 from mpserve.model.definition import ConfigFormat, ModelDefinition
 from mpserve.model.identity import ModelName
 from mpserve.repository.candidates import Duplicate, bring_together, make_candidate
+from mpserve.repository.fingerprint import snapshot_digest
 from mpserve.repository.folders import find_models, find_root_model, root_model
 from mpserve.repository.found import (
     Candidate,
@@ -21,6 +24,7 @@ from mpserve.repository.found import (
     ScanOptions,
     ScanResult,
 )
+from mpserve.repository.layout import MODEL_SETTINGS_FILE
 from mpserve.repository.mlserver.definition import external_stamps
 from mpserve.repository.mlserver.model_settings import MODEL_PREFIX
 from mpserve.repository.snapshot import Snapshot, Unreadable, take_snapshot
@@ -81,23 +85,20 @@ def scan_folder(
     root: str, path: str, *, before: ScannedFolder | None, options: ScanOptions
 ) -> ScannedFolder:
     """Read the models in one direct sub-directory of a root."""
-    snapshot = take_snapshot(path)
-    if not Path(path).exists():
-        broken = Unreadable(path="", message=f"failed to stat file {path}")
-        snapshot = Snapshot(directory=path, files=(), directories=(), unreadable=(broken,))
+    snapshot = _snapshot_of(path)
+    if snapshot is None:
+        return ScannedFolder(root=root, snapshot=_EMPTY, candidates=())
     if before is not None and _is_unchanged(before, snapshot):
         return before
     found = find_models(snapshot, own_format=options.format, config_name=options.config_name)
-    return ScannedFolder(
-        root=root,
-        snapshot=snapshot,
-        candidates=tuple(
-            make_candidate(
-                folder, options=options, before=_candidate_of(before, folder.snapshot.directory)
-            )
-            for folder in found
-        ),
+    candidates = tuple(
+        make_candidate(
+            folder, options=options, before=_candidate_of(before, folder.snapshot.directory)
+        )
+        for folder in found
     )
+    hidden = _hidden_candidates(before, candidates, snapshot=snapshot)
+    return ScannedFolder(root=root, snapshot=snapshot, candidates=(*candidates, *hidden))
 
 
 def _scan_root(
@@ -111,7 +112,7 @@ def _scan_root(
         path = f"{root.rstrip('/')}/{name}"
         folder = scan_folder(root, path, before=before.get(path), options=options)
         folders[path] = folder
-    if is_mlserver and Path(root, "model-settings.json").is_file():
+    if is_mlserver and Path(root, MODEL_SETTINGS_FILE).is_file():
         folders |= _scan_root_itself(root, folders, before=before.get(root), options=options)
     return folders
 
@@ -161,6 +162,35 @@ def _may_be_model(entry: "os.DirEntry[str]") -> bool:
         return entry.is_dir() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:
         return True  # it is there and can not be looked at: its model is broken, not removed
+
+
+def _snapshot_of(path: str) -> Snapshot | None:
+    """Walk a folder of a root; `None` when it has vanished since the root was listed."""
+    snapshot = take_snapshot(path)
+    if Path(path).exists():
+        return snapshot
+    if not Path(path).is_symlink():
+        return None
+    broken = Unreadable(path="", message=f"failed to stat file {path}")
+    return Snapshot(directory=path, files=(), directories=(), unreadable=(broken,))
+
+
+_EMPTY = Snapshot(directory="", files=(), directories=())
+
+
+def _hidden_candidates(
+    before: ScannedFolder | None, candidates: Sequence[Candidate], *, snapshot: Snapshot
+) -> tuple[Candidate, ...]:
+    """Return, as broken, the models that an unreadable folder hides: they are not gone."""
+    if before is None or not snapshot.unreadable:
+        return ()
+    failure = RepositoryError(snapshot.unreadable[0].message).failure()
+    found = {candidate.directory for candidate in candidates}
+    return tuple(
+        replace(known, token=snapshot_digest(snapshot), outcome=failure)
+        for known in before.candidates
+        if known.directory not in found
+    )
 
 
 def _is_unchanged(before: ScannedFolder, snapshot: Snapshot) -> bool:

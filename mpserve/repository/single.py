@@ -1,7 +1,6 @@
 """Scan of one model, for an explicit load."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -19,7 +18,7 @@ from mpserve.errors import (
 )
 from mpserve.model.definition import ConfigFormat, ModelDefinition
 from mpserve.model.identity import ModelName, model_name
-from mpserve.repository.candidates import Duplicate, bring_together
+from mpserve.repository.candidates import NOT_UNIQUE, Duplicate, bring_together
 from mpserve.repository.found import Candidate, Override, ScannedFolder, ScanOptions, ScanResult
 from mpserve.repository.override import discard, materialise
 from mpserve.repository.scan import candidates_by_name, list_root, scan, scan_folder
@@ -72,7 +71,12 @@ def scan_model(
     candidates = candidates_by_name(folders).get(checked, [])
     if not _is_triton(candidates):
         result = scan(roots, previous, options)
-        candidates = candidates_by_name(result.folders.values()).get(checked, [])
+        fresh = (
+            folder
+            for folder in result.folders.values()
+            if folder.root not in result.unreadable_roots
+        )
+        candidates = candidates_by_name(fresh).get(checked, [])
         unreadable = unreadable or next(iter(result.unreadable_roots.values()), None)
     if not candidates:
         raise _missing(unreadable)
@@ -116,7 +120,7 @@ def _missing(unreadable: Failure | None) -> MpserveError:
 def _definition_of(candidates: Sequence[Candidate]) -> ModelDefinition:
     match bring_together(candidates):
         case Duplicate():
-            raise AlreadyExists("not unique across all model repositories")
+            raise AlreadyExists(NOT_UNIQUE)
         case Failure() as failure:
             raise _ERRORS[failure.code](failure.message)
         case definition:
@@ -128,7 +132,7 @@ def _with_config(
 ) -> ModelDefinition:
     """Read a model of the repositories with another configuration."""
     if len(candidates) > 1:
-        raise AlreadyExists("not unique across all model repositories")
+        raise AlreadyExists(NOT_UNIQUE)
     (candidate,) = candidates
     if candidate.format is not ConfigFormat.TRITON:
         raise Unsupported(
@@ -144,7 +148,7 @@ def _with_config(
 def _from_files(name: ModelName, override: Override, *, options: ScanOptions) -> ModelDefinition:
     directory = materialise(override, parent=options.override_directory)
     try:
-        snapshot = take_snapshot(str(Path(directory)))
+        snapshot = take_snapshot(directory)
         model = read_triton_model(
             snapshot, name=name, options=options, config_override=override.config
         )

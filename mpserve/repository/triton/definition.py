@@ -3,6 +3,7 @@
 Reads the configuration file; all else is decided on the snapshot.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +35,18 @@ from mpserve.repository.triton.validation import (
 )
 from mpserve.repository.version_policy import choose_versions
 
-IGNORED_FIELDS: Final = ("model_warmup", "batch_input", "batch_output", "response_cache")
-"""Fields that are accepted and have no effect; each is noted."""
+IGNORED_FIELDS: Final[dict[str, Callable[[TritonConfig], bool]]] = {
+    "model_warmup": lambda config: bool(config.model_warmup),
+    "batch_input": lambda config: bool(config.batch_input),
+    "batch_output": lambda config: bool(config.batch_output),
+    "response_cache": lambda config: (
+        config.response_cache is not UNSET and config.response_cache.enable
+    ),
+    "dynamic_batching.priority_levels": lambda config: (
+        config.dynamic_batching is not UNSET and config.dynamic_batching.priority_levels > 0
+    ),
+}
+"""Fields that are accepted and have no effect, and when a configuration uses them; noted then."""
 
 REFUSED_FIELDS: Final = ("ensemble_scheduling", "sequence_batching", "model_repository_agents")
 """Fields without which the model would answer wrongly, and that are not served."""
@@ -202,6 +213,6 @@ def _files_of(snapshot: Snapshot, version: int) -> tuple[FileStamp, ...]:
 def _ignored(config: TritonConfig) -> tuple[str, ...]:
     return tuple(
         f"'{field}' of model '{config.name}' has no effect in this server"
-        for field in IGNORED_FIELDS
-        if getattr(config, field) not in (UNSET, ())
+        for field, is_used in IGNORED_FIELDS.items()
+        if is_used(config)
     )
