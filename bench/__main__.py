@@ -82,7 +82,6 @@ def main(  # noqa: PLR0913  # one parameter per option
     The first server is compared with the others. Progress goes to standard error. Exit code 1:
     a measurement failed; 2: something has to be installed, or asked for differently.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
     try:
         if is_listing:
             _list()
@@ -182,4 +181,5 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
     main(prog_name="python -m bench")

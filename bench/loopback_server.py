@@ -5,6 +5,7 @@ pass.
 way, with the request's tensor as the output of a binary answer.
 """
 
+import signal
 import socket
 import sys
 import threading
@@ -15,7 +16,8 @@ HEAD_END: Final = b"\r\n\r\n"
 
 
 def serve(port: int) -> None:
-    """Accept connections for ever."""
+    """Accept connections until SIGTERM."""
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
     with socket.create_server(("127.0.0.1", port), backlog=128) as listener:
         while True:
             connection, _address = listener.accept()

@@ -101,9 +101,9 @@ def library_cost(scenario: Scenario, peer: Peer) -> LibraryCost | None:
 def _make_site(scenario: Scenario, peer: Peer, scratch: Path) -> Site:
     repository = scratch / "repository"
     repository.mkdir()
-    for model in scenario.models:
+    for name, model in scenario.served().items():
         write_model(
-            repository,
+            repository / name,
             model,
             layout=peer.layout(model),
             train=lambda path: _train_digits(peer, path),
@@ -126,7 +126,8 @@ def _measure_requests(
     with running(
         peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
     ) as server:
-        server.wait_ready(*scenario.models)
+        server.wait_ready(*scenario.served())
+        server.note_segments()
         generate = _generator(scenario, peer.name, site=site)
         if pace.warmup_seconds:
             generate(pace.warmup_seconds)
@@ -185,7 +186,7 @@ def _measure_starts(scenario: Scenario, peer: Peer, site: Site, ends: list[StopR
         with running(
             peer.name, launch, port=site.http_port, log=site.scratch / "log", ends=ends
         ) as server:
-            server.wait_ready()
+            server.wait_ready(*scenario.served())
             took_ns.append(time.monotonic_ns() - server.started_ns)
             windows.append(observation.close(server.root_pid))
     return _from_times(took_ns, windows)

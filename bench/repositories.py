@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+NAME: Final = "@NAME@"  # stands for the model's name in paths and texts
+
 
 class Layout(enum.Enum):
     """How a repository describes a model."""
@@ -28,15 +30,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     needs_digits: bool = False
 
 
-def write_model(
-    repository: Path, model: str, *, layout: Layout, train: Callable[[Path], None]
-) -> None:
-    """Write `model` into `repository`.
+def write_model(folder: Path, model: str, *, layout: Layout, train: Callable[[Path], None]) -> None:
+    """Write `model` into `folder`, whose name becomes the model's.
 
     Parameters
     ----------
-    repository
-        An existing folder.
+    folder
+        Its folder in the repository; it is made.
     model
         A name of `MODELS`.
     layout
@@ -45,18 +45,18 @@ def write_model(
         Called with the path where a trained digits classifier has to lie, when the model needs one.
     """
     source = MODELS[model]
-    folder = repository / model
     files = source.triton if layout is Layout.TRITON else source.mlserver
     for path, text in files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+        target = folder / path.replace(NAME, folder.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.replace(NAME, folder.name))
     if source.needs_digits:
         train(folder / ("1/model.joblib" if layout is Layout.TRITON else "model.joblib"))
 
 
-def _config(name: str, inputs: tuple[str, str], outputs: tuple[str, str]) -> str:
+def _config(inputs: tuple[str, str], outputs: tuple[str, str]) -> str:
     return f"""\
-name: "{name}"
+name: "{NAME}"
 backend: "python"
 max_batch_size: 0
 input [ {{ name: "{inputs[0]}" data_type: {inputs[1]} dims: [ -1, -1 ] }} ]
@@ -96,30 +96,30 @@ class BenchModel(MLModel):
 
 
 def _float_model(name: str, expression: str) -> Model:
-    settings = {"name": name, "implementation": f"{name}_model.BenchModel"}
+    settings = {"name": NAME, "implementation": f"{NAME}_model.BenchModel"}
     return Model(
         name=name,
         triton={
-            "config.pbtxt": _config(name, ("INPUT0", "TYPE_FP32"), ("OUTPUT0", "TYPE_FP32")),
+            "config.pbtxt": _config(("INPUT0", "TYPE_FP32"), ("OUTPUT0", "TYPE_FP32")),
             "1/model.py": _python_model(expression),
         },
         mlserver={
             "model-settings.json": json.dumps(settings),
-            f"{name}_model.py": _mlmodel(expression),
+            f"{NAME}_model.py": _mlmodel(expression),
         },
     )
 
 
 def _digits() -> Model:
     settings = {
-        "name": "digits",
+        "name": NAME,
         "implementation": "mlserver_sklearn.SKLearnModel",
         "parameters": {"uri": "./model.joblib"},
     }
     return Model(
         name="digits",
         triton={
-            "config.pbtxt": _config("digits", ("predict", "TYPE_FP64"), ("predict", "TYPE_INT64")),
+            "config.pbtxt": _config(("predict", "TYPE_FP64"), ("predict", "TYPE_INT64")),
             "1/model.py": _DIGITS_MODEL,
         },
         mlserver={"model-settings.json": json.dumps(settings)},

@@ -18,7 +18,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Final
@@ -30,7 +31,8 @@ from bench.errors import ServerFailed
 from bench.v2_client import V2Client, wait_until
 
 SHM: Final = Path("/dev/shm")  # where the kernel keeps POSIX shared memory
-READY_TIMEOUT_S: Final = 60
+READY_TIMEOUT_S: Final = 300  # Triton takes 36 s for 100 models on two quiet cores
+PROBE_TIMEOUT_S: Final = 5  # of one question whether it is ready
 STOP_TIMEOUT_S: Final = 15  # Triton looks once a second whether it may exit
 KILL_TIMEOUT_S: Final = 5
 LOG_TAIL_LINES: Final = 15
@@ -69,6 +71,7 @@ class Server:
         self.started_ns = started_ns
         self._process = process
         self._log = log
+        self._segments: set[str] = set()
 
     @property
     def root_pid(self) -> int:
@@ -83,22 +86,18 @@ class Server:
         ServerFailed
             It ended or was not ready in time; the message holds the last lines of its log.
         """
-        deadline_ns = self.started_ns + READY_TIMEOUT_S * 1_000_000_000
-        with V2Client(self.port, timeout_s=READY_TIMEOUT_S) as client:
+        with V2Client(self.port, timeout_s=PROBE_TIMEOUT_S) as client:
             try:
-                wait_until(
-                    lambda: self._is_alive() and client.is_ready(),
-                    deadline_ns=deadline_ns,
-                    what="readiness",
-                )
+                self._wait(client.is_ready, what="readiness")
                 for model in models:
-                    wait_until(
-                        lambda model=model: self._is_alive() and client.is_model_ready(model),  # type: ignore[misc]  # bound default
-                        deadline_ns=deadline_ns,
-                        what=f"model '{model}'",
-                    )
+                    self._wait(partial(client.is_model_ready, model), what=f"model '{model}'")
             except ServerFailed as error:
                 raise ServerFailed(f"{self.name}: {error}\n{self.log_tail()}") from error
+
+    def note_segments(self) -> None:
+        """Remember what the tree has mapped now, in case that it dies before `stop`."""
+        tree = tree_entries(self.root_pid)
+        self._segments |= {name for entry in tree for name in mapped_segments(entry.pid)}
 
     def log_tail(self) -> str:
         """The last lines that the server printed."""
@@ -109,7 +108,7 @@ class Server:
         """SIGTERM to the first process, SIGKILL to what remains, then remove its segments."""
         began_ns = time.monotonic_ns()
         tree = tree_entries(self.root_pid)
-        segments = {name for entry in tree for name in mapped_segments(entry.pid)}
+        self.note_segments()
         self._process.terminate()
         self._wait_for_end(STOP_TIMEOUT_S, known=tree)
         killed = self._kill_rest(tree)
@@ -117,8 +116,12 @@ class Server:
             exit_code=self._process.poll(),
             seconds=(time.monotonic_ns() - began_ns) / 1e9,
             killed=killed,
-            left_segments=_remove_segments(segments),
+            left_segments=_remove_segments(self._segments),
         )
+
+    def _wait(self, is_there: Callable[[], bool], *, what: str) -> None:
+        deadline_ns = self.started_ns + READY_TIMEOUT_S * 1_000_000_000
+        wait_until(lambda: self._is_alive() and is_there(), deadline_ns=deadline_ns, what=what)
 
     def _is_alive(self) -> bool:
         if self._process.poll() is None:
@@ -212,7 +215,7 @@ def _start(name: str, launch: Launch, *, port: int, log: Path, output: IO[bytes]
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_end_with_harness,  # noqa: PLW1509  # the harness has one thread
+        preexec_fn=_end_with_harness,  # noqa: PLW1509  # one system call, no lock
     )
     return Server(name, process, log, port=port, started_ns=started_ns)
 

@@ -140,8 +140,8 @@ def _scenario_notes(summary: Sequence[Row]) -> Iterator[str]:
     measures = {SCENARIOS[row.scenario].measure for row in summary}
     if measures & {Measure.LOAD, Measure.START}:
         yield (
-            "- load_ready, cold_start: a request is one load or one start, p50 its time; "
-            "memory of a load is what the tree grew by."
+            "- load_ready, cold_start, start_100: a request is one load or one start, p50 its "
+            "time; memory of a load is what the tree grew by."
         )
     worst = max((row.foreign_share for row in summary), default=0.0)
     if worst >= NOISY_SHARE:

@@ -12,7 +12,7 @@ import msgspec
 
 from bench.errors import ServerFailed
 
-POLL_S: Final = 0.001  # well below the 60 ms of the fastest cold start measured
+POLL_S: Final = 0.002  # well below the 56 ms of the fastest cold start measured
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,117 @@
+"""A server under measurement ends for good: its processes, its children, its shared memory."""
+
+import os
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import server as server_module
+from bench.errors import ServerFailed
+from bench.ports import free_ports
+from bench.server import Launch, running
+
+OBEDIENT = "import time; time.sleep(60)"
+# Ignores SIGTERM, has a child in a process group of its own, and a mapped segment.
+STUBBORN = """
+import mmap, os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], process_group=0)
+with open("/dev/shm/" + sys.argv[1], "w+b") as segment:
+    segment.truncate(4096)
+    mapped = mmap.mmap(segment.fileno(), 4096)
+print("up", flush=True)
+time.sleep(60)
+"""
+# Leaves an orphan behind at once.
+LEAVING = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
+print("up", flush=True)
+"""
+
+
+def launch(code, *arguments):
+    argv = (sys.executable, "-S", "-c", textwrap.dedent(code), *arguments)
+    return Launch(argv=argv, folder=Path.cwd())
+
+
+def wait_for_text(path, text, *, seconds=10):
+    deadline = time.monotonic() + seconds
+    while text not in path.read_text():
+        assert time.monotonic() < deadline, f"{path.name} holds only {path.read_text()!r}"
+        time.sleep(0.005)
+
+
+def living_in_session(session_id):
+    return [
+        entry
+        for entry in server_module.process_table()
+        if entry.session_id == session_id and not entry.is_zombie
+    ]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(server_module, "STOP_TIMEOUT_S", 0.2)
+
+
+def test_an_obedient_server_ends_on_sigterm(tmp_path):
+    ends = []
+    with running("s", launch(OBEDIENT), port=1, log=tmp_path / "log", ends=ends) as server:
+        assert living_in_session(server.root_pid)
+
+    (end,) = ends
+    assert (end.exit_code, end.killed, end.left_segments) == (-15, (), ())
+    assert not living_in_session(server.root_pid)
+
+
+def test_a_stubborn_server_is_killed_with_its_children_and_its_segment(tmp_path, impatient):
+    ends = []
+    name = f"mpserve-bench-test-{os.getpid()}"
+    with running("s", launch(STUBBORN, name), port=1, log=tmp_path / "log", ends=ends) as server:
+        wait_for_text(tmp_path / "log", "up")
+        assert (server_module.SHM / name).exists()
+
+    (end,) = ends
+    assert len(end.killed) == 2
+    assert end.left_segments == (name,)
+    assert not (server_module.SHM / name).exists()
+    assert not living_in_session(server.root_pid)
+
+
+def test_an_orphan_of_a_server_that_is_gone_is_killed(tmp_path, impatient):
+    ends = []
+    with running("s", launch(LEAVING), port=1, log=tmp_path / "log", ends=ends) as server:
+        wait_for_text(tmp_path / "log", "up")
+        with pytest.raises(ServerFailed, match="ended with exit code 0"):
+            server.wait_ready()
+
+    assert len(ends[0].killed) == 1
+    assert not living_in_session(server.root_pid)
+
+
+def test_a_server_is_stopped_when_the_measurement_fails(tmp_path):
+    ends = []
+    with (
+        pytest.raises(RuntimeError),
+        running("s", launch(OBEDIENT), port=1, log=tmp_path / "log", ends=ends) as server,
+    ):
+        raise RuntimeError
+
+    assert not living_in_session(server.root_pid)
+
+
+def test_a_server_that_ends_early_is_told_with_its_last_words(tmp_path):
+    code = "import sys; sys.exit('no such flag')"
+    with (
+        running("s", launch(code), port=free_ports(1)[0], log=tmp_path / "log", ends=[]) as server,
+        pytest.raises(ServerFailed, match=r"(?s)exit code 1.*no such flag"),
+    ):
+        server.wait_ready()
+
+
+def test_ports_are_different():
+    assert len(set(free_ports(20))) == 20
