@@ -1,0 +1,168 @@
+"""Native routes of the versions that are ready, and the model queues that they lead to.
+
+Owner: a frontend. A queue's mapping is closed when no route leads to it any more and its last
+request was answered.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from mpserve.control.messages import ModelEntry, VersionEntry
+from mpserve.errors import ModelNotReady
+from mpserve.model.definition import ConfigFormat
+from mpserve.model.identity import ModelName
+from mpserve.model.signature import Signature, TensorSpec
+from mpserve.model.state import ModelState
+from mpserve.shm.dispatcher import Dispatcher, QueuePort, Route
+from mpserve.shm.model_queue import ModelQueue
+from mpserve.telemetry import log
+
+DEFAULT_VERSION: Final = ""
+
+NativeSpec = tuple[str, int, list[int] | None, bool]
+
+
+class _OpenQueue(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue that routes lead, or led, to."""
+
+    mapping: ModelQueue
+    port: QueuePort
+
+
+class _ReadyRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A route and the row of the table that it was made from."""
+
+    entry: VersionEntry
+    route: Route
+
+
+class Routes:
+    """Keeps the dispatcher's table equal to what was published."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._models: dict[str, dict[str, _ReadyRoute]] = {}
+        self._queues: dict[str, _OpenQueue] = {}
+        self._retired: list[_OpenQueue] = []
+
+    def apply(self, *, removed: Iterable[ModelName], changed: Iterable[ModelEntry]) -> None:
+        """Take a change of the supervisor's table; requests go by it from now on."""
+        for name in removed:
+            self._models.pop(name, None)
+            self._dispatcher.remove(name)
+        for model in changed:
+            self._models[model.name] = self._ready_routes(model)
+            self._dispatcher.update(model.name, self._native_table(model))
+        self._retire_unnamed()
+
+    def route(self, name: str, version: str) -> Route:
+        """Return the route of a version that the table says is ready.
+
+        Raises
+        ------
+        ModelNotReady
+            Its queue was gone when the table arrived: a newer table is on its way.
+        """
+        ready = self._models.get(name, {}).get(version)
+        if ready is None:
+            raise ModelNotReady(f"model '{name}' version '{version}' is being replaced; try again")
+        return ready.route
+
+    def is_settled(self) -> bool:
+        """Tell whether no request is on its way to a queue that is no longer named."""
+        return all(queue.port.pending == 0 for queue in self._retired)
+
+    def close_retired(self) -> None:
+        """Unmap the queues that are neither named nor used any more."""
+        used, unused = [], []
+        for queue in self._retired:
+            (used if queue.port.in_flight else unused).append(queue)
+        self._retired = used
+        mappings = [queue.mapping for queue in unused]
+        unused.clear()  # the ports look into the mappings, so they go first
+        for mapping in mappings:
+            mapping.close()
+
+    def retired_count(self) -> int:
+        """Return how many queues wait for their last answer."""
+        return len(self._retired)
+
+    def _ready_routes(self, model: ModelEntry) -> dict[str, _ReadyRoute]:
+        known = self._models.get(model.name, {})
+        routes: dict[str, _ReadyRoute] = {}
+        for entry in model.versions:
+            if entry.state is not ModelState.READY:
+                continue
+            before = known.get(entry.version)
+            if before is not None and before.entry == entry:
+                routes[entry.version] = before
+                continue
+            port = self._port(entry.queue_segment)
+            if port is not None:
+                routes[entry.version] = _ReadyRoute(
+                    entry=entry, route=_native_route(model, entry, port)
+                )
+        return routes
+
+    def _native_table(self, model: ModelEntry) -> dict[str, Route]:
+        table = {version: ready.route for version, ready in self._models[model.name].items()}
+        if table and DEFAULT_VERSION not in table:
+            table[DEFAULT_VERSION] = list(table.values())[-1]  # versions ascend
+        return table
+
+    def _port(self, segment: str) -> QueuePort | None:
+        known = self._queues.get(segment)
+        if known is not None:
+            return known.port
+        try:
+            mapping = ModelQueue.attach(segment)
+        except FileNotFoundError:  # superseded while the table was on its way
+            log.warning("queue.vanished", segment=segment)
+            return None
+        port = self._dispatcher.make_port(mapping.native)
+        self._queues[segment] = _OpenQueue(mapping=mapping, port=port)
+        return port
+
+    def _retire_unnamed(self) -> None:
+        named = {
+            ready.entry.queue_segment for model in self._models.values() for ready in model.values()
+        }
+        for segment in [segment for segment in self._queues if segment not in named]:
+            self._retired.append(self._queues.pop(segment))
+
+
+def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Route:
+    signature = entry.config.signature
+    return Route(
+        port=port,
+        model_name=model.name,
+        model_version=entry.version,
+        generation=entry.generation,
+        inputs=_native_specs(signature.inputs),
+        outputs=_native_specs(signature.outputs),
+        max_batch_size=signature.max_batch_size,
+        open_inputs=signature.open_inputs,
+        open_outputs=signature.open_outputs,
+        max_queue_size=entry.config.queue_policy.max_queue_size,
+        native=_is_for_the_core(entry, signature),
+        keep_tensor_parameters=model.format is ConfigFormat.MLSERVER,
+    )
+
+
+def _is_for_the_core(entry: VersionEntry, signature: Signature) -> bool:
+    """Decoupled models are refused, which the native codec never does; it knows no ragged inputs."""
+    return not entry.config.decoupled and not any(spec.ragged for spec in signature.inputs)
+
+
+def _native_specs(specs: tuple[TensorSpec, ...]) -> list[NativeSpec]:
+    return [
+        (
+            spec.name,
+            int(spec.datatype or 0),
+            None if spec.shape is None else list(spec.shape),
+            spec.optional,
+        )
+        for spec in specs
+    ]

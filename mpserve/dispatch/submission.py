@@ -1,0 +1,72 @@
+"""A checked request on its way to the model queue."""
+
+from collections.abc import Callable
+from typing import Final
+
+from mpserve.model.request import InferRequest
+from mpserve.shm.dispatcher import (
+    BINARY_OUTPUTS_BY_DEFAULT,
+    OUTPUT_BINARY,
+    OUTPUT_BINARY_SET,
+    SEQUENCE_END,
+    SEQUENCE_START,
+    Answer,
+    Dispatcher,
+    Route,
+)
+
+_BINARY: Final = OUTPUT_BINARY | OUTPUT_BINARY_SET
+
+
+def submit(
+    request: InferRequest,
+    *,
+    dispatcher: Dispatcher,
+    route: Route,
+    on_answer: Callable[[Answer], None],
+) -> int:
+    """Submit a request that `validation.validate` has passed; return its token for `cancel`.
+
+    The tensors are copied into this process's arena. `on_answer` is called once, never from here.
+
+    Raises
+    ------
+    QueueFull, ArenaFull
+        Refused now; may pass later.
+    """
+    token: int = dispatcher.submit(
+        route,
+        [
+            (tensor.name, tensor.datatype.name, tensor.shape, tensor.data, tensor.parameters_json)
+            for tensor in request.inputs
+        ],
+        outputs=[
+            (
+                output.name,
+                _BINARY if output.binary else OUTPUT_BINARY_SET,
+                output.classification,
+                output.parameters_json,
+            )
+            for output in request.outputs
+        ],
+        request_id=request.id,
+        parameters_json=request.parameters_json,
+        flags=_flags(request),
+        sequence_id=request.sequence.number,
+        sequence_text=request.sequence.text,
+        priority=request.priority,
+        timeout_us=request.timeout_us,
+        callback=on_answer,
+    )
+    return token
+
+
+def _flags(request: InferRequest) -> int:
+    flags = 0
+    if request.sequence.starts:
+        flags |= SEQUENCE_START
+    if request.sequence.ends:
+        flags |= SEQUENCE_END
+    if request.binary_by_default:
+        flags |= BINARY_OUTPUTS_BY_DEFAULT
+    return flags
