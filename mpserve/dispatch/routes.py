@@ -76,12 +76,9 @@ class Routes:
 
     def close_retired(self) -> None:
         """Unmap the queues that are neither named nor used any more."""
-        used, unused = [], []
-        for queue in self._retired:
-            (used if queue.port.in_flight else unused).append(queue)
-        self._retired = used
-        mappings = [queue.mapping for queue in unused]
-        unused.clear()  # the ports look into the mappings, so they go first
+        mappings = [queue.mapping for queue in self._retired if not queue.port.in_flight]
+        # Ports look into the mappings, so they go first.
+        self._retired = [queue for queue in self._retired if queue.port.in_flight]
         for mapping in mappings:
             mapping.close()
 
@@ -152,7 +149,7 @@ def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Ro
 
 
 def _is_for_the_core(entry: VersionEntry, signature: Signature) -> bool:
-    """Decoupled models are refused, which the native codec never does; it knows no ragged inputs."""
+    """Decoupled models are refused, which the core never does; it knows no ragged inputs."""
     return not entry.config.decoupled and not any(spec.ragged for spec in signature.inputs)
 
 

@@ -1,0 +1,1 @@
+"""A frontend process: it owns client connections and speaks HTTP."""

@@ -1,0 +1,1 @@
+"""What an inference, a load or an index is, whatever the wire. The wires translate to it."""

@@ -1,0 +1,77 @@
+"""One inference: find the model, check the request, submit it, hand the answer on."""
+
+import uuid
+from collections.abc import Callable
+
+import msgspec
+
+from mpserve.dialect import Dialect
+from mpserve.dispatch.routes import Routes
+from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
+from mpserve.dispatch.submission import submit
+from mpserve.dispatch.validation import validate
+from mpserve.errors import Unsupported
+from mpserve.model.request import InferRequest
+from mpserve.shm.dispatcher import Answer, Dispatcher
+
+
+class InferHandler:
+    """Inference for all wires of a frontend."""
+
+    def __init__(
+        self, *, table: RoutingTable, routes: Routes, dispatcher: Dispatcher, dialect: Dialect
+    ) -> None:
+        self._table = table
+        self._routes = routes
+        self._dispatcher = dispatcher
+        self._dialect = dialect
+
+    def find(self, name: str, version: str) -> RoutedModel:
+        """Return the version that would answer; "" for the default version.
+
+        Raises
+        ------
+        ModelNotFound, ModelNotReady
+            As the routing table has it.
+        Unsupported
+            The model may answer several times, which one HTTP answer can not carry.
+        """
+        routed = self._table.ready(name, version)
+        if routed.version.config.decoupled:
+            raise Unsupported(
+                "HTTP end point doesn't support models with decoupled transaction policy"
+            )
+        return routed
+
+    def identified(self, request: InferRequest) -> InferRequest:
+        """Return the request with an id where the dialect makes one up."""
+        if request.id or not self._dialect.makes_request_ids:
+            return request
+        return msgspec.structs.replace(request, id=str(uuid.uuid4()))
+
+    def start(
+        self,
+        request: InferRequest,
+        *,
+        routed: RoutedModel,
+        on_answer: Callable[[Answer], None],
+    ) -> int:
+        """Check and submit a request; return its token for `cancel`.
+
+        Call it in the loop's turn in which `find` was called: a table may retire the queue after.
+
+        Raises
+        ------
+        InvalidRequest
+            It does not fit the model's signature.
+        QueueFull, ArenaFull, ModelNotReady
+            Refused now; may pass later.
+        """
+        name, version = routed.model.name, routed.version
+        validate(request, signature=version.config.signature, model_name=name)
+        route = self._routes.route(name, version.version)
+        return submit(request, dispatcher=self._dispatcher, route=route, on_answer=on_answer)
+
+    def cancel(self, token: int) -> None:
+        """Drop the answer of a request; take it back when it still waits."""
+        self._dispatcher.cancel(token)

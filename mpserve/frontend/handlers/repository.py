@@ -1,0 +1,148 @@
+"""Repository calls of clients: to the supervisor and back, each with a deadline.
+
+Guarantees: every call is answered exactly once: by the supervisor, by its deadline, or by the end
+of the supervisor. Owner: the frontend; a call whose client went away is answered into nothing.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from mpserve.codec.management_json import LoadParameters
+from mpserve.control.messages import (
+    CallDone,
+    IndexCall,
+    IndexReply,
+    LoadCall,
+    Message,
+    UnloadCall,
+)
+from mpserve.errors import ErrorCode, Failure
+from mpserve.model.state import IndexRow
+from mpserve.settings import Settings
+
+INDEX_SECONDS: Final = 10.0  # the supervisor reads it from memory
+UNLOAD_SECONDS: Final = 60.0  # it marks and returns; earlier wishes for the model come first
+LOAD_SLACK_SECONDS: Final = 60.0  # scan, start of processes, publication
+
+RepositoryResult = Failure | tuple[IndexRow, ...] | None
+OnResult = Callable[[RepositoryResult], None]
+
+
+class Timer(Protocol):
+    """A call that a loop makes later."""
+
+    def cancel(self) -> None:
+        """Do not make it."""
+
+
+class CallLater(Protocol):
+    """`loop.call_later`."""
+
+    def __call__(  # noqa: D102  the loop's own
+        self, delay: float, callback: Callable[[int], None], call_id: int, /
+    ) -> Timer: ...
+
+
+class _Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    on_result: OnResult
+    timer: Timer
+    what: str
+    seconds: float
+
+
+class RepositoryCalls:
+    """Calls that wait for the supervisor.
+
+    Parameters
+    ----------
+    send
+        To the supervisor.
+    call_later
+        The loop's, for deadlines.
+    """
+
+    def __init__(
+        self,
+        *,
+        send: Callable[[Message], None],
+        call_later: CallLater,
+        settings: Settings,
+    ) -> None:
+        self._send = send
+        self._call_later = call_later
+        attempts = 1 + settings.model_load_retry_count
+        self._load_seconds = settings.model_load_timeout_secs * attempts + LOAD_SLACK_SECONDS
+        self._waiting: dict[int, _Waiting] = {}
+        self._ids = itertools.count(1)
+        self._has_ended = False
+
+    def load(self, name: str, parameters: LoadParameters, on_result: OnResult) -> None:
+        """Load a model; `on_result` gets `None` when it serves."""
+        call_id = self._open(f"load of '{name}'", self._load_seconds, on_result)
+        if call_id is not None:
+            self._send(
+                LoadCall(
+                    call_id=call_id, name=name, config=parameters.config, files=parameters.files
+                )
+            )
+
+    def unload(self, name: str, on_result: OnResult, *, unload_dependents: bool) -> None:
+        """Unload a model; `on_result` gets `None` when requests are refused."""
+        call_id = self._open(f"unload of '{name}'", UNLOAD_SECONDS, on_result)
+        if call_id is not None:
+            self._send(UnloadCall(call_id=call_id, name=name, unload_dependents=unload_dependents))
+
+    def index(self, on_result: OnResult, *, ready_only: bool) -> None:
+        """Ask for the index; `on_result` gets the rows."""
+        call_id = self._open("index", INDEX_SECONDS, on_result)
+        if call_id is not None:
+            self._send(IndexCall(call_id=call_id, ready_only=ready_only))
+
+    def on_reply(self, reply: CallDone | IndexReply) -> None:
+        """Take an answer of the supervisor; a late one is dropped."""
+        waiting = self._waiting.pop(reply.call_id, None)
+        if waiting is None:
+            return
+        waiting.timer.cancel()
+        waiting.on_result(reply.rows if isinstance(reply, IndexReply) else reply.failure)
+
+    def end(self) -> None:
+        """Answer everything: the supervisor is gone."""
+        self._has_ended = True
+        for call_id in list(self._waiting):
+            waiting = self._waiting.pop(call_id)
+            waiting.timer.cancel()
+            waiting.on_result(_gone(waiting.what))
+
+    def waiting_count(self) -> int:
+        """Return how many calls wait."""
+        return len(self._waiting)
+
+    def _open(self, what: str, seconds: float, on_result: OnResult) -> int | None:
+        if self._has_ended:
+            on_result(_gone(what))
+            return None
+        call_id = next(self._ids)
+        timer = self._call_later(seconds, self._expire, call_id)
+        self._waiting[call_id] = _Waiting(
+            on_result=on_result, timer=timer, what=what, seconds=seconds
+        )
+        return call_id
+
+    def _expire(self, call_id: int) -> None:
+        waiting = self._waiting.pop(call_id, None)
+        if waiting is not None:
+            waiting.on_result(
+                Failure(
+                    code=ErrorCode.DEADLINE,
+                    message=f"{waiting.what}: the supervisor did not answer within "
+                    f"{waiting.seconds:g} s; it may still be done",
+                )
+            )
+
+
+def _gone(what: str) -> Failure:
+    return Failure(code=ErrorCode.UNAVAILABLE, message=f"{what}: the server is ending")

@@ -1,0 +1,1 @@
+"""HTTP: paths, bodies, headers and statuses around the handlers."""

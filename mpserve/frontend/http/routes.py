@@ -1,0 +1,173 @@
+"""Paths and methods of the HTTP protocol, as a table per dialect.
+
+A path is matched as a whole, without its query; the method is looked at after the path, so that a
+known path with another method is 405. Triton takes names as they stand, MLServer percent-decodes.
+
+Source: Triton's HTTP frontend (its patterns, in its order); MLServer 1.7.1 as seen running.
+"""
+
+import enum
+import re
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from mpserve.dialect import DialectName
+from mpserve.errors import InvalidRequest
+
+MAX_VERSION: Final = (1 << 63) - 1
+
+
+class Endpoint(enum.Enum):
+    """What a route leads to."""
+
+    LIVE = "live"
+    READY = "ready"
+    MODEL_READY = "model_ready"
+    SERVER_METADATA = "server_metadata"
+    MODEL_METADATA = "model_metadata"
+    MODEL_CONFIG = "model_config"
+    INFER = "infer"
+    INDEX = "index"
+    LOAD = "load"
+    UNLOAD = "unload"
+
+
+class Match(msgspec.Struct, frozen=True, kw_only=True):
+    """A path that is known.
+
+    Attributes
+    ----------
+    method
+        The only one that is allowed.
+    model, version, repository
+        Parts of the path, "" where it has none; the version as sent (`checked_version`).
+    """
+
+    endpoint: Endpoint
+    method: str
+    model: str = ""
+    version: str = ""
+    repository: str = ""
+
+
+class _Route(msgspec.Struct, frozen=True, kw_only=True):
+    pattern: re.Pattern[bytes]
+    method: str
+    endpoint: Endpoint
+
+
+class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Routes of one dialect, the first that matches counts.
+
+    Attributes
+    ----------
+    decode_name
+        Bytes of a path's part -> name.
+    check_version
+        Version as sent -> version as the routing table has it; raises `InvalidRequest`.
+    """
+
+    routes: tuple[_Route, ...]
+    decode_name: Callable[[bytes], str]
+    check_version: Callable[[str], str]
+
+    def match(self, target: bytes) -> Match | None:
+        """Return what the path of a request target leads to; `None` for an unknown path."""
+        path = target.partition(b"?")[0]
+        for route in self.routes:
+            found = route.pattern.fullmatch(path)
+            if found is not None:
+                parts = {
+                    name: self.decode_name(part) for name, part in found.groupdict(b"").items()
+                }
+                return Match(endpoint=route.endpoint, method=route.method, **parts)
+        return None
+
+
+def _name_as_sent(part: bytes) -> str:
+    return part.decode("utf-8", "replace")
+
+
+def _decoded_name(part: bytes) -> str:
+    return unquote_to_bytes(part).decode("utf-8", "replace")
+
+
+def _number_version(text: str) -> str:
+    """Return a version number without leading zeros; "" stays."""
+    if not text:
+        return text
+    digits = text.lstrip("0")
+    complaint = f"failed to get model version from specified version string '{text}'"
+    if not digits:
+        raise InvalidRequest(f"{complaint}, version should be an integral value > 0")
+    if len(digits) > len(str(MAX_VERSION)) or int(digits) > MAX_VERSION:
+        raise InvalidRequest(
+            f"{complaint} (details: stol), version should be an integral value > 0"
+        )
+    return digits
+
+
+def _any_version(text: str) -> str:
+    return text
+
+
+_TRITON_VERSION: Final = rb"(?:/versions/(?P<version>[0-9]+))?"
+_MLSERVER_VERSION: Final = rb"(?:/versions/(?P<version>[^/]+))?"
+_MODEL: Final = rb"/v2/models/(?P<model>[^/]+)"
+
+
+def _route(pattern: bytes, method: str, endpoint: Endpoint) -> _Route:
+    return _Route(pattern=re.compile(pattern), method=method, endpoint=endpoint)
+
+
+_HEALTH: Final = (
+    _route(rb"/v2/health/live", "GET", Endpoint.LIVE),
+    _route(rb"/v2/health/ready", "GET", Endpoint.READY),
+    _route(rb"/v2", "GET", Endpoint.SERVER_METADATA),
+)
+
+ROUTES: Final = {
+    DialectName.TRITON: RouteTable(
+        routes=(
+            # `/v2/models/stats` is not a model's metadata, also while statistics are not served.
+            _route(_MODEL + _TRITON_VERSION + rb"/infer", "POST", Endpoint.INFER),
+            _route(_MODEL + _TRITON_VERSION + rb"/ready", "GET", Endpoint.MODEL_READY),
+            _route(_MODEL + _TRITON_VERSION + rb"/config", "GET", Endpoint.MODEL_CONFIG),
+            _route(
+                rb"/v2/models/(?P<model>(?!stats$)[^/]+)" + _TRITON_VERSION,
+                "GET",
+                Endpoint.MODEL_METADATA,
+            ),
+            *_HEALTH,
+            _route(rb"/v2/repository(?:/(?P<repository>[^/]+))?/index", "POST", Endpoint.INDEX),
+            _route(
+                rb"/v2/repository(?:/(?P<repository>[^/]+))?/models/(?P<model>[^/]+)/load",
+                "POST",
+                Endpoint.LOAD,
+            ),
+            _route(
+                rb"/v2/repository(?:/(?P<repository>[^/]+))?/models/(?P<model>[^/]+)/unload",
+                "POST",
+                Endpoint.UNLOAD,
+            ),
+        ),
+        decode_name=_name_as_sent,
+        check_version=_number_version,
+    ),
+    DialectName.MLSERVER: RouteTable(
+        routes=(
+            _route(_MODEL + _MLSERVER_VERSION + rb"/infer", "POST", Endpoint.INFER),
+            _route(_MODEL + _MLSERVER_VERSION + rb"/ready", "GET", Endpoint.MODEL_READY),
+            _route(_MODEL + _MLSERVER_VERSION, "GET", Endpoint.MODEL_METADATA),
+            *_HEALTH,
+            _route(rb"/v2/repository/index", "POST", Endpoint.INDEX),
+            _route(rb"/v2/repository/models/(?P<model>[^/]+)/load", "POST", Endpoint.LOAD),
+            _route(rb"/v2/repository/models/(?P<model>[^/]+)/unload", "POST", Endpoint.UNLOAD),
+        ),
+        decode_name=_decoded_name,
+        check_version=_any_version,
+    ),
+}
