@@ -5,7 +5,7 @@ Guarantees
     model. Relative imports find the files of the version, plain ones those of the version and of
     the model directory.
 Assumes
-    One model in the process, for its whole life: `sys.path` and `sys.modules` are not put back.
+    One model in the process: `sys.path` and `sys.modules` are not put back.
 """
 
 import importlib
@@ -47,8 +47,13 @@ def import_model_class(*, model_directory: str, version_directory: str, filename
 
 
 def _make_package(version_directory: str) -> str:
-    """Make the version's package without a search, which could find a folder of the same name."""
+    """Make the version's package without a search, which could find a folder of the same name.
+
+    Modules of an earlier load are forgotten.
+    """
     name = Path(version_directory).name
+    for stale in [known for known in sys.modules if known.startswith(f"{name}.")]:
+        del sys.modules[stale]
     package = cast("Any", ModuleType(name))
     package.__path__ = [version_directory]
     package.__package__ = name

@@ -1,6 +1,7 @@
 #include "inference_response.hpp"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 
 #include "model_exception.hpp"
 #include "parameters.hpp"

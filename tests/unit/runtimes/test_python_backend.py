@@ -1,0 +1,485 @@
+import json
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from mpserve import _native
+from mpserve.compat import triton_python_backend_utils as pb_utils
+from mpserve.errors import LoadError, ModelError, Unsupported
+from mpserve.model.config import ModelConfig
+from mpserve.runtimes.protocol import LoadContext
+from mpserve.runtimes.python_backend import PythonBackendRuntime
+from tests.fixtures.native_requests import block, request
+
+from .conformance import RuntimeConformance
+
+ONE = np.array([1.0], dtype=np.float32)
+FAILED = "Failed to process the request(s) for model instance 'm_0', message: "
+
+
+@pytest.fixture(autouse=True)
+def imports_are_put_back(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+
+
+@pytest.fixture
+def write_model(tmp_path):
+    """Write version 1 of a model and return its load context."""
+
+    def write(source, *, files=(), **fields):
+        version = tmp_path / "m" / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        (version / "model.py").write_text(
+            "import triton_python_backend_utils as pb_utils\n" + textwrap.dedent(source)
+        )
+        for path, content in files:
+            (tmp_path / "m" / path).write_text(content)
+        given = {"config": ModelConfig(), "config_json": "{}", "complete_config": False, **fields}
+        return LoadContext(
+            model_name="m",
+            version="1",
+            instance_name="m_0",
+            instance_kind="KIND_CPU",
+            model_directory=str(tmp_path / "m"),
+            version_directory=str(version),
+            settings_json="",
+            **given,
+        )
+
+    return write
+
+
+@pytest.fixture
+def load(write_model):
+    """Write a model, load it, and unload it at the end."""
+    runtime = PythonBackendRuntime()
+
+    def load_one(source, **fields):
+        runtime.load(write_model(source, **fields))
+        return runtime
+
+    yield load_one
+    runtime.unload()
+
+
+def executing(body):
+    """Return a model whose `execute` has this body."""
+    return "class TritonPythonModel:\n    def execute(self, requests):\n" + textwrap.indent(
+        textwrap.dedent(body), " " * 8
+    )
+
+
+class TestConformance(RuntimeConformance):
+    registered_name = "python"
+
+    @pytest.fixture
+    def runtime(self):
+        return PythonBackendRuntime()
+
+    @pytest.fixture
+    def context(self, write_model):
+        return write_model("""
+            class TritonPythonModel:
+                def execute(self, requests):
+                    return [self.answer(request) for request in requests]
+
+                def answer(self, request):
+                    if not request.inputs():
+                        return pb_utils.InferenceResponse([], pb_utils.TritonError("no input"))
+                    array = request.inputs()[0].as_numpy() * 2
+                    return pb_utils.InferenceResponse([pb_utils.Tensor("OUT", array)])
+            """)
+
+    @pytest.fixture
+    def broken_context(self, tmp_path):
+        return LoadContext(
+            model_name="m",
+            version="1",
+            instance_name="m_0",
+            instance_kind="KIND_CPU",
+            model_directory=str(tmp_path),
+            version_directory=str(tmp_path / "1"),
+            config=ModelConfig(),
+            config_json="{}",
+            settings_json="",
+            complete_config=False,
+        )
+
+    @pytest.fixture
+    def good_request(self):
+        return request({"IN": ONE})
+
+    @pytest.fixture
+    def bad_request(self):
+        return request()
+
+    def test_an_error_tells_what_was_wrong_in_words(self, loaded, bad_request):
+        (response,) = loaded.execute([bad_request])
+        assert response.error().message() == "no input"
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def test_initialize_gets_tritons_arguments(load, tmp_path, capsys):
+    load(
+        """
+        import json
+
+        class TritonPythonModel:
+            def initialize(self, args):
+                print(json.dumps(args))
+
+            def execute(self, requests):
+                return []
+        """,
+        config_json='{"name":"m"}',
+    )
+    assert json.loads(capsys.readouterr().out) == {
+        "model_config": '{"name":"m"}',
+        "model_instance_kind": "CPU",
+        "model_instance_name": "m_0",
+        "model_instance_device_id": "0",
+        "model_repository": str(tmp_path / "m"),
+        "model_version": "1",
+        "model_name": "m",
+    }
+
+
+def test_an_exception_in_initialize_is_told_with_its_place(load, tmp_path):
+    file = tmp_path / "m" / "1" / "model.py"
+    with pytest.raises(LoadError) as caught:
+        load("""
+            class TritonPythonModel:
+                def initialize(self, args):
+                    self.open()
+
+                def open(self):
+                    raise ValueError("no weights")
+            """)
+    assert caught.value.message == (
+        f"Internal: ValueError: no weights\n\nAt:\n  {file}(8): open\n  {file}(5): initialize\n"
+    )
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "x = 1",
+            "Internal: AttributeError: module '1.model' has no attribute 'TritonPythonModel'",
+        ),
+        (
+            "import no_such_module",
+            "Internal: ModuleNotFoundError: No module named 'no_such_module'",
+        ),
+        ("def (", "Internal: SyntaxError: "),
+        ("import sys; sys.exit(3)", "Internal: SystemExit: 3"),
+    ],
+)
+def test_a_file_that_can_not_be_imported_fails_the_load(load, source, words):
+    with pytest.raises(LoadError) as caught:
+        load(source)
+    assert caught.value.message.startswith(words)
+
+
+def test_a_missing_file_is_named(write_model):
+    context = write_model("")
+    runtime = PythonBackendRuntime()
+    for config, words in [
+        (
+            ModelConfig(default_model_filename="other.py"),
+            f"Internal: Python model file not found in '{context.version_directory}/other.py'",
+        ),
+        (
+            ModelConfig(default_model_filename="model.pt"),
+            "Internal: Model name must end with '.py'. Model name is \"model.pt\".",
+        ),
+    ]:
+        with pytest.raises(LoadError) as caught:
+            runtime.load(
+                LoadContext(
+                    **{
+                        name: config if name == "config" else getattr(context, name)
+                        for name in LoadContext.__struct_fields__
+                    }
+                )
+            )
+        assert caught.value.message == words
+
+
+def test_models_import_files_beside_them(load):
+    runtime = load(
+        """
+        from . import relative
+        import plain
+        import shared
+
+        class TritonPythonModel:
+            def execute(self, requests):
+                text = relative.WORD + plain.WORD + shared.WORD
+                error = pb_utils.TritonError(text)
+                return [pb_utils.InferenceResponse([], error) for _ in requests]
+        """,
+        files=[
+            ("1/relative.py", "WORD = 'a'"),
+            ("1/plain.py", "WORD = 'b'"),
+            ("shared.py", "WORD = 'c'"),
+        ],
+    )
+    assert runtime.execute([request()])[0].error().message() == "abc"
+
+
+def test_a_folder_of_the_same_name_on_the_path_is_not_the_version(load, tmp_path, monkeypatch):
+    (tmp_path / "cwd" / "1").mkdir(parents=True)
+    (tmp_path / "cwd" / "1" / "model.py").write_text("raise AssertionError('wrong file')")
+    monkeypatch.syspath_prepend(tmp_path / "cwd")
+    load(executing("return []"))
+
+
+def test_nothing_is_written_into_the_repository(load, tmp_path):
+    load("import helper\nclass TritonPythonModel: pass", files=[("1/helper.py", "")])
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert written == {"m", "m/1", "m/1/model.py", "m/1/helper.py"}
+
+
+COMPLETING = """
+class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(auto_complete_model_config):
+        auto_complete_model_config.set_max_batch_size(4)
+        auto_complete_model_config.add_output(
+            {"name": "OUT", "data_type": "TYPE_FP32", "dims": [1]}
+        )
+        return auto_complete_model_config
+
+    def initialize(self, args):
+        print(args["model_config"])
+"""
+
+
+def test_the_model_completes_its_configuration(write_model, capsys):
+    runtime = PythonBackendRuntime()
+    context = write_model(COMPLETING, config_json='{"name":"m"}', complete_config=True)
+    completed = runtime.load(context)
+    assert json.loads(completed.config_json) == {
+        "name": "m",
+        "max_batch_size": 4,
+        "output": [{"name": "OUT", "data_type": "TYPE_FP32", "dims": [1]}],
+    }
+    assert capsys.readouterr().out.strip() == completed.config_json
+
+
+def test_other_instances_do_not_complete_the_configuration(write_model):
+    context = write_model(COMPLETING, config_json='{"name":"m"}')
+    assert PythonBackendRuntime().load(context).config_json == '{"name":"m"}'
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (
+            "return None",
+            "Internal: auto_complete_config function in model 'm_0' must return a valid"
+            " pb.ModelConfig object.",
+        ),
+        (
+            "config.set_max_batch_size(1); return config",
+            "Internal: ValueError: configuration specified max_batch_size 8, but in",
+        ),
+    ],
+)
+def test_a_wrong_completion_fails_the_load(load, body, words):
+    source = (
+        "class TritonPythonModel:\n    @staticmethod\n    def auto_complete_config(config):\n"
+        f"        {body}\n"
+    )
+    with pytest.raises(LoadError) as caught:
+        load(source, config_json='{"name":"m","max_batch_size":8}', complete_config=True)
+    assert caught.value.message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ModelConfig(decoupled=True), ModelConfig(parameters={"EXECUTION_ENV_PATH": "/e.tar.gz"})],
+    ids=["decoupled", "environment"],
+)
+def test_what_is_not_served_is_refused_at_the_load(load, config):
+    with pytest.raises(Unsupported, match="not supported"):
+        load(executing("return []"), config=config)
+
+
+# --- executing ------------------------------------------------------------------------------------
+
+
+def test_an_exception_in_execute_is_told_with_its_place(load, tmp_path):
+    runtime = load(executing("raise KeyError('weights')"))
+    with pytest.raises(ModelError) as caught:
+        runtime.execute([request()])
+    file = tmp_path / "m" / "1" / "model.py"
+    assert caught.value.message == (f"{FAILED}KeyError: 'weights'\n\nAt:\n  {file}(4): execute\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return {}", "Expected a list in the execute return, found type '<class 'dict'>'."),
+        ("return None", "Expected a list in the execute return, found type '<class 'NoneType'>'."),
+        (
+            "return []",
+            "Number of InferenceResponse objects do not match the number of InferenceRequest objects."
+            " InferenceRequest(s) size is:2, and InferenceResponse(s) size is:0\n",
+        ),
+        (
+            "return [pb_utils.InferenceResponse([]), 5]",
+            "Expected an 'InferenceResponse' object in the execute function return list, found type"
+            " '<class 'int'>'.",
+        ),
+    ],
+)
+def test_wrong_results_fail_the_batch_with_tritons_words(load, body, words):
+    runtime = load(executing(body))
+    with pytest.raises(ModelError) as caught:
+        runtime.execute([request(), request()])
+    assert caught.value.message == FAILED + words
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("import sys; sys.exit(2)", "SystemExit: 2"),
+        ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+        (
+            "class Mute(Exception):\n    __str__ = None\nraise Mute",
+            "Mute: <the exception's own text",
+        ),
+    ],
+)
+def test_no_exception_passes_the_runtime(load, statement, words):
+    runtime = load(executing(statement))
+    with pytest.raises(ModelError) as caught:
+        runtime.execute([request()])
+    assert caught.value.message.startswith(FAILED + words)
+
+
+def test_a_request_without_an_answer_is_failed_and_the_others_are_not(load):
+    runtime = load(executing("return [None, pb_utils.InferenceResponse([])]"))
+    missing, good = runtime.execute([request(), request()])
+    assert missing.error().message().startswith(f"{FAILED}Expected an 'InferenceResponse' object")
+    assert not good.has_error()
+
+
+def test_answers_may_be_sent_instead_of_returned(load):
+    runtime = load(
+        executing("""
+            for request in requests:
+                sender = request.get_response_sender()
+                sender.send(
+                    pb_utils.InferenceResponse([pb_utils.Tensor("OUT", request.inputs()[0].as_numpy())]),
+                    flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
+                )
+            return [None] * len(requests) if len(requests) == 1 else None
+            """)
+    )
+    for count in (1, 2):
+        responses = runtime.execute([request({"IN": ONE}) for _ in range(count)])
+        assert [r.output_tensors()[0].as_numpy().tolist() for r in responses] == [[1.0]] * count
+
+
+def test_a_model_without_execute_loads_and_says_so_for_each_batch(load, tmp_path):
+    runtime = load("class TritonPythonModel: pass")
+    with pytest.raises(ModelError) as caught:
+        runtime.execute([request()])
+    assert caught.value.message == (
+        f"{FAILED}Python model {tmp_path}/m/1/model.py does not implement `execute` method."
+    )
+
+
+def test_execute_may_be_a_coroutine(load):
+    runtime = load("""
+        import asyncio
+
+        class TritonPythonModel:
+            async def execute(self, requests):
+                await asyncio.sleep(0)
+                return [pb_utils.InferenceResponse([]) for _ in requests]
+        """)
+    for _ in range(2):
+        assert not runtime.execute([request()])[0].has_error()
+
+
+def test_a_model_may_change_the_list_of_requests(load):
+    runtime = load(executing("return [pb_utils.InferenceResponse([]) for _ in requests[:]]"))
+    requests = [request(), request()]
+    assert len(runtime.execute(requests)) == 2
+    assert len(requests) == 2
+
+
+def test_the_answer_to_a_failed_batch_keeps_no_block(load):
+    runtime = load(executing("array = requests[0].inputs()[0].as_numpy(); raise ValueError"))
+    held = block({"IN": ONE})
+    with pytest.raises(ModelError):
+        runtime.execute([held.request()])
+    assert not held.is_leased
+
+
+def test_responses_are_sent_as_the_model_made_them(load):
+    runtime = load(
+        executing("""
+            return [
+                pb_utils.InferenceResponse([pb_utils.Tensor("OUT", r.inputs()[0].as_numpy() + 1)])
+                for r in requests
+            ]
+            """)
+    )
+    received = request({"IN": ONE})
+    (response,) = runtime.execute([received])
+    sent = _native.LoopbackAnswer(received, response).outputs()
+    assert sent == [("OUT", "FP32", [1], "", np.array([2], dtype=np.float32).tobytes())]
+
+
+# --- unloading ------------------------------------------------------------------------------------
+
+
+def test_finalize_is_called_once(load, capsys):
+    runtime = load("""
+        class TritonPythonModel:
+            def finalize(self):
+                print("finalized")
+        """)
+    runtime.unload()
+    runtime.unload()
+    assert capsys.readouterr().out == "finalized\n"
+
+
+def test_a_model_that_was_not_initialized_is_not_finalized(load, capsys):
+    with pytest.raises(LoadError):
+        load("""
+            class TritonPythonModel:
+                def initialize(self, args):
+                    raise ValueError
+
+                def finalize(self):
+                    print("finalized")
+            """)
+    assert capsys.readouterr().out == ""
+
+
+def test_an_exception_in_finalize_goes_to_the_log(load, capfd):
+    runtime = load("""
+        class TritonPythonModel:
+            def finalize(self):
+                raise ValueError("busy")
+        """)
+    runtime.unload()
+    assert "ValueError: busy" in capfd.readouterr().err
+
+
+def test_the_runtime_tells_tritons_name_for_its_module():
+    pb_utils.supply()
+    assert sys.modules["triton_python_backend_utils"] is pb_utils
