@@ -139,7 +139,7 @@ def _model_settings(context: LoadContext) -> Any:  # noqa: ANN401  # either pack
     members["name"] = context.model_name
     parameters = members.get("parameters") or {}
     members["parameters"] = {**parameters, "uri": parameters.get("uri") or context.model_directory}
-    settings = settings_class.parse_obj(members)
+    settings = settings_class.model_validate(members)
     settings._source = str(Path(context.model_directory, SETTINGS_FILE))  # noqa: SLF001  # the peer's name for it
     return settings
 

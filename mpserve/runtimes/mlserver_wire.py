@@ -187,7 +187,7 @@ def _parameters_json(parameters: Any) -> str:  # noqa: ANN401
         return ""
     given = {
         name: value
-        for name, value in parameters.dict(exclude_none=True).items()
+        for name, value in parameters.model_dump(exclude_none=True).items()
         if not name.startswith("_")
     }
     return orjson.dumps(given).decode() if given else ""
