@@ -33,6 +33,8 @@ class Phrases(msgspec.Struct, frozen=True, kw_only=True):
         A request without a version, and no version is ready.
     load_of_unknown_model
         A load call names a model that no repository has.
+    load_of_broken_model
+        A load call names a model whose folder can not be read; `{reason}` says why.
     control_refused
         Load or unload in a control mode that does not allow it.
     """
@@ -42,6 +44,7 @@ class Phrases(msgspec.Struct, frozen=True, kw_only=True):
     version_not_ready: str
     no_ready_version: str
     load_of_unknown_model: str
+    load_of_broken_model: str
     control_refused: str
 
 

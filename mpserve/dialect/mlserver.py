@@ -28,6 +28,7 @@ MLSERVER: Final = Dialect(
         version_not_ready=_NOT_FOUND,
         no_ready_version=_NOT_FOUND,
         load_of_unknown_model=_NOT_FOUND,
+        load_of_broken_model="model '{name}' can not be read: {reason}",
         control_refused="model '{name}': load and unload need --model-control-mode=explicit",
     ),
     unload_of_unknown_succeeds=False,

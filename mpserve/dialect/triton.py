@@ -30,6 +30,7 @@ TRITON: Final = Dialect(
         ),
         no_ready_version="Request for unknown model: '{name}' has no available versions",
         load_of_unknown_model="failed to load '{name}', failed to poll from model repository",
+        load_of_broken_model="failed to load '{name}', failed to poll from model repository",
         control_refused="explicit model load / unload is not allowed if polling is enabled",
     ),
     unload_of_unknown_succeeds=True,

@@ -10,6 +10,7 @@ def close_all_but(kept: Iterable[int]) -> None:
     """Close every descriptor of this process except `kept`."""
     start = 0
     for fd in sorted(kept):
-        os.closerange(start, fd)
+        if start < fd:  # `closerange(0, 0)` closes everything: it asks for 0 to 2**32 - 1
+            os.closerange(start, fd)
         start = fd + 1
-    os.closerange(start, max(start, _HIGHEST))
+    os.closerange(start, max(start + 1, _HIGHEST))

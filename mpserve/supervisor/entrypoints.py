@@ -42,7 +42,7 @@ ENTRY_POINTS: Final[EntryPoints] = {
     WORKER: EntryPoint(
         target="mpserve.worker.main:main",
         start="WorkerStart",
-        preload=("numpy", "mpserve.worker.main", "mpserve.worker.loop", "mpserve.worker.loading"),
+        preload=("numpy", "mpserve.worker.main", "mpserve.worker.preload"),
     ),
 }
 """In the order in which the spawner preloads them."""

@@ -19,7 +19,7 @@ from mpserve.control.messages import (
     WorkerReady,
     WorkerStart,
 )
-from mpserve.errors import ErrorCode
+from mpserve.errors import ErrorCode, MpserveError
 from mpserve.lifecycle.actual import GenerationRecord, InstanceRecord
 from mpserve.lifecycle.events import Event, InstanceEnded, InstanceFailed, InstanceReady
 from mpserve.lifecycle.reasons import death_failure
@@ -38,15 +38,21 @@ answers it gave last, and they look at their rings many times a second."""
 
 
 class RunningWorker:
-    """One worker process and the place it has."""
+    """One worker process and the place it has.
+
+    Attributes
+    ----------
+    completes
+        Triton configuration that it was asked to complete, else "".
+    """
 
     def __init__(
-        self, *, child: Child, key: InstanceKey, process: ProcessIdentity, queue: ModelQueue
+        self, *, child: Child, process: ProcessIdentity, queue: ModelQueue, completes: str
     ) -> None:
         self.child = child
-        self.key = key
         self.process = process
         self.queue = queue
+        self.completes = completes
 
 
 class Workers:
@@ -75,6 +81,7 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Generation, ModelQueue] = {}
         self._running: dict[InstanceKey, RunningWorker] = {}
+        self._one_ended = asyncio.Event()
 
     def queue_name(self, generation: Generation) -> str:
         """Return the segment name of a generation's queue."""
@@ -141,7 +148,12 @@ class Workers:
             on_message=partial(self._on_message, key),
             on_end=partial(self._on_end, key),
         )
-        self._running[key] = RunningWorker(child=child, key=key, process=process, queue=queue)
+        self._running[key] = RunningWorker(
+            child=child,
+            process=process,
+            queue=queue,
+            completes=record.config_json if complete_config else "",
+        )
 
     def stop(self, key: InstanceKey) -> None:
         """Let a worker finish what it executes, and end."""
@@ -161,29 +173,21 @@ class Workers:
         for queue in self._queues.values():
             queue.reap_frontend(process.index, process.epoch)
 
+    async def all_ended(self) -> None:
+        """Wait until no worker is left."""
+        while self._running:
+            self._one_ended.clear()
+            await self._one_ended.wait()
+
     def _on_message(self, key: InstanceKey, message: Message) -> None:
         match message:
             case WorkerReady():
-                log.info(
-                    "worker.ready",
-                    model=key.name,
-                    version=key.version,
-                    generation=key.generation,
-                    instance=key.index,
-                    load_ms=message.load_ms,
-                )
-                self._tell(
-                    InstanceReady(
-                        instance=key, config=message.config, config_json=message.config_json
-                    )
-                )
+                log.info("worker.ready", **described(key), load_ms=message.load_ms)
+                self._on_ready(key, message)
             case WorkerLoadFailed():
                 log.error(
                     "worker.load_failed",
-                    model=key.name,
-                    version=key.version,
-                    generation=key.generation,
-                    instance=key.index,
+                    **described(key),
                     reason=message.failure.message,
                     traceback=message.traceback,
                 )
@@ -191,18 +195,33 @@ class Workers:
             case _:
                 log.error("message.unexpected", sender="worker", kind=type(message).__name__)
 
+    def _on_ready(self, key: InstanceKey, message: WorkerReady) -> None:
+        """Take the configuration as the model completed it, unless that is not a valid one."""
+        config, config_json = message.config, message.config_json
+        given = self._running[key].completes
+        if given:
+            from mpserve.repository import complete  # noqa: PLC0415  # not needed at the start
+
+            try:
+                completed = complete(given, returned_json=config_json)
+            except MpserveError as error:
+                log.error("config.refused", **described(key), reason=error.message)
+                self._tell(InstanceFailed(instance=key, failure=error.failure()))
+                self.kill(key)
+                return
+            config, config_json = completed.config, completed.config_json
+        self._tell(InstanceReady(instance=key, config=config, config_json=config_json))
+
     def _on_end(self, key: InstanceKey, end: ChildEnd) -> None:
         running = self._running.pop(key)
+        self._one_ended.set()
         answered = running.queue.reap_instance(key.index, running.process.epoch)
         self._memory.end(running.process)
         self._loop.call_later(SWEEP_SECONDS, self._sweep, running.process)
         write = log.info if end.exit_code == os.EX_OK else log.warning
         write(
             "worker.ended",
-            model=key.name,
-            version=key.version,
-            generation=key.generation,
-            instance=key.index,
+            **described(key),
             pid=running.child.pid,
             exit_code=end.exit_code,
             signal=end.signal_number,
@@ -218,3 +237,13 @@ class Workers:
 
     def _sweep(self, process: ProcessIdentity) -> None:
         sweep_process(self._memory.server_id, process.index, process.epoch)
+
+
+def described(key: InstanceKey) -> dict[str, object]:
+    """Return the fields by which the log names an instance."""
+    return {
+        "model": key.name,
+        "version": key.version,
+        "generation": key.generation,
+        "instance": key.index,
+    }

@@ -1,0 +1,172 @@
+"""The only door from decisions to the world: carries out actions of the plan, one method each."""
+
+from collections.abc import Callable
+from typing import Any
+
+from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.lifecycle.actions import (
+    AbortOperation,
+    Action,
+    AdmitGeneration,
+    BeginOperation,
+    CommitOperation,
+    FailGeneration,
+    KillInstance,
+    PublishTable,
+    RemoveGeneration,
+    RetireGeneration,
+    RetryGeneration,
+    SettleWish,
+    StartInstance,
+    StopInstance,
+    WithdrawGeneration,
+)
+from mpserve.lifecycle.actual import Actual, GenerationRecord
+from mpserve.lifecycle.events import Event, GenerationRefused, InstanceEnded
+from mpserve.model.identity import Generation, InstanceKey, ModelName
+from mpserve.supervisor.workers import Workers, described
+from mpserve.telemetry import log
+
+
+class Effects:
+    """Carries out actions.
+
+    Parameters
+    ----------
+    publish
+        Sends the rows of these models to the frontends under this number.
+    settle
+        Answers those who made a wish.
+    tell
+        Takes what happened when an action could not be carried out.
+    """
+
+    def __init__(
+        self,
+        *,
+        workers: Workers,
+        publish: Callable[[PublishTable], None],
+        settle: Callable[[SettleWish], None],
+        tell: Callable[[Event], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._workers = workers
+        self._publish = publish
+        self._settle = settle
+        self._tell = tell
+        self._now_ns = now_ns
+        # Each method takes the one type of its row; the table's type can not say so.
+        self._effects: dict[type[Action], Callable[[Any, Actual], None]] = {
+            BeginOperation: self._begin,
+            CommitOperation: self._nothing,
+            AbortOperation: self._nothing,
+            SettleWish: self._settle_wish,
+            AdmitGeneration: self._admit,
+            RetryGeneration: self._retry,
+            FailGeneration: self._fail,
+            WithdrawGeneration: self._withdraw,
+            RetireGeneration: self._retire,
+            RemoveGeneration: self._remove,
+            StartInstance: self._start,
+            StopInstance: self._stop,
+            KillInstance: self._kill,
+            PublishTable: self._publish_table,
+        }
+
+    def carry_out(self, action: Action, actual: Actual) -> None:
+        """Do `action`; `actual` is what is after it was issued."""
+        self._effects[type(action)](action, actual)
+
+    def _begin(self, action: BeginOperation, _actual: Actual) -> None:
+        event = "unload.begun" if action.wish.definition is None else "load.begun"
+        log.debug(event, model=action.wish.name, wish=action.wish.number)
+
+    def _admit(self, action: AdmitGeneration, actual: Actual) -> None:
+        record = _generation(actual, action.name, action.generation)
+        log.info("version.loading", **_described(record), attempt=record.attempt)
+        try:
+            self._workers.open_queue(action.generation)
+        except (MpserveError, OSError) as error:
+            failure = _failure_of(error)
+            log.error("queue.refused", **_described(record), reason=failure.message)
+            self._tell(
+                GenerationRefused(name=action.name, generation=action.generation, failure=failure)
+            )
+
+    def _retry(self, action: RetryGeneration, actual: Actual) -> None:
+        record = _generation(actual, action.name, action.generation)
+        log.info("version.loading", **_described(record), attempt=record.attempt)
+
+    def _fail(self, action: FailGeneration, actual: Actual) -> None:
+        record = _generation(actual, action.name, action.generation)
+        reason = record.failure.message if record.failure is not None else ""
+        log.error("version.load_failed", **_described(record), reason=reason)
+
+    def _withdraw(self, action: WithdrawGeneration, actual: Actual) -> None:
+        record = _generation(actual, action.name, action.generation)
+        log.error("version.given_up", **_described(record), reason=action.failure.message)
+
+    def _retire(self, action: RetireGeneration, _actual: Actual) -> None:
+        self._workers.retire_queue(action.generation)
+
+    def _remove(self, action: RemoveGeneration, _actual: Actual) -> None:
+        self._workers.remove_queue(action.generation)
+        log.info("version.unloaded", model=action.name, generation=action.generation)
+
+    def _start(self, action: StartInstance, actual: Actual) -> None:
+        key = action.instance
+        record = _generation(actual, key.name, key.generation)
+        instance = record.instance(key)
+        assert instance is not None, "an instance is started that is not there"
+        try:
+            self._workers.start(record, instance, complete_config=action.complete_config)
+        except OSError as error:
+            self._told_of_no_process(key, error)
+
+    def _told_of_no_process(self, key: InstanceKey, error: OSError) -> None:
+        log.error("worker.refused", **described(key), reason=str(error))
+        self._tell(InstanceEnded(instance=key, failure=_failure_of(error), at_ns=self._now_ns()))
+
+    def _stop(self, action: StopInstance, _actual: Actual) -> None:
+        self._workers.stop(action.instance)
+
+    def _kill(self, action: KillInstance, _actual: Actual) -> None:
+        log.warning("worker.killed", **described(action.instance), reason=action.failure.message)
+        self._workers.kill(action.instance)
+
+    def _settle_wish(self, action: SettleWish, actual: Actual) -> None:
+        model = actual.models[action.name]
+        if action.failure is not None:
+            log.error("model.load_failed", model=action.name, reason=action.failure.message)
+        elif model.definition is not None:
+            versions = ",".join(one.version for one in model.definition.versions)
+            log.info("model.loaded", model=action.name, versions=versions)
+        else:
+            log.info("model.withdrawn", model=action.name)
+        self._settle(action)
+
+    def _publish_table(self, action: PublishTable, _actual: Actual) -> None:
+        self._publish(action)
+
+    def _nothing(self, _action: Action, _actual: Actual) -> None:
+        """The observation of the action is all there is to do."""
+
+
+def _generation(actual: Actual, name: ModelName, number: Generation) -> GenerationRecord:
+    record = actual.models[name].generation(number)
+    assert record is not None, "an action names a generation that is not there"
+    return record
+
+
+def _described(record: GenerationRecord) -> dict[str, object]:
+    return {
+        "model": record.name,
+        "version": record.version.version,
+        "generation": record.generation,
+    }
+
+
+def _failure_of(error: MpserveError | OSError) -> Failure:
+    if isinstance(error, MpserveError):
+        return error.failure()
+    return Failure(code=ErrorCode.EXHAUSTED, message=f"the system refused: {error}")

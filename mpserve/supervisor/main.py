@@ -1,0 +1,79 @@
+"""Entry of the supervisor process: what must be made before an event loop and threads exist.
+
+Order: the server's identity and the wake descriptors, which all children inherit; then the spawner,
+forked while this process is small and has one thread; then everything else.
+"""
+
+import ctypes
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from mpserve.settings import Settings
+from mpserve.shm.sweep import sweep_dead_servers
+from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints
+from mpserve.supervisor.process_title import set_process_title
+from mpserve.supervisor.shared_places import claimed_identity, wake_descriptors
+from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
+from mpserve.telemetry import log
+
+_PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
+
+
+def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
+    """Run a server until it is told to stop.
+
+    Parameters
+    ----------
+    entry_points
+        Programs of the children, by role.
+
+    Returns
+    -------
+    int
+        Exit code: 0 after an orderly end, 1 when it could not start or not end in time.
+    """
+    set_process_title("mpserve")
+    _become_subreaper()
+    with claimed_identity() as identity, wake_descriptors(settings.frontends) as wake_fds:
+        kept_fds = (identity.owner_fd, *wake_fds)
+        with _spawner(kept_fds, entry_points) as (pid, connected):
+            removed = sweep_dead_servers()
+            if removed:
+                log.info("segments.swept", count=removed)
+            # Imported after the fork: the spawner has no use for an event loop.
+            from mpserve.supervisor.event_loop import run_server  # noqa: PLC0415
+
+            return run_server(
+                settings,
+                identity=identity,
+                wake_fds=wake_fds,
+                spawner_pid=pid,
+                spawner_socket=connected,
+                entry_points=entry_points,
+            )
+
+
+@contextmanager
+def _spawner(
+    kept_fds: tuple[int, ...], entry_points: EntryPoints
+) -> Iterator[tuple[int, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            pid = fork_spawner(
+                SpawnerArguments(
+                    control_fd=theirs.fileno(),
+                    kept_fds=kept_fds,
+                    entry_points=dict(entry_points),
+                )
+            )
+        yield pid, ours
+
+
+def _become_subreaper() -> None:
+    """Make the children of a spawner that died ours, so that their ends are seen."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")

@@ -1,0 +1,194 @@
+"""Load, unload and index calls of clients, in the words of the dialect.
+
+Guarantees
+    Calls for one model are carried out one after another, in the order in which they came; each
+    gets the answer to its own wish. Calls for different models do not wait for each other.
+Source
+    Triton: explicit model control, its index and their messages; MLServer: its repository API.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from mpserve.control.messages import CallDone, IndexCall, IndexReply, LoadCall, UnloadCall
+from mpserve.dialect import DIALECTS, Dialect
+from mpserve.errors import (
+    ControlRefused,
+    ErrorCode,
+    Failure,
+    InternalError,
+    LoadError,
+    ModelNotFound,
+    MpserveError,
+    ShuttingDown,
+)
+from mpserve.lifecycle.actual import shown_versions
+from mpserve.lifecycle.index import index_rows
+from mpserve.lifecycle.reasons import UNLOADED
+from mpserve.model.definition import ModelDefinition
+from mpserve.model.identity import ModelName, model_name
+from mpserve.model.state import IndexRow, ModelState
+from mpserve.repository import Override, ScanResult
+from mpserve.settings import ModelControlMode, Settings
+from mpserve.supervisor.repository_view import RepositoryView
+from mpserve.supervisor.supervisor import Supervisor, directories_in_use, is_gone
+from mpserve.telemetry import log
+
+UNLOAD_SECONDS: Final = 0.5
+"""How long an unload call waits for the workers to end. Without requests in flight that takes some
+milliseconds, and who asks for the index next sees `UNAVAILABLE`; with them it is not waited for."""
+
+DUPLICATE_REASON: Final = "model appears in two or more repositories"
+
+Call = LoadCall | UnloadCall | IndexCall
+Reply = Callable[[CallDone | IndexReply], None]
+
+
+class RepositoryApi:
+    """Answers the calls that frontends pass on."""
+
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        view: RepositoryView,
+        settings: Settings,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._supervisor = supervisor
+        self._view = view
+        self._mode = settings.model_control_mode
+        self._dialect: Dialect = DIALECTS[settings.dialect]
+        self._tasks = tasks
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._is_ending = False
+
+    def call(self, call: Call, reply: Reply) -> None:
+        """Carry out `call` and give its answer to `reply`."""
+        self._tasks.create_task(self._answer(call, reply), name=f"call:{type(call).__name__}")
+
+    def end(self) -> None:
+        """Refuse all further calls: the server ends."""
+        self._is_ending = True
+
+    async def load(self, name: str, override: Override | None = None) -> Failure | None:
+        """Load or reload a model; return why that failed, `None` on success."""
+        try:
+            checked = model_name(name)
+            async with self._turns[checked]:
+                self._refuse_at_end()
+                definition = await self._definition(checked, override)
+                failure = await self._supervisor.wish(checked, definition)
+                if failure is None:
+                    self._view.remember(definition, override)
+        except MpserveError as error:
+            return error.failure()
+        finally:
+            self._view.discard_all_but(directories_in_use(self._supervisor.actual))
+        return failure
+
+    async def unload(self, name: str) -> Failure | None:
+        """Unload a model; return why that is not possible, `None` on success."""
+        unknown = ModelName(name)
+        async with self._turns[name]:
+            if self._is_ending:
+                return ShuttingDown("Server not ready").failure()
+            if not self._is_known(unknown):
+                return self._unload_of_unknown(name)
+            failure = await self._supervisor.wish(unknown, None)
+            self._view.forget(unknown)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(UNLOAD_SECONDS):
+                    await self._supervisor.until(lambda actual: is_gone(actual, unknown))
+        self._view.discard_all_but(directories_in_use(self._supervisor.actual))
+        return failure
+
+    async def index(self, *, ready_only: bool) -> tuple[IndexRow, ...]:
+        """Return the rows of the repository index."""
+        result = await self._view.scan()
+        listed = {
+            name: self._fault(result, name)
+            for name in result.names
+            if name not in result.duplicates
+        }
+        rows = index_rows(self._supervisor.actual, listed=listed, ready_only=ready_only)
+        return tuple(sorted((*rows, *_duplicate_rows(result)), key=lambda row: row.name))
+
+    async def _answer(self, call: Call, reply: Reply) -> None:
+        try:
+            await self._carry_out(call, reply)
+        except Exception as error:  # noqa: BLE001  # the border around a call: it must be answered
+            log.error("call.broke", call=type(call).__name__, reason=repr(error))
+            failure = Failure(code=ErrorCode.INTERNAL, message=f"internal error: {error!r}")
+            reply(CallDone(call_id=call.call_id, failure=failure))
+
+    async def _carry_out(self, call: Call, reply: Reply) -> None:
+        match call:
+            case LoadCall():
+                failure = self._control_refused(call.name) or await self.load(
+                    call.name, Override(config=call.config, files=call.files)
+                )
+                reply(CallDone(call_id=call.call_id, failure=failure))
+            case UnloadCall():
+                failure = self._control_refused(call.name) or await self.unload(call.name)
+                reply(CallDone(call_id=call.call_id, failure=failure))
+            case IndexCall():
+                rows = await self.index(ready_only=call.ready_only)
+                reply(IndexReply(call_id=call.call_id, rows=rows))
+            case _:
+                assert_never(call)
+
+    def _control_refused(self, name: str) -> Failure | None:
+        if self._mode is ModelControlMode.EXPLICIT:
+            return None
+        return ControlRefused(self._dialect.phrases.control_refused.format(name=name)).failure()
+
+    def _refuse_at_end(self) -> None:
+        if self._is_ending:
+            raise ShuttingDown("Server not ready")
+
+    async def _definition(self, name: ModelName, override: Override | None) -> ModelDefinition:
+        """Read the model; errors of the scan become what the dialect calls them."""
+        try:
+            return await self._view.model(name, override)
+        except LoadError as error:
+            raise LoadError(f"load failed for model '{name}': {error.message}\n") from error
+        except MpserveError as error:
+            log.error("model.unreadable", model=name, reason=error.message)
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: ModelName, error: MpserveError) -> MpserveError:
+        phrases = self._dialect.phrases
+        if isinstance(error, ModelNotFound):
+            return ModelNotFound(phrases.load_of_unknown_model.format(name=name))
+        return InternalError(phrases.load_of_broken_model.format(name=name, reason=error.message))
+
+    def _unload_of_unknown(self, name: str) -> Failure | None:
+        if self._dialect.unload_of_unknown_succeeds:
+            return None
+        return ModelNotFound(self._dialect.phrases.unknown_model.format(name=name)).failure()
+
+    def _is_known(self, name: ModelName) -> bool:
+        """Whether there is something to unload: it serves, or its load has failed."""
+        model = self._supervisor.actual.models.get(name)
+        return model is not None and any(
+            one.state is not ModelState.UNAVAILABLE or one.reason != UNLOADED
+            for one in shown_versions(model)
+        )
+
+    def _fault(self, result: ScanResult, name: ModelName) -> str:
+        """Return what is wrong with a folder; in explicit mode only a load call looks at it."""
+        broken = result.broken.get(name)
+        if broken is None or self._mode is ModelControlMode.EXPLICIT:
+            return ""
+        return broken.message
+
+
+def _duplicate_rows(result: ScanResult) -> list[IndexRow]:
+    return [
+        IndexRow(name=name, version=None, state=ModelState.UNAVAILABLE, reason=DUPLICATE_REASON)
+        for name in result.duplicates
+    ]

@@ -1,0 +1,116 @@
+"""The repository as the supervisor sees it: the last scan, and the overrides that are in force.
+
+Guarantees
+    Scans run one after another, in a thread, so that a slow disk delays no event.
+Source
+    Triton: an override of the configuration holds until the model's files change; one with files
+    until the next load.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from mpserve.dialect import DialectName
+from mpserve.model.definition import ConfigFormat, ModelDefinition
+from mpserve.model.identity import ModelName
+from mpserve.repository import Override, ScanOptions, ScanResult, discard, scan, scan_model
+from mpserve.settings import Settings
+from mpserve.telemetry import log
+
+_FORMATS: Final = {
+    DialectName.TRITON: ConfigFormat.TRITON,
+    DialectName.MLSERVER: ConfigFormat.MLSERVER,
+}
+_ENVIRONMENT_PREFIX: Final = "MLSERVER_MODEL_"
+
+
+def scan_options(settings: Settings) -> ScanOptions:
+    """Return how the repositories are read under `settings`."""
+    return ScanOptions(
+        format=_FORMATS[settings.dialect],
+        auto_complete=not settings.disable_auto_complete_config,
+        config_name=settings.model_config_name,
+        environment={
+            key: text for key, text in os.environ.items() if key.startswith(_ENVIRONMENT_PREFIX)
+        },
+    )
+
+
+class RepositoryView:
+    """Reads the repositories and remembers what it read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._roots = settings.model_repositories
+        self._options = scan_options(settings)
+        self._last: ScanResult | None = None
+        self._lock = asyncio.Lock()
+        self._noted: frozenset[str] = frozenset()
+        self._overrides: dict[ModelName, ModelDefinition] = {}
+        self._temporary: set[str] = set()
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """Absolute paths of the repositories."""
+        return self._roots
+
+    def scan_now(self) -> ScanResult:
+        """Read all repositories in this thread; for the start, when nothing else is to be done."""
+        return self._took(scan(self._roots, self._last, self._options))
+
+    async def scan(self) -> ScanResult:
+        """Read all repositories."""
+        async with self._lock:
+            return self._took(await asyncio.to_thread(scan, self._roots, self._last, self._options))
+
+    async def model(self, name: ModelName, override: Override | None) -> ModelDefinition:
+        """Return what a load of `name` should load.
+
+        Raises
+        ------
+        MpserveError
+            Of the kinds that `mpserve.repository.scan_model` raises.
+        """
+        async with self._lock:
+            found = await asyncio.to_thread(
+                scan_model, name, self._roots, self._options, override, previous=self._last
+            )
+        if found.temporary:
+            self._temporary.add(found.directory)
+        in_force = self._overrides.get(name)
+        is_plain = override is None or not (override.config or override.files)
+        if is_plain and in_force is not None and _is_untouched(found, in_force):
+            return in_force
+        return found
+
+    def remember(self, definition: ModelDefinition, override: Override | None) -> None:
+        """Note what was loaded, and whether an override is in force from now on."""
+        if override is not None and override.config and not definition.temporary:
+            self._overrides[definition.name] = definition
+        elif self._overrides.get(definition.name) is not definition:
+            self._overrides.pop(definition.name, None)
+
+    def forget(self, name: ModelName) -> None:
+        """Note that the model was unloaded: no override of it is in force."""
+        self._overrides.pop(name, None)
+
+    def discard_all_but(self, directories: Iterable[str]) -> None:
+        """Remove the temporary model directories that nothing is loaded from."""
+        for directory in self._temporary - set(directories):
+            self._temporary.discard(directory)
+            discard(directory)
+
+    def _took(self, result: ScanResult) -> ScanResult:
+        self._last = result
+        told = frozenset(result.notes) | {one.message for one in result.unreadable_roots.values()}
+        for note in sorted(told - self._noted):
+            log.warning("repository.doubted", reason=note)
+        self._noted = told
+        return result
+
+
+def _is_untouched(found: ModelDefinition, in_force: ModelDefinition) -> bool:
+    return (
+        found.directory == in_force.directory and found.snapshot_digest == in_force.snapshot_digest
+    )

@@ -1,0 +1,198 @@
+"""The loop of the supervisor: take an event, observe it, plan, carry out, publish.
+
+Guarantees
+    Everything is decided in `lifecycle.plan`; here nothing is. Events that arrive in one turn of
+    the loop are planned on together.
+Owner
+    Holds `Wanted` and `Actual`. All methods are called from the event loop's thread.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from mpserve.errors import Failure, ShuttingDown
+from mpserve.lifecycle.actions import PublishTable, SettleWish
+from mpserve.lifecycle.actual import Actual
+from mpserve.lifecycle.events import Event, TableAcknowledged
+from mpserve.lifecycle.observation import observe
+from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
+from mpserve.lifecycle.restart import RestartPolicy
+from mpserve.lifecycle.wanted import Wanted, Wish
+from mpserve.model.definition import ModelDefinition
+from mpserve.model.identity import ModelName
+from mpserve.settings import Settings
+from mpserve.supervisor.effects import Effects
+from mpserve.supervisor.processes import Processes
+from mpserve.supervisor.shared_places import ServerMemory
+from mpserve.supervisor.workers import Workers
+
+_SECOND_NS: Final = 1_000_000_000
+
+Settlement = asyncio.Future[Failure | None]
+
+
+class Supervisor:
+    """Wanted and actual, and the loop that brings them together."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        processes: Processes,
+        memory: ServerMemory,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.workers = Workers(
+            processes=processes, memory=memory, settings=settings, tell=self.tell, now_ns=now_ns
+        )
+        self._publish: Callable[[PublishTable], None] = _nobody_listens
+        self._effects = Effects(
+            workers=self.workers,
+            publish=self._publish_table,
+            settle=self._settle,
+            tell=self.tell,
+            now_ns=now_ns,
+        )
+        self._now_ns = now_ns
+        self._policy = RestartPolicy()
+        self._limits = Limits(
+            loading_versions=settings.model_load_thread_count,
+            retries=settings.model_load_retry_count,
+            load_timeout_ns=settings.model_load_timeout_secs * _SECOND_NS,
+        )
+        self._wanted = Wanted()
+        self._actual = Actual()
+        self._last_wish = 0
+        self._settlements: dict[ModelName, list[tuple[int, Settlement]]] = {}
+        self._conditions: list[tuple[Callable[[Actual], bool], asyncio.Future[None]]] = []
+        self._loop = asyncio.get_running_loop()
+        self._is_planning_due = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def actual(self) -> Actual:
+        """What is."""
+        return self._actual
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is wanted."""
+        return self._wanted
+
+    def publish_by(self, publish: Callable[[PublishTable], None]) -> None:
+        """Give the rows of the routing table to `publish` from now on."""
+        self._publish = publish
+
+    def wish(self, name: ModelName, definition: ModelDefinition | None) -> Settlement:
+        """Want `name` to be served as defined, or not at all; the future says how that ended."""
+        self._last_wish += 1
+        number = self._last_wish
+        settlement: Settlement = self._loop.create_future()
+        self._settlements.setdefault(name, []).append((number, settlement))
+        self._wanted = self._wanted.with_wish(Wish(number=number, name=name, definition=definition))
+        self._plan_soon()
+        return settlement
+
+    def end(self) -> None:
+        """Want nothing any more; `is_empty` becomes true when all workers have ended."""
+        self._wanted = self._wanted.ended()
+        self._plan_soon()
+
+    def abandon(self) -> None:
+        """Answer all wishes that are still open: nothing is planned any more."""
+        failure = ShuttingDown("Server not ready").failure()
+        for rows in self._settlements.values():
+            for _, settlement in rows:
+                if not settlement.done():
+                    settlement.set_result(failure)
+        self._settlements.clear()
+        self.end()
+
+    def tell(self, event: Event) -> None:
+        """Take what happened."""
+        self._actual = observe(self._actual, event, policy=self._policy)
+        self._plan_soon()
+
+    def acknowledged(self, number: int) -> None:
+        """All living frontends know the table of this number."""
+        if number > self._actual.acknowledged:
+            self.tell(TableAcknowledged(number=number))
+
+    async def until(self, condition: Callable[[Actual], bool]) -> None:
+        """Wait until `condition` holds."""
+        if condition(self._actual):
+            return
+        met: asyncio.Future[None] = self._loop.create_future()
+        self._conditions.append((condition, met))
+        try:
+            await met
+        finally:
+            self._conditions = [row for row in self._conditions if row[1] is not met]
+
+    def _plan_soon(self) -> None:
+        if not self._is_planning_due:
+            self._is_planning_due = True
+            self._loop.call_soon(self._plan)
+
+    def _plan(self) -> None:
+        self._is_planning_due = False
+        while actions := plan(
+            self._wanted, self._actual, now_ns=self._now_ns(), limits=self._limits
+        ):
+            for action in actions:
+                self._actual = observe(self._actual, action, policy=self._policy)
+                self._effects.carry_out(action, self._actual)
+        self._set_timer()
+        self._meet_conditions()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        moment_ns = next_moment_ns(self._actual)
+        if moment_ns is not None:
+            delay_ns = max(moment_ns - self._now_ns(), 0)
+            # A loop's clock may be coarser than ours; early, it would only plan for nothing.
+            self._timer = self._loop.call_later(delay_ns / _SECOND_NS + 0.001, self._plan_soon)
+
+    def _meet_conditions(self) -> None:
+        for condition, met in self._conditions:
+            if not met.done() and condition(self._actual):
+                met.set_result(None)
+
+    def _publish_table(self, action: PublishTable) -> None:
+        self._publish(action)
+
+    def _settle(self, action: SettleWish) -> None:
+        waiting = self._settlements.pop(action.name, [])
+        later = [row for row in waiting if row[0] > action.number]
+        if later:
+            self._settlements[action.name] = later
+        for number, settlement in waiting:
+            if number <= action.number and not settlement.done():
+                settlement.set_result(action.failure)
+
+
+def is_empty(actual: Actual) -> bool:
+    """Return whether no generation is left: no worker runs."""
+    return not any(model.generations for model in actual.models.values())
+
+
+def is_gone(actual: Actual, name: ModelName) -> bool:
+    """Return whether nothing of a model is left but its rows in the index."""
+    model = actual.models.get(name)
+    return model is None or not model.generations
+
+
+def directories_in_use(actual: Actual) -> Iterable[str]:
+    """Return the model directories that something is loaded from, or may be again."""
+    return {
+        record.definition.directory
+        for model in actual.models.values()
+        for record in model.generations
+    }
+
+
+def _nobody_listens(_action: PublishTable) -> None:
+    raise AssertionError("a table is published before anybody listens")

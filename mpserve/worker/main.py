@@ -1,0 +1,114 @@
+"""Process of one model instance: load, tell, serve, end.
+
+Exit codes: 0 when it was asked to end, `EXIT_LOAD_FAILED` after a load that failed.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from typing import Final
+
+from mpserve.control.channel import BlockingChannel
+from mpserve.control.messages import (
+    StopWorker,
+    ToWorker,
+    WorkerLoadFailed,
+    WorkerReady,
+    WorkerStart,
+)
+from mpserve.errors import LoadError
+from mpserve.telemetry import log
+from mpserve.telemetry.logging_bridge import bridge_logging
+from mpserve.worker.control_thread import ControlThread
+from mpserve.worker.loading import Loaded, load
+from mpserve.worker.loop import serve
+from mpserve.worker.stop_request import StopRequest
+
+EXIT_OK: Final = 0
+EXIT_LOAD_FAILED: Final = 66  # EX_NOINPUT: the model can not be used
+
+
+def main(start: WorkerStart, control: socket.socket) -> int:
+    """Be the worker of the instance that `start` names; return the exit code."""
+    _prepare(start)
+    channel: BlockingChannel[StopWorker] = BlockingChannel(control, ToWorker)
+    stop = StopRequest()
+    listener = ControlThread(channel, stop)
+    listener.start()
+    loaded = _load(start, channel)
+    listener.loading_done()
+    if loaded is None:
+        return EXIT_LOAD_FAILED
+    if start.passive:
+        _wait(loaded, stop)
+    else:
+        serve(loaded, stop)
+    return EXIT_OK
+
+
+def _prepare(start: WorkerStart) -> None:
+    _leave_signals_to_supervisor()
+    key = start.instance
+    log.configure(
+        level=start.log_level,
+        log_format=start.log_format,
+        role=f"worker:{key.name}:{key.version}:{key.index}",
+    )
+    bridge_logging()
+    _seed_numpy()
+
+
+def _leave_signals_to_supervisor() -> None:
+    """Let a signal to the whole group (Ctrl-C, a service manager) not end requests in flight.
+
+    SIGTERM has a handler and is not ignored, because what is ignored stays so in the programs that
+    a model starts, which could then not be terminated.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker_pid = os.getpid()
+
+    def ignore(number: int, _frame: object) -> None:
+        if os.getpid() != worker_pid:  # a fork of the model: it may be terminated
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, ignore)
+
+
+def _seed_numpy() -> None:
+    """Every fork of the spawner has the same state; models that draw numbers must differ."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _load(start: WorkerStart, channel: BlockingChannel[StopWorker]) -> Loaded | None:
+    """Load the model and tell the supervisor how that went."""
+    begun_ns = time.monotonic_ns()
+    try:
+        loaded = load(start)
+    except LoadError as error:
+        channel.send(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))
+        return None
+    channel.send(
+        WorkerReady(
+            config=loaded.completed.config,
+            config_json=loaded.completed.config_json,
+            load_ms=(time.monotonic_ns() - begun_ns) // 1_000_000,
+        )
+    )
+    return loaded
+
+
+def _wait(loaded: Loaded, stop: StopRequest) -> None:
+    """Hold a passive instance until it is asked to end."""
+    try:
+        done = threading.Event()
+        stop.on_request(done.set)
+        done.wait()
+    finally:
+        loaded.runtime.unload()
