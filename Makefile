@@ -15,6 +15,7 @@ NATIVE_TESTS := $(wildcard native/tests/*.cpp native/tests/*.hpp)
 CXX_FILES = $(shell git ls-files 'native/*.cpp' 'native/*.hpp')
 CMAKE := PATH=$(CURDIR)/$(BIN):$$PATH CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(NICE) $(BIN)/cmake
 PIP := PATH=$(CURDIR)/$(BIN):$$PATH CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(NICE) $(BIN)/python -m pip install --quiet --disable-pip-version-check
+STUBGEN := $(BIN)/python -m nanobind.stubgen --quiet --module mpserve._native --pattern-file native/bind/stub_patterns.nb
 # Build requirements, so that the core is built in place and only what changed is built again.
 EDITABLE := --no-build-isolation --editable
 
@@ -96,7 +97,10 @@ lint: $(BIN)/.dev ## Check style, spelling, formatting and the rules between roo
 	$(BIN)/lint-imports
 
 .PHONY: types
-types: build ## Check types with mypy and basedpyright
+types: build ## Check types with mypy and basedpyright, and that the stub of the core is fresh
+	@mkdir -p build
+	@$(STUBGEN) -o build/_native.pyi
+	@diff -u mpserve/_native.pyi build/_native.pyi || { echo 'stale stub: run `make docs`'; exit 1; }
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 
@@ -133,7 +137,8 @@ format: $(BIN)/.dev ## Rewrite all sources in the house's format
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 .PHONY: docs
-docs: build ## Make the pages that are made from tables
+docs: build ## Make what is made from the code: pages of the docs, stub of the core
+	$(STUBGEN) -o mpserve/_native.pyi
 	$(BIN)/python -c 'from mpserve.settings.usage import flags_page; print(flags_page(), end="")' > docs/flags.md
 	$(BIN)/python -c 'from mpserve.telemetry.events import events_page; print(events_page(), end="")' > docs/log-events.md
 

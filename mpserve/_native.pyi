@@ -1,0 +1,561 @@
+"""
+Native core of mpserve: shared memory, the request path and the objects models see.
+"""
+
+from collections.abc import Sequence
+import enum
+
+
+LAYOUT_VERSION: int = 1
+
+class Board:
+    """Process table: who lives, by index and epoch."""
+
+    def __init__(self, buffer: object) -> None: ...
+
+    @staticmethod
+    def required_bytes(processes: int) -> int: ...
+
+    @staticmethod
+    def format(buffer: object, processes: int) -> None:
+        """Make an empty table in a zeroed segment."""
+
+    def begin(self, index: int) -> int:
+        """
+        Epoch of a process that is about to start; 0 when the index is too large.
+        """
+
+    def end(self, index: int) -> None:
+        """The process was reaped: blocks lent to it return to their owners."""
+
+    def is_current(self, index: int, epoch: int) -> bool: ...
+
+    @property
+    def processes(self) -> int: ...
+
+class CompletionRing:
+    """Finished requests on their way to one frontend."""
+
+    def __init__(self, buffer: object) -> None: ...
+
+    @staticmethod
+    def required_bytes(capacity: int) -> int: ...
+
+    @staticmethod
+    def format(buffer: object, capacity: int) -> None:
+        """Make an empty ring in a zeroed segment."""
+
+    @property
+    def capacity(self) -> int: ...
+
+class ModelQueue:
+    """Requests of one generation of one model version."""
+
+    def __init__(self, buffer: object) -> None: ...
+
+    @staticmethod
+    def required_bytes(slots: int) -> int: ...
+
+    @staticmethod
+    def format(buffer: object, slots: int, generation: int) -> None:
+        """Make an empty queue in a zeroed segment."""
+
+    def retire(self) -> None:
+        """Take no more requests; instances stop when what waits is done."""
+
+    def retire_instance(self, instance: int) -> None:
+        """Let one instance finish what it runs and then stop."""
+
+    def is_drained(self) -> bool:
+        """Nothing waits and nothing runs."""
+
+    def wake_all(self) -> None: ...
+
+    def reap_instance(self, instance: int, epoch: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int]) -> int:
+        """Answer what a dead instance held with `UNAVAILABLE`; return how many."""
+
+    def reap_frontend(self, process_index: int, epoch: int) -> int:
+        """Drop what a dead frontend left waiting; return how many."""
+
+    def answer_waiting(self, code: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int]) -> int:
+        """
+        Answer all that waits with this `ErrorCode`: no instance will come back.
+        """
+
+    def depth(self) -> int:
+        """Requests that wait."""
+
+    def running(self) -> int:
+        """Requests that instances hold."""
+
+    def counters(self, instance: int) -> dict:
+        """Counts and nanoseconds of one instance since the queue was made."""
+
+    @property
+    def generation(self) -> int: ...
+
+MAX_INSTANCES: int = 64
+
+class Arena:
+    """This process's allocator of shared memory for tensors."""
+
+    def __init__(self, create: object, remove: object, initial_bytes: int, max_bytes: int) -> None: ...
+
+    def collect(self) -> int:
+        """Take in blocks that borrowers gave back; return how many."""
+
+    def reclaim_dead(self, board: Board) -> int:
+        """Free what was lent to dead processes; return how many blocks."""
+
+    def trim(self, keep_bytes: int = 0) -> None:
+        """Remove unused large segments."""
+
+    @property
+    def used_bytes(self) -> int: ...
+
+    @property
+    def total_bytes(self) -> int: ...
+
+    @property
+    def blocks(self) -> int: ...
+
+class TritonModelException(Exception):
+    pass
+
+class InstanceContext:
+    """What all requests of one instance share."""
+
+    def __init__(self, *, instance_name: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str) -> None: ...
+
+    @property
+    def instance_name(self) -> str: ...
+
+    @property
+    def output_names(self) -> list[str]: ...
+
+    @property
+    def open_outputs(self) -> bool: ...
+
+class Tensor:
+    """One tensor of a request or of a response."""
+
+    def __init__(self, name: str, numpy_array: object, parameters_json: str = '') -> None: ...
+
+    def name(self) -> str: ...
+
+    def as_numpy(self) -> object:
+        """
+        Elements as an array: a read-only view of an input, an object array of bytes for BYTES.
+        """
+
+    def shape(self) -> list: ...
+
+    def triton_dtype(self) -> int: ...
+
+    def datatype_name(self) -> str: ...
+
+    def parameters_json(self) -> str: ...
+
+    def is_cpu(self) -> bool: ...
+
+    def to_dlpack(self) -> object: ...
+
+    def __dlpack__(self, stream: object | None = None, max_version: object | None = None, dl_device: object | None = None, copy: object | None = None) -> object: ...
+
+    def __dlpack_device__(self) -> tuple: ...
+
+    @staticmethod
+    def from_dlpack(name: str, dlpack_tensor: object) -> Tensor: ...
+
+class TritonError:
+    """Why one request failed."""
+
+    def __init__(self, message: str, code: TritonError.__ErrorCode = __ErrorCode.INTERNAL) -> None: ...
+
+    class __ErrorCode(enum.IntEnum):
+        UNKNOWN = 0
+
+        INTERNAL = 1
+
+        NOT_FOUND = 2
+
+        INVALID_ARG = 3
+
+        UNAVAILABLE = 4
+
+        UNSUPPORTED = 5
+
+        ALREADY_EXISTS = 6
+
+        CANCELLED = 7
+
+    UNKNOWN: TritonError.__ErrorCode = __ErrorCode.UNKNOWN
+
+    INTERNAL: TritonError.__ErrorCode = __ErrorCode.INTERNAL
+
+    NOT_FOUND: TritonError.__ErrorCode = __ErrorCode.NOT_FOUND
+
+    INVALID_ARG: TritonError.__ErrorCode = __ErrorCode.INVALID_ARG
+
+    UNAVAILABLE: TritonError.__ErrorCode = __ErrorCode.UNAVAILABLE
+
+    UNSUPPORTED: TritonError.__ErrorCode = __ErrorCode.UNSUPPORTED
+
+    ALREADY_EXISTS: TritonError.__ErrorCode = __ErrorCode.ALREADY_EXISTS
+
+    CANCELLED: TritonError.__ErrorCode = __ErrorCode.CANCELLED
+
+    def code(self) -> TritonError.__ErrorCode: ...
+
+    def message(self) -> str: ...
+
+class InferenceResponse:
+    """One answer: output tensors, or an error."""
+
+    def __init__(self, output_tensors: object = (), error: object | None = None, parameters: object | None = None, *, parameters_json: str = '') -> None: ...
+
+    def output_tensors(self) -> object: ...
+
+    def has_error(self) -> bool: ...
+
+    def error(self) -> object: ...
+
+    def parameters(self) -> str: ...
+
+def get_output_tensor_by_name(inference_response: InferenceResponse, name: str) -> object: ...
+
+class InferenceTrace:
+    """Trace context of a request."""
+
+    def __init__(self) -> None: ...
+
+    def get_context(self) -> str | None: ...
+
+class InferenceResponseSender:
+    """Sends the answer of one request."""
+
+    def send(self, response: object | None = None, flags: int = 0) -> None: ...
+
+    def is_cancelled(self) -> bool: ...
+
+def sent_response(request: InferenceRequest) -> object:
+    """
+    Answer that a model sent by the request's response sender, None when it sent none.
+    """
+
+class InferenceRequest:
+    """One request, received or made by a model."""
+
+    def __init__(
+        self,
+        request_id: str = '',
+        correlation_id: int | str = 0,
+        *,
+        inputs: Sequence[Tensor],
+        requested_output_names: Sequence[str],
+        model_name: str,
+        model_version: int = -1,
+        flags: int = 0,
+        timeout: int = 0,
+        preferred_memory: object | None = None,
+        trace: object | None = None,
+        parameters: object | None = None,
+    ) -> None: ...
+
+    def inputs(self) -> object: ...
+
+    def request_id(self) -> str: ...
+
+    def correlation_id(self) -> object:
+        """Sequence id: an int, or a str when it was sent as text."""
+
+    def flags(self) -> int: ...
+
+    def set_flags(self, flags: int) -> None: ...
+
+    def timeout(self) -> int:
+        """Timeout in microseconds, 0 for none."""
+
+    def parameters(self) -> str:
+        """Custom parameters as JSON text."""
+
+    def requested_output_names(self) -> list: ...
+
+    def output_parameters_json(self, name: str) -> str: ...
+
+    def trace(self) -> InferenceTrace: ...
+
+    def get_response_sender(self) -> InferenceResponseSender: ...
+
+    def is_cancelled(self) -> bool: ...
+
+    def set_release_flags(self, flags: int) -> None: ...
+
+    def exec(self, decoupled: bool = False) -> object: ...
+
+    def async_exec(self, decoupled: bool = False) -> object: ...
+
+def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> object: ...
+
+class LoopbackRequest:
+    """A request in a block of the heap."""
+
+    def __init__(self, inputs: object, context: InstanceContext, *, request_id: str = '', parameters_json: str = '', outputs: Sequence[tuple[str, str]] = [], sequence_id: int = 0, sequence_text: str = '', flags: int = 0, timeout_us: int = 0) -> None: ...
+
+    def request(self) -> object:
+        """A new request object on the block."""
+
+    def cancel(self) -> None: ...
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether a request object, tensor or array still looks into the block."""
+
+class LoopbackAnswer:
+    """An answer as it goes to a client."""
+
+    def __init__(self, request: InferenceRequest, response: InferenceResponse) -> None: ...
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def error(self) -> str: ...
+
+    @property
+    def parameters(self) -> str: ...
+
+    def outputs(self) -> list:
+        """
+        List of (name, datatype, shape, parameters, bytes) of the outputs that are sent.
+        """
+
+class InstancePort:
+    """One model instance's access to its queue."""
+
+    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', max_requests: int = 1, max_rows: int = 1) -> None: ...
+
+    def activate(self) -> None:
+        """The model is loaded: requests may be taken."""
+
+    def pop(self, timeout_ms: int) -> list:
+        """
+        Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when the queue or the instance was retired and nothing waits.
+        """
+
+    def complete(self, requests: list, responses: list) -> None:
+        """
+        Answer the batch: one response for each request, in order. Empties `requests`.
+        """
+
+    def fail(self, requests: list, code: int, message: str) -> None:
+        """Answer the whole batch with an error. Empties `requests`."""
+
+    def wake(self) -> None:
+        """Let `pop` return; from any thread."""
+
+class LentBytes:
+    """Read-only bytes of a block that another process owns."""
+
+class OutputTensor:
+    """One output of an answer."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def datatype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple: ...
+
+    @property
+    def parameters_json(self) -> str: ...
+
+    @property
+    def data(self) -> object:
+        """Read-only memoryview into shared memory; BYTES in binary form."""
+
+class Answer:
+    """A finished request."""
+
+    @property
+    def code(self) -> int:
+        """`ErrorCode` value; 0 when it succeeded."""
+
+    @property
+    def error(self) -> str: ...
+
+    @property
+    def final(self) -> bool: ...
+
+    @property
+    def request_id(self) -> str: ...
+
+    @property
+    def has_request_id(self) -> bool: ...
+
+    @property
+    def parameters_json(self) -> str: ...
+
+    @property
+    def model_name(self) -> str: ...
+
+    @property
+    def model_version(self) -> str: ...
+
+    @property
+    def outputs(self) -> list: ...
+
+class CallbackSink:
+    """Holds the callback of a request in flight."""
+
+class QueuePort:
+    """A model queue as a frontend pushes into it."""
+
+    @property
+    def pending(self) -> int:
+        """Requests accepted and not yet pushed."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests accepted and not answered."""
+
+class Route:
+    """Where requests for one version of one model go."""
+
+    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, max_queue_size: int = 0, native: bool = True, keep_tensor_parameters: bool = False) -> None: ...
+
+    @property
+    def model_name(self) -> str: ...
+
+    @property
+    def model_version(self) -> str: ...
+
+    @property
+    def generation(self) -> int: ...
+
+class Dispatcher:
+    """A frontend's side of the data path."""
+
+    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, max_in_flight: int = 4096) -> None: ...
+
+    def make_port(self, queue: object) -> QueuePort:
+        """Port to a model queue (`ModelQueue`)."""
+
+    def update(self, name: str, versions: dict) -> None:
+        """Routes of one model; "" is the default version."""
+
+    def remove(self, name: str) -> None: ...
+
+    def flush(self) -> None:
+        """Push what was submitted in this turn."""
+
+    def on_wake(self) -> None:
+        """The eventfd is readable: take answers."""
+
+    def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, callback: object) -> int:
+        """
+        Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json]) each; `outputs`: (name, flags, classification, parameters_json) each; `callback(Answer)` is called once, unless the request is cancelled.
+        """
+
+    def cancel(self, token: int) -> None:
+        """Drop the answer of a request; take it back when it still waits."""
+
+    def trim(self) -> None:
+        """Give unused shared memory back."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+SEQUENCE_START: int = 1
+
+SEQUENCE_END: int = 2
+
+BINARY_OUTPUTS_BY_DEFAULT: int = 4
+
+OUTPUT_BINARY: int = 1
+
+OUTPUT_BINARY_SET: int = 2
+
+class HttpServerConfig:
+    """What all HTTP connections of a frontend share."""
+
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int]) -> None: ...
+
+    def set_static(self, path: str, answer: bytes) -> None:
+        """Whole answer (head and body) to GET of a path, from now on."""
+
+    def clear_static(self, path: str) -> None: ...
+
+    def drain(self) -> None:
+        """
+        Close idle connections now, the others after the answers they wait for.
+        """
+
+    @property
+    def connections(self) -> int: ...
+
+    def counts(self) -> dict:
+        """Requests answered natively, by a static answer, and by Python."""
+
+class HttpConnection:
+    """One client connection: an asyncio.BufferedProtocol."""
+
+    def __init__(self, config: object) -> None: ...
+
+    def connection_made(self, transport: object) -> None: ...
+
+    def connection_lost(self, exc: object | None) -> None: ...
+
+    def get_buffer(self, sizehint: object) -> object: ...
+
+    def buffer_updated(self, nbytes: int) -> None: ...
+
+    def eof_received(self) -> bool: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+class Exchange:
+    """One HTTP request that Python answers."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def target(self) -> bytes:
+        """Path and query as sent."""
+
+    @property
+    def headers(self) -> list:
+        """(name, value) pairs; names in lower case."""
+
+    @property
+    def http_minor(self) -> int: ...
+
+    @property
+    def body(self) -> memoryview:
+        """Body without chunk framing, still compressed when it came so."""
+
+    @property
+    def body_too_large(self) -> bool:
+        """The body is past the limit and was not read."""
+
+    @property
+    def content_length(self) -> int: ...
+
+    @property
+    def client_gone(self) -> bool: ...
+
+    @property
+    def answered(self) -> bool: ...
+
+    def on_client_gone(self, callback: object) -> None:
+        """Call `callback()` when the client goes before it is answered."""
+
+    def respond(self, status: int, headers: object, body: object) -> None:
+        """
+        Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of such. Content-Length and Connection are added.
+        """
