@@ -143,15 +143,15 @@ REFUSALS = [
     pytest.param(
         {},
         lambda c: c.set_model_transaction_policy({"coupled": True}),
-        "model transaction property in auto-complete-config function for model 'm' contains property"
-        " other than 'decoupled'.",
+        "model transaction property in auto-complete-config function for model 'm' contains"
+        " property other than 'decoupled'.",
         id="policy",
     ),
     pytest.param(
         {"model_transaction_policy": {"decoupled": True}},
         lambda c: c.set_model_transaction_policy({"decoupled": False}),
-        "trying to change decoupled property in auto-complete-config for model 'm', which is already"
-        " set to 'True'.",
+        "trying to change decoupled property in auto-complete-config for model 'm', which is"
+        " already set to 'True'.",
         id="decoupled",
     ),
 ]

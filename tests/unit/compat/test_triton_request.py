@@ -205,7 +205,8 @@ class TestResponseSender:
             ([("response", 5)], "Unable to send response. Unsupported flag provided."),
             (
                 [(None, 0)],
-                "Inference Response object must be provided when the response flags is set to zero.",
+                "Inference Response object must be provided when the response flags is set to"
+                " zero.",
             ),
             (
                 [("response", 0), ("response", 0)],

@@ -332,8 +332,8 @@ def test_an_exception_in_execute_is_told_with_its_place(load, tmp_path):
         ("return None", "Expected a list in the execute return, found type '<class 'NoneType'>'."),
         (
             "return []",
-            "Number of InferenceResponse objects do not match the number of InferenceRequest objects."
-            " InferenceRequest(s) size is:2, and InferenceResponse(s) size is:0\n",
+            "Number of InferenceResponse objects do not match the number of InferenceRequest"
+            " objects. InferenceRequest(s) size is:2, and InferenceResponse(s) size is:0\n",
         ),
         (
             "return [pb_utils.InferenceResponse([]), 5]",
@@ -379,8 +379,9 @@ def test_answers_may_be_sent_instead_of_returned(load):
         executing("""
             for request in requests:
                 sender = request.get_response_sender()
+                tensor = pb_utils.Tensor("OUT", request.inputs()[0].as_numpy())
                 sender.send(
-                    pb_utils.InferenceResponse([pb_utils.Tensor("OUT", request.inputs()[0].as_numpy())]),
+                    pb_utils.InferenceResponse([tensor]),
                     flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
                 )
             return [None] * len(requests) if len(requests) == 1 else None

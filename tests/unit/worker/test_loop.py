@@ -1,0 +1,271 @@
+"""The loop between a dispatcher and a model, over real shared memory in one process."""
+
+import os
+import threading
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mpserve import _native
+from mpserve.compat import triton_python_backend_utils as pb_utils
+from mpserve.errors import ErrorCode
+from mpserve.model.config import BatchingPolicy, ModelConfig
+from mpserve.model.signature import Signature, TensorSpec
+from mpserve.model.tensor import Datatype
+from mpserve.runtimes.protocol import CompletedConfig
+from mpserve.shm.arena import ArenaSegments, open_arena
+from mpserve.shm.board import Board
+from mpserve.shm.completion_ring import CompletionRing
+from mpserve.shm.model_queue import ModelQueue
+from mpserve.worker.loading import Loaded
+from mpserve.worker.loop import serve
+from tests.fixtures.waiting import wait_until
+
+from .starts import PLACES, worker_start
+
+FRONTEND, WORKER = 1, 2
+SHAPE = (-1, 2)
+
+
+class FunctionRuntime:
+    name = "function"
+    default_files = ()
+
+    def __init__(self, execute):
+        self.execute = execute
+        self.unloaded = 0
+
+    def load(self, context):
+        raise NotImplementedError
+
+    def unload(self):
+        self.unloaded += 1
+
+
+class StopFlag:
+    def __init__(self):
+        self.requested = False
+        self.callback = lambda: None
+
+    def on_request(self, callback):
+        self.callback = callback
+
+    def request(self):
+        self.requested = True
+        self.callback()
+
+
+class Server:
+    """A frontend's side in this thread, an instance in another."""
+
+    def __init__(self, server_id, wake_fd):
+        self.board = Board.create(server_id, processes=8)
+        self.epochs = {index: self.board.begin(index) for index in (FRONTEND, WORKER)}
+        self.ring = CompletionRing.create(server_id, 0, 64)
+        self.queue = ModelQueue.create(server_id, 5, rings=[self.ring], wake_fds=[wake_fd])
+        self.server_id, self.wake_fd = server_id, wake_fd
+        segments = ArenaSegments(server_id, FRONTEND, self.epochs[FRONTEND])
+        self.dispatcher = _native.Dispatcher(
+            board=self.board.native,
+            process_index=FRONTEND,
+            epoch=self.epochs[FRONTEND],
+            frontend_index=0,
+            arena=open_arena(segments, initial_bytes=1 << 20, max_bytes=8 << 20),
+            ring=self.ring.native,
+            wake_fd=wake_fd,
+            attach=segments.attach,
+            call_soon=lambda flush: flush(),
+        )
+        self.route = _native.Route(
+            port=self.dispatcher.make_port(self.queue.native),
+            model_name="m",
+            model_version="1",
+            generation=5,
+            inputs=[("IN", int(Datatype.FP32), list(SHAPE), False)],
+            outputs=[("OUT", int(Datatype.FP32), list(SHAPE), False)],
+            max_batch_size=8,
+            open_inputs=False,
+            open_outputs=False,
+        )
+        self.answers = {}
+        self.stop = StopFlag()
+        self.thread = None
+
+    def start(self, execute, **config):
+        signature = Signature(
+            outputs=(TensorSpec(name="OUT", datatype=Datatype.FP32, shape=SHAPE),),
+            max_batch_size=8,
+        )
+        given = ModelConfig(signature=signature, **config)
+        runtime = FunctionRuntime(execute)
+        start = worker_start(
+            config=given,
+            places=type(PLACES)(
+                server_id=self.server_id,
+                board_segment=self.board.name,
+                process_index=WORKER,
+                epoch=self.epochs[WORKER],
+                ring_segments=(self.ring.name,),
+                wake_fds=(self.wake_fd,),
+                arena_initial_bytes=1 << 20,
+                arena_max_bytes=8 << 20,
+            ),
+            queue_segment=self.queue.name,
+        )
+        loaded = Loaded(
+            start=start,
+            runtime=runtime,
+            completed=CompletedConfig(config=given, config_json=start.config_json),
+        )
+        self.thread = threading.Thread(target=serve, args=(loaded, self.stop))
+        self.thread.start()
+        return runtime
+
+    def submit(self, key, array, **fields):
+        array = np.asarray(array, dtype=np.float32)
+        self.dispatcher.submit(
+            self.route,
+            [("IN", "FP32", list(array.shape), array)],
+            callback=lambda answer: self.answers.update({key: answer}),
+            **fields,
+        )
+
+    def wait(self, *keys):
+        def answered():
+            self.dispatcher.on_wake()
+            return set(keys) <= self.answers.keys()
+
+        wait_until(answered, deadline=10.0, what=f"answers to {keys}")
+        return [self.answers[key] for key in keys]
+
+    def end(self):
+        self.stop.request()
+        if self.thread is not None:
+            self.thread.join(10.0)
+            assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def server():
+    server_id = f"t{uuid.uuid4().hex[:8]}"
+    wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
+    made = Server(server_id, wake_fd)
+    yield made
+    made.end()
+    made.answers.clear()
+    for segment in Path("/dev/shm").glob(f"*{server_id}*"):
+        segment.unlink()
+    os.close(wake_fd)
+
+
+def doubled(requests):
+    return [
+        pb_utils.InferenceResponse([pb_utils.Tensor("OUT", r.inputs()[0].as_numpy() * 2)])
+        for r in requests
+    ]
+
+
+def values(answer):
+    (output,) = answer.outputs
+    return np.frombuffer(output.data, dtype=np.float32).reshape(output.shape).tolist()
+
+
+def test_requests_are_answered_from_shared_memory(server):
+    server.start(doubled)
+    server.submit("a", [[1, 2]])
+    server.submit("b", [[3, 4], [5, 6]])
+    first, second = server.wait("a", "b")
+    assert first.code == second.code == 0
+    assert values(first) == [[2, 4]]
+    assert values(second) == [[6, 8], [10, 12]]
+
+
+def test_a_model_that_raises_answers_and_goes_on(server):
+    def execute(requests):
+        if requests[0].inputs()[0].as_numpy()[0, 0] < 0:
+            raise ValueError("negative")
+        return doubled(requests)
+
+    server.start(execute)
+    server.submit("bad", [[-1, 0]])
+    server.submit("good", [[1, 0]])
+    bad, good = server.wait("bad", "good")
+    assert bad.code == ErrorCode.MODEL_FAILED
+    assert bad.error.startswith("ValueError: negative")
+    assert values(good) == [[2, 0]]
+
+
+def test_an_error_of_one_request_is_its_own(server):
+    def execute(requests):
+        error = pb_utils.TritonError("no such row", pb_utils.TritonError.NOT_FOUND)
+        return [pb_utils.InferenceResponse([], error) for _ in requests]
+
+    server.start(execute)
+    server.submit("a", [[1, 2]])
+    (answer,) = server.wait("a")
+    assert (answer.code, answer.error) == (ErrorCode.NOT_FOUND, "no such row")
+
+
+def test_an_array_that_the_model_keeps_does_not_change(server):
+    kept = []
+
+    def execute(requests):
+        kept.extend(request.inputs()[0].as_numpy() for request in requests)
+        return doubled(requests)
+
+    server.start(execute)
+    for number in range(50):
+        server.submit(number, [[number, number]])
+        server.wait(number)
+    assert [array.tolist() for array in kept] == [[[n, n]] for n in range(50)]
+
+
+def test_waiting_requests_are_executed_together_with_a_batching_policy(server):
+    sizes = []
+    gate = threading.Event()
+
+    def execute(requests):
+        gate.wait(10.0)
+        sizes.append(len(requests))
+        return doubled(requests)
+
+    server.start(execute, batching=BatchingPolicy())
+    server.submit("first", [[0, 0]])
+    wait_until(lambda: server.queue.running() == 1, deadline=10.0, what="the first to run")
+    for number in range(4):
+        server.submit(number, [[number, 0]])
+    gate.set()
+    answers = server.wait("first", *range(4))
+    assert sizes == [1, 4]
+    assert [values(answer) for answer in answers[1:]] == [[[2 * n, 0]] for n in range(4)]
+
+
+def test_what_waits_when_the_queue_is_retired_is_still_answered(server):
+    gate = threading.Event()
+
+    def execute(requests):
+        gate.wait(10.0)
+        return doubled(requests)
+
+    runtime = server.start(execute)
+    for key in ("running", "waiting"):
+        server.submit(key, [[1, 1]])
+    wait_until(lambda: server.queue.running() == 1, deadline=10.0, what="the first to run")
+    server.queue.retire()
+    server.stop.request()
+    gate.set()
+    server.thread.join(10.0)
+    assert [values(answer) for answer in server.wait("running", "waiting")] == [[[2, 2]]] * 2
+    assert runtime.unloaded == 1
+
+
+def test_a_stop_ends_an_idle_instance_at_once(server):
+    runtime = server.start(doubled)
+    server.submit("a", [[1, 1]])
+    server.wait("a")
+    server.stop.request()
+    server.thread.join(5.0)
+    assert not server.thread.is_alive()
+    assert runtime.unloaded == 1
