@@ -70,6 +70,10 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         Texts that differ.
     unload_of_unknown_succeeds
         Unloading what is not loaded is a success, otherwise `NOT_FOUND`.
+    load_reads_body
+        Load and unload calls may carry parameters; otherwise their body is not looked at.
+    done_content_type
+        Content type of the empty answer to a load or unload; "" for none.
     index_needs_body
         An index request without a JSON body is refused as `MALFORMED`.
     index_shows_unloaded_state
@@ -107,6 +111,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     transport: Mapping[TransportFault, StatusRow]
     phrases: Phrases
     unload_of_unknown_succeeds: bool
+    load_reads_body: bool
+    done_content_type: str
     index_needs_body: bool
     index_shows_unloaded_state: bool
     index_shows_empty_reason: bool

@@ -32,6 +32,8 @@ MLSERVER: Final = Dialect(
         control_refused="model '{name}': load and unload need --model-control-mode=explicit",
     ),
     unload_of_unknown_succeeds=False,
+    load_reads_body=False,
+    done_content_type="",
     index_needs_body=True,
     index_shows_unloaded_state=True,
     index_shows_empty_reason=True,

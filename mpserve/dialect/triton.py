@@ -6,7 +6,7 @@ Source: the server's HTTP frontend and core as specified; answers seen on 2.51 w
 from typing import Final
 
 from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, NonFiniteWords, Phrases
-from mpserve.dialect.statuses import GENERAL, PARTICULAR, TEXT, TRANSPORT
+from mpserve.dialect.statuses import GENERAL, JSON, PARTICULAR, TEXT, TRANSPORT
 
 _NAME = DialectName.TRITON
 _YES = HealthAnswer(http=200, content_type=TEXT, body=b"")
@@ -34,6 +34,8 @@ TRITON: Final = Dialect(
         control_refused="explicit model load / unload is not allowed if polling is enabled",
     ),
     unload_of_unknown_succeeds=True,
+    load_reads_body=True,
+    done_content_type=JSON,
     index_needs_body=False,
     index_shows_unloaded_state=False,
     index_shows_empty_reason=False,

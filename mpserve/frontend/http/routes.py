@@ -132,10 +132,10 @@ _HEALTH: Final = (
 ROUTES: Final = {
     DialectName.TRITON: RouteTable(
         routes=(
-            # `/v2/models/stats` is not a model's metadata, also while statistics are not served.
             _route(_MODEL + _TRITON_VERSION + rb"/infer", "POST", Endpoint.INFER),
             _route(_MODEL + _TRITON_VERSION + rb"/ready", "GET", Endpoint.MODEL_READY),
             _route(_MODEL + _TRITON_VERSION + rb"/config", "GET", Endpoint.MODEL_CONFIG),
+            # `/v2/models/stats` is not a model's metadata, also while statistics are not served.
             _route(
                 rb"/v2/models/(?P<model>(?!stats$)[^/]+)" + _TRITON_VERSION,
                 "GET",

@@ -1,0 +1,201 @@
+"""Every HTTP request that the native core does not answer: find its endpoint and answer it."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from mpserve.codec import management_json
+from mpserve.codec.management_json import LoadParameters
+from mpserve.dialect import Dialect, Operation, TransportFault
+from mpserve.errors import ErrorCode, Failure, MpserveError, Unsupported
+from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.handlers.metadata import MetadataHandler
+from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
+from mpserve.frontend.http import responses
+from mpserve.frontend.http.body import HttpRequest
+from mpserve.frontend.http.infer import CancellableExchange, HttpInfer
+from mpserve.frontend.http.responses import HttpResponse
+from mpserve.frontend.http.routes import ROUTES, Endpoint, Match
+from mpserve.model.identity import model_name
+from mpserve.telemetry import log
+
+_OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
+    Endpoint.LIVE: Operation.HEALTH,
+    Endpoint.READY: Operation.HEALTH,
+    Endpoint.MODEL_READY: Operation.MODEL_READY,
+    Endpoint.SERVER_METADATA: Operation.SERVER_METADATA,
+    Endpoint.MODEL_METADATA: Operation.MODEL_METADATA,
+    Endpoint.MODEL_CONFIG: Operation.MODEL_CONFIG,
+    Endpoint.INFER: Operation.INFER_OPENING,
+    Endpoint.INDEX: Operation.INDEX,
+    Endpoint.LOAD: Operation.LOAD,
+    Endpoint.UNLOAD: Operation.UNLOAD,
+}
+
+
+class Endpoints:
+    """Answers requests; never raises."""
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        health: Health,
+        metadata: MetadataHandler,
+        repository: RepositoryCalls,
+        infer: HttpInfer,
+        max_body_bytes: int,
+    ) -> None:
+        self._dialect = dialect
+        self._routes = ROUTES[dialect.name]
+        self._health = health
+        self._metadata = metadata
+        self._repository = repository
+        self._infer = infer
+        self._max_body_bytes = max_body_bytes
+        self._answers: Mapping[
+            Endpoint, Callable[[CancellableExchange, HttpRequest, Match], HttpResponse | None]
+        ] = {
+            Endpoint.LIVE: self._live,
+            Endpoint.READY: self._ready,
+            Endpoint.MODEL_READY: self._model_ready,
+            Endpoint.SERVER_METADATA: self._server_metadata,
+            Endpoint.MODEL_METADATA: self._model_metadata,
+            Endpoint.MODEL_CONFIG: self._model_config,
+            Endpoint.INFER: self._start_infer,
+            Endpoint.INDEX: self._index,
+            Endpoint.LOAD: self._load,
+            Endpoint.UNLOAD: self._unload,
+        }
+
+    def answer(self, exchange: CancellableExchange) -> None:
+        """Answer a request, now or when its answer is there."""
+        try:
+            response = self._response(exchange)
+        except Exception as error:  # noqa: BLE001  the border: logged and told
+            log.error(
+                "request.crashed",
+                target=exchange.target.decode("latin-1"),
+                error=repr(error),
+                traceback=traceback.format_exc(),
+            )
+            response = responses.failure_response(
+                Failure(code=ErrorCode.INTERNAL, message=f"internal error: {error!r}"),
+                dialect=self._dialect,
+                operation=Operation.INFER,
+            )
+        if response is not None:
+            responses.send(exchange, response)
+
+    def _response(self, exchange: CancellableExchange) -> HttpResponse | None:
+        match = self._routes.match(exchange.target)
+        if match is None:
+            return responses.fault_response(
+                TransportFault.UNKNOWN_PATH, "Not Found", dialect=self._dialect
+            )
+        if exchange.method != match.method:
+            return responses.fault_response(
+                TransportFault.WRONG_METHOD,
+                "Method Not Allowed",
+                dialect=self._dialect,
+                headers=((b"Allow", match.method.encode()),),
+            )
+        http = HttpRequest(exchange, max_body_bytes=self._max_body_bytes)
+        try:
+            return self._answers[match.endpoint](exchange, http, match)
+        except MpserveError as error:
+            operation = _OPERATIONS[match.endpoint]
+            return responses.error_response(error, dialect=self._dialect, operation=operation)
+
+    # --- health and metadata --------------------------------------------------------------------
+
+    def _live(self, *_: object) -> HttpResponse:
+        return responses.health_response(
+            self._dialect.live if self._health.is_live else self._dialect.not_live
+        )
+
+    def _ready(self, *_: object) -> HttpResponse:
+        return responses.health_response(
+            self._dialect.ready if self._health.is_ready else self._dialect.not_ready
+        )
+
+    def _model_ready(self, _: object, __: object, match: Match) -> HttpResponse:
+        self._metadata.model(match.model, self._version(match))
+        return responses.health_response(self._dialect.model_ready)
+
+    def _server_metadata(self, *_: object) -> HttpResponse:
+        return responses.json_response(
+            management_json.server_metadata_body(self._metadata.server())
+        )
+
+    def _model_metadata(self, _: object, __: object, match: Match) -> HttpResponse:
+        metadata = self._metadata.model(match.model, self._version(match))
+        return responses.json_response(
+            management_json.model_metadata_body(metadata, dialect=self._dialect)
+        )
+
+    def _model_config(self, _: object, __: object, match: Match) -> HttpResponse:
+        text = self._metadata.config(match.model, self._version(match))
+        return responses.json_response(text.encode())
+
+    # --- inference ------------------------------------------------------------------------------
+
+    def _start_infer(
+        self, exchange: CancellableExchange, http: HttpRequest, match: Match
+    ) -> HttpResponse | None:
+        self._infer.answer(exchange, http, match.model, self._version(match))
+        return None
+
+    # --- repository -----------------------------------------------------------------------------
+
+    def _index(self, exchange: CancellableExchange, http: HttpRequest, _: Match) -> None:
+        ready_only = management_json.read_index(http.body(), dialect=self._dialect)
+        self._repository.index(
+            partial(self._send_result, exchange, Operation.INDEX), ready_only=ready_only
+        )
+
+    def _load(self, exchange: CancellableExchange, http: HttpRequest, match: Match) -> None:
+        self._refuse_repository_name(match)
+        name = model_name(match.model)
+        parameters = (
+            management_json.read_load(http.body())
+            if self._dialect.load_reads_body
+            else LoadParameters()
+        )
+        self._repository.load(
+            name, parameters, partial(self._send_result, exchange, Operation.LOAD)
+        )
+
+    def _unload(self, exchange: CancellableExchange, http: HttpRequest, match: Match) -> None:
+        self._refuse_repository_name(match)
+        dependents = self._dialect.load_reads_body and management_json.read_unload(http.body())
+        self._repository.unload(
+            match.model,
+            partial(self._send_result, exchange, Operation.UNLOAD),
+            unload_dependents=dependents,
+        )
+
+    def _send_result(
+        self, exchange: CancellableExchange, operation: Operation, result: RepositoryResult
+    ) -> None:
+        if isinstance(result, Failure):
+            response = responses.failure_response(
+                result, dialect=self._dialect, operation=operation
+            )
+        elif result is None:
+            response = HttpResponse(status=200, content_type=self._dialect.done_content_type)
+        else:
+            response = responses.json_response(
+                management_json.index_body(result, dialect=self._dialect)
+            )
+        responses.send(exchange, response)
+
+    # --- parts of paths -------------------------------------------------------------------------
+
+    def _version(self, match: Match) -> str:
+        return self._routes.check_version(match.version)
+
+    def _refuse_repository_name(self, match: Match) -> None:
+        if match.repository:
+            raise Unsupported("'repository_name' specification is not supported")

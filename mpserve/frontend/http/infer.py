@@ -1,0 +1,165 @@
+"""`POST /v2/models/M[/versions/V]/infer` in full: everything that the native core leaves to Python.
+
+The order of the steps decides which fault is told, and is Triton's: version, model, compression,
+length of the JSON part, then the body.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Final, Protocol
+
+from mpserve.codec import mlserver_json, v2_json
+from mpserve.codec.content_encoding import ContentEncoding, accepted_encoding, deflate
+from mpserve.codec.v2_binary import HEADER_NAME, json_part_bytes
+from mpserve.codec.v2_json import RequestContext
+from mpserve.codec.v2_response import AnswerContext, encode
+from mpserve.dialect import Dialect, DialectName, Operation
+from mpserve.dispatch.routing_table import RoutedModel
+from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.frontend.handlers.infer import InferHandler
+from mpserve.frontend.handlers.labels import LabelFiles
+from mpserve.frontend.http import responses
+from mpserve.frontend.http.body import HttpRequest
+from mpserve.frontend.http.responses import Header, HttpResponse
+from mpserve.model.request import Bytes, InferRequest
+from mpserve.shm.dispatcher import Answer
+from mpserve.telemetry import log
+
+
+class Decode(Protocol):
+    """Body of a request -> request."""
+
+    def __call__(  # noqa: D102  the class says it
+        self, body: Bytes, *, json_bytes: int, context: RequestContext
+    ) -> InferRequest: ...
+
+
+DECODERS: Final[Mapping[DialectName, Decode]] = {
+    DialectName.TRITON: v2_json.decode,
+    DialectName.MLSERVER: mlserver_json.decode,
+}
+
+
+class CancellableExchange(responses.Exchange, Protocol):
+    """An exchange that tells when its client goes."""
+
+    def on_client_gone(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the client goes before it is answered."""
+
+
+class HttpInfer:
+    """The inference endpoint."""
+
+    def __init__(
+        self,
+        *,
+        handler: InferHandler,
+        labels: LabelFiles,
+        dialect: Dialect,
+        max_input_bytes: int,
+    ) -> None:
+        self._handler = handler
+        self._labels = labels
+        self._dialect = dialect
+        self._decode = DECODERS[dialect.name]
+        self._max_input_bytes = max_input_bytes
+
+    def answer(
+        self, exchange: CancellableExchange, http: HttpRequest, name: str, version: str
+    ) -> None:
+        """Start the inference; its answer, or why there is none, goes to the exchange."""
+        operation = Operation.INFER_OPENING
+        try:
+            routed = self._handler.find(name, version)
+            body = http.body()
+            json_bytes = json_part_bytes(
+                http.header(HEADER_NAME.lower().encode()), body_bytes=len(body)
+            )
+            operation = Operation.INFER
+            request = self._handler.identified(
+                self._decode(body, json_bytes=json_bytes, context=self._context(routed))
+            )
+            on_answer = partial(self._on_answer, exchange, http, request, routed)
+            token = self._handler.start(request, routed=routed, on_answer=on_answer)
+        except MpserveError as error:
+            responses.send(
+                exchange,
+                responses.error_response(error, dialect=self._dialect, operation=operation),
+            )
+            return
+        exchange.on_client_gone(partial(self._handler.cancel, token))
+
+    def _context(self, routed: RoutedModel) -> RequestContext:
+        return RequestContext(
+            model_name=routed.model.name,
+            signature=routed.version.config.signature,
+            max_input_bytes=self._max_input_bytes,
+        )
+
+    def _on_answer(
+        self,
+        exchange: responses.Exchange,
+        http: HttpRequest,
+        request: InferRequest,
+        routed: RoutedModel,
+        answer: Answer,
+    ) -> None:
+        """Write the answer. Called by the dispatcher, so nothing may escape."""
+        try:
+            response = self._response(http, request, routed, answer)
+        except MpserveError as error:
+            response = responses.error_response(
+                error, dialect=self._dialect, operation=Operation.INFER_ANSWER
+            )
+        except Exception as error:  # noqa: BLE001  the border: logged and told
+            log.error("request.crashed", request_id=request.id, error=repr(error))
+            response = responses.failure_response(
+                Failure(code=ErrorCode.INTERNAL, message=f"internal error: {error!r}"),
+                dialect=self._dialect,
+                operation=Operation.INFER_ANSWER,
+            )
+        responses.send(exchange, response)
+
+    def _response(
+        self, http: HttpRequest, request: InferRequest, routed: RoutedModel, answer: Answer
+    ) -> HttpResponse:
+        if answer.code:
+            return responses.failure_response(
+                Failure(code=ErrorCode(answer.code), message=answer.error),
+                dialect=self._dialect,
+                operation=Operation.INFER,
+            )
+        wants_classes = any(output.classification for output in request.outputs)
+        encoded = encode(
+            answer.outputs,
+            request=request,
+            parameters_json=answer.parameters_json,
+            context=AnswerContext(
+                dialect=self._dialect,
+                model_name=routed.model.name,
+                model_version=routed.version.version,
+                batches=routed.version.config.signature.max_batch_size > 0,
+                labels=self._labels.labels(routed) if wants_classes else {},
+            ),
+        )
+        headers: list[Header] = []
+        if encoded.blobs:
+            headers.append((HEADER_NAME.encode(), str(len(encoded.json_text)).encode()))
+        body = self._compressed(http, [encoded.json_text, *encoded.blobs], headers)
+        return HttpResponse(
+            status=HTTPStatus.OK,
+            content_type=responses.OCTETS if encoded.blobs else responses.JSON,
+            body=tuple(body),
+            headers=tuple(headers),
+        )
+
+    def _compressed(
+        self, http: HttpRequest, body: list[Bytes], headers: list[Header]
+    ) -> list[Bytes]:
+        encoding = accepted_encoding(http.header(b"accept-encoding"))
+        size = sum(len(piece) for piece in body)
+        if encoding is ContentEncoding.IDENTITY or size < self._dialect.compresses_from_bytes:
+            return body
+        headers.append((b"Content-Encoding", encoding.value.encode()))
+        return deflate(body, encoding)
