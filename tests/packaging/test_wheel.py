@@ -1,18 +1,12 @@
 """A wheel installs into a clean environment and serves there."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import urllib.request
 import venv
 from pathlib import Path
 
 import pytest
-
-from tests.fixtures.server import free_ports
-from tests.fixtures.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 900
@@ -67,33 +61,6 @@ def test_the_runtimes_are_found_by_their_entry_points(installed):
     assert names == "['mlserver', 'python', 'sklearn', 'xgboost']\n"
 
 
-def test_the_server_starts_answers_and_ends(installed, tmp_path):
-    http_port, grpc_port, metrics_port = free_ports(3)
-    url = f"http://127.0.0.1:{http_port}/v2"
-    with (tmp_path / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [
-                installed / "mpserve",
-                "serve",
-                f"--model-repository={tmp_path}",
-                "--http-address=127.0.0.1",
-                f"--http-port={http_port}",
-                f"--grpc-port={grpc_port}",
-                f"--metrics-port={metrics_port}",
-            ],
-            cwd=tmp_path,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_until(
-            lambda: urllib.request.urlopen(f"{url}/health/ready", timeout=5).status == 200,
-            deadline=30,
-            what="the server of the wheel to be ready",
-        )
-        metadata = json.load(urllib.request.urlopen(url, timeout=5))
-        assert metadata["name"] == "triton"
-    finally:
-        server.send_signal(signal.SIGTERM)
-        exit_code = server.wait(timeout=60)
-    assert exit_code == 0, (tmp_path / "log").read_text()
+def test_the_server_starts_answers_and_ends(installed, serve, tmp_path):
+    server = serve(tmp_path, python=installed / "python", directory=tmp_path)
+    assert server.get("/v2").json()["name"] == "triton"
