@@ -107,12 +107,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def stamp_file(path: str, *, name: str) -> FileStamp | None:
-    """Return the stamp of the file at `path` under the name `name`; `None` when it is not there."""
+    """Return the stamp of the file at `path` under the name `name`; `None` when there is none."""
     try:
         status = Path(path).stat()
     except OSError:
         return None
-    return _stamp(name, status)
+    return _stamp(name, status) if stat.S_ISREG(status.st_mode) else None
 
 
 def take_snapshot(directory: str) -> Snapshot:

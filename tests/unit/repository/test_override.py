@@ -1,4 +1,3 @@
-import os
 import stat
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def test_paths_that_leave_the_directory_are_refused_and_nothing_is_written(tmp_p
     with pytest.raises(InvalidRequest, match="must stay within model directory") as refused:
         made(tmp_path, {"1/ok": b"", path: b"x"})
     assert f"Invalid file parameter 'file:{path}' with normalized path '" in str(refused.value)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_dots_that_stay_inside_are_fine(tmp_path):
@@ -65,7 +64,7 @@ def test_files_that_contradict_each_other_are_refused(tmp_path, files, message):
     with pytest.raises(InvalidRequest) as refused:
         made(tmp_path, files)
     assert str(refused.value) == message
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_files_need_a_configuration(tmp_path):
@@ -78,7 +77,7 @@ def test_files_need_a_configuration(tmp_path):
 def test_a_name_the_disk_refuses_is_an_error_of_the_repository(tmp_path):
     with pytest.raises(RepositoryError, match="failed to write file"):
         made(tmp_path, {"x" * 300: b""})
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_parent_directory_is_an_error_of_the_repository(tmp_path):

@@ -89,7 +89,5 @@ def test_a_model_that_never_rests_holds_up_no_other():
 
 
 def test_no_settle_time_takes_every_change_at_once():
-    now = settle(
-        taken=result(a="1"), current=result(a="2"), sightings={}, now_ns=0, settle_ns=0
-    )
+    now = settle(taken=result(a="1"), current=result(a="2"), sightings={}, now_ns=0, settle_ns=0)
     assert seen(now.result) == {"a": "2"}
