@@ -22,8 +22,6 @@ EDITABLE := --no-build-isolation --editable
 DEMO := .demo/models
 DEMO_PORT ?= 8000
 DEMO_URL := http://127.0.0.1:$(DEMO_PORT)
-# 16 numbers and 16 ones: the model `simple` adds and subtracts them.
-DEMO_REQUEST := {"inputs":[{"name":"INPUT0","shape":[1,16],"datatype":"FP32","data":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15]},{"name":"INPUT1","shape":[1,16],"datatype":"FP32","data":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]}]}
 
 .PHONY: help
 help: ## Show this list
@@ -73,9 +71,9 @@ run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo m
 	done; \
 	printf '\nThe server runs until Ctrl-C. Try from another terminal:\n\n'; \
 	printf '  %s\n' \
-		'curl -s $(DEMO_URL)/v2' \
-		'curl -s -X POST $(DEMO_URL)/v2/repository/index' \
-		'curl -s $(DEMO_URL)/v2/models/simple/infer -d '"'"'$(DEMO_REQUEST)'"'"; \
+		'curl -s $(DEMO_URL)/v2/models/mnist-svm' \
+		'curl -s $(DEMO_URL)/v2/repository/index -d {}' \
+		'curl -s $(DEMO_URL)/v2/models/simple/infer -d @examples/requests/simple.json'; \
 	wait $$server
 
 # --- checks -------------------------------------------------------------------------------------
