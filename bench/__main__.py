@@ -12,19 +12,22 @@ import click
 
 from bench import load
 from bench.errors import BenchError, UsageError
-from bench.installation import install, install_peers, lock
+from bench.installation import install, install_peers
+from bench.leftovers import sweep
 from bench.machine import read_facts
 from bench.measurement import Pace
 from bench.payload import Encoding
 from bench.peers import PEERS
-from bench.peers.peer import WORKSHOP
 from bench.results import Results, write_results
-from bench.rounds import Turn, carry_out, turns
+from bench.rounds import Plan, Turn, carry_out, turns
 from bench.scenarios import SCENARIOS
 from bench.table import markdown
+from bench.workshop import WORKSHOP, clear_scratch, lock
 
 QUICK_ROUNDS: Final = 1
 QUICK_SECONDS: Final = 2
+TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ.json"
+INTERRUPTED: Final = 130  # as a shell says of SIGINT
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -80,36 +83,32 @@ def main(  # noqa: PLR0913  # one parameter per option
     """Measure model servers beside each other, in alternating rounds, and print one Markdown table.
 
     The first server is compared with the others. Progress goes to standard error. Exit code 1:
-    a measurement failed; 2: something has to be installed, or asked for differently.
+    a measurement failed; 2: something has to be installed, or asked for differently; 130: it was
+    interrupted, and what was measured so far is shown.
     """
     try:
         if is_listing:
             _list()
             return
-        chosen_servers = choose(servers, tuple(PEERS), what="server")
+        chosen = choose(servers, tuple(PEERS), what="server")
         if is_installing:
-            install(chosen_servers, tell=_tell)
+            install(chosen, tell=_tell)
             return
-        chosen_scenarios = choose(scenarios, tuple(SCENARIOS), what="scenario")
-        if quick:
-            rounds, seconds = QUICK_ROUNDS, QUICK_SECONDS
-        with lock():
-            results = _run(
-                chosen_servers,
-                chosen_scenarios,
-                rounds=rounds,
-                pace=Pace(seconds=seconds, warmup_seconds=warmup),
-            )
-        path = json_path or WORKSHOP / "results" / time.strftime(
-            "%Y%m%dT%H%M%SZ.json", time.gmtime()
+        plan = Plan(
+            servers=chosen,
+            scenarios=choose(scenarios, tuple(SCENARIOS), what="scenario"),
+            rounds=QUICK_ROUNDS if quick else rounds,
+            pace=Pace(seconds=QUICK_SECONDS if quick else seconds, warmup_seconds=warmup),
         )
+        results = _run(plan)
+        path = json_path or WORKSHOP / "results" / time.strftime(TIME_FORMAT, time.gmtime())
         write_results(results, path)
     except BenchError as error:
         _tell(f"error: {error}")
         sys.exit(error.exit_code)
     click.echo(markdown(results))
     _tell(f"results: {os.path.relpath(path)}")
-    sys.exit(1 if results.failures else 0)
+    sys.exit(_exit_code(results))
 
 
 def choose(wanted: str, known: tuple[str, ...], *, what: str) -> tuple[str, ...]:
@@ -130,29 +129,37 @@ def choose(wanted: str, known: tuple[str, ...], *, what: str) -> tuple[str, ...]
     return names
 
 
-def _run(
-    servers: tuple[str, ...], scenarios: tuple[str, ...], *, rounds: int, pace: Pace
-) -> Results:
-    wanted = tuple(turns(servers, scenarios, rounds=rounds))
+def _run(plan: Plan) -> Results:
+    wanted = tuple(turns(plan))
     _require_generators(wanted)
-    facts = read_facts()
-    failures = install_peers(servers, tell=_tell)
-    missing = {failure.server for failure in failures}
-    possible = tuple(turn for turn in wanted if turn.server not in missing)
-    run = carry_out(possible, pace=pace, tell=_tell)
+    with lock():
+        sweep(_tell)
+        clear_scratch()
+        facts = read_facts()
+        failures = install_peers(plan.servers, tell=_tell)
+        missing = {failure.server for failure in failures}
+        possible = tuple(turn for turn in wanted if turn.server not in missing)
+        run = carry_out(possible, pace=plan.pace, tell=_tell)
     return Results(
         machine=facts,
-        servers=servers,
-        scenarios=scenarios,
-        versions={server: PEERS[server].version() for server in servers if server not in missing},
-        rounds=rounds,
-        seconds=pace.seconds,
-        warmup_seconds=pace.warmup_seconds,
+        servers=plan.servers,
+        scenarios=plan.scenarios,
+        versions={name: PEERS[name].version() for name in plan.servers if name not in missing},
+        rounds=plan.rounds,
+        seconds=plan.pace.seconds,
+        warmup_seconds=plan.pace.warmup_seconds,
         samples=run.samples,
         failures=(*failures, *run.failures),
         remarks=run.remarks,
         library_costs=run.library_costs,
+        is_complete=run.is_complete,
     )
+
+
+def _exit_code(results: Results) -> int:
+    if not results.is_complete:
+        return INTERRUPTED
+    return 1 if results.failures else 0
 
 
 def _require_generators(wanted: tuple[Turn, ...]) -> None:

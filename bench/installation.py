@@ -1,17 +1,14 @@
-"""What a run needs on the machine: load generators, peers, and that no other run disturbs it."""
+"""What a run needs on the machine: load generators and peers."""
 
-import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bench.errors import BenchError, MissingTool
 from bench.load import PACKAGES
 from bench.peers import PEERS
-from bench.peers.peer import WORKSHOP
 from bench.results import Failure
 
 APT_TIMEOUT_S: Final = 600
@@ -44,29 +41,6 @@ def install_peers(servers: Sequence[str], *, tell: Callable[[str], None]) -> tup
                 Failure(scenario="installation", server=server, round_index=0, reason=str(error))
             )
     return tuple(failures)
-
-
-@contextmanager
-def lock() -> Iterator[None]:
-    """Hold the only right to measure in this work tree: two runs at once would measure each other.
-
-    Raises
-    ------
-    BenchError
-        Another run holds it.
-    """
-    WORKSHOP.mkdir(exist_ok=True)
-    with (WORKSHOP / "lock").open("a+") as holder:
-        try:
-            fcntl.flock(holder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder.seek(0)
-            pid = holder.read().strip() or "unknown"
-            raise BenchError(f"another run (pid {pid}) is measuring; wait for its end") from error
-        holder.truncate(0)
-        holder.write(str(os.getpid()))
-        holder.flush()
-        yield
 
 
 def _install_generators(tell: Callable[[str], None]) -> None:

@@ -16,7 +16,6 @@ import re
 import resource
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -26,7 +25,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import LoadFailed, MissingTool
+from bench.parent_death import end_with_parent
 from bench.v2_client import HttpRequest
+from bench.workshop import scratch_folder
 
 PACKAGES: Final = {"wrk": "wrk", "h2load": "nghttp2-client", "nghttp": "nghttp2-client"}
 ANSWER_TIMEOUT_S: Final = 20  # an answer that takes longer counts as an error
@@ -90,8 +91,8 @@ def run_wrk(request: HttpRequest, load: Load, *, port: int) -> LoadResult:
     LoadFailed
         `wrk` failed or no request was answered.
     """
-    with tempfile.TemporaryDirectory(prefix="mpserve-bench-") as folder:
-        script = _write_script(Path(folder), request)
+    with scratch_folder() as folder:
+        script = _write_script(folder, request)
         argv = [
             *("wrk", f"-t{load.client_threads}", f"-c{load.connections}", f"-d{load.seconds}s"),
             *(
@@ -145,12 +146,12 @@ def run_h2load(body: bytes, load: Load, *, port: int, path: str) -> LoadResult:
     LoadFailed
         `h2load` failed or no request was answered.
     """
-    with tempfile.TemporaryDirectory(prefix="mpserve-bench-") as folder:
-        (Path(folder) / "message").write_bytes(body)
-        log = Path(folder) / "log"
+    with scratch_folder() as folder:
+        (folder / "message").write_bytes(body)
+        log = folder / "log"
         argv = [
             *("h2load", "-t", str(load.client_threads), "-c", str(load.connections), "-m", "1"),
-            *("-D", str(load.seconds), "--log-file", str(log), "-d", str(Path(folder) / "message")),
+            *("-D", str(load.seconds), "--log-file", str(log), "-d", str(folder / "message")),
             *(*_GRPC_HEADERS, f"http://127.0.0.1:{port}{path}"),
         ]
         output, cpu_ns = _run_counted(argv, seconds=load.seconds)
@@ -188,10 +189,10 @@ def grpc_answer(body: bytes, *, port: int, path: str) -> bytes:
     """Send one gRPC message with `nghttp` and return what it printed: frames, trailers, and the
     answer's bytes.
     """
-    with tempfile.NamedTemporaryFile(prefix="mpserve-bench-") as message:
-        message.write(body)
-        message.flush()
-        argv = ["nghttp", "-v", "-t", str(ANSWER_TIMEOUT_S), *_GRPC_HEADERS, "-d", message.name]
+    with scratch_folder() as folder:
+        message = folder / "message"
+        message.write_bytes(body)
+        argv = ["nghttp", "-v", "-t", str(ANSWER_TIMEOUT_S), *_GRPC_HEADERS, "-d", str(message)]
         url = f"http://127.0.0.1:{port}{path}"
         return subprocess.run(
             [*argv, url], capture_output=True, timeout=GRACE_S, check=False
@@ -248,6 +249,7 @@ def _run_counted(argv: Sequence[str], *, seconds: int) -> tuple[str, int]:
             argv,
             capture_output=True,
             text=True,
+            preexec_fn=end_with_parent,  # one system call, no lock
             timeout=seconds + GRACE_S + ANSWER_TIMEOUT_S,
             check=False,
         )

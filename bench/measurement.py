@@ -5,7 +5,6 @@ and so that the luck of one start (memory layout, placement on cores) is average
 """
 
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from bench.scenarios import Measure, Scenario
 from bench.server import StopReport, running
 from bench.v2_client import HttpRequest, V2Client, wait_until
 from bench.window import Observation, Window, merge
+from bench.workshop import scratch_folder
 
 INFER_RPC: Final = "/inference.GRPCInferenceService/ModelInfer"
 LIVE: Final = HttpRequest(method="GET", path="/v2/health/live")
@@ -67,8 +67,8 @@ def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> 
         The server or the load generator did not do its part.
     """
     ends: list[StopReport] = []
-    with tempfile.TemporaryDirectory(prefix="mpserve-bench-") as scratch:
-        site = _make_site(scenario, peer, Path(scratch))
+    with scratch_folder() as scratch:
+        site = _make_site(scenario, peer, scratch)
         match scenario.measure:
             case Measure.START:
                 seen = _measure_starts(scenario, peer, site, ends)
@@ -91,8 +91,8 @@ def library_cost(scenario: Scenario, peer: Peer) -> LibraryCost | None:
     """Time the model's own library without a server; None when the scenario has no such model."""
     if "digits" not in scenario.models:
         return None
-    with tempfile.TemporaryDirectory(prefix="mpserve-bench-") as scratch:
-        stored = Path(scratch) / "model.joblib"
+    with scratch_folder() as scratch:
+        stored = scratch / "model.joblib"
         _run_digits(peer, "train", stored)
         cpu_ns = float(_run_digits(peer, "cost", stored))
     return LibraryCost(scenario=scenario.name, server=peer.name, cpu_us=cpu_ns / 1e3)

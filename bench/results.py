@@ -73,6 +73,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...]
     remarks: tuple[Remark, ...]
     library_costs: tuple[LibraryCost, ...]
+    is_complete: bool  # False when the run was interrupted
 
 
 def write_results(results: Results, path: Path) -> None:

@@ -14,6 +14,15 @@ from bench.scenarios import SCENARIOS
 from bench.table import NOISY_SHARE, duration, three_digits
 
 
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is asked for."""
+
+    servers: tuple[str, ...]
+    scenarios: tuple[str, ...]
+    rounds: int
+    pace: Pace
+
+
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """One measurement to be made."""
 
@@ -29,21 +38,20 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...]
     remarks: tuple[Remark, ...]
     library_costs: tuple[LibraryCost, ...]
+    is_complete: bool
 
 
-def turns(servers: Sequence[str], scenarios: Sequence[str], *, rounds: int) -> Iterator[Turn]:
-    """List the measurements: in each round all scenarios, in each scenario all servers that can do
-    it.
+def turns(plan: Plan) -> Iterator[Turn]:
+    """List the measurements: in each round all scenarios, in each scenario all servers that can.
 
     Rounds are the outermost loop, so that the rounds of one scenario lie far apart, and its servers
     close together.
     """
-    for round_index in range(rounds):
-        for scenario in scenarios:
-            able = [server for server in servers if server in SCENARIOS[scenario].encodings]
-            yield from (
-                Turn(round_index=round_index, scenario=scenario, server=server) for server in able
-            )
+    for round_index in range(plan.rounds):
+        for scenario in plan.scenarios:
+            able = [one for one in plan.servers if one in SCENARIOS[scenario].encodings]
+            for server in able:
+                yield Turn(round_index=round_index, scenario=scenario, server=server)
 
 
 def carry_out(wanted: Sequence[Turn], *, pace: Pace, tell: Callable[[str], None]) -> Run:
@@ -68,6 +76,7 @@ def carry_out(wanted: Sequence[Turn], *, pace: Pace, tell: Callable[[str], None]
     remarks: list[Remark] = []
     costs: list[LibraryCost] = []
     given_up: set[tuple[str, str]] = set()
+    is_complete = False
     try:
         for number, turn in enumerate(wanted, start=1):
             what = f"[{number}/{len(wanted)}] {turn.scenario} {turn.server}"
@@ -75,14 +84,15 @@ def carry_out(wanted: Sequence[Turn], *, pace: Pace, tell: Callable[[str], None]
                 continue
             try:
                 measured = _take(turn, pace=pace, costs=costs)
-            except BenchError as error:
+            except Exception as error:  # noqa: BLE001  # border: one turn must not end the run
                 given_up.add((turn.scenario, turn.server))
                 failures.append(_failure(turn, error))
-                tell(f"{what}: failed: {error}")
+                tell(f"{what}: failed: {failures[-1].reason}")
                 continue
             samples.append(measured.sample)
             remarks += [remark for remark in measured.remarks if remark not in remarks]
             tell(f"{what}: {_brief(measured.sample)}")
+        is_complete = True
     except KeyboardInterrupt:
         tell("interrupted: what was measured so far follows")
     return Run(
@@ -90,6 +100,7 @@ def carry_out(wanted: Sequence[Turn], *, pace: Pace, tell: Callable[[str], None]
         failures=tuple(failures),
         remarks=tuple(remarks),
         library_costs=tuple(costs),
+        is_complete=is_complete,
     )
 
 
@@ -102,9 +113,10 @@ def _take(turn: Turn, *, pace: Pace, costs: list[LibraryCost]) -> Measured:
     return measured
 
 
-def _failure(turn: Turn, error: BenchError) -> Failure:
+def _failure(turn: Turn, error: Exception) -> Failure:
+    reason = str(error) if isinstance(error, BenchError) else repr(error)
     return Failure(
-        scenario=turn.scenario, server=turn.server, round_index=turn.round_index, reason=str(error)
+        scenario=turn.scenario, server=turn.server, round_index=turn.round_index, reason=reason
     )
 
 

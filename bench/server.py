@@ -2,18 +2,13 @@
 
 Guarantees
 ----------
-- After `stop` no process of the server's tree lives and no segment that it had mapped is left in
-  `/dev/shm`, also when the server hangs on SIGTERM or was killed.
-- When the harness itself is killed, the kernel sends the server SIGTERM.
-
-Owner
------
-Only processes of the tree that this object started are signalled, each checked by pid and start
-time.
+- After `stop` no process of the server's tree lives and no segment that it was seen to have mapped
+  is left in `/dev/shm`, also when the server hangs on SIGTERM or was killed.
+- When the harness itself is killed, the kernel sends the server SIGTERM; what does not heed it is
+  ended by the next run.
 """
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -26,25 +21,21 @@ from typing import IO, Final
 
 import msgspec
 
-from bench.cpu import ProcessEntry, process_table, tree_entries
+from bench import leftovers
+from bench.cpu import process_table
 from bench.errors import ServerFailed
+from bench.leftovers import Started
+from bench.parent_death import end_with_parent
 from bench.v2_client import V2Client, wait_until
 
-SHM: Final = Path("/dev/shm")  # where the kernel keeps POSIX shared memory
 READY_TIMEOUT_S: Final = 300  # Triton takes 36 s for 100 models on two quiet cores
 PROBE_TIMEOUT_S: Final = 5  # of one question whether it is ready
 STOP_TIMEOUT_S: Final = 15  # Triton looks once a second whether it may exit
-KILL_TIMEOUT_S: Final = 5
 LOG_TAIL_LINES: Final = 15
-_POLL_S: Final = 0.01
-_PR_SET_PDEATHSIG: Final = 1
-_LIBC: Final = ctypes.CDLL(None)
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server is started: absolute command line, what its environment adds, and its working
-    folder.
-    """
+    """How a server is started: absolute command line, what its environment adds, working folder."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str] = MappingProxyType({})
@@ -64,14 +55,21 @@ class Server:
     """One started server. Make it with `running`."""
 
     def __init__(
-        self, name: str, process: subprocess.Popen[bytes], log: Path, *, port: int, started_ns: int
+        self,
+        name: str,
+        process: subprocess.Popen[bytes],
+        started: Started,
+        *,
+        port: int,
+        log: Path,
+        started_ns: int,
     ) -> None:
         self.name = name
         self.port = port
         self.started_ns = started_ns
         self._process = process
+        self._started = started
         self._log = log
-        self._segments: set[str] = set()
 
     @property
     def root_pid(self) -> int:
@@ -96,8 +94,10 @@ class Server:
 
     def note_segments(self) -> None:
         """Remember what the tree has mapped now, in case that it dies before `stop`."""
-        tree = tree_entries(self.root_pid)
-        self._segments |= {name for entry in tree for name in mapped_segments(entry.pid)}
+        mapped = leftovers.mapped_by(leftovers.living(self._started, ()))
+        segments = self._started.segments | mapped
+        self._started = msgspec.structs.replace(self._started, segments=segments)
+        leftovers.enter(self._started)
 
     def log_tail(self) -> str:
         """The last lines that the server printed."""
@@ -107,16 +107,19 @@ class Server:
     def stop(self) -> StopReport:
         """SIGTERM to the first process, SIGKILL to what remains, then remove its segments."""
         began_ns = time.monotonic_ns()
-        tree = tree_entries(self.root_pid)
+        tree = leftovers.living(self._started, ())
         self.note_segments()
         self._process.terminate()
-        self._wait_for_end(STOP_TIMEOUT_S, known=tree)
-        killed = self._kill_rest(tree)
+        leftovers.wait_for_end(self._started, tree, seconds=STOP_TIMEOUT_S)
+        killed = leftovers.kill(self._started, tree)
+        exit_code = self._process.poll()
+        removed = leftovers.remove_segments(self._started.segments)
+        leftovers.strike(self.root_pid)
         return StopReport(
-            exit_code=self._process.poll(),
+            exit_code=exit_code,
             seconds=(time.monotonic_ns() - began_ns) / 1e9,
             killed=killed,
-            left_segments=_remove_segments(self._segments),
+            left_segments=removed,
         )
 
     def _wait(self, is_there: Callable[[], bool], *, what: str) -> None:
@@ -127,28 +130,6 @@ class Server:
         if self._process.poll() is None:
             return True
         raise ServerFailed(f"ended with exit code {self._process.returncode}")
-
-    def _wait_for_end(self, seconds: float, *, known: tuple[ProcessEntry, ...]) -> None:
-        deadline_ns = time.monotonic_ns() + int(seconds * 1e9)
-        while time.monotonic_ns() < deadline_ns:
-            if self._process.poll() is not None and not _living(known, root_pid=self.root_pid):
-                return
-            time.sleep(_POLL_S)
-
-    def _kill_rest(self, known: tuple[ProcessEntry, ...]) -> tuple[str, ...]:
-        """Kill what outlived SIGTERM; multiprocessing's resource trackers last, as they clean up
-        when all others are gone.
-        """
-        killed: list[str] = []
-        for spared in ("resource_tracker", None):
-            for entry in _living(known, root_pid=self.root_pid):
-                title = _title(entry.pid)
-                if spared is None or spared not in title:
-                    killed.append(title)
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(entry.pid, signal.SIGKILL)
-            self._wait_for_end(KILL_TIMEOUT_S if killed else 0, known=known)
-        return tuple(killed)
 
 
 @contextlib.contextmanager
@@ -179,20 +160,6 @@ def running(
                 ends.append(server.stop())
 
 
-def mapped_segments(pid: int) -> frozenset[str]:
-    """Names in `/dev/shm` that the process has mapped now."""
-    try:
-        lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    paths = (
-        line.split(maxsplit=5)[5]
-        for line in lines
-        if f" {SHM}/" in line and not line.endswith("(deleted)")
-    )
-    return frozenset(Path(path).name for path in paths)
-
-
 @contextlib.contextmanager
 def _signals_held_back() -> Iterator[None]:
     """Hold SIGINT and SIGTERM back until the block ends, so that an impatient user leaves no
@@ -215,46 +182,9 @@ def _start(name: str, launch: Launch, *, port: int, log: Path, output: IO[bytes]
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_end_with_harness,  # noqa: PLW1509  # one system call, no lock
+        preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, no lock
     )
-    return Server(name, process, log, port=port, started_ns=started_ns)
-
-
-def _end_with_harness() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
-def _living(known: tuple[ProcessEntry, ...], *, root_pid: int) -> tuple[ProcessEntry, ...]:
-    """Processes of the tree that still run: those known before, and those that came since."""
-    names = {(entry.pid, entry.started_ticks) for entry in known}
-    table = tuple(process_table())
-    current = {entry.pid for entry in table if entry.session_id == root_pid}
-    return tuple(
-        entry
-        for entry in table
-        if not entry.is_zombie
-        and ((entry.pid, entry.started_ticks) in names or entry.pid in current)
-    )
-
-
-def _title(pid: int) -> str:
-    try:
-        return (
-            Path(f"/proc/{pid}/cmdline")
-            .read_bytes()
-            .replace(b"\0", b" ")
-            .decode(errors="replace")
-            .strip()[:120]
-        )
-    except OSError:
-        return str(pid)
-
-
-def _remove_segments(names: set[str]) -> tuple[str, ...]:
-    """Remove the segments among `names` that still exist and that no living process has mapped."""
-    left = {name for name in names if (SHM / name).exists()}
-    if left:
-        left -= {name for entry in process_table() for name in mapped_segments(entry.pid)}
-    for name in left:
-        (SHM / name).unlink(missing_ok=True)
-    return tuple(sorted(left))
+    entry = next(entry for entry in process_table() if entry.pid == process.pid)
+    started = Started(root_pid=process.pid, started_ticks=entry.started_ticks)
+    leftovers.enter(started)
+    return Server(name, process, started, port=port, log=log, started_ns=started_ns)

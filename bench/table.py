@@ -103,6 +103,8 @@ def _rules(widths: Sequence[int]) -> Iterator[str]:
 
 def _notes(results: Results, summary: Sequence[Row]) -> Iterator[str]:
     yield _conditions(results)
+    if not results.is_complete:
+        yield "**Interrupted: not all rounds were measured.**"
     yield ""
     yield (
         "- CPU/request: user and system time of the server's whole process tree, the client's "

@@ -49,16 +49,18 @@ class V2Client:
 
         Raises
         ------
-        OSError, http.client.HTTPException
+        ServerFailed
             The connection failed; the next call opens a new one.
         """
         try:
             self._connection.request(request.method, request.path, request.body, request.headers)
             response = self._connection.getresponse()
             body = response.read()
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise
+            raise ServerFailed(
+                f"no answer to {request.method} {request.path}: {error!r}"
+            ) from error
         headers = {name.lower(): value for name, value in response.getheaders()}
         return HttpAnswer(status=response.status, headers=headers, body=body)
 
@@ -66,7 +68,7 @@ class V2Client:
         """Tell whether a GET of `path` is answered with 200; a refused connection is a no."""
         try:
             return self.send(HttpRequest(method="GET", path=path)).status == 200
-        except (OSError, http.client.HTTPException):
+        except ServerFailed:
             return False
 
     def is_ready(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from bench.errors import BenchError
-from bench.peers.peer import WORKSHOP
+from bench.workshop import WORKSHOP
 
 INSTALL_TIMEOUT_S: Final = 1800
 

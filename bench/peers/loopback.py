@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from bench.cpu import RolePattern
-from bench.peers.peer import PROJECT, Site
+from bench.peers.peer import Site
 from bench.repositories import Layout
 from bench.server import Launch
+from bench.workshop import PROJECT
 
 
 class Loopback:

@@ -7,9 +7,10 @@ from typing import Final
 
 from bench.cpu import RolePattern
 from bench.errors import MissingTool
-from bench.peers.peer import PROJECT, Site
+from bench.peers.peer import Site
 from bench.repositories import Layout
 from bench.server import Launch
+from bench.workshop import PROJECT
 
 DESCRIBE_TIMEOUT_S: Final = 30
 

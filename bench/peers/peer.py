@@ -4,16 +4,13 @@ does what.
 
 import enum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from bench.cpu import RolePattern
 from bench.repositories import Layout
 from bench.server import Launch
-
-PROJECT: Final = Path(__file__).resolve().parents[2]
-WORKSHOP: Final = PROJECT / ".bench"  # peers' virtual environments, results; ignored by git
 
 
 class Control(enum.Enum):

@@ -36,9 +36,8 @@ def test_a_wrong_argument_ends_with_2(arguments):
     assert CliRunner().invoke(main, arguments).exit_code == 2
 
 
-def test_a_missing_load_generator_ends_with_2_before_anything_is_installed(monkeypatch, tmp_path):
+def test_a_missing_load_generator_ends_with_2_before_anything_is_installed(monkeypatch):
     monkeypatch.setattr(load.shutil, "which", lambda _program: None)
-    monkeypatch.setattr("bench.installation.WORKSHOP", tmp_path)
 
     shown = CliRunner().invoke(main, ["--servers", "triton", "--scenarios", "json16_c1"])
 

@@ -2,9 +2,10 @@
 
 import pytest
 
+from bench.measurement import Pace
 from bench.peers import PEERS
 from bench.repositories import MODELS, Layout, write_model
-from bench.rounds import Turn, turns
+from bench.rounds import Plan, Turn, turns
 from bench.scenarios import SCENARIOS, Measure
 
 
@@ -17,7 +18,14 @@ def test_a_scenario_names_only_servers_and_models_that_exist(scenario):
 
 
 def test_rounds_alternate_the_servers_and_leave_out_those_that_cannot():
-    listed = list(turns(["mpserve", "mlserver-0"], ["json16_c1", "binary16_c16"], rounds=2))
+    plan = Plan(
+        servers=("mpserve", "mlserver-0"),
+        scenarios=("json16_c1", "binary16_c16"),
+        rounds=2,
+        pace=Pace(seconds=1, warmup_seconds=0),
+    )
+
+    listed = list(turns(plan))
 
     once = [("json16_c1", "mpserve"), ("json16_c1", "mlserver-0"), ("binary16_c16", "mpserve")]
     assert listed == [

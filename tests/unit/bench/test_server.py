@@ -1,6 +1,7 @@
 """A server under measurement ends for good: its processes, its children, its shared memory."""
 
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench import leftovers
 from bench import server as server_module
+from bench.cpu import process_table
 from bench.errors import ServerFailed
 from bench.ports import free_ports
 from bench.server import Launch, running
@@ -47,10 +50,14 @@ def wait_for_text(path, text, *, seconds=10):
 
 def living_in_session(session_id):
     return [
-        entry
-        for entry in server_module.process_table()
-        if entry.session_id == session_id and not entry.is_zombie
+        entry for entry in process_table() if entry.session_id == session_id and not entry.is_zombie
     ]
+
+
+@pytest.fixture(autouse=True)
+def ledger(monkeypatch, tmp_path):
+    monkeypatch.setattr(leftovers, "LEDGER", tmp_path / "ledger")
+    return tmp_path / "ledger"
 
 
 @pytest.fixture
@@ -73,12 +80,12 @@ def test_a_stubborn_server_is_killed_with_its_children_and_its_segment(tmp_path,
     name = f"mpserve-bench-test-{os.getpid()}"
     with running("s", launch(STUBBORN, name), port=1, log=tmp_path / "log", ends=ends) as server:
         wait_for_text(tmp_path / "log", "up")
-        assert (server_module.SHM / name).exists()
+        assert (leftovers.SHM / name).exists()
 
     (end,) = ends
     assert len(end.killed) == 2
     assert end.left_segments == (name,)
-    assert not (server_module.SHM / name).exists()
+    assert not (leftovers.SHM / name).exists()
     assert not living_in_session(server.root_pid)
 
 
@@ -111,6 +118,37 @@ def test_a_server_that_ends_early_is_told_with_its_last_words(tmp_path):
         pytest.raises(ServerFailed, match=r"(?s)exit code 1.*no such flag"),
     ):
         server.wait_ready()
+
+
+@pytest.mark.parametrize(
+    ("ticks_off", "is_ended"),
+    [(0, True), (-1, False)],
+    ids=["left by a killed run", "its pid is somebody else's now"],
+)
+def test_a_sweep_ends_what_a_killed_run_left_and_nothing_else(ledger, ticks_off, is_ended):
+    left = subprocess.Popen([sys.executable, "-S", "-c", OBEDIENT], start_new_session=True)
+    with left:
+        (entry,) = living_in_session(left.pid)
+        leftovers.enter(
+            leftovers.Started(root_pid=left.pid, started_ticks=entry.started_ticks + ticks_off)
+        )
+        told = []
+
+        leftovers.sweep(told.append)
+
+        assert bool(living_in_session(left.pid)) is not is_ended
+        assert told == (
+            ["left by a killed run, now removed: processes 1, segments 0"] if is_ended else []
+        )
+        assert not list(ledger.glob("*"))
+        left.kill()
+
+
+def test_a_server_stands_in_the_ledger_while_it_runs(tmp_path, ledger):
+    with running("s", launch(OBEDIENT), port=1, log=tmp_path / "log", ends=[]) as server:
+        assert [path.name for path in ledger.glob("*")] == [str(server.root_pid)]
+
+    assert not list(ledger.glob("*"))
 
 
 def test_ports_are_different():
