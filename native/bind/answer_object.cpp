@@ -1,6 +1,7 @@
 #include "answer_object.hpp"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 
 namespace nb = nanobind;
 

@@ -75,7 +75,10 @@ Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t ep
       ring_index_(ring_index),
       wake_fd_(wake_fd),
       // Each request in flight has room for its answer, and for one that the reaper adds.
-      max_in_flight_(std::min(max_in_flight, ring_.capacity() / 2)) {}
+      max_in_flight_(std::min(max_in_flight, ring_.capacity() / 2)) {
+    // The first `on_wake` takes what a predecessor left and announces that we sleep.
+    eventfd_signal(wake_fd_);
+}
 
 void Dispatcher::update(std::string name, StringMap<RouteRef> versions) {
     routes_.insert_or_assign(std::move(name), std::move(versions));

@@ -1,6 +1,7 @@
 #include "shared_objects.hpp"
 
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include "mpserve/wake.hpp"
