@@ -66,6 +66,10 @@ class RoutingTable:
                 return RoutedModel(model=model, version=entry)
         raise ModelNotFound(self._phrases.no_ready_version.format(name=name))
 
+    def generations(self) -> set[int]:
+        """Return the generations that are named."""
+        return {entry.generation for model in self._models.values() for entry in model.versions}
+
     def ready_versions(self, name: str) -> tuple[str, ...]:
         """Return all versions of a model that are ready, ascending."""
         model = self._models.get(name)

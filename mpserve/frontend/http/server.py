@@ -1,0 +1,59 @@
+"""What all HTTP connections of a frontend share: the native configuration and the fixed answers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from mpserve.codec.http_connection import Exchange, HttpServerConfig
+from mpserve.codec.management_json import server_metadata_body
+from mpserve.dialect import Dialect, Operation
+from mpserve.errors import ErrorCode
+from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.http import responses
+from mpserve.model.metadata import ServerMetadata
+from mpserve.shm.dispatcher import Dispatcher
+
+MAX_HEADER_BYTES: Final = 64 * 1024
+MAX_HEADER_FIELDS: Final = 128
+MAX_PIPELINED: Final = 64  # requests of one connection that wait for their answers
+
+LIVE_PATH: Final = "/v2/health/live"
+READY_PATH: Final = "/v2/health/ready"
+SERVER_PATH: Final = "/v2"
+
+
+def http_config(
+    *,
+    dispatcher: Dispatcher,
+    dialect: Dialect,
+    max_body_bytes: int,
+    on_exchange: Callable[[Exchange], None],
+) -> HttpServerConfig:
+    """Return the configuration that every connection is made with."""
+    codes = [code for code in ErrorCode if code is not ErrorCode.OK]
+    statuses = [dialect.status(code, operation=Operation.INFER).http for code in codes]
+    return HttpServerConfig(
+        dispatcher=dispatcher,
+        on_exchange=on_exchange,
+        on_protocol_error=partial(responses.protocol_error, dialect=dialect),
+        max_body_bytes=max_body_bytes,
+        max_header_bytes=MAX_HEADER_BYTES,
+        max_header_fields=MAX_HEADER_FIELDS,
+        max_pipelined=MAX_PIPELINED,
+        style=dialect.name.value,
+        http_statuses=[200, *statuses],
+    )
+
+
+def set_fixed_answers(
+    config: HttpServerConfig, *, dialect: Dialect, health: Health, server: ServerMetadata
+) -> None:
+    """Prebuild the answers that change only with the server's state."""
+    live = dialect.live if health.is_live else dialect.not_live
+    ready = dialect.ready if health.is_ready else dialect.not_ready
+    for path, response in (
+        (LIVE_PATH, responses.health_response(live)),
+        (READY_PATH, responses.health_response(ready)),
+        (SERVER_PATH, responses.json_response(server_metadata_body(server))),
+    ):
+        config.set_static(path, responses.whole(response))

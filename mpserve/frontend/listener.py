@@ -1,0 +1,72 @@
+"""The listening socket of a frontend; all frontends of a server share its address and port."""
+
+import errno
+import socket
+from typing import Final
+
+from mpserve.errors import ConfigError
+
+BACKLOG: Final = 1024
+
+
+def listen(*, address: str, port: int, exclusive: bool) -> socket.socket:
+    """Return a listening socket.
+
+    Parameters
+    ----------
+    address
+        Host name or address, of either IP version; "" for all of IPv4.
+    port
+        0 for one that the system chooses.
+    exclusive
+        Refuse a port on which another server listens, although that one would share it.
+
+    Raises
+    ------
+    ConfigError
+        The address can not be used, or the port is taken; with Triton's words for the latter.
+    """
+    try:
+        places = socket.getaddrinfo(
+            address or "0.0.0.0",  # noqa: S104  what "" means for the peers
+            port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )
+    except socket.gaierror as error:
+        raise ConfigError(f"address '{address}' can not be listened on: {error}") from error
+    family, _, _, _, place = places[0]
+    try:
+        if exclusive:
+            with _bound(family, place):  # without SO_REUSEPORT: fails when anyone listens
+                pass
+        listener = _bound(family, place, socket.SO_REUSEPORT)
+    except OSError as error:
+        raise ConfigError(_complaint(error, address, port)) from error
+    listener.listen(BACKLOG)
+    listener.settimeout(0.0)
+    return listener
+
+
+def port_of(listener: socket.socket) -> int:
+    """Return the port that a socket listens on."""
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def _bound(family: int, place: tuple[object, ...], *options: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        for option in (socket.SO_REUSEADDR, *options):
+            listener.setsockopt(socket.SOL_SOCKET, option, 1)
+        listener.bind(place)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _complaint(error: OSError, address: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Socket '{address}:{port}' already in use "
+    return f"Socket '{address}:{port}' can not be opened: {error.strerror}"

@@ -1,0 +1,262 @@
+"""Process of a frontend: take the routing table, listen, serve, and end in order.
+
+Guarantees
+    It listens only after the first table has come. A table's number is acknowledged when no request
+    is on its way to a queue that the table no longer names. Told to stop, or left by its supervisor,
+    it closes its listener, answers what is in flight until the deadline, and ends.
+
+Exit codes: 0 after an orderly end, `EXIT_NOT_SERVING` when it could not listen.
+"""
+
+import asyncio
+import signal
+import socket
+from typing import Final, assert_never
+
+import uvloop
+
+from mpserve.codec.http_connection import Exchange, HttpConnection
+from mpserve.control.channel import Channel
+from mpserve.control.messages import (
+    CallDone,
+    FrontendFailed,
+    FrontendReady,
+    FrontendStart,
+    IndexReply,
+    PublishTable,
+    StopFrontend,
+    TableAcknowledged,
+    ToFrontend,
+)
+from mpserve.dialect import DIALECTS
+from mpserve.dispatch.routes import Routes
+from mpserve.dispatch.routing_table import RoutingTable
+from mpserve.errors import ConfigError
+from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.handlers.infer import InferHandler
+from mpserve.frontend.handlers.labels import LabelFiles
+from mpserve.frontend.handlers.metadata import MetadataHandler
+from mpserve.frontend.handlers.repository import RepositoryCalls
+from mpserve.frontend.http.endpoints import Endpoints
+from mpserve.frontend.http.infer import HttpInfer
+from mpserve.frontend.http.server import http_config, set_fixed_answers
+from mpserve.frontend.listener import listen, port_of
+from mpserve.settings import Settings, decode_settings
+from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
+from mpserve.telemetry import log
+
+EXIT_OK: Final = 0
+EXIT_NOT_SERVING: Final = 69  # EX_UNAVAILABLE
+FIRST_EPOCH: Final = 1  # of a process that was never replaced
+FIRST_TABLE_SECONDS: Final = 30.0  # it is the first thing that is sent
+SETTLE_SECONDS: Final = 0.002  # until requests for a full queue are looked at again
+UPKEEP_SECONDS: Final = 1.0
+DRAIN_LOOK_SECONDS: Final = 0.01
+
+
+def main(start: FrontendStart, control: socket.socket) -> int:
+    """Be the frontend that `start` describes; return the exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the supervisor, who tells us
+        signal.signal(number, signal.SIG_IGN)
+    settings = decode_settings(start.settings_json)
+    log.configure(
+        level=settings.log_level.value,
+        log_format=settings.log_format.value,
+        role=f"frontend:{start.frontend_index}",
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(start, settings, control))
+
+
+async def _serve(start: FrontendStart, settings: Settings, control: socket.socket) -> int:
+    return await Frontend(start, settings, control).run()
+
+
+class Frontend:
+    """One frontend, from its first table to its end. Made inside its event loop."""
+
+    def __init__(self, start: FrontendStart, settings: Settings, control: socket.socket) -> None:
+        self._start = start
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._dialect = DIALECTS[settings.dialect]
+        self._wake_fd = start.places.wake_fds[start.frontend_index]
+        self._dispatcher = open_dispatcher(_places(start), call_soon=self._loop.call_soon)
+        self._table = RoutingTable(self._dialect.phrases)
+        self._routes = Routes(self._dispatcher)
+        self._labels = LabelFiles()
+        self._health = Health()
+        self._channel: Channel[ToFrontend] = Channel.open(
+            control, ToFrontend, on_message=self._on_message, on_end=self._on_supervisor_gone
+        )
+        self._calls = RepositoryCalls(
+            send=self._channel.send, call_later=self._loop.call_later, settings=settings
+        )
+        self._metadata = MetadataHandler(table=self._table, settings=settings)
+        self._endpoints = self._make_endpoints()
+        self._config = http_config(
+            dispatcher=self._dispatcher,
+            dialect=self._dialect,
+            max_body_bytes=settings.http_max_input_size,
+            on_exchange=self._on_exchange,
+        )
+        self._applied = 0
+        self._has_table = asyncio.Event()
+        self._stop_seconds: asyncio.Future[float] = self._loop.create_future()
+
+    async def run(self) -> int:
+        """Serve until told to stop; return the exit code."""
+        self._loop.add_reader(self._wake_fd, self._dispatcher.on_wake)
+        try:
+            return await self._listen_and_serve()
+        finally:
+            self._loop.remove_reader(self._wake_fd)
+            self._calls.end()
+            self._channel.close()
+
+    async def _listen_and_serve(self) -> int:
+        async with asyncio.timeout(FIRST_TABLE_SECONDS):
+            await self._has_table.wait()
+        if not self._settings.allow_http:
+            self._channel.send(FrontendReady(http_port=self._settings.http_port))
+            await self._upkeep_until_stop()
+            return EXIT_OK
+        try:
+            listener = self._listen()
+        except ConfigError as error:
+            self._channel.send(FrontendFailed(failure=error.failure()))
+            return EXIT_NOT_SERVING
+        server = await self._loop.create_server(lambda: HttpConnection(self._config), sock=listener)
+        self._channel.send(FrontendReady(http_port=port_of(listener)))
+        grace_seconds = await self._upkeep_until_stop()
+        server.close()
+        await self._drain(grace_seconds)
+        return EXIT_OK
+
+    def _listen(self) -> socket.socket:
+        is_first = self._start.frontend_index == 0 and self._start.places.epoch == FIRST_EPOCH
+        return listen(
+            address=self._settings.http_address,
+            port=self._settings.http_port,
+            exclusive=is_first and not self._settings.reuse_http_port,
+        )
+
+    async def _upkeep_until_stop(self) -> float:
+        """Give back what is not used any more, now and then; return the grace of the stop."""
+        while True:
+            done, _ = await asyncio.wait({self._stop_seconds}, timeout=UPKEEP_SECONDS)
+            if done:
+                return self._stop_seconds.result()
+            self._routes.close_retired()
+            self._dispatcher.trim()
+
+    async def _drain(self, grace_seconds: float) -> None:
+        """Answer what is in flight; what is not answered in time is cut off."""
+        self._health.stop()
+        self._set_fixed_answers()
+        self._config.drain()
+        deadline = self._loop.time() + grace_seconds
+        while self._is_busy() and self._loop.time() < deadline:
+            await asyncio.sleep(DRAIN_LOOK_SECONDS)
+        if self._is_busy():
+            log.warning(
+                "frontend.cut_off",
+                in_flight=self._dispatcher.in_flight,
+                connections=self._config.connections,
+            )
+
+    def _is_busy(self) -> bool:
+        return bool(
+            self._dispatcher.in_flight or self._config.connections or self._calls.waiting_count()
+        )
+
+    # --- the supervisor -------------------------------------------------------------------------
+
+    def _on_message(self, message: ToFrontend) -> None:
+        match message:
+            case PublishTable():
+                self._apply(message)
+            case StopFrontend():
+                self._stop(message.grace_ms / 1000)
+            case CallDone() | IndexReply():
+                self._calls.on_reply(message)
+            case _:
+                assert_never(message)
+
+    def _on_supervisor_gone(self, error: Exception | None) -> None:
+        log.warning("supervisor.gone", error=repr(error) if error else "")
+        self._calls.end()
+        self._stop(float(self._settings.exit_timeout_secs))
+
+    def _stop(self, grace_seconds: float) -> None:
+        if not self._stop_seconds.done():
+            self._stop_seconds.set_result(grace_seconds)
+
+    def _apply(self, table: PublishTable) -> None:
+        self._table.apply(removed=table.removed, changed=table.changed)
+        self._routes.apply(removed=table.removed, changed=table.changed)
+        self._labels.keep(self._table.generations())
+        self._health.apply(table)
+        self._set_fixed_answers()
+        self._applied = table.number
+        self._has_table.set()
+        self._dispatcher.flush()
+        self._acknowledge(table.number)
+
+    def _acknowledge(self, number: int) -> None:
+        """Acknowledge now, or when the last request for a queue that went is pushed."""
+        if number < self._applied:
+            return  # a later table is acknowledged instead, which says more
+        if self._routes.is_settled():
+            self._channel.send(TableAcknowledged(number=number))
+        else:
+            self._loop.call_later(SETTLE_SECONDS, self._acknowledge, number)
+
+    # --- HTTP -----------------------------------------------------------------------------------
+
+    def _on_exchange(self, exchange: Exchange) -> None:
+        self._endpoints.answer(exchange)
+
+    def _set_fixed_answers(self) -> None:
+        set_fixed_answers(
+            self._config,
+            dialect=self._dialect,
+            health=self._health,
+            server=self._metadata.server(),
+        )
+
+    def _make_endpoints(self) -> Endpoints:
+        infer = InferHandler(
+            table=self._table,
+            routes=self._routes,
+            dispatcher=self._dispatcher,
+            dialect=self._dialect,
+        )
+        return Endpoints(
+            dialect=self._dialect,
+            health=self._health,
+            metadata=self._metadata,
+            repository=self._calls,
+            infer=HttpInfer(
+                handler=infer,
+                labels=self._labels,
+                dialect=self._dialect,
+                max_input_bytes=self._settings.http_max_input_size,
+            ),
+            max_body_bytes=self._settings.http_max_input_size,
+        )
+
+
+def _places(start: FrontendStart) -> DispatcherPlaces:
+    shared = start.places
+    return DispatcherPlaces(
+        server_id=shared.server_id,
+        process_index=shared.process_index,
+        epoch=shared.epoch,
+        frontend_index=start.frontend_index,
+        board_segment=shared.board_segment,
+        ring_segment=shared.ring_segments[start.frontend_index],
+        wake_fd=shared.wake_fds[start.frontend_index],
+        arena_initial_bytes=shared.arena_initial_bytes,
+        arena_max_bytes=shared.arena_max_bytes,
+    )
