@@ -1,0 +1,1 @@
+"""Python face of shared memory: segments, arenas, queues, rings, and their removal."""

@@ -1,0 +1,110 @@
+"""The queue of requests of one generation of one model version."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from mpserve import _native
+from mpserve.errors import ErrorCode
+from mpserve.shm.completion_ring import CompletionRing
+from mpserve.shm.segment import Segment
+
+SLOTS = 512  # requests that wait or run; more of them wait in the frontends. 64 KiB
+MAX_INSTANCES: int = _native.MAX_INSTANCES
+
+
+class ModelQueue:
+    """A model queue over its segment, as the supervisor holds it.
+
+    Attributes
+    ----------
+    name
+        Segment name, for `attach` in another process.
+    native
+        The native object that frontends push into and workers pop from.
+    """
+
+    def __init__(
+        self, segment: Segment, rings: Sequence[CompletionRing], wake_fds: Sequence[int]
+    ) -> None:
+        self._segment = segment
+        self._rings = [ring.native for ring in rings]
+        self._wake_fds = list(wake_fds)
+        self.name = segment.name
+        self.native = _native.ModelQueue(segment)
+
+    @classmethod
+    def create(
+        cls,
+        server_id: str,
+        generation: int,
+        *,
+        rings: Sequence[CompletionRing],
+        wake_fds: Sequence[int],
+        slots: int = SLOTS,
+    ) -> Self:
+        """Make an empty queue.
+
+        Parameters
+        ----------
+        rings, wake_fds
+            Of all frontends, in their order: where requests of dead instances are answered.
+        slots
+            Requests that may wait or run.
+        """
+        size = _native.ModelQueue.required_bytes(slots)
+        segment = Segment.create(server_id, f"queue{generation}", size)
+        _native.ModelQueue.format(segment, slots, generation)
+        return cls(segment, rings, wake_fds)
+
+    @classmethod
+    def attach(cls, name: str) -> Self:
+        """Map a queue to push into or pop from it."""
+        return cls(Segment.attach(name), (), ())
+
+    def retire(self) -> None:
+        """Take no more requests; instances stop when what waits is done."""
+        self.native.retire()
+
+    def retire_instance(self, slot: int) -> None:
+        """Let one instance finish what it runs and then stop."""
+        self.native.retire_instance(slot)
+
+    def is_drained(self) -> bool:
+        """Tell whether nothing waits and nothing runs."""
+        return self.native.is_drained()
+
+    def reap_instance(self, slot: int, epoch: int) -> int:
+        """Answer what a dead instance held with `UNAVAILABLE`; return how many.
+
+        Wakes another instance when requests wait, and every frontend.
+        """
+        return self.native.reap_instance(slot, epoch, self._rings, self._wake_fds)
+
+    def reap_frontend(self, process_index: int, epoch: int) -> int:
+        """Drop what a dead frontend left waiting; return how many."""
+        return self.native.reap_frontend(process_index, epoch)
+
+    def answer_waiting(self, code: ErrorCode) -> int:
+        """Answer all that waits with `code`: no instance will come back; return how many."""
+        return self.native.answer_waiting(int(code), self._rings, self._wake_fds)
+
+    def depth(self) -> int:
+        """Return the number of requests that wait."""
+        return self.native.depth()
+
+    def running(self) -> int:
+        """Return the number of requests that instances hold."""
+        return self.native.running()
+
+    def counters(self, slot: int) -> dict[str, int]:
+        """Return counts and nanoseconds of one instance since the queue was made."""
+        return self.native.counters(slot)
+
+    def close(self) -> None:
+        """Unmap; the object can not be used afterwards."""
+        del self.native
+        self._segment.close()
+
+    def unlink(self) -> None:
+        """Remove the segment's name."""
+        self._segment.unlink()
