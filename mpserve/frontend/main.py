@@ -1,9 +1,9 @@
 """Process of a frontend: take the routing table, listen, serve, and end in order.
 
 Guarantees
-    It listens only after the first table has come. A table's number is acknowledged when no request
-    is on its way to a queue that the table no longer names. Told to stop, or left by its supervisor,
-    it closes its listener, answers what is in flight until the deadline, and ends.
+    It listens only after the first table has come. A table's number is acknowledged when no
+    request is on its way to a queue that the table no longer names. Told to stop, or left by its
+    supervisor, it closes its listener, answers what is in flight until the deadline, and ends.
 
 Exit codes: 0 after an orderly end, `EXIT_NOT_SERVING` when it could not listen.
 """
@@ -11,7 +11,7 @@ Exit codes: 0 after an orderly end, `EXIT_NOT_SERVING` when it could not listen.
 import asyncio
 import signal
 import socket
-from typing import Final, assert_never
+from typing import Final, assert_never, cast
 
 import uvloop
 
@@ -126,12 +126,16 @@ class Frontend:
         except ConfigError as error:
             self._channel.send(FrontendFailed(failure=error.failure()))
             return EXIT_NOT_SERVING
-        server = await self._loop.create_server(lambda: HttpConnection(self._config), sock=listener)
+        server = await self._loop.create_server(self._make_connection, sock=listener)
         self._channel.send(FrontendReady(http_port=port_of(listener)))
         grace_seconds = await self._upkeep_until_stop()
         server.close()
         await self._drain(grace_seconds)
         return EXIT_OK
+
+    def _make_connection(self) -> asyncio.BufferedProtocol:
+        # Native, so it has the methods of the protocol but not its base class.
+        return cast("asyncio.BufferedProtocol", HttpConnection(self._config))
 
     def _listen(self) -> socket.socket:
         is_first = self._start.frontend_index == 0 and self._start.places.epoch == FIRST_EPOCH
@@ -156,7 +160,8 @@ class Frontend:
         self._set_fixed_answers()
         self._config.drain()
         deadline = self._loop.time() + grace_seconds
-        while self._is_busy() and self._loop.time() < deadline:
+        # The counts are the native core's, which tells no event when they change.
+        while self._is_busy() and self._loop.time() < deadline:  # noqa: ASYNC110  see above
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
         if self._is_busy():
             log.warning(
