@@ -62,7 +62,8 @@ $(DEMO)/.made: $(wildcard examples/*.py examples/*/*.py) | $(BIN)/.demo
 run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo models
 	@$(BIN)/python -m mpserve serve --model-repository=$(DEMO) --model-control-mode=explicit \
 		--load-model='*' --http-address=127.0.0.1 --http-port=$(DEMO_PORT) & server=$$!; \
-	trap 'kill -TERM $$server; wait $$server; exit $$?' INT TERM; \
+	trap 'wait $$server; exit $$?' INT; \
+	trap 'kill -TERM $$server; wait $$server; exit $$?' TERM; \
 	tries=100; \
 	until $(BIN)/python -m mpserve models list --url $(DEMO_URL) --timeout 5 2>/dev/null; do \
 		tries=$$((tries - 1)); \
