@@ -26,7 +26,9 @@ _KIND_PREFIX: Final = "KIND_"
 _DEVICE_ID: Final = "0"  # Triton's text for the CPU
 _ENVIRONMENT: Final = "EXECUTION_ENV_PATH"
 
-_InferenceResponse: Final = pb_utils.InferenceResponse
+# The native objects satisfy the protocols of runtimes; the stub can not say so.
+_RESPONSE: Final[type] = pb_utils.InferenceResponse
+_sent_response: Final = cast("Callable[[Request], Response | None]", pb_utils.sent_response)
 
 
 class PythonBackendRuntime:
@@ -127,7 +129,7 @@ class PythonBackendRuntime:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
             results = self._loop.run_until_complete(results)
-        if results is None and all(pb_utils.sent_response(request) for request in requests):
+        if results is None and all(_sent_response(request) for request in requests):
             return [None] * len(requests)
         if not isinstance(results, list):
             raise self._failed(
@@ -144,7 +146,7 @@ class PythonBackendRuntime:
                 f" size is:{len(results)}\n"
             )
         for result in results:
-            if type(result) is not _InferenceResponse:
+            if type(result) is not _RESPONSE:
                 return [
                     self._answer(result, request)
                     for result, request in zip(results, requests, strict=True)
@@ -152,7 +154,7 @@ class PythonBackendRuntime:
         return results
 
     def _answer(self, result: Response | None, request: Request) -> Response:
-        if isinstance(result, _InferenceResponse):
+        if isinstance(result, _RESPONSE):
             return cast("Response", result)
         text = (
             "Expected an 'InferenceResponse' object in the execute function return list, found"
@@ -160,12 +162,12 @@ class PythonBackendRuntime:
         )
         if result is not None:
             raise self._failed(text)
-        sent = pb_utils.sent_response(request)
+        sent = _sent_response(request)
         if sent is not None:
-            return cast("Response", sent)
+            return sent
         # Triton never answers this request; it is the only one that is failed here.
         error = pb_utils.TritonError(self._failed(text).message)
-        return cast("Response", _InferenceResponse([], error))
+        return cast("Response", _RESPONSE([], error))
 
     def _failed(self, text: str) -> ModelError:
         return ModelError(

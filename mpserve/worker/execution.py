@@ -6,7 +6,7 @@ Guarantees: each request of the batch is answered exactly once, whatever the mod
 
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from mpserve.errors import ErrorCode, Failure, InternalError, MpserveError
 from mpserve.runtimes.model_trace import describe_exception
@@ -17,10 +17,10 @@ from mpserve.telemetry import log
 class Port(Protocol):
     """Where answers go. Both calls empty `requests`."""
 
-    def complete(self, requests: list[Request], responses: Sequence[Response]) -> None:
-        """Answer the batch: one response for each request, in order."""
+    def complete(self, requests: list[Any], responses: list[Any]) -> None:
+        """Answer the batch: one native response for each native request, in order."""
 
-    def fail(self, requests: list[Request], code: int, message: str) -> None:
+    def fail(self, requests: list[Any], code: int, message: str) -> None:
         """Answer the whole batch with an error."""
 
 
@@ -40,6 +40,8 @@ class Execution:
         """Execute a batch and answer each of its requests."""
         try:
             responses = self._execute(requests)
+            if not isinstance(responses, list):
+                responses = list(responses)
             if len(responses) != len(requests) or None in responses:
                 self._refuse(responses, wanted=len(requests))
         except BaseException as error:  # noqa: BLE001  # a request never ends the worker

@@ -198,9 +198,9 @@ void InstancePort::put_error(Active& active, Status status, std::string_view mes
 
 void InstancePort::put_answer(Active& active, nb::handle request, nb::handle response) {
     const auto& answered = *nb::inst_ptr<InferenceRequest>(request);
-    const auto& given = nb::cast<const InferenceResponse&>(response);
     Block block;
     try {
+        const auto& given = nb::cast<const InferenceResponse&>(response);
         const auto bytes = writer_.measure(answered, given);
         if (!reserve(active, bytes, block)) {
             put_error(active, Status::exhausted,

@@ -41,6 +41,7 @@ def raising(error):
 
 def test_responses_go_to_the_port():
     assert run(lambda requests: [request * 2 for request in requests], 1, 2) == [2, 4]
+    assert run(tuple, 1, 2) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Microbenchmarks of single pieces, run by hand."""
