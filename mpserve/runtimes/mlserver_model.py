@@ -91,7 +91,6 @@ class MLServerModelRuntime:
     async def _load(self, context: LoadContext) -> CompletedConfig:
         with self._model_context(self._settings):
             model = self._settings.implementation(self._settings)
-            self._model = model
             loaded = await model.load()
         if not loaded:
             raise LoadError(
@@ -99,6 +98,7 @@ class MLServerModelRuntime:
                 " the model is ready"
             )
         model.ready = True
+        self._model = model  # only now: a model that did not load is not asked to unload
         _tell_unserved_handlers(model)
         return CompletedConfig(
             config=_with_declared_tensors(context.config, model), config_json=context.config_json

@@ -305,6 +305,21 @@ def test_a_load_that_does_not_return_true_is_refused_with_the_reason(load, retur
         load(source)
 
 
+def test_a_model_that_did_not_load_is_not_asked_to_unload(load, runtime, folder):
+    source = """
+    import pathlib
+    class Model(MLModel):
+        async def load(self):
+            raise ValueError("no weights")
+        async def unload(self):
+            pathlib.Path(self.settings.parameters.uri, "unload").touch()
+    """
+    with pytest.raises(ValueError, match="no weights"):
+        load(source)
+    runtime.unload()
+    assert not (folder / "unload").exists()
+
+
 def test_an_implementation_that_is_not_there_is_an_error(folder, runtime):
     write(folder, ECHO)
     with pytest.raises(Exception, match=r"no class 'Absent'|their_model\.Absent"):
