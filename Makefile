@@ -64,7 +64,7 @@ run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo m
 		--load-model='*' --http-address=127.0.0.1 --http-port=$(DEMO_PORT) & server=$$!; \
 	trap 'wait $$server; exit $$?' INT; \
 	trap 'kill -TERM $$server; wait $$server; exit $$?' TERM; \
-	tries=100; \
+	tries=300; \
 	until $(BIN)/python -m mpserve models list --url $(DEMO_URL) --timeout 5 2>/dev/null; do \
 		tries=$$((tries - 1)); \
 		kill -0 $$server 2>/dev/null && [ $$tries -gt 0 ] || { wait $$server; exit 1; }; \
