@@ -14,7 +14,8 @@ namespace mpserve::bind {
 
 namespace {
 
-// --- the standard's structs -----------------------------------------------------------------------
+// --- the standard's structs
+// -----------------------------------------------------------------------
 
 struct DeviceRecord {
     std::int32_t device_type;
@@ -63,7 +64,8 @@ constexpr std::int32_t kPinnedByCuda = 3;
 constexpr std::uint64_t kReadOnlyFlag = 1;
 constexpr std::uint32_t kMajor = 1;
 
-// --- element types --------------------------------------------------------------------------------
+// --- element types
+// --------------------------------------------------------------------------------
 
 struct ElementRow {
     Datatype datatype;
@@ -72,12 +74,12 @@ struct ElementRow {
 
 constexpr std::uint8_t kSigned = 0, kUnsigned = 1, kFloat = 2, kBfloat = 4, kBool = 6;
 constexpr ElementRow kElements[] = {
-    {Datatype::boolean, {kBool, 8, 1}},   {Datatype::uint8, {kUnsigned, 8, 1}},
+    {Datatype::boolean, {kBool, 8, 1}},     {Datatype::uint8, {kUnsigned, 8, 1}},
     {Datatype::uint16, {kUnsigned, 16, 1}}, {Datatype::uint32, {kUnsigned, 32, 1}},
     {Datatype::uint64, {kUnsigned, 64, 1}}, {Datatype::int8, {kSigned, 8, 1}},
-    {Datatype::int16, {kSigned, 16, 1}},  {Datatype::int32, {kSigned, 32, 1}},
-    {Datatype::int64, {kSigned, 64, 1}},  {Datatype::fp16, {kFloat, 16, 1}},
-    {Datatype::fp32, {kFloat, 32, 1}},    {Datatype::fp64, {kFloat, 64, 1}},
+    {Datatype::int16, {kSigned, 16, 1}},    {Datatype::int32, {kSigned, 32, 1}},
+    {Datatype::int64, {kSigned, 64, 1}},    {Datatype::fp16, {kFloat, 16, 1}},
+    {Datatype::fp32, {kFloat, 32, 1}},      {Datatype::fp64, {kFloat, 64, 1}},
     {Datatype::bf16, {kBfloat, 16, 1}},
 };
 
@@ -100,7 +102,8 @@ ElementRecord element_of(Datatype datatype) {
     throw ModelException("DLPack does not have support for string tensors.");
 }
 
-// --- taking ---------------------------------------------------------------------------------------
+// --- taking
+// ---------------------------------------------------------------------------------------
 
 bool is_c_order(const TensorStruct& tensor, std::span<const std::int64_t> shape) noexcept {
     if (tensor.strides == nullptr) return true;
@@ -133,16 +136,19 @@ public:
         }
         if (tensor.ndim < 0 || tensor.ndim > static_cast<std::int32_t>(kMaxRank)) {
             throw ModelException("DLPack tensor has " + std::to_string(tensor.ndim) +
-                                 " dimensions; at most " + std::to_string(kMaxRank) + " are possible");
+                                 " dimensions; at most " + std::to_string(kMaxRank) +
+                                 " are possible");
         }
         datatype_ = datatype_of(tensor.dtype);
         shape_ = {tensor.shape, static_cast<std::size_t>(tensor.ndim)};
         const auto elements = element_count(shape_);
         const auto bytes = elements ? checked_mul(*elements, item_bytes(datatype_)) : std::nullopt;
-        if (!bytes) throw ModelException("DLPack tensor has a dimension that is negative or too large.");
+        if (!bytes)
+            throw ModelException("DLPack tensor has a dimension that is negative or too large.");
         if (*elements != 0 && !is_c_order(tensor, shape_)) {
             throw ModelException(
-                "DLPack tensor is not contiguous. Only contiguous DLPack tensors that are stored in "
+                "DLPack tensor is not contiguous. Only contiguous DLPack tensors that are stored "
+                "in "
                 "C-Order are supported.");
         }
         data_bytes_ = *bytes;
@@ -156,8 +162,7 @@ private:
 
 template <class Capsule>
 Capsule* content_of(nb::handle capsule) {
-    auto* managed =
-        static_cast<Capsule*>(PyCapsule_GetPointer(capsule.ptr(), Capsule::kName));
+    auto* managed = static_cast<Capsule*>(PyCapsule_GetPointer(capsule.ptr(), Capsule::kName));
     if (managed == nullptr) throw nb::python_error();
     return managed;
 }
@@ -191,7 +196,8 @@ nb::object capsule_of(nb::handle source) {
     return method();
 }
 
-// --- giving ---------------------------------------------------------------------------------------
+// --- giving
+// ---------------------------------------------------------------------------------------
 
 template <class Capsule>
 struct Exported {

@@ -18,8 +18,8 @@ class Tensor;
 // Memory of another library, taken over from its capsule and given back on destruction.
 class ForeignMemory {
 public:
-    // `source` is a capsule, or an object with `__dlpack__`. Throws `ModelException` for memory of a
-    // device, a stride that is not C order, or an element type without a datatype.
+    // `source` is a capsule, or an object with `__dlpack__`. Throws `ModelException` for memory of
+    // a device, a stride that is not C order, or an element type without a datatype.
     static std::unique_ptr<ForeignMemory> take(nanobind::handle source);
 
     virtual ~ForeignMemory() = default;

@@ -17,7 +17,7 @@ namespace mpserve::bind {
 namespace {
 
 constexpr std::uint32_t kModelVisibleFlags = kSequenceStart | kSequenceEnd;
-constexpr std::uint32_t kCompleteFinal = 1;    // TRITONSERVER_RESPONSE_COMPLETE_FINAL
+constexpr std::uint32_t kCompleteFinal = 1;      // TRITONSERVER_RESPONSE_COMPLETE_FINAL
 constexpr std::uint32_t kReleaseReschedule = 2;  // TRITONSERVER_REQUEST_RELEASE_RESCHEDULE
 
 nb::object make_input(LeaseRef lease, const TensorView& view) {
@@ -100,7 +100,8 @@ void InferenceRequest::send(nb::object response, std::uint32_t response_flags) {
     }
     if (response.is_none() && !sent_response_.is_valid()) {
         throw ModelException(
-            "Unable to send response. Non-decoupled model cannot send complete final before sending a "
+            "Unable to send response. Non-decoupled model cannot send complete final before "
+            "sending a "
             "response.");
     }
     if (sender_closed_) {
@@ -178,8 +179,8 @@ nb::list checked_inputs(nb::handle inputs) {
     nb::list checked;
     for (const nb::handle input : inputs) {
         if (!nb::isinstance<Tensor>(input)) {
-            const std::string text =
-                std::string("inputs must hold Tensor objects, found type ") + nb::str(input.type()).c_str();
+            const std::string text = std::string("inputs must hold Tensor objects, found type ") +
+                                     nb::str(input.type()).c_str();
             throw nb::type_error(text.c_str());
         }
         checked.append(input);
@@ -187,8 +188,8 @@ nb::list checked_inputs(nb::handle inputs) {
     return checked;
 }
 
-// The constructor that models use for requests of their own. Where the answer is put and whose trace
-// it belongs to (`preferred_memory`, `trace`) means nothing to requests that stay on the CPU.
+// The constructor that models use for requests of their own. Where the answer is put and whose
+// trace it belongs to (`preferred_memory`, `trace`) means nothing to requests that stay on the CPU.
 void init_owned(InferenceRequest* self, std::string request_id, nb::handle correlation,
                 nb::handle inputs, std::vector<std::string> requested_output_names,
                 std::string model_name, std::int64_t model_version, std::uint32_t flags,
@@ -207,8 +208,9 @@ void init_owned(InferenceRequest* self, std::string request_id, nb::handle corre
 
 void set_release_flags(InferenceRequest&, std::uint32_t flags) {
     if (flags == kReleaseReschedule) {
-        raise_unsupported("rescheduling a request (TRITONSERVER_REQUEST_RELEASE_RESCHEDULE) is not "
-                          "supported");
+        raise_unsupported(
+            "rescheduling a request (TRITONSERVER_REQUEST_RELEASE_RESCHEDULE) is not "
+            "supported");
     }
 }
 
@@ -227,7 +229,8 @@ void bind_inference_request(nb::module_& m) {
              nb::arg("parameters") = nb::none())
         .def("inputs", [](InferenceRequest& self) { return copy_of(self.inputs()); })
         .def("request_id", &InferenceRequest::request_id)
-        .def("correlation_id", &correlation_id, "Sequence id: an int, or a str when it was sent as text.")
+        .def("correlation_id", &correlation_id,
+             "Sequence id: an int, or a str when it was sent as text.")
         .def("flags", &InferenceRequest::flags)
         .def("set_flags", &InferenceRequest::set_flags, nb::arg("flags"))
         .def("timeout", &InferenceRequest::timeout_us, "Timeout in microseconds, 0 for none.")
@@ -244,7 +247,8 @@ void bind_inference_request(nb::module_& m) {
         .def("set_release_flags", &set_release_flags, nb::arg("flags"))
         .def("exec", &refuse_bls, nb::arg("decoupled") = false)
         .def("async_exec", &refuse_bls, nb::arg("decoupled") = false);
-    m.def("get_input_tensor_by_name", &input_by_name, nb::arg("inference_request"), nb::arg("name"));
+    m.def("get_input_tensor_by_name", &input_by_name, nb::arg("inference_request"),
+          nb::arg("name"));
 }
 
 }  // namespace mpserve::bind

@@ -1,4 +1,5 @@
-// One inference request as a model sees it: received (a view of a block) or made by the model (BLS).
+// One inference request as a model sees it: received (a view of a block) or made by the model
+// (BLS).
 //
 // Owner: Python. A received request holds a lease of its block; so does each of its tensors.
 #pragma once
@@ -12,8 +13,8 @@
 
 #include <nanobind/nanobind.h>
 
-#include "mpserve/message.hpp"
 #include "instance_context.hpp"
+#include "mpserve/message.hpp"
 #include "request_lease.hpp"
 
 namespace mpserve::bind {
@@ -57,8 +58,9 @@ public:
     // The tensors, made on first use: a list of Tensor objects that the caller must not change.
     nanobind::list inputs();
 
-    // Takes an answer that the model gives through the response sender instead of `execute`'s return;
-    // `response` may be null. Throws `ModelException` when the order of calls does not allow it.
+    // Takes an answer that the model gives through the response sender instead of `execute`'s
+    // return; `response` may be null. Throws `ModelException` when the order of calls does not
+    // allow it.
     void send(nanobind::object response, std::uint32_t response_flags);
     // The answer given so, or null.
     const nanobind::object& sent_response() const noexcept { return sent_response_; }

@@ -30,8 +30,9 @@ nb::list checked_tensors(nb::handle tensors) {
             throw ModelException("Output tensor for inference response should not be empty.");
         }
         if (!nb::isinstance<Tensor>(tensor)) {
-            const std::string text = std::string("output_tensors must hold Tensor objects, found type ") +
-                                     nb::str(tensor.type()).c_str();
+            const std::string text =
+                std::string("output_tensors must hold Tensor objects, found type ") +
+                nb::str(tensor.type()).c_str();
             throw nb::type_error(text.c_str());
         }
         checked.append(tensor);
@@ -42,8 +43,8 @@ nb::list checked_tensors(nb::handle tensors) {
 nb::object checked_error(nb::handle error) {
     if (error.is_none()) return {};
     if (nb::isinstance<TritonError>(error)) return nb::borrow(error);
-    const std::string text =
-        std::string("error must be a TritonError or None, found type ") + nb::str(error.type()).c_str();
+    const std::string text = std::string("error must be a TritonError or None, found type ") +
+                             nb::str(error.type()).c_str();
     throw nb::type_error(text.c_str());
 }
 
@@ -79,7 +80,9 @@ void bind_triton_error(nb::module_& m) {
 
 }  // namespace
 
-Status status_of(TritonErrorCode code) noexcept { return kStatuses[static_cast<std::uint8_t>(code)]; }
+Status status_of(TritonErrorCode code) noexcept {
+    return kStatuses[static_cast<std::uint8_t>(code)];
+}
 
 const TritonError* InferenceResponse::error() const noexcept {
     return error_.is_valid() ? nb::inst_ptr<TritonError>(error_) : nullptr;
@@ -87,7 +90,8 @@ const TritonError* InferenceResponse::error() const noexcept {
 
 void bind_inference_response(nb::module_& m) {
     bind_triton_error(m);
-    nb::class_<InferenceResponse>(m, "InferenceResponse", "One answer: output tensors, or an error.")
+    nb::class_<InferenceResponse>(m, "InferenceResponse",
+                                  "One answer: output tensors, or an error.")
         .def(
             "__init__",
             [](InferenceResponse* self, nb::handle tensors, nb::handle error, nb::handle parameters,

@@ -1,5 +1,5 @@
-// Requests and answers that pass through blocks of the heap instead of shared memory: for tests, and
-// for requests that a worker makes for itself (warm-up).
+// Requests and answers that pass through blocks of the heap instead of shared memory: for tests,
+// and for requests that a worker makes for itself (warm-up).
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -30,7 +30,8 @@ class HeapBlock {
 public:
     explicit HeapBlock(std::uint64_t bytes)
         : capacity_(bytes),
-          memory_(static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kTensorAlignment}))) {}
+          memory_(
+              static_cast<std::byte*>(::operator new(bytes, std::align_val_t{kTensorAlignment}))) {}
     ~HeapBlock() { ::operator delete(memory_, std::align_val_t{kTensorAlignment}); }
     HeapBlock(const HeapBlock&) = delete;
     HeapBlock& operator=(const HeapBlock&) = delete;
@@ -78,7 +79,8 @@ std::uint64_t overhead_bytes(const RequestFields& fields) {
     return bytes;
 }
 
-bool append_inputs(MessageBuilder& builder, const std::vector<std::pair<Tensor*, std::uint64_t>>& inputs) {
+bool append_inputs(MessageBuilder& builder,
+                   const std::vector<std::pair<Tensor*, std::uint64_t>>& inputs) {
     for (const auto& [tensor, bytes] : inputs) {
         Text parameters{};
         if (!builder.append_text(tensor->parameters(), parameters)) return false;
@@ -124,7 +126,8 @@ public:
         const auto& block = heap_lease().block;
         MessageBuilder builder;
         builder.begin(block.data(), block.capacity(), block.capacity(), MessageKind::request);
-        if (!append_fields(builder, fields) || !append_inputs(builder, tensors) || !builder.finish()) {
+        if (!append_fields(builder, fields) || !append_inputs(builder, tensors) ||
+            !builder.finish()) {
             throw ModelException("the request does not fit into its block");
         }
     }
@@ -192,16 +195,15 @@ void bind_loopback(nb::module_& m) {
                std::string request_id, std::string parameters_json,
                std::vector<RequestedOutput> outputs, std::uint64_t sequence_id,
                std::string sequence_text, std::uint32_t flags, std::uint64_t timeout_us) {
-                new (self) LoopbackRequest(
-                    inputs,
-                    {.request_id = std::move(request_id),
-                     .parameters_json = std::move(parameters_json),
-                     .outputs = std::move(outputs),
-                     .sequence_id = sequence_id,
-                     .sequence_text = std::move(sequence_text),
-                     .flags = flags,
-                     .timeout_us = timeout_us},
-                    std::move(context));
+                new (self) LoopbackRequest(inputs,
+                                           {.request_id = std::move(request_id),
+                                            .parameters_json = std::move(parameters_json),
+                                            .outputs = std::move(outputs),
+                                            .sequence_id = sequence_id,
+                                            .sequence_text = std::move(sequence_text),
+                                            .flags = flags,
+                                            .timeout_us = timeout_us},
+                                           std::move(context));
             },
             nb::arg("inputs"), nb::arg("context"), nb::kw_only(), nb::arg("request_id") = "",
             nb::arg("parameters_json") = "", nb::arg("outputs") = nb::list(),

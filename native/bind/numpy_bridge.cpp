@@ -7,9 +7,8 @@
 
 #include <numpy/arrayobject.h>
 
-#include "mpserve/checked.hpp"
-#include "mpserve/message.hpp"
 #include "model_exception.hpp"
+#include "mpserve/message.hpp"
 
 namespace nb = nanobind;
 
@@ -39,7 +38,7 @@ nb::object steal_or_throw(PyObject* result) {
 // NPY_NOTYPE for a datatype that NumPy does not have.
 int type_number(Datatype datatype) noexcept {
     constexpr int kNumbers[kDatatypeCount] = {
-        NPY_NOTYPE, NPY_BOOL,  NPY_UINT8, NPY_UINT16, NPY_UINT32, NPY_UINT64,  NPY_INT8,  NPY_INT16,
+        NPY_NOTYPE, NPY_BOOL,  NPY_UINT8, NPY_UINT16, NPY_UINT32, NPY_UINT64, NPY_INT8,  NPY_INT16,
         NPY_INT32,  NPY_INT64, NPY_HALF,  NPY_FLOAT,  NPY_DOUBLE, NPY_OBJECT, NPY_NOTYPE};
     return kNumbers[static_cast<std::uint8_t>(datatype)];
 }
@@ -94,8 +93,7 @@ std::span<PyObject*> elements_of(nb::handle array) noexcept {
 
 // A copy of an object array whose elements are bytes or str.
 nb::object stringified(nb::handle array) {
-    nb::object copy = steal_or_throw(
-        PyArray_NewCopy(as_array(array), NPY_CORDER));
+    nb::object copy = steal_or_throw(PyArray_NewCopy(as_array(array), NPY_CORDER));
     for (auto& slot : elements_of(copy)) {
         if (is_encodable(slot)) continue;
         nb::object text = steal_or_throw(PyObject_Str(slot == nullptr ? Py_None : slot));
@@ -153,8 +151,8 @@ nb::object make_array_view(Datatype datatype, std::span<const std::int64_t> shap
 nb::object make_bytes_array(std::span<const std::int64_t> shape, const std::byte* data,
                             std::uint64_t data_bytes) {
     need_numpy();
-    nb::object array = steal_or_throw(PyArray_SimpleNew(static_cast<int>(shape.size()),
-                                                        dimensions(shape), NPY_OBJECT));
+    nb::object array = steal_or_throw(
+        PyArray_SimpleNew(static_cast<int>(shape.size()), dimensions(shape), NPY_OBJECT));
     std::string_view rest(reinterpret_cast<const char*>(data), data_bytes);
     const auto elements = elements_of(array);
     for (auto& slot : elements) {
@@ -172,7 +170,8 @@ nb::object make_bytes_array(std::span<const std::int64_t> shape, const std::byte
 WireArray to_wire_array(nb::handle array, std::string_view tensor_name) {
     need_numpy();
     if (!PyArray_Check(array.ptr())) {
-        const std::string text = "Tensor '" + std::string(tensor_name) + "': expected a numpy.ndarray, got " +
+        const std::string text = "Tensor '" + std::string(tensor_name) +
+                                 "': expected a numpy.ndarray, got " +
                                  nb::str(array.type()).c_str();
         throw nb::type_error(text.c_str());
     }
@@ -180,14 +179,19 @@ WireArray to_wire_array(nb::handle array, std::string_view tensor_name) {
     if (datatype == Datatype::invalid) {
         throw ModelException(
             "Tensor '" + std::string(tensor_name) + "': NumPy dtype '" +
-            nb::str(nb::handle(reinterpret_cast<PyObject*>(PyArray_DESCR(as_array(array))))).c_str() +
+            nb::str(nb::handle(reinterpret_cast<PyObject*>(PyArray_DESCR(as_array(array)))))
+                .c_str() +
             "' has no Triton datatype; use bool, (u)int8 to 64, float16 to 64, str or object");
     }
     const int number = datatype == Datatype::bytes ? int{NPY_OBJECT} : type_number(datatype);
-    WireArray wire{.array = nb::borrow(array), .datatype = datatype, .shape = {}, .data = nullptr, .data_bytes = 0};
+    WireArray wire{.array = nb::borrow(array),
+                   .datatype = datatype,
+                   .shape = {},
+                   .data = nullptr,
+                   .data_bytes = 0};
     if (!PyArray_ISCARRAY_RO(as_array(array)) || PyArray_TYPE(as_array(array)) != number) {
-        wire.array = steal_or_throw(PyArray_FROM_OTF(array.ptr(), number,
-                                                     NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED));
+        wire.array = steal_or_throw(
+            PyArray_FROM_OTF(array.ptr(), number, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED));
     }
     auto* contiguous = as_array(wire.array);
     if (PyArray_NDIM(contiguous) > static_cast<int>(kMaxRank)) {

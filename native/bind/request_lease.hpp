@@ -1,6 +1,7 @@
 // The right to read the block of one popped request.
 //
-// Guarantees: the block stays mapped and unchanged while a `LeaseRef` to its lease lives. The request
+// Guarantees: the block stays mapped and unchanged while a `LeaseRef` to its lease lives. The
+// request
 //   object, its tensors and every array that looks into the block each hold one, so an array that a
 //   model keeps after `execute` keeps its bytes.
 // Assumes: the GIL is held wherever a reference is made or dropped; the count is not atomic.
@@ -31,7 +32,8 @@ protected:
 private:
     friend class LeaseRef;
 
-    // The last reference is gone: give the block back; the object may delete itself or be used again.
+    // The last reference is gone: give the block back; the object may delete itself or be used
+    // again.
     virtual void on_unused() noexcept = 0;
 
     std::uint32_t use_count_ = 0;

@@ -3,7 +3,8 @@
 // Use: `measure`, allocate a block of that size, `write`. Keep one writer and use it again: its
 //   tables then allocate nothing.
 // Guarantees: outputs that were not requested, or that an instance with declared outputs does not
-//   declare, are left out (`InferenceRequest::wants_output`). An answer with an error has no outputs.
+//   declare, are left out (`InferenceRequest::wants_output`). An answer with an error has no
+//   outputs.
 // Assumes: the GIL is held; `write` follows `measure` with no Python code in between.
 #pragma once
 
@@ -11,9 +12,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "mpserve/message.hpp"
 #include "inference_request.hpp"
 #include "inference_response.hpp"
+#include "mpserve/message.hpp"
 #include "tensor.hpp"
 
 namespace mpserve::bind {

@@ -124,8 +124,7 @@ nb::object dlpack(nb::pointer_and_handle<Tensor> self, nb::handle stream, nb::ha
         PyErr_SetString(PyExc_BufferError, "a tensor can not be exported as a copy");
         throw nb::python_error();
     }
-    const bool versioned =
-        !max_version.is_none() && nb::cast<int>(max_version[nb::int_(0)]) >= 1;
+    const bool versioned = !max_version.is_none() && nb::cast<int>(max_version[nb::int_(0)]) >= 1;
     return export_dlpack(*self.p, self.h, versioned);
 }
 
@@ -143,7 +142,8 @@ void bind_tensor(nb::module_& m) {
         .def(
             "as_numpy",
             [](nb::pointer_and_handle<Tensor> self) { return self.p->as_numpy(self.h); },
-            "Elements as an array: a read-only view of an input, an object array of bytes for BYTES.")
+            "Elements as an array: a read-only view of an input, an object array of bytes for "
+            "BYTES.")
         .def("shape", &shape_list)
         .def("triton_dtype", [](const Tensor& self) { return static_cast<int>(self.datatype()); })
         .def("datatype_name", [](const Tensor& self) { return datatype_name(self.datatype()); })

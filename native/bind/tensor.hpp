@@ -1,8 +1,8 @@
 // One tensor as a model sees it.
 //
-// Three kinds of memory: a block (an input; read-only), an array that the model made (an output), and
-// foreign memory that came by DLPack. A NumPy array of the first and the third kind has the Tensor
-// object as its base, so the memory lives as long as the array.
+// Three kinds of memory: a block (an input; read-only), an array that the model made (an output),
+// and foreign memory that came by DLPack. A NumPy array of the first and the third kind has the
+// Tensor object as its base, so the memory lives as long as the array.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,8 @@ class Tensor {
 public:
     // An input: looks into the block that `lease` holds.
     Tensor(LeaseRef lease, const TensorView& view) noexcept;
-    // An output: `array` is a NumPy array; it is made contiguous, and its dtype decides the datatype.
+    // An output: `array` is a NumPy array; it is made contiguous, and its dtype decides the
+    // datatype.
     Tensor(std::string name, nanobind::handle array, std::string parameters);
     // Memory of another library.
     Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign);
@@ -64,7 +65,8 @@ private:
     LeaseRef lease_;
     TensorView view_{};
     std::unique_ptr<Owned> owned_;
-    nanobind::object array_;  // made by the model, or the bytes of a BYTES input once they were read
+    nanobind::object
+        array_;  // made by the model, or the bytes of a BYTES input once they were read
     std::unique_ptr<ForeignMemory> foreign_;
 };
 

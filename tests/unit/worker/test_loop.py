@@ -197,6 +197,24 @@ def test_a_model_that_raises_answers_and_goes_on(server):
     assert values(good) == [[2, 0]]
 
 
+@pytest.mark.parametrize("content", [b"\5\0\0\0ab", b"\1\0\0\0a", b"\0" * 13, b""])
+def test_bytes_that_do_not_hold_their_elements_fail_the_request(server, content):
+    def execute(requests):
+        requests[0].inputs()[0].as_numpy()
+        return doubled(requests)
+
+    server.start(execute)
+    server.dispatcher.submit(
+        server.route,
+        [("IN", "BYTES", [1, 2], content)],
+        callback=lambda answer: server.answers.update(a=answer),
+    )
+    (answer,) = server.wait("a")
+    assert answer.error.startswith(
+        "TritonModelException: BYTES tensor does not hold the 2 elements of its shape"
+    )
+
+
 def test_an_error_of_one_request_is_its_own(server):
     def execute(requests):
         error = pb_utils.TritonError("no such row", pb_utils.TritonError.NOT_FOUND)
