@@ -54,8 +54,7 @@ class PythonBackendRuntime:
         except MpserveError:
             raise
         except BaseException as error:  # sys.exit() in a model is a failed load
-            text = describe_exception(error, outside=__file__)
-            raise LoadError(f"Internal: {text}") from error
+            raise LoadError(describe_exception(error, outside=__file__)) from error
 
     def execute(self, requests: Sequence[Request]) -> _Results:
         """Let the model answer a batch; raises `ModelError` when the whole batch failed."""
@@ -116,8 +115,8 @@ class PythonBackendRuntime:
         completed = model_class.auto_complete_config(pb_utils.ModelConfig(config_json))
         if not isinstance(completed, pb_utils.ModelConfig):
             raise LoadError(
-                f"Internal: auto_complete_config function in model '{self._instance_name}' must"
-                " return a valid pb.ModelConfig object."
+                f"auto_complete_config function in model '{self._instance_name}' must return a"
+                " valid pb.ModelConfig object."
             )
         return json.dumps(completed.as_dict())
 

@@ -33,11 +33,9 @@ def import_model_class(*, model_directory: str, version_directory: str, filename
     """
     file = Path(version_directory) / (filename or DEFAULT_FILE)
     if file.suffix != _SUFFIX:
-        raise LoadError(
-            f"Internal: Model name must end with '{_SUFFIX}'. Model name is \"{file.name}\"."
-        )
+        raise LoadError(f"Model name must end with '{_SUFFIX}'. Model name is \"{file.name}\".")
     if not file.is_file():
-        raise LoadError(f"Internal: Python model file not found in '{file}'")
+        raise LoadError(f"Python model file not found in '{file}'")
     sys.dont_write_bytecode = True
     sys.path.extend([version_directory, model_directory])
     importlib.invalidate_caches()  # the finders of a forked process may be older than the files

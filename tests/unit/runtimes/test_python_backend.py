@@ -162,7 +162,7 @@ def test_an_exception_in_initialize_is_told_with_its_place(load, tmp_path):
                     raise ValueError("no weights")
             """)
     assert caught.value.message == (
-        f"Internal: ValueError: no weights\n\nAt:\n  {file}(8): open\n  {file}(5): initialize\n"
+        f"ValueError: no weights\n\nAt:\n  {file}(8): open\n  {file}(5): initialize\n"
     )
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -172,14 +172,14 @@ def test_an_exception_in_initialize_is_told_with_its_place(load, tmp_path):
     [
         (
             "x = 1",
-            "Internal: AttributeError: module '1.model' has no attribute 'TritonPythonModel'",
+            "AttributeError: module '1.model' has no attribute 'TritonPythonModel'",
         ),
         (
             "import no_such_module",
-            "Internal: ModuleNotFoundError: No module named 'no_such_module'",
+            "ModuleNotFoundError: No module named 'no_such_module'",
         ),
-        ("def (", "Internal: SyntaxError: "),
-        ("import sys; sys.exit(3)", "Internal: SystemExit: 3"),
+        ("def (", "SyntaxError: "),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
     ],
 )
 def test_a_file_that_can_not_be_imported_fails_the_load(load, source, words):
@@ -194,11 +194,11 @@ def test_a_missing_file_is_named(write_model):
     for config, words in [
         (
             ModelConfig(default_model_filename="other.py"),
-            f"Internal: Python model file not found in '{context.version_directory}/other.py'",
+            f"Python model file not found in '{context.version_directory}/other.py'",
         ),
         (
             ModelConfig(default_model_filename="model.pt"),
-            "Internal: Model name must end with '.py'. Model name is \"model.pt\".",
+            "Model name must end with '.py'. Model name is \"model.pt\".",
         ),
     ]:
         with pytest.raises(LoadError) as caught:
@@ -285,12 +285,12 @@ def test_other_instances_do_not_complete_the_configuration(write_model):
     [
         (
             "return None",
-            "Internal: auto_complete_config function in model 'm_0' must return a valid"
+            "auto_complete_config function in model 'm_0' must return a valid"
             " pb.ModelConfig object.",
         ),
         (
             "config.set_max_batch_size(1); return config",
-            "Internal: ValueError: configuration specified max_batch_size 8, but in",
+            "ValueError: configuration specified max_batch_size 8, but in",
         ),
     ],
 )
