@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+import time
 
 import pytest
 
@@ -50,12 +51,14 @@ def test_without_a_change_the_interval_wakes(root):
 
 def test_what_tools_write_does_not_wake_but_neither_does_it_delay_the_interval(root, write):
     numbers = iter(range(10**6))
+    begun = time.monotonic()
     found = first_wakes(
         [str(root)],
-        interval_s=0.5,
+        interval_s=0.8,
         meanwhile=lambda _: write({f"m.{next(numbers)}~": ""}),
     )
     assert found == [Wake.INTERVAL]
+    assert time.monotonic() - begun >= 0.8
 
 
 def test_a_missing_root_is_left_to_the_interval(root):
@@ -72,6 +75,19 @@ def test_a_root_that_comes_back_is_watched_again(root, write):
 
     found = first_wakes([str(root)], interval_s=0.3, count=6, meanwhile=create)
     assert found[0] is Wake.INTERVAL
+    assert Wake.CHANGE in found
+
+
+def test_a_root_that_appears_beside_another_is_watched_too(root, write):
+    numbers = iter(range(10**6))
+
+    def create(found: int) -> None:
+        if found:
+            write({f"late/m{next(numbers)}/config.pbtxt": ""})
+
+    (root / "early").mkdir()
+    roots = [f"{root}/early", f"{root}/late"]
+    found = first_wakes(roots, interval_s=0.3, count=6, meanwhile=create)
     assert Wake.CHANGE in found
 
 
