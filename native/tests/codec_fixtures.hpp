@@ -1,0 +1,144 @@
+// What the tests of the V2 codec share: blocks, signatures, and a decoder that shows its message.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mpserve/checked.hpp"
+#include "mpserve/message.hpp"
+#include "mpserve/signature.hpp"
+#include "mpserve/v2_decode.hpp"
+
+namespace mpserve::fixtures {
+
+// Memory aligned as a block of an arena, of exactly the asked size for the address sanitizer.
+class TestBlock {
+public:
+    explicit TestBlock(std::uint64_t bytes) : bytes_(bytes) {
+        if (posix_memalign(&data_, kTensorAlignment, bytes) != 0) throw std::bad_alloc();
+        std::memset(data_, 0xa5, bytes);
+    }
+    ~TestBlock() { std::free(data_); }
+    TestBlock(const TestBlock&) = delete;
+    TestBlock& operator=(const TestBlock&) = delete;
+
+    std::byte* data() noexcept { return static_cast<std::byte*>(data_); }
+    std::uint64_t bytes() const noexcept { return bytes_; }
+
+private:
+    void* data_ = nullptr;
+    std::uint64_t bytes_;
+};
+
+// A message as text, to be compared: id, parameters, flags, tensors and outputs in their order.
+inline std::string describe(const MessageView& view) {
+    const auto& header = view.header();
+    std::string text = "id=" + std::string(view.text(header.id));
+    text += " parameters=" + std::string(view.text(header.parameters));
+    text += " flags=" + std::to_string(header.flags);
+    for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
+        const auto tensor = view.tensor(index);
+        text += "\n" + std::string(tensor.name) + " " + std::string(datatype_name(tensor.datatype));
+        for (const auto dimension : tensor.shape) text += "," + std::to_string(dimension);
+        text += " " + std::string(tensor.parameters) + " ";
+        constexpr char kHex[] = "0123456789abcdef";
+        for (std::uint64_t at = 0; at < tensor.data_bytes; ++at) {
+            const auto byte = std::to_integer<unsigned>(tensor.data[at]);
+            text += kHex[byte >> 4];
+            text += kHex[byte & 0xf];
+        }
+    }
+    for (std::uint32_t index = 0; index < view.output_count(); ++index) {
+        const auto output = view.output(index);
+        text += "\n-> " + std::string(output.name) + " " + std::to_string(output.flags);
+    }
+    return text;
+}
+
+struct Decoded {
+    DecodeOutcome outcome;
+    std::string message;        // described, when accepted
+    bool is_aligned = true;     // every tensor's data, to its item size
+    std::uint64_t used = 0;     // bytes the builder appended
+    std::uint64_t planned = 0;  // bytes the plan asked for
+};
+
+inline Decoded finish(DecodeOutcome outcome, const MessageBuilder& builder, TestBlock& block,
+                      std::uint64_t planned) {
+    Decoded decoded{.outcome = outcome, .message = {}, .used = builder.used(), .planned = planned};
+    if (outcome != DecodeOutcome::accepted) return decoded;
+    const auto view = MessageView::open(block.data(), block.bytes());
+    if (!view) {
+        decoded.message = "does not open";
+        return decoded;
+    }
+    decoded.message = describe(*view);
+    for (std::uint32_t index = 0; index < view->tensor_count(); ++index) {
+        const auto tensor = view->tensor(index);
+        const auto item = item_bytes(tensor.datatype);
+        const auto address = reinterpret_cast<std::uintptr_t>(tensor.data);
+        if (item > 1 && address % item != 0) decoded.is_aligned = false;
+    }
+    return decoded;
+}
+
+// Into a block of just the planned size; binary tensors are copied into it.
+inline Decoded decode(std::string_view json, std::string_view binary, const Signature& signature,
+                      const DecodeOptions& options = {}) {
+    static InferDecoder decoder;
+    static MessageBuilder builder;
+    const auto outcome = decoder.plan(json, binary.size(), signature, options);
+    if (outcome != DecodeOutcome::accepted) return {.outcome = outcome, .message = {}};
+    TestBlock block(decoder.block_bytes(false));
+    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::request);
+    const BinaryPart part{.data = reinterpret_cast<const std::byte*>(binary.data()),
+                          .in_block = false};
+    return finish(decoder.fill(builder, part), builder, block, block.bytes());
+}
+
+// The body received into the block, the byte behind the JSON `skew` bytes past a tensor boundary.
+inline Decoded decode_in_place(std::string_view json, std::string_view binary,
+                               const Signature& signature, const DecodeOptions& options = {},
+                               std::uint64_t skew = 0) {
+    static InferDecoder decoder;
+    static MessageBuilder builder;
+    const auto area = decode_bound(json.size());
+    const auto offset = align_up(area + json.size(), kTensorAlignment) + skew - json.size();
+    TestBlock block(offset + json.size() + binary.size());
+    auto* place = reinterpret_cast<char*>(block.data() + offset);
+    if (!json.empty()) std::memcpy(place, json.data(), json.size());
+    if (!binary.empty()) std::memcpy(place + json.size(), binary.data(), binary.size());
+    const std::string_view received{place, json.size()};
+    const auto outcome = decoder.plan(received, binary.size(), signature, options);
+    if (outcome != DecodeOutcome::accepted) return {.outcome = outcome, .message = {}};
+    builder.begin(block.data(), area, block.bytes(), MessageKind::request);
+    const BinaryPart part{.data = block.data() + offset + json.size(), .in_block = true};
+    const auto planned = decoder.block_bytes(true);
+    return finish(decoder.fill(builder, part), builder, block, planned);
+}
+
+inline TensorSpec spec(std::string name, Datatype datatype, std::vector<std::int64_t> shape,
+                       bool optional = false) {
+    TensorSpec made;
+    made.name = std::move(name);
+    made.datatype = datatype;
+    made.shape = std::move(shape);
+    made.optional = optional;
+    return made;
+}
+
+// Takes any request: for tests of the form alone.
+inline Signature open_signature() {
+    Signature signature;
+    signature.open_inputs = signature.open_outputs = true;
+    return signature;
+}
+
+}  // namespace mpserve::fixtures
