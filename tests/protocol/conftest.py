@@ -1,0 +1,51 @@
+"""One server per dialect and module: these tests ask much and change little."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.leftovers import descendants, segments
+from tests.fixtures.server import Server
+from tests.fixtures.waiting import wait_until
+from tests.protocol.models import mlserver_repository, triton_repository
+
+LEFT_SECONDS = 5.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_behind() -> Iterator[None]:
+    """Look for leftovers after the module, because its server outlives its tests."""
+    pids_before, segments_before = set(descendants()), segments()
+    yield
+
+    def is_clean() -> bool:
+        return not (set(descendants()) - pids_before) and not (segments() - segments_before)
+
+    wait_until(is_clean, deadline=LEFT_SECONDS, what="processes and segments to be gone")
+
+
+@pytest.fixture(scope="module")
+def triton(
+    nothing_is_left_behind: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that speaks Triton's dialect, in explicit mode with all models loaded."""
+    folder = tmp_path_factory.mktemp("triton")
+    with Server.serve(
+        triton_repository(folder / "models"),
+        flags=["--model-control-mode=explicit", "--load-model=*"],
+        log_path=folder / "log",
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mlserver(
+    nothing_is_left_behind: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A server that speaks MLServer's dialect; the model `broken` never loads."""
+    folder = tmp_path_factory.mktemp("mlserver")
+    with Server.start(
+        mlserver_repository(Path(folder, "models")), log_path=folder / "log"
+    ) as server:
+        yield server
