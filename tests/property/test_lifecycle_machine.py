@@ -1,0 +1,315 @@
+"""The lifecycle under any order of events, against a plain model of queues, processes and tables.
+
+Everything outside is simulated: a process lives from `StartInstance` until the machine lets it end,
+a queue from `AdmitGeneration` to `RemoveGeneration`, a table is in use until it is acknowledged.
+"""
+
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from mpserve.errors import ErrorCode, Failure
+from mpserve.lifecycle.actions import (
+    AdmitGeneration,
+    KillInstance,
+    PublishTable,
+    RemoveGeneration,
+    RetireGeneration,
+    SettleWish,
+    StartInstance,
+    StopInstance,
+)
+from mpserve.lifecycle.actual import Actual, shown_versions
+from mpserve.lifecycle.events import (
+    GenerationRefused,
+    InstanceEnded,
+    InstanceFailed,
+    InstanceReady,
+    TableAcknowledged,
+)
+from mpserve.lifecycle.observation import observe
+from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
+from mpserve.lifecycle.restart import RestartPolicy
+from mpserve.lifecycle.transitions import Phase
+from mpserve.lifecycle.wanted import Wanted, Wish
+from mpserve.model.config import InstanceGroup, ModelConfig
+from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
+from mpserve.model.state import ModelState
+
+NAMES = ("a", "b", "c")
+LIMITS = Limits(loading_versions=2, retries=1, load_timeout_ns=1_000)
+POLICY = RestartPolicy(max_deaths=3, window_ns=10_000, first_delay_ns=100, max_delay_ns=400)
+DEATH = Failure(code=ErrorCode.UNAVAILABLE, message="died")
+REFUSAL = Failure(code=ErrorCode.LOAD_FAILED, message="ValueError: no")
+MOST_PLANS = 100
+
+
+def define(name, contents, *, count, auto_complete):
+    """Return a model whose version `v` has the content `contents[v]`."""
+    return ModelDefinition(
+        name=name,
+        directory=f"/{name}",
+        format=ConfigFormat.TRITON,
+        runtime="python",
+        config=ModelConfig(instance_groups=(InstanceGroup(name=name, count=count),)),
+        config_json="",
+        auto_complete=auto_complete,
+        versions=tuple(
+            VersionDefinition(
+                version=version, directory=f"/{name}/{version}", fingerprint=str(content)
+            )
+            for version, content in sorted(contents.items())
+        ),
+    )
+
+
+definitions = st.builds(
+    lambda contents, count, auto_complete: (contents, count, auto_complete),
+    st.dictionaries(st.sampled_from("123"), st.integers(0, 3), min_size=1, max_size=3),
+    st.integers(1, 3),
+    st.booleans(),
+)
+
+
+class LifecycleMachine(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.wanted = Wanted()
+        self.actual = Actual()
+        self.now_ns = 0
+        self.last_wish = 0
+        self.open_queues = set()
+        self.retired_queues = set()
+        self.processes = {}  # instance key -> "running" or "ending"
+        self.tables = {0: frozenset()}  # number -> generations that it names
+        self.acknowledged = 0
+        self.settled = {}  # name -> numbers, in order
+        self.answers = {}  # (name, number) -> failure
+
+    # --- the loop of the supervisor ---------------------------------------------------------------
+
+    def tell(self, event):
+        self.actual = observe(self.actual, event, policy=POLICY)
+
+    def run_plan(self):
+        for _ in range(MOST_PLANS):
+            actions = plan(self.wanted, self.actual, now_ns=self.now_ns, limits=LIMITS)
+            if not actions:
+                return
+            for action in actions:
+                self.actual = observe(self.actual, action, policy=POLICY)
+                self.carry_out(action)
+        raise AssertionError("the plan does not come to an end")
+
+    def carry_out(self, action):
+        match action:
+            case AdmitGeneration():
+                assert action.generation not in self.open_queues
+                self.open_queues.add(action.generation)
+            case RetireGeneration():
+                self.retired_queues.add(action.generation)
+            case RemoveGeneration():
+                assert not self.processes_of(action.generation)
+                self.open_queues.discard(action.generation)
+            case StartInstance():
+                key = action.instance
+                assert key not in self.processes, "two processes for one instance"
+                assert key.generation in self.open_queues
+                self.processes[key] = "running"
+            case StopInstance() | KillInstance():
+                assert self.processes[action.instance] == "running"
+                self.processes[action.instance] = "ending"
+            case PublishTable():
+                assert action.number == max(self.tables) + 1
+                self.tables[action.number] = self.named()
+            case SettleWish():
+                numbers = self.settled.setdefault(action.name, [0])
+                assert action.number >= numbers[-1]
+                numbers.append(action.number)
+                self.answers[action.name, action.number] = action.failure
+
+    def processes_of(self, generation):
+        return [key for key in self.processes if key.generation == generation]
+
+    def named(self):
+        return frozenset(
+            one.generation
+            for model in self.actual.models.values()
+            for one in shown_versions(model)
+            if one.generation is not None
+        )
+
+    def instances(self, phase_value):
+        return sorted(
+            each.key
+            for model in self.actual.models.values()
+            for one in model.generations
+            for each in one.instances
+            if each.phase.value == phase_value and each.key in self.processes
+        )
+
+    # --- what may happen --------------------------------------------------------------------------
+
+    @rule(name=st.sampled_from(NAMES), wanted=definitions | st.none())
+    def make_a_wish(self, name, wanted):
+        self.last_wish += 1
+        definition = None
+        if wanted is not None:
+            contents, count, auto_complete = wanted
+            definition = define(name, contents, count=count, auto_complete=auto_complete)
+        self.wanted = self.wanted.with_wish(
+            Wish(number=self.last_wish, name=name, definition=definition)
+        )
+        self.run_plan()
+
+    @precondition(lambda self: self.instances("starting"))
+    @rule(data=st.data())
+    def load(self, data):
+        key = data.draw(st.sampled_from(self.instances("starting")))
+        self.tell(InstanceReady(instance=key, config=ModelConfig(), config_json="{}"))
+        self.run_plan()
+
+    @precondition(lambda self: self.instances("starting"))
+    @rule(data=st.data())
+    def refuse_to_load(self, data):
+        key = data.draw(st.sampled_from(self.instances("starting")))
+        self.tell(InstanceFailed(instance=key, failure=REFUSAL))
+        self.processes[key] = "ending"
+        self.run_plan()
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data())
+    def end_a_process(self, data):
+        self.end(data.draw(st.sampled_from(sorted(self.processes))))
+        self.run_plan()
+
+    def end(self, key):
+        del self.processes[key]
+        self.tell(InstanceEnded(instance=key, failure=DEATH, at_ns=self.now_ns))
+
+    @precondition(lambda self: self.open_queues)
+    @rule(data=st.data())
+    def have_no_room_for_a_queue(self, data):
+        loading = [
+            one
+            for model in self.actual.models.values()
+            for one in model.generations
+            if one.phase is Phase.LOADING
+        ]
+        if not loading:
+            return
+        record = data.draw(st.sampled_from(loading))
+        self.tell(
+            GenerationRefused(name=record.name, generation=record.generation, failure=REFUSAL)
+        )
+        self.run_plan()
+
+    @precondition(lambda self: self.acknowledged < max(self.tables))
+    @rule(data=st.data())
+    def acknowledge(self, data):
+        self.acknowledged = data.draw(st.integers(self.acknowledged + 1, max(self.tables)))
+        self.tell(TableAcknowledged(number=self.acknowledged))
+        self.run_plan()
+
+    @rule(passed_ns=st.integers(1, 2_000))
+    def let_time_pass(self, passed_ns):
+        self.now_ns += passed_ns
+        self.run_plan()
+
+    # --- what must hold ---------------------------------------------------------------------------
+
+    @invariant()
+    def a_queue_that_a_frontend_may_use_is_open(self):
+        for number, generations in self.tables.items():
+            if number >= self.acknowledged:
+                assert generations <= self.open_queues - self.retired_queues
+
+    @invariant()
+    def one_generation_serves_a_version(self):
+        for model in self.actual.models.values():
+            versions = [
+                one.version.version for one in model.generations if one.phase is Phase.SERVING
+            ]
+            assert len(versions) == len(set(versions))
+
+    @invariant()
+    def only_so_many_versions_load_at_once(self):
+        loading = [
+            one
+            for model in self.actual.models.values()
+            for one in model.generations
+            if one.phase is Phase.LOADING
+        ]
+        assert len(loading) <= LIMITS.loading_versions
+
+    @invariant()
+    def what_was_loaded_serves_until_it_is_replaced_or_its_workers_are_given_up(self):
+        for name, model in self.actual.models.items():
+            if model.definition is None:
+                continue
+            shown = {one.version: one for one in shown_versions(model)}
+            for version in model.definition.versions:
+                one = shown[version.version]
+                assert (
+                    one.state is ModelState.READY
+                    or "dying too often" in one.reason
+                    or (one.state is ModelState.LOADING)
+                ), (name, one)
+
+    @invariant()
+    def a_failed_wish_has_left_what_served_before(self):
+        for (name, number), failure in self.answers.items():
+            model = self.actual.models[name]
+            if failure is not None and model.settled == number and model.operation is None:
+                # Whatever serves was made for an earlier wish.
+                for one in model.generations:
+                    assert one.phase is not Phase.SERVING or one.wish < number
+
+    @invariant()
+    def the_plan_knows_when_to_be_asked_again(self):
+        moment_ns = next_moment_ns(self.actual)
+        assert moment_ns is None or moment_ns > self.now_ns
+
+    def teardown(self):
+        """Let everything go well from now on: what is wanted comes true, and nothing else is left."""
+        for _ in range(300):
+            self.run_plan()
+            for key in self.instances("starting"):
+                self.tell(InstanceReady(instance=key, config=ModelConfig(), config_json="{}"))
+            for key in [key for key, fate in self.processes.items() if fate == "ending"]:
+                self.end(key)
+            self.acknowledged = max(self.tables)
+            self.tell(TableAcknowledged(number=self.acknowledged))
+            self.now_ns += 50
+        for name, wish in self.wanted.wishes.items():
+            self.check_came_true(name, wish)
+            self.check_is_at_rest(name)
+        assert self.open_queues == self.named()
+
+    def check_came_true(self, name, wish):
+        model = self.actual.models[name]
+        assert model.settled == wish.number
+        if self.answers[name, wish.number] is not None:
+            return
+        given_up = {one.version for one in shown_versions(model) if "too often" in one.reason}
+        served = {one.version.version: one.version.fingerprint for one in model.generations}
+        versions = wish.definition.versions if wish.definition is not None else ()
+        assert served == {
+            one.version: one.fingerprint for one in versions if one.version not in given_up
+        }
+
+    def check_is_at_rest(self, name):
+        """Every generation serves with as many instances as its definition says."""
+        model = self.actual.models[name]
+        assert model.operation is None
+        for one in model.generations:
+            assert one.phase is Phase.SERVING
+            alive = [each for each in one.instances if each.key in self.processes]
+            given_up = [each for each in one.instances if each.phase.value == "given_up"]
+            count = one.definition.config.instance_groups[0].count
+            assert len(alive) + len(given_up) == len(one.instances) == count
+
+
+LifecycleMachine.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=40, deadline=None
+)
+TestLifecycleMachine = LifecycleMachine.TestCase
