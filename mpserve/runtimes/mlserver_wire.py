@@ -49,17 +49,13 @@ def to_inference_request(request: Request, types: Any = compatible_types) -> Any
     InvalidRequest
         An input is of a datatype that MLServer does not know.
     """
-    return types.InferenceRequest(
+    names = request.requested_output_names()
+    # Unchecked: all members are of their types already.
+    return types.InferenceRequest.model_construct(
         id=request.request_id() or str(uuid4()),
-        parameters=_parameters(types, request.parameters()) or types.Parameters(),
+        parameters=_parameters(types, request.parameters()) or types.Parameters.model_construct(),
         inputs=[_request_input(tensor, types) for tensor in request.inputs()],
-        outputs=[
-            types.RequestOutput(
-                name=name, parameters=_parameters(types, request.output_parameters_json(name))
-            )
-            for name in request.requested_output_names()
-        ]
-        or None,
+        outputs=[_request_output(name, request, types) for name in names] or None,
     )
 
 
@@ -141,20 +137,26 @@ def _request_input(tensor: Tensor, types: Any) -> Any:  # noqa: ANN401
             f"input '{tensor.name()}' has datatype {datatype}, which MLServer models do not take;"
             " send FP32"
         )
-    members = {
-        "name": tensor.name(),
-        "shape": list(tensor.shape()),
-        "datatype": datatype,
-        "parameters": _parameters(types, tensor.parameters_json()),
-    }
+    return types.RequestInput.model_construct(
+        name=tensor.name(),
+        shape=list(tensor.shape()),
+        datatype=datatype,
+        parameters=_parameters(types, tensor.parameters_json()),
+        data=_tensor_data(tensor, types),
+    )
+
+
+def _tensor_data(tensor: Tensor, types: Any) -> Any:  # noqa: ANN401
     array = tensor.as_numpy()
-    if datatype == Datatype.BYTES.name:
-        return types.RequestInput(**members, data=types.TensorData(text_elements(array)))
-    if types is compatible_types:
-        return compatible_types.RequestInput.model_construct(
-            **members, data=compatible_types.TensorData.of_array(array)
-        )
-    return types.RequestInput(**members, data=array.ravel().tolist())
+    if tensor.datatype_name() == Datatype.BYTES.name:
+        return types.TensorData(text_elements(array))
+    keep_array = getattr(types.TensorData, "of_array", None)  # the compatible package's
+    return keep_array(array) if keep_array else types.TensorData(array.ravel().tolist())
+
+
+def _request_output(name: str, request: Request, types: Any) -> Any:  # noqa: ANN401
+    parameters = _parameters(types, request.output_parameters_json(name))
+    return types.RequestOutput.model_construct(name=name, parameters=parameters)
 
 
 def _elements(output: Any) -> Array:  # noqa: ANN401

@@ -67,18 +67,23 @@ class Tensor(Protocol):
 
     def name(self) -> str:
         """Return the tensor's name."""
+        ...
 
     def as_numpy(self) -> npt.NDArray[Any]:  # any of the datatypes
         """Return the elements: a read-only view, or an object array of `bytes` for `BYTES`."""
+        ...
 
     def shape(self) -> Sequence[int]:
         """Return the shape, with the batch dimension."""
+        ...
 
     def datatype_name(self) -> str:
         """Return the datatype as the wire spells it, e.g. `FP32`."""
+        ...
 
     def parameters_json(self) -> str:
         """Return the tensor's parameters as JSON text, "" when there are none."""
+        ...
 
 
 class Request(Protocol):
@@ -86,18 +91,23 @@ class Request(Protocol):
 
     def request_id(self) -> str:
         """Return the id the client gave, or ""."""
+        ...
 
     def inputs(self) -> Sequence[Tensor]:
         """Return the input tensors in the order of the request."""
+        ...
 
     def parameters(self) -> str:
         """Return the request's parameters as JSON text, "" when there are none."""
+        ...
 
     def requested_output_names(self) -> Sequence[str]:
         """Return the output names the client listed, in its order; empty when it listed none."""
+        ...
 
     def output_parameters_json(self, name: str) -> str:
         """Return the parameters the client gave a requested output, "" when there are none."""
+        ...
 
 
 class Response(Protocol):
@@ -105,9 +115,11 @@ class Response(Protocol):
 
     def output_tensors(self) -> Sequence[Tensor]:
         """Return the output tensors; empty when there is an error."""
+        ...
 
     def has_error(self) -> bool:
         """Say whether the request failed."""
+        ...
 
 
 @runtime_checkable
@@ -134,9 +146,11 @@ class Runtime(Protocol):
         Exception
             Whatever the model raises: the load fails, and its last line is the reason.
         """
+        ...
 
     def execute(self, requests: Sequence[Request]) -> Sequence[Response | None]:
         """Answer each request, in order; `None` where the runtime answers by other means."""
+        ...
 
     def unload(self) -> None:
         """Let go of the model. Idempotent, and allowed without a `load`."""

@@ -50,9 +50,11 @@ class ResponseBuilder(Protocol):
 
     def answer(self, answer: Answer) -> Response:
         """Return the response with these outputs."""
+        ...
 
     def refuse(self, failure: Failure) -> Response:
         """Return the response with this error."""
+        ...
 
 
 _NATIVE_CLASSES: Final = "mpserve.compat.triton_python_backend_utils"

@@ -7,7 +7,7 @@ that these classes read nothing but what they are given.
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -48,7 +48,7 @@ class ModelParameters(BaseSettings):
 class ModelSettings(BaseSettings):
     """`model-settings.json` of one model."""
 
-    _aliases: ClassVar[dict[str, str]] = {"implementation_": "implementation"}
+    _aliases: ClassVar[Mapping[str, str]] = {"implementation_": "implementation"}
 
     implementation_: str
     name: str = ""

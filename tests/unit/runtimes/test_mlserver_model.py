@@ -1,5 +1,6 @@
 """The runtime of custom models, with the compatible `mlserver` or the real one if it is there."""
 
+import importlib
 import sys
 import textwrap
 
@@ -10,6 +11,7 @@ from mpserve.compat.mlserver.alias import withdraw_mlserver
 from mpserve.errors import ErrorCode, LoadError
 from mpserve.model.tensor import Datatype
 from mpserve.runtimes.mlserver_model import MLServerModelRuntime
+from mpserve.runtimes.mlserver_wire import to_inference_request
 from mpserve.telemetry import log
 
 from .conformance import RuntimeConformance
@@ -167,6 +169,17 @@ def test_the_model_sees_request_settings_and_headers_as_with_mlserver(load, fold
         *("m", "v3", str(folder / "weights.txt"), "hi", "id-1"),
         *("facts", "good", "INT8", "[1, 2]", "None"),
     ]
+
+
+def test_the_compatible_package_keeps_arrays_until_a_list_is_asked_for(load):
+    load(ECHO)
+    types = importlib.import_module("mlserver.types")
+    if not hasattr(types.TensorData, "of_array"):
+        pytest.skip("the real mlserver is installed")
+    given = np.array([[1.0, 2.0]])
+    data = to_inference_request(PlainRequest(tensor("x", given)), types).inputs[0].data
+    assert np.shares_memory(data.array, given)
+    assert data.root == [1.0, 2.0]
 
 
 def test_text_arrives_as_str_and_what_is_not_utf8_as_bytes(load):

@@ -110,7 +110,7 @@ class NumpyCodec(InputCodec):
             datatype=to_datatype(payload.dtype).value,
             shape=inject_batch_dimension(payload.shape),
             data=tensor_data(payload),
-            parameters=Parameters(content_type=cls.ContentType),
+            parameters=Parameters.model_construct(content_type=cls.ContentType),
         )
 
     @classmethod
