@@ -33,10 +33,9 @@ std::size_t CompletionRing::push(std::span<const Completion> entries, bool& wake
         for (std::size_t index = 0; index < taken; ++index) {
             entries_[(tail + index) & (header_->capacity - 1)] = entries[index];
         }  // killed here: the entries are unpublished
-        header_->tail.store(tail + taken, std::memory_order_release);  // COMMIT [T1]
+        header_->tail.store(tail + taken, std::memory_order_seq_cst);  // COMMIT [T1]
     }
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    wake = header_->armed.load(std::memory_order_relaxed) != 0 &&
+    wake = header_->armed.load(std::memory_order_seq_cst) != 0 &&
            header_->armed.exchange(0, std::memory_order_seq_cst) != 0;
     return taken;
 }
@@ -54,8 +53,7 @@ std::size_t CompletionRing::pop(std::span<Completion> out) noexcept {
 
 bool CompletionRing::arm() noexcept {
     header_->armed.store(1, std::memory_order_seq_cst);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    return header_->tail.load(std::memory_order_acquire) ==
+    return header_->tail.load(std::memory_order_seq_cst) ==
            header_->head.load(std::memory_order_relaxed);
 }
 

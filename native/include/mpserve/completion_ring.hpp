@@ -12,8 +12,9 @@
 // A consumer killed in the middle leaves entries to be read again by its successor, which drops what
 //   carries another epoch.
 //
-// Why no wake-up is lost: the producer publishes the tail, fence, takes `armed`; the consumer sets
-//   `armed`, fence, reads the tail again. One of the two sees the other (store-load on both sides).
+// Why no wake-up is lost: the producer stores the tail, then reads `armed`; the consumer stores `armed`,
+//   then reads the tail again. All four are seq_cst, so in their one order one of the two reads comes
+//   after the other side's store: either the consumer does not sleep, or the producer wakes it.
 #pragma once
 
 #include <atomic>

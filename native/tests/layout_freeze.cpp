@@ -1,0 +1,85 @@
+// Freezes the layouts of everything that two processes look at. Compiling is the test: a change
+// here means a new kLayoutVersion (or kMessageVersion), in the same commit.
+
+#include <cstddef>
+#include <type_traits>
+
+#include "mpserve/arena.hpp"
+#include "mpserve/board.hpp"
+#include "mpserve/completion_ring.hpp"
+#include "mpserve/message.hpp"
+#include "mpserve/model_queue.hpp"
+
+namespace mpserve {
+
+static_assert(kLayoutVersion == 1);
+static_assert(kMessageVersion == 1);
+
+template <typename Shared>
+constexpr bool is_shareable =
+    std::is_standard_layout_v<Shared> && std::is_trivially_destructible_v<Shared>;
+
+static_assert(is_shareable<SegmentHeader> && sizeof(SegmentHeader) == 64);
+static_assert(offsetof(SegmentHeader, magic) == 0);
+static_assert(offsetof(SegmentHeader, layout_version) == 8);
+static_assert(offsetof(SegmentHeader, kind) == 12);
+static_assert(offsetof(SegmentHeader, bytes) == 16);
+
+static_assert(is_shareable<BoardHeader> && sizeof(BoardHeader) == 128);
+static_assert(offsetof(BoardHeader, processes) == 64);
+static_assert(offsetof(BoardHeader, deaths) == 72);
+static_assert(is_shareable<BoardEntry> && sizeof(BoardEntry) == 8);
+
+static_assert(is_shareable<RobustMutex> && sizeof(RobustMutex) == 64 && alignof(RobustMutex) == 64);
+
+static_assert(is_shareable<RingHeader> && sizeof(RingHeader) == 320);
+static_assert(offsetof(RingHeader, mutex) == 64);
+static_assert(offsetof(RingHeader, tail) == 128);
+static_assert(offsetof(RingHeader, head) == 192);
+static_assert(offsetof(RingHeader, armed) == 256);
+static_assert(offsetof(RingHeader, capacity) == 260);
+static_assert(is_shareable<Completion> && sizeof(Completion) == 64);
+static_assert(offsetof(Completion, token) == 0);
+static_assert(offsetof(Completion, frontend_epoch) == 8);
+static_assert(offsetof(Completion, status) == 12);
+static_assert(offsetof(Completion, worker_index) == 16);
+static_assert(offsetof(Completion, worker_epoch) == 20);
+static_assert(offsetof(Completion, block) == 24);
+static_assert(offsetof(Completion, block_bytes) == 32);
+static_assert(offsetof(Completion, flags) == 40);
+static_assert(offsetof(Completion, queue_ns) == 48);
+static_assert(offsetof(Completion, execute_ns) == 56);
+
+static_assert(is_shareable<QueueHeader> && sizeof(QueueHeader) == 192);
+static_assert(offsetof(QueueHeader, mutex) == 64);
+static_assert(offsetof(QueueHeader, slot_count) == 128);
+static_assert(offsetof(QueueHeader, idle_mask) == 160);
+static_assert(offsetof(QueueHeader, generation) == 184);
+static_assert(is_shareable<InstanceEntry> && sizeof(InstanceEntry) == 192);
+static_assert(offsetof(InstanceEntry, wake_word) == 0);
+static_assert(offsetof(InstanceEntry, counters) == 64);
+static_assert(is_shareable<QueueSlot> && sizeof(QueueSlot) == 128);
+static_assert(offsetof(QueueSlot, state) == 0);
+static_assert(offsetof(QueueSlot, sequence) == 32);
+static_assert(offsetof(QueueSlot, request) == 56);
+static_assert(is_shareable<QueueRequest> && sizeof(QueueRequest) == 48);
+
+static_assert(is_shareable<ArenaHeader> && sizeof(ArenaHeader) == 128);
+static_assert(offsetof(ArenaHeader, returned) == 64);
+static_assert(offsetof(ArenaHeader, retired) == 72);
+static_assert(is_shareable<BlockHeader> && sizeof(BlockHeader) == 64);
+static_assert(offsetof(BlockHeader, next_returned) == 8);
+static_assert(offsetof(BlockHeader, payload_bytes) == 24);
+
+static_assert(is_shareable<MessageHeader> && sizeof(MessageHeader) == 128);
+static_assert(offsetof(MessageHeader, total_bytes) == 8);
+static_assert(offsetof(MessageHeader, tensor_table_offset) == 24);
+static_assert(offsetof(MessageHeader, id) == 40);
+static_assert(offsetof(MessageHeader, error) == 64);
+static_assert(offsetof(MessageHeader, flags) == 96);
+static_assert(is_shareable<TensorRecord> && sizeof(TensorRecord) == 64);
+static_assert(is_shareable<OutputRecord> && sizeof(OutputRecord) == 48);
+
+}  // namespace mpserve
+
+int main() { return 0; }

@@ -1,0 +1,273 @@
+#include "mpserve/model_queue.hpp"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "check.hpp"
+#include "mpserve/wake.hpp"
+#include "shared_memory.hpp"
+
+using namespace mpserve;
+using mpserve::check::SharedMemory;
+
+namespace {
+
+constexpr std::uint32_t kSlots = 8;
+
+struct Fixture {
+    explicit Fixture(std::uint32_t slots = kSlots) : memory(ModelQueue::required_bytes(slots)) {
+        CHECK(queue.format(memory.segment(), slots, 5));
+        CHECK(queue.activate(0, 10, 1));
+    }
+    SharedMemory memory;
+    ModelQueue queue;
+};
+
+QueueRequest request(std::uint64_t token, std::uint32_t rows = 1, std::uint64_t digest = 0,
+                     std::uint32_t priority = 0) {
+    return {.token = token,
+            .block = 0,
+            .block_bytes = 0,
+            .deadline_ns = 0,
+            .shape_digest = digest,
+            .rows = rows,
+            .priority = priority};
+}
+
+struct Popped {
+    PopOutcome outcome;
+    std::vector<std::uint64_t> tokens;
+    std::vector<std::uint32_t> slots;
+    std::uint64_t starved;
+};
+
+Popped pop(ModelQueue& queue, std::uint32_t instance = 0, BatchRule rule = {},
+           std::vector<std::uint32_t> done = {}) {
+    std::vector<PoppedRequest> out(16);
+    std::size_t count = 0;
+    std::uint32_t seen = 0;
+    Popped popped{};
+    popped.outcome = queue.pop(instance, rule, done, out, count, popped.starved, seen);
+    for (std::size_t index = 0; index < count; ++index) {
+        popped.tokens.push_back(out[index].request.token);
+        popped.slots.push_back(out[index].slot);
+    }
+    return popped;
+}
+
+PushOutcome push(ModelQueue& queue, std::vector<QueueRequest> requests,
+                 std::uint32_t frontend = 1) {
+    return queue.push(requests, frontend, 1, 0);
+}
+
+using Tokens = std::vector<std::uint64_t>;
+
+}  // namespace
+
+TEST_CASE(requests_leave_in_the_order_they_came) {
+    Fixture f;
+    push(f.queue, {request(1), request(2)});
+    push(f.queue, {request(3)});
+    CHECK(pop(f.queue).tokens == Tokens{1});
+    CHECK(pop(f.queue).tokens == Tokens{2});
+    CHECK(pop(f.queue).tokens == Tokens{3});
+    CHECK(pop(f.queue).outcome == PopOutcome::empty);
+}
+
+TEST_CASE(a_lower_priority_number_goes_first_and_equals_keep_their_order) {
+    Fixture f;
+    push(f.queue,
+         {request(1, 1, 0, 2), request(2, 1, 0, 1), request(3, 1, 0, 2), request(4, 1, 0, 1)});
+    CHECK(pop(f.queue).tokens == Tokens{2});
+    CHECK(pop(f.queue).tokens == Tokens{4});
+    CHECK(pop(f.queue).tokens == Tokens{1});
+    CHECK(pop(f.queue).tokens == Tokens{3});
+}
+
+TEST_CASE(a_batch_has_equal_shapes_and_no_more_rows_than_allowed) {
+    Fixture f;
+    const BatchRule rule{.max_rows = 4, .max_requests = 8};
+    push(f.queue, {request(1, 2, 7), request(2, 2, 7), request(3, 1, 7), request(4, 1, 9)});
+    CHECK(pop(f.queue, 0, rule).tokens == (Tokens{1, 2}));
+    CHECK(pop(f.queue, 0, rule).tokens == Tokens{3});
+    CHECK(pop(f.queue, 0, rule).tokens == Tokens{4});
+}
+
+TEST_CASE(a_request_larger_than_a_batch_is_taken_alone) {
+    Fixture f;
+    push(f.queue, {request(1, 9), request(2, 1)});
+    CHECK(pop(f.queue, 0, {.max_rows = 4, .max_requests = 8}).tokens == Tokens{1});
+}
+
+TEST_CASE(a_full_queue_takes_what_fits_and_tells_when_slots_come_free) {
+    Fixture f;
+    std::vector<QueueRequest> many;
+    for (std::uint64_t token = 0; token < kSlots + 3; ++token) many.push_back(request(token));
+    const auto pushed = push(f.queue, many);
+    CHECK_EQUAL(pushed.pushed, kSlots);
+    CHECK(pushed.full);
+    const auto first = pop(f.queue);
+    CHECK_EQUAL(first.starved, std::uint64_t{0});
+    CHECK_EQUAL(pop(f.queue, 0, {}, first.slots).starved, std::uint64_t{1});
+    CHECK(!push(f.queue, {request(99)}).full);
+}
+
+TEST_CASE(a_waiting_request_can_be_taken_back_and_a_running_one_can_not) {
+    Fixture f;
+    push(f.queue, {request(1), request(2)});
+    CHECK(pop(f.queue).tokens == Tokens{1});
+    CHECK(!f.queue.cancel(1, 1, 1));
+    CHECK(!f.queue.cancel(2, 9, 1));
+    CHECK(f.queue.cancel(2, 1, 1));
+    CHECK(pop(f.queue).outcome == PopOutcome::empty);
+}
+
+TEST_CASE(a_retired_queue_refuses_and_is_emptied) {
+    Fixture f;
+    push(f.queue, {request(1)});
+    f.queue.retire();
+    CHECK(push(f.queue, {request(2)}).retired);
+    CHECK(!f.queue.is_drained());
+    const auto last = pop(f.queue);
+    CHECK(last.tokens == Tokens{1});
+    CHECK(pop(f.queue, 0, {}, last.slots).outcome == PopOutcome::retired);
+    CHECK(f.queue.is_drained());
+}
+
+TEST_CASE(a_retired_instance_leaves_what_waits_to_the_others) {
+    Fixture f;
+    f.queue.activate(1, 11, 1);
+    push(f.queue, {request(1)});
+    f.queue.retire_instance(0);
+    CHECK(pop(f.queue, 0).outcome == PopOutcome::retired);
+    CHECK(pop(f.queue, 1).tokens == Tokens{1});
+}
+
+TEST_CASE(what_a_dead_instance_held_is_known_and_released) {
+    Fixture f;
+    push(f.queue, {request(1), request(2), request(3)});
+    pop(f.queue);
+    pop(f.queue);
+    const auto held = f.queue.held_by(0, 1);
+    CHECK_EQUAL(held.size(), std::size_t{2});
+    CHECK(f.queue.held_by(0, 2).empty());
+    std::uint64_t starved = 0;
+    f.queue.release_reaped(0, 1, held, starved);
+    CHECK_EQUAL(f.queue.running(), std::uint32_t{0});
+    CHECK(pop(f.queue).outcome == PopOutcome::retired);  // the dead instance is no instance
+    CHECK(f.queue.activate(0, 12, 2));
+    CHECK(pop(f.queue).tokens == Tokens{3});
+}
+
+TEST_CASE(what_a_dead_frontend_left_waiting_is_dropped) {
+    Fixture f;
+    push(f.queue, {request(1)}, 1);
+    push(f.queue, {request(2)}, 2);
+    CHECK_EQUAL(f.queue.drop_frontend(1, 1), std::uint32_t{1});
+    CHECK(pop(f.queue).tokens == Tokens{2});
+}
+
+TEST_CASE(a_sleeping_instance_is_woken_by_a_push) {
+    Fixture f;
+    std::vector<PoppedRequest> out(1);
+    std::size_t count = 0;
+    std::uint64_t starved = 0;
+    std::uint32_t seen = 0;
+    CHECK(f.queue.pop(0, {}, {}, out, count, starved, seen) == PopOutcome::empty);
+    std::thread pusher([&] { push(f.queue, {request(1)}); });
+    const auto before = now_ns();
+    futex_wait(f.queue.wake_word(0), seen, 10'000'000'000ULL);
+    CHECK(now_ns() - before < 9'000'000'000ULL);
+    pusher.join();
+    CHECK(pop(f.queue).tokens == Tokens{1});
+}
+
+TEST_CASE(a_holder_killed_inside_the_lock_leaves_a_queue_that_repairs_itself) {
+    Fixture f;
+    push(f.queue, {request(1), request(2), request(3)});
+    pop(f.queue);
+    auto& header = f.memory.at<QueueHeader>(0);
+    const auto child = fork();
+    if (child == 0) {
+        RobustLock lock(header.mutex);
+        header.free_head = 3;  // whatever it was about to do
+        header.wait_head = header.wait_tail = 1;
+        header.wait_count = 77;
+        kill(getpid(), SIGKILL);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    CHECK(WIFSIGNALED(status));
+    CHECK(pop(f.queue).tokens == Tokens{2});
+    CHECK(pop(f.queue).tokens == Tokens{3});
+    CHECK_EQUAL(f.queue.depth(), std::uint32_t{0});
+    CHECK_EQUAL(f.queue.running(), std::uint32_t{3});
+    std::vector<QueueRequest> many(kSlots, request(9));
+    CHECK_EQUAL(push(f.queue, many).pushed, kSlots - 3);
+}
+
+TEST_CASE(another_layout_version_or_kind_is_not_attached) {
+    Fixture f;
+    f.memory.at<SegmentHeader>(0).layout_version = kLayoutVersion + 1;
+    ModelQueue other;
+    CHECK(!other.attach(f.memory.segment()));
+    f.memory.at<SegmentHeader>(0).layout_version = kLayoutVersion;
+    CHECK(other.attach(f.memory.segment()));
+    CHECK(!other.attach(Segment(f.memory.segment().base(), sizeof(QueueHeader))));
+}
+
+// With threads, so that the thread sanitizer sees it.
+TEST_CASE(every_request_is_taken_once_by_competing_instances) {
+    constexpr std::uint64_t kRequests = 4000;
+    Fixture f(64);
+    std::array<std::vector<std::uint64_t>, 3> taken;
+    for (std::uint32_t instance = 0; instance < taken.size(); ++instance) {
+        f.queue.activate(instance, 10 + instance, 1);
+    }
+    std::vector<std::thread> threads;
+    for (std::uint32_t instance = 0; instance < taken.size(); ++instance) {
+        threads.emplace_back([&, instance] {
+            std::vector<std::uint32_t> done;
+            std::vector<PoppedRequest> out(4);
+            for (;;) {
+                std::size_t count = 0;
+                std::uint64_t starved = 0;
+                std::uint32_t seen = 0;
+                const auto outcome = f.queue.pop(instance, {.max_rows = 4, .max_requests = 4}, done,
+                                                 out, count, starved, seen);
+                done.clear();
+                if (outcome == PopOutcome::retired) return;
+                if (outcome == PopOutcome::empty) {
+                    futex_wait(f.queue.wake_word(instance), seen, 5'000'000'000ULL);
+                }
+                for (std::size_t index = 0; index < count; ++index) {
+                    taken[instance].push_back(out[index].request.token);
+                    done.push_back(out[index].slot);
+                }
+            }
+        });
+    }
+    for (std::uint64_t token = 0; token < kRequests;) {
+        std::vector<QueueRequest> some;
+        for (std::uint64_t index = 0; index < 5 && token + index < kRequests; ++index) {
+            some.push_back(request(token + index));
+        }
+        const auto outcome = push(f.queue, some);
+        token += outcome.pushed;
+        if (outcome.full) std::this_thread::yield();
+    }
+    f.queue.retire();
+    for (auto& thread : threads) thread.join();
+    std::vector<int> times(kRequests, 0);
+    for (const auto& tokens : taken) {
+        for (const auto token : tokens) ++times[token];
+    }
+    CHECK(std::all_of(times.begin(), times.end(), [](int count) { return count == 1; }));
+    CHECK(f.queue.is_drained());
+}
+
+int main() { return mpserve::check::run_all(); }
