@@ -42,7 +42,10 @@ PLACES = [
     ),
 ]
 PROCESS_CALLS = {"fork", "forkpty", "execv", "execve", "kill", "killpg", "posix_spawn"}
-PROCESS_PLACES = ("supervisor/",)
+PROCESS_PLACES = (
+    "supervisor/",
+    "worker/main.py",  # a fork of the model ends itself by the signal it was sent
+)
 ENVIRONMENT_PLACES = (
     "cli/",  # reads it into Settings
     "supervisor/spawner.py",  # hands it to a child
