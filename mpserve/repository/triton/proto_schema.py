@@ -37,7 +37,7 @@ _TOKEN = re.compile(r'//[^\n]*|\s+|([A-Za-z_][\w.]*|\d+|"[^"]*"|[{}=;<>,])')
 @functools.cache
 def config_descriptor() -> Descriptor:
     """Return the descriptor of `ModelConfig`."""
-    text = resources.files(__package__).joinpath(SCHEMA_FILE).read_text("utf-8")
+    text = resources.files("mpserve.repository.triton").joinpath(SCHEMA_FILE).read_text("utf-8")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(parse_proto(text, name=SCHEMA_FILE))
     return pool.FindMessageTypeByName(CONFIG_MESSAGE)
