@@ -4,8 +4,11 @@ Both know that the other process is gone by the end of the stream, never by poll
 """
 
 import asyncio
+import fcntl
 import os
 import socket
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Self, TypeVar
@@ -15,6 +18,7 @@ from mpserve.control.messages import Message
 from mpserve.errors import InternalError
 
 _READ_BYTES: Final = 1 << 16
+_INT_BYTES: Final = 4
 
 M = TypeVar("M")
 
@@ -88,6 +92,13 @@ class Channel(Generic[M]):
         self._unsent.append(unsent)
         if len(self._unsent) == 1:
             self._flush()
+
+    def has_unread(self) -> bool:
+        """Tell whether the other side has not yet read all that it was sent: it may hang."""
+        if not self._is_open:
+            return False
+        answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(_INT_BYTES))
+        return bool(self._unsent) or int.from_bytes(answer, sys.byteorder) > 0
 
     def read_rest(self) -> None:
         """Hand over what has arrived already, from a process that is known to be dead.

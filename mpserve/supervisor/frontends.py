@@ -2,7 +2,8 @@
 
 Guarantees
     A frontend gets the whole table before anything else. A number counts as acknowledged when every
-    living frontend has acknowledged it; one that does not for `ACKNOWLEDGE_SECONDS` is ended.
+    living frontend has acknowledged it. One that has not even read its socket for `SILENT_SECONDS`
+    hangs, and is ended; one that has, and waits for room in a queue, is waited for.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ from mpserve.supervisor.processes import Child, ChildEnd, Processes
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
 
-ACKNOWLEDGE_SECONDS: Final = 30.0  # far beyond any turn of its loop: it hangs
+SILENT_SECONDS: Final = 30.0  # far beyond any turn of its loop
 POLICY: Final = RestartPolicy()
 
 Call = LoadCall | UnloadCall | IndexCall
@@ -117,7 +118,7 @@ class Frontends:
         self._published = table.number
         for place in self._places:
             self._send(place, table)
-        self._loop.call_later(ACKNOWLEDGE_SECONDS, self._end_silent, table.number)
+        self._loop.call_later(SILENT_SECONDS, self._end_silent, table.number)
         self._tell_acknowledged()
 
     async def stop(self, *, grace_seconds: float) -> None:
@@ -193,16 +194,15 @@ class Frontends:
         self._changed.set()
 
     def _repair(self, place: FrontendPlace, end: ChildEnd) -> None:
+        if not place.is_ready:  # it never served: its failure is the answer to `start`
+            place.failure = place.failure or _start_failure(end)
+            return
         log.error(
             "frontend.died",
             frontend=place.index,
             exit_code=end.exit_code,
             signal=end.signal_number,
         )
-        if not place.is_ready:  # it never served: its failure is the answer to `start`
-            if place.failure is None:
-                place.failure = _start_failure(end)
-            return
         place.deaths = record_death(place.deaths, now_ns=self._now_ns(), policy=POLICY)
         again_ns = restart_at_ns(place.deaths, policy=POLICY)
         if again_ns is None:
@@ -218,9 +218,10 @@ class Frontends:
 
     def _end_silent(self, number: int) -> None:
         for place in self._places:
-            if place.child is not None and 0 <= place.acknowledged < number:
+            child = place.child
+            if child is not None and place.acknowledged < number and child.has_unread():
                 log.error("frontend.hung", frontend=place.index, table=number)
-                place.child.kill()
+                child.kill()
 
 
 def _start_failure(end: ChildEnd) -> Failure:

@@ -69,6 +69,10 @@ class Child:
         if self.channel is not None:
             self.channel.send(message)
 
+    def has_unread(self) -> bool:
+        """Tell whether the child has not yet read all that it was sent."""
+        return self.channel is not None and self.channel.has_unread()
+
     def kill(self) -> None:
         """End the child at once (SIGKILL)."""
         self.is_to_be_killed = True

@@ -148,7 +148,7 @@ class Server:
             return False
         failure = await self._unless_stopped(self._frontends.start())
         if failure is not None:
-            self._refuse(f"failed to start HTTP service: {failure.message}")
+            self._refuse(f"failed to start HTTP service: Unavailable - {failure.message}")
             return False
         if self._stop.is_set():
             return False

@@ -4,7 +4,8 @@ Everything outside is simulated: a process lives from `StartInstance` until the 
 a queue from `AdmitGeneration` to `RemoveGeneration`, a table is in use until it is acknowledged.
 """
 
-from hypothesis import settings, strategies as st
+from hypothesis import settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from mpserve.errors import ErrorCode, Failure
@@ -270,7 +271,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         assert moment_ns is None or moment_ns > self.now_ns
 
     def teardown(self):
-        """Let everything go well from now on: what is wanted comes true, and nothing else is left."""
+        """Let all go well from now on: what is wanted comes true, and nothing else is left."""
         for _ in range(300):
             self.run_plan()
             for key in self.instances("starting"):

@@ -146,3 +146,19 @@ def test_descriptors_travel_with_their_message_and_are_closed_here():
         theirs.close()
 
     asyncio.run(scenario())
+
+
+def test_what_the_other_side_has_not_read_is_noticed():
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        channel = open_channel(ours, Listener())
+        other = BlockingChannel[object](theirs, ToFrontend)
+        before = channel.has_unread()
+        channel.send(StopFrontend(grace_ms=1))
+        unread = channel.has_unread()
+        other.receive()
+        assert (before, unread, channel.has_unread()) == (False, True, False)
+        channel.close()
+        other.close()
+
+    asyncio.run(scenario())
