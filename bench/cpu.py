@@ -40,7 +40,7 @@ _CPUCLOCK_SCHED: Final = 2  # exact run time, not the sampled user/system split
 
 
 class RolePattern(msgspec.Struct, frozen=True, kw_only=True):
-    """A process whose command line or title contains `text` plays `role`; first match."""
+    """A process whose `[name] command line` contains `text` plays `role`; first match."""
 
     text: str
     role: str
@@ -48,10 +48,11 @@ class RolePattern(msgspec.Struct, frozen=True, kw_only=True):
 
 class ProcessEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the process table. `(pid, started_ticks)` names a process for ever; a pid alone
-    does not.
+    does not. It is a zombie when no thread runs any more; its first thread may end earlier.
     """
 
     pid: int
+    name: str  # at most 15 bytes; a process may give itself another
     parent_pid: int
     session_id: int
     started_ticks: int
@@ -115,7 +116,8 @@ def parse_stat(line: str) -> ProcessEntry:
         raise ValueError(f"not a line of /proc/PID/stat: {line[:80]!r}")
     return ProcessEntry(
         pid=int(head.split(" (", 1)[0]),
-        is_zombie=fields[0] in {"Z", "X"},
+        name=head.split(" (", 1)[1],
+        is_zombie=fields[0] in {"Z", "X"} and int(fields[17]) <= 1,
         parent_pid=int(fields[1]),
         session_id=int(fields[3]),
         own_ticks=int(fields[11]) + int(fields[12]),
@@ -215,7 +217,7 @@ def usage_between(before: TreeReading, after: TreeReading) -> TreeUsage:
 
 
 def role_of(command_line: str, roles: Sequence[RolePattern]) -> str:
-    """Name what a process does by its command line or title."""
+    """Name what a process does by its `[name] command line`."""
     return next((pattern.role for pattern in roles if pattern.text in command_line), OTHER)
 
 
@@ -256,7 +258,7 @@ def _read_process(
     return ProcessReading(
         pid=entry.pid,
         started_ticks=entry.started_ticks,
-        role=role_of(command_line, roles),
+        role=role_of(f"[{entry.name}] {command_line}", roles),
         threads=entry.threads,
         cpu_ns=cpu_ns,
         reaped_cpu_ns=entry.reaped_ticks * TICK_NS,

@@ -132,7 +132,7 @@ def _measure_requests(
         if pace.warmup_seconds:
             generate(pace.warmup_seconds)
         observation = Observation.of_running(server.root_pid, peer.roles)
-        result = generate(pace.seconds)
+        result = generate(max(pace.seconds, scenario.least_seconds))
         time.sleep(AFTER_LOAD_S)
         return _Seen(result=result, window=observation.close(server.root_pid))
 

@@ -34,6 +34,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     tensors: Tensors | None = None
     connections: int = 1
     client_threads: int = 1
+    least_seconds: int = 1  # of load, where slow servers answer too few requests otherwise
     repeats: int = 1  # of LOAD and START in one round
     copies: int = 1  # of each model, under names of their own: NAME_0, NAME_1, …
 
@@ -89,9 +90,8 @@ def _large(
         models=("identity",),
         tensors=tensors,
         connections=connections,
-        client_threads=min(
-            2, connections
-        ),  # one thread moves less than a server does with four connections
+        least_seconds=8 if tensors is Tensors.FLOATS_16_MIB else 1,
+        client_threads=min(2, connections),  # with four, one thread moves less than a server does
     )
 
 

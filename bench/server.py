@@ -112,7 +112,7 @@ class Server:
         self._process.terminate()
         leftovers.wait_for_end(self._started, tree, seconds=STOP_TIMEOUT_S)
         killed = leftovers.kill(self._started, tree)
-        exit_code = self._process.poll()
+        exit_code = self._process.wait(timeout=leftovers.KILL_TIMEOUT_S)  # nothing runs any more
         removed = leftovers.remove_segments(self._started.segments)
         leftovers.strike(self.root_pid)
         return StopReport(

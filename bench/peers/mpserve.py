@@ -20,11 +20,10 @@ class Mpserve:
 
     name = "mpserve"
     roles = (
-        RolePattern(text="frontend", role="frontend"),
-        RolePattern(text="worker", role="worker"),
-        RolePattern(text="spawner", role="spawner"),
-        RolePattern(text="resource_tracker", role="other"),
-        RolePattern(text="mpserve", role="supervisor"),
+        RolePattern(text="[mps frontend", role="frontend"),
+        RolePattern(text="[mps:", role="worker"),
+        RolePattern(text="[mps spawner", role="spawner"),
+        RolePattern(text="[mpserve", role="supervisor"),
     )
 
     @property

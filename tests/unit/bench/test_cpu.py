@@ -45,6 +45,7 @@ def tree(*processes, at_ns=0):
 def entry(pid, parent_pid, session_id):
     return ProcessEntry(
         pid=pid,
+        name="x",
         parent_pid=parent_pid,
         session_id=session_id,
         started_ticks=0,
@@ -59,8 +60,14 @@ def test_a_command_name_with_spaces_and_parentheses_does_not_shift_the_fields():
     parsed = parse_stat(STAT)
 
     assert (parsed.pid, parsed.parent_pid, parsed.session_id) == (4242, 17, 4200)
+    assert parsed.name == "odd) name (x"
     assert (parsed.own_ticks, parsed.reaped_ticks) == (12 + 34, 5 + 6)
     assert (parsed.threads, parsed.started_ticks, parsed.is_zombie) == (3, 987654, False)
+
+
+def test_a_process_whose_first_thread_has_ended_is_no_zombie_while_others_run():
+    assert not parse_stat(STAT.replace(" S ", " Z ")).is_zombie
+    assert parse_stat(STAT.replace(" S ", " Z ").replace(" 0 3 0 ", " 0 1 0 ")).is_zombie
 
 
 @pytest.mark.parametrize("line", ["", "1 (x) S 0 0", "1 x S 0 0 0"])
@@ -133,8 +140,8 @@ def test_a_pid_that_was_given_to_a_new_process_is_not_mistaken_for_the_old_one()
 def test_a_role_is_the_first_pattern_that_matches():
     roles = (RolePattern(text="stub", role="worker"), RolePattern(text="triton", role="frontend"))
 
-    assert role_of("/opt/triton/stub model.py", roles) == "worker"
-    assert role_of("/opt/triton/server", roles) == "frontend"
+    assert role_of("[x] /opt/triton/stub model.py", roles) == "worker"
+    assert role_of("[x] /opt/triton/server", roles) == "frontend"
     assert role_of("sh", roles) == OTHER
 
 
