@@ -24,7 +24,12 @@ from mpserve.model.signature import TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.runtimes.mlserver_wire import to_answer, to_inference_request
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
-from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, failure_of
+from mpserve.runtimes.responses import (
+    NativeResponses,
+    ResponseBuilder,
+    failure_of,
+    last_line,
+)
 from mpserve.telemetry import log
 
 SETTINGS_FILE: Final = "model-settings.json"
@@ -55,18 +60,19 @@ class MLServerModelRuntime:
         self._model: Any = None  # the user's
 
     def load(self, context: LoadContext) -> CompletedConfig:
-        """Import the class, make the model and await its `load`."""
-        supply_mlserver()
-        _add_import_path(context.model_directory)
-        self._responses = self._responses or NativeResponses()
-        self._types = importlib.import_module("mlserver.types")
-        self._error_class: type[Exception] = importlib.import_module(
-            "mlserver.errors"
-        ).MLServerError
-        self._model_context = importlib.import_module("mlserver.context").model_context
-        self._settings = _model_settings(context)
-        self._loop = asyncio.new_event_loop()
-        return self._loop.run_until_complete(self._load(context))
+        """Import the class, make the model and await its `load`.
+
+        Raises
+        ------
+        LoadError
+            With the last line of what the model's code raised, which is its cause.
+        """
+        try:
+            return self._import_and_load(context)
+        except LoadError:
+            raise
+        except Exception as error:
+            raise LoadError(last_line(error)) from error
 
     def execute(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Await `predict` for all requests at once, as MLServer does."""
@@ -87,6 +93,19 @@ class MLServerModelRuntime:
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
+
+    def _import_and_load(self, context: LoadContext) -> CompletedConfig:
+        supply_mlserver()
+        _add_import_path(context.model_directory)
+        self._responses = self._responses or NativeResponses()
+        self._types = importlib.import_module("mlserver.types")
+        self._error_class: type[Exception] = importlib.import_module(
+            "mlserver.errors"
+        ).MLServerError
+        self._model_context = importlib.import_module("mlserver.context").model_context
+        self._settings = _model_settings(context)
+        self._loop = asyncio.new_event_loop()
+        return self._loop.run_until_complete(self._load(context))
 
     async def _load(self, context: LoadContext) -> CompletedConfig:
         with self._model_context(self._settings):

@@ -105,8 +105,12 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, MpserveError):
         return error.failure()
     log.error("model.raised", traceback="".join(traceback.format_exception(error)))
-    last_line = "".join(traceback.format_exception_only(error)).strip()
-    return Failure(code=ErrorCode.MODEL_FAILED, message=last_line)
+    return Failure(code=ErrorCode.MODEL_FAILED, message=last_line(error))
+
+
+def last_line(error: BaseException) -> str:
+    """Return the end of an exception's traceback: its class and its words."""
+    return "".join(traceback.format_exception_only(error)).strip()
 
 
 def answer_each(

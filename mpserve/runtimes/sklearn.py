@@ -8,7 +8,7 @@ from mpserve.errors import LoadError
 from mpserve.runtimes.artifact import find_artifact
 from mpserve.runtimes.estimator import EstimatorModel, EstimatorRules, complete_config
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
-from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, answer_each
+from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, answer_each, last_line
 
 RULES: Final = EstimatorRules(
     peer_class="SKLearnModel", methods=("predict", "predict_proba", "transform")
@@ -35,7 +35,11 @@ class SklearnRuntime:
                 "runtime 'sklearn' needs scikit-learn: pip install 'mpserve[sklearn]'"
             ) from error
         self._responses = self._responses or NativeResponses()
-        self._model = EstimatorModel(joblib.load(path), rules=RULES, context=context)
+        try:
+            estimator = joblib.load(path)
+        except Exception as error:
+            raise LoadError(f"'{path}' can not be unpickled: {last_line(error)}") from error
+        self._model = EstimatorModel(estimator, rules=RULES, context=context)
         return complete_config(context)
 
     def execute(self, requests: Sequence[Request]) -> Sequence[Response]:

@@ -68,7 +68,7 @@ def _load_estimator(path: Path) -> Any:  # noqa: ANN401  # a class of a library 
         booster = xgboost.Booster(model_file=path)
         estimator = getattr(xgboost, _CLASS_OF_KIND[_estimator_kind(booster)])()
         estimator.load_model(path)
-    except xgboost.core.XGBoostError as error:
+    except ValueError as error:  # XGBoostError is one, and so is a wrong encoding
         reason = str(error).partition("Stack trace:")[0].strip()
         raise LoadError(f"'{path}' is no model of XGBoost: {reason}") from error
     return estimator

@@ -327,7 +327,7 @@ def test_a_model_that_did_not_load_is_not_asked_to_unload(load, runtime, folder)
         async def unload(self):
             pathlib.Path(self.settings.parameters.uri, "unload").touch()
     """
-    with pytest.raises(ValueError, match="no weights"):
+    with pytest.raises(LoadError, match="^ValueError: no weights$"):
         load(source)
     runtime.unload()
     assert not (folder / "unload").exists()
@@ -335,7 +335,7 @@ def test_a_model_that_did_not_load_is_not_asked_to_unload(load, runtime, folder)
 
 def test_an_implementation_that_is_not_there_is_an_error(folder, runtime):
     write(folder, ECHO)
-    with pytest.raises(Exception, match=r"no class 'Absent'|their_model\.Absent"):
+    with pytest.raises(LoadError, match=r"no class 'Absent'|their_model\.Absent"):
         runtime.load(context_of(folder, implementation="their_model.Absent"))
 
 

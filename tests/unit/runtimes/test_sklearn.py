@@ -256,6 +256,12 @@ def test_a_triton_model_without_declared_tensors_takes_and_gives_any(tmp_path, r
     assert (kept.open_inputs, kept.open_outputs) == (False, False)
 
 
+def test_a_file_that_can_not_be_unpickled_is_named_with_the_reason(tmp_path, runtime):
+    (tmp_path / "model.pkl").write_bytes(b"cnot_there\nModel\n.")
+    with pytest.raises(LoadError, match=r"model\.pkl' can not be unpickled: ModuleNotFoundError"):
+        runtime.load(mlserver_context(tmp_path, {"name": "m"}))
+
+
 def test_without_scikit_learn_the_extra_is_named(tmp_path, runtime, monkeypatch):
     (tmp_path / "model.joblib").touch()
     monkeypatch.setitem(sys.modules, "joblib", None)

@@ -120,8 +120,9 @@ def test_a_triton_model_lies_in_its_version_directory(tmp_path, runtime):
     assert runtime.load(triton_context(tmp_path)).config.signature.open_inputs
 
 
-def test_a_file_that_is_no_model_is_named_with_the_reason(tmp_path, runtime):
-    (tmp_path / "model.bst").write_bytes(b"junk")
+@pytest.mark.parametrize("content", [b"junk", b"", b"\x80\x04\x95pickle", b"{\x80}"])
+def test_a_file_that_is_no_model_is_named_with_the_reason(tmp_path, runtime, content):
+    (tmp_path / "model.bst").write_bytes(content)
     with pytest.raises(LoadError, match=r"model\.bst' is no model of XGBoost: ") as caught:
         runtime.load(mlserver_context(tmp_path, {"name": "m"}))
     assert "Stack trace" not in str(caught.value)
