@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,26 +40,25 @@ private:
 // A message as text, to be compared: id, parameters, flags, tensors and outputs in their order.
 inline std::string describe(const MessageView& view) {
     const auto& header = view.header();
-    std::string text = "id=" + std::string(view.text(header.id));
-    text += " parameters=" + std::string(view.text(header.parameters));
-    text += " flags=" + std::to_string(header.flags);
+    std::ostringstream text;
+    text << "id=" << view.text(header.id) << " parameters=" << view.text(header.parameters)
+         << " flags=" << header.flags;
     for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
         const auto tensor = view.tensor(index);
-        text += "\n" + std::string(tensor.name) + " " + std::string(datatype_name(tensor.datatype));
-        for (const auto dimension : tensor.shape) text += "," + std::to_string(dimension);
-        text += " " + std::string(tensor.parameters) + " ";
+        text << "\n" << tensor.name << " " << datatype_name(tensor.datatype);
+        for (const auto dimension : tensor.shape) text << "," << dimension;
+        text << " " << tensor.parameters << " ";
         constexpr char kHex[] = "0123456789abcdef";
         for (std::uint64_t at = 0; at < tensor.data_bytes; ++at) {
             const auto byte = std::to_integer<unsigned>(tensor.data[at]);
-            text += kHex[byte >> 4];
-            text += kHex[byte & 0xf];
+            text << kHex[byte >> 4] << kHex[byte & 0xf];
         }
     }
     for (std::uint32_t index = 0; index < view.output_count(); ++index) {
         const auto output = view.output(index);
-        text += "\n-> " + std::string(output.name) + " " + std::to_string(output.flags);
+        text << "\n-> " << output.name << " " << output.flags;
     }
-    return text;
+    return text.str();
 }
 
 struct Decoded {

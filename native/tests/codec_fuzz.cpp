@@ -18,30 +18,54 @@ void run(Target target, const std::string& bytes) {
     target(exact.data(), exact.size());
 }
 
+// Small changes are the rule, so that much of what comes out is still almost right.
 std::string mutate(std::string bytes, const std::vector<std::string>& seeds,
                    const std::vector<std::string>& words, std::mt19937_64& random) {
     const auto place = [&random](const std::string& text) {
         return static_cast<std::size_t>(random() % (text.size() + 1));
     };
-    for (auto count = 1 + random() % 4; count > 0; --count) {
-        switch (random() % 7) {
+    const auto word = [&random, &words] { return words[random() % words.size()]; };
+    for (auto count = 1 + (random() % 4 == 0 ? random() % 4 : 0); count > 0; --count) {
+        const auto at = place(bytes);
+        switch (random() % 16) {
             case 0:
-                if (!bytes.empty()) bytes[random() % bytes.size()] = static_cast<char>(random());
+                if (at < bytes.size()) bytes[at] = static_cast<char>(random());
                 break;
-            case 1: bytes.erase(place(bytes), 1 + random() % 8); break;
-            case 2:
-                bytes.insert(place(bytes), 1 + random() % 3, static_cast<char>(random()));
-                break;
-            case 3: bytes.insert(place(bytes), words[random() % words.size()]); break;
-            case 4: bytes.resize(place(bytes)); break;
-            case 5: {  // a piece of itself again
-                const auto from = place(bytes);
-                bytes.insert(place(bytes), bytes.substr(from, random() % 64));
+            case 1: bytes.erase(at, 1 + random() % 8); break;
+            case 2: bytes.insert(at, 1 + random() % 3, static_cast<char>(random())); break;
+            case 3: bytes.resize(at); break;
+            case 4: {  // a piece of itself again
+                const auto piece = bytes.substr(at, random() % 64);
+                bytes.insert(place(bytes), piece);
                 break;
             }
-            default: {  // the end of another
+            case 5: {  // the end of another
                 const auto& other = seeds[random() % seeds.size()];
-                bytes = bytes.substr(0, place(bytes)) + other.substr(place(other));
+                bytes = bytes.substr(0, at) + other.substr(place(other));
+                break;
+            }
+            case 6:
+            case 7: bytes.insert(at, word()); break;
+            case 8:
+            case 9:
+            case 10: {  // one word for another
+                const auto found = bytes.find(word(), at);
+                if (found != std::string::npos) bytes.replace(found, 1 + random() % 4, word());
+                break;
+            }
+            case 11:
+            case 12:  // another digit
+                for (auto digit = at; digit < bytes.size(); ++digit) {
+                    if (bytes[digit] < '0' || bytes[digit] > '9') continue;
+                    bytes[digit] = static_cast<char>('0' + random() % 10);
+                    break;
+                }
+                break;
+            case 13:
+            case 14: bytes.insert(at, 1, " \n\t\r"[random() % 4]); break;
+            default: {  // another letter
+                if (at < bytes.size())
+                    bytes[at] = static_cast<char>(bytes[at] ^ (1 << random() % 8));
                 break;
             }
         }
@@ -50,12 +74,14 @@ std::string mutate(std::string bytes, const std::vector<std::string>& seeds,
     return bytes;
 }
 
+// `prefix` bytes of each seed are options of the target and stay as they are.
 void drive(Target target, const std::vector<std::string>& seeds,
-           const std::vector<std::string>& words, std::uint64_t salt) {
+           const std::vector<std::string>& words, std::uint64_t salt, std::size_t prefix = 0) {
     std::mt19937_64 random(check::seed() + salt);
     for (const auto& seed : seeds) run(target, seed);
     for (auto round = check::rounds(30'000); round > 0; --round) {
-        run(target, mutate(seeds[random() % seeds.size()], seeds, words, random));
+        const auto& seed = seeds[random() % seeds.size()];
+        run(target, seed.substr(0, prefix) + mutate(seed.substr(prefix), seeds, words, random));
     }
 }
 
@@ -89,13 +115,24 @@ TEST_CASE(decoded_requests_keep_their_guarantees) {
     for (const auto& line : check::corpus_lines("infer_requests.txt")) {
         seeds.push_back(std::string(3, '\0') + line.substr(line.find(' ') + 1));
     }
+    const std::string texts =
+        R"({"id":"r\u00e4","parameters":{"binary_data_output":true,"k":-1.5e2},"inputs":[{"name":"A",)"
+        R"("shape":[2,2],"datatype":"BYTES","data":[["a","\u20ac"],["]","\ud83d\ude00"]]},{"name":"B",)"
+        R"("shape":[2,2],"datatype":"FP32","data":[1.5,-2e-3,0.1,16777217]}],"outputs":[{"name":"X",)"
+        R"("parameters":{"binary_data":true}},{"name":"Y"}]})";
     const std::string binary =
-        R"({"inputs":[{"name":"A","shape":[3],"datatype":"UINT8","parameters":{"binary_data_size":3}},)"
-        R"({"name":"B","shape":[1,2],"datatype":"FP32","parameters":{"binary_data_size":8}}]})";
-    for (int options = 0; options < 256; options += 5) {
-        seeds.push_back(
-            std::string{static_cast<char>(options), static_cast<char>(binary.size()), '\0'} +
-            binary + "abc01234567");
+        R"({"inputs":[{"name":"A","shape":[2],"datatype":"UINT8","parameters":{"binary_data_size":2}},)"
+        R"({"name":"J","shape":[2],"datatype":"INT64","data":[-1,2]},{"name":"B","shape":[2,2],)"
+        R"("datatype":"FP32","parameters":{"binary_data_size":16,"content_type":"np"}},{"name":"S",)"
+        R"("shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":9}}]})";
+    const std::string blobs("ab0123456789abcdef\1\0\0\0x\0\0\0\0", 27);
+    // All options: closed signature, batching, kept parameters, four places in the block.
+    for (int options = 0; options < 128; ++options) {
+        const auto first = static_cast<char>(options % 8 + options / 8 * 16);
+        seeds.push_back(std::string{first, 0, 0} + texts);
+        seeds.push_back(std::string{first, static_cast<char>(binary.size() % 256),
+                                    static_cast<char>(binary.size() / 256)} +
+                        binary + blobs);
     }
     drive(fuzz::fuzz_decode, seeds,
           {"[",
@@ -124,7 +161,7 @@ TEST_CASE(decoded_requests_keep_their_guarantees) {
            R"("name":"A")",
            R"("id":"x",)",
            R"({"name":"A"})"},
-          3);
+          3, 3);
 }
 
 int main() { return check::run_all(); }
