@@ -40,7 +40,7 @@ nb::dict counts_of(const HttpConfig& config) {
 std::string make_request_id(HttpConfig& config) {
     constexpr std::string_view kHex = "0123456789abcdef";
     std::uint64_t bits[2] = {next_random(config.id_state), next_random(config.id_state)};
-    bits[0] = (bits[0] & ~0xf000ULL) | 0x4000ULL;                                    // version 4
+    bits[0] = (bits[0] & ~0xf000ULL) | 0x4000ULL;                         // version 4
     bits[1] = (bits[1] & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;  // variant of RFC 9562
     std::string text;
     text.reserve(36);
@@ -73,33 +73,38 @@ void bind_http_config(nb::module_& m) {
                 self->on_exchange = std::move(on_exchange);
                 self->on_protocol_error = std::move(on_protocol_error);
                 self->max_body_bytes = max_body_bytes;
-                self->head_limits = {.max_head_bytes = max_header_bytes, .max_fields = max_header_fields};
+                self->head_limits = {.max_head_bytes = max_header_bytes,
+                                     .max_fields = max_header_fields};
                 self->max_pipelined = max_pipelined;
                 self->style = style == "triton" ? ResponseStyle::triton : ResponseStyle::mlserver;
                 std::copy(http_statuses.begin(), http_statuses.end(), self->http_status.begin());
             },
-            nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a, "max_body_bytes"_a,
-            "max_header_bytes"_a, "max_header_fields"_a, "max_pipelined"_a, "style"_a,
-            "http_statuses"_a)
-        .def("set_static",
-             [](HttpConfig& self, const std::string& path, nb::bytes answer) {
-                 self.statics.insert_or_assign(path, std::string(answer.c_str(), answer.size()));
-             },
-             "path"_a, "answer"_a, "Whole answer (head and body) to GET of a path, from now on.")
-        .def("clear_static",
-             [](HttpConfig& self, const std::string& path) { self.statics.erase(path); }, "path"_a)
-        .def("drain",
-             [](HttpConfig& self) {
-                 self.draining = true;
-                 const std::vector<HttpConnection*> all(self.connections.begin(),
-                                                        self.connections.end());
-                 for (auto* connection : all) {
-                     if (self.connections.contains(connection)) connection->drain();
-                 }
-             },
-             "Close idle connections now, the others after the answers they wait for.")
+            nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
+            "max_body_bytes"_a, "max_header_bytes"_a, "max_header_fields"_a, "max_pipelined"_a,
+            "style"_a, "http_statuses"_a)
+        .def(
+            "set_static",
+            [](HttpConfig& self, const std::string& path, nb::bytes answer) {
+                self.statics.insert_or_assign(path, std::string(answer.c_str(), answer.size()));
+            },
+            "path"_a, "answer"_a, "Whole answer (head and body) to GET of a path, from now on.")
+        .def(
+            "clear_static",
+            [](HttpConfig& self, const std::string& path) { self.statics.erase(path); }, "path"_a)
+        .def(
+            "drain",
+            [](HttpConfig& self) {
+                self.draining = true;
+                const std::vector<HttpConnection*> all(self.connections.begin(),
+                                                       self.connections.end());
+                for (auto* connection : all) {
+                    if (self.connections.contains(connection)) connection->drain();
+                }
+            },
+            "Close idle connections now, the others after the answers they wait for.")
         .def_prop_ro("connections", [](const HttpConfig& self) { return self.connections.size(); })
-        .def("counts", &counts_of, "Requests answered natively, by a static answer, and by Python.");
+        .def("counts", &counts_of,
+             "Requests answered natively, by a static answer, and by Python.");
 }
 
 }  // namespace mpserve::bind

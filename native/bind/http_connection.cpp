@@ -1,11 +1,7 @@
+// How a connection reads: heads, bodies, and what each request is handed to.
 #include "http_connection.hpp"
 
-#include <algorithm>
-#include <charconv>
-
 #include "exchange.hpp"
-#include "lent_bytes.hpp"
-#include "mpserve/http_status.hpp"
 
 namespace nb = nanobind;
 
@@ -20,40 +16,10 @@ constexpr std::string_view kInferSuffix = "/infer";
 constexpr std::string_view kVersions = "/versions/";
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
-nb::object bytes_of(std::string_view text) {
-    return nb::steal(PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
-}
-
 // Whether the client may want a compressed answer: Python's part.
 bool wants_compression(std::string_view accept_encoding) noexcept {
     return accept_encoding.find("gzip") != std::string_view::npos ||
            accept_encoding.find("deflate") != std::string_view::npos;
-}
-
-void append_number(ByteBuffer& out, std::uint64_t value) {
-    char* place = out.grow(20);
-    out.commit_to(std::to_chars(place, place + 20, value).ptr);
-}
-
-void append_json_string(ByteBuffer& out, std::string_view text) {
-    out.push_back('"');
-    for (const char letter : text) {
-        const auto code = static_cast<unsigned char>(letter);
-        if (letter == '"' || letter == '\\') {
-            out.push_back('\\');
-            out.push_back(letter);
-        } else if (letter == '\n') {
-            out.append("\\n");
-        } else if (code < 0x20) {
-            constexpr std::string_view kHex = "0123456789abcdef";
-            out.append("\\u00");
-            out.push_back(kHex[code >> 4]);
-            out.push_back(kHex[code & 15]);
-        } else {
-            out.push_back(letter);
-        }
-    }
-    out.push_back('"');
 }
 
 }  // namespace
@@ -86,7 +52,8 @@ void HttpConnection::connection_lost() {
     first_sequence_ = next_sequence_;
     for (const auto& request : pending) {
         if (request.token != 0 && !request.ready) dispatcher_.forget(request.token);
-        if (request.exchange.is_valid()) nb::inst_ptr<Exchange>(request.exchange)->tell_client_gone();
+        if (request.exchange.is_valid())
+            nb::inst_ptr<Exchange>(request.exchange)->tell_client_gone();
     }
 }
 
@@ -102,8 +69,8 @@ std::byte* HttpConnection::read_target(std::size_t& bytes) noexcept {
         return config_.scratch.data();
     }
     bytes = body_bytes_ - body_filled_;
-    auto* base = body_block_ ? body_block_.data + body_offset_
-                             : reinterpret_cast<std::byte*>(body_.data());
+    auto* base =
+        body_block_ ? body_block_.data + body_offset_ : reinterpret_cast<std::byte*>(body_.data());
     return base + body_filled_;
 }
 
@@ -158,8 +125,8 @@ void HttpConnection::consume(std::string_view data) {
     }
 }
 
-// The head at `at` is complete. Handles the request when its body is there too, else prepares for the
-// body. False when nothing more can be read now.
+// The head at `at` is complete. Handles the request when its body is there too, else prepares for
+// the body. False when nothing more can be read now.
 bool HttpConnection::take_body(std::string_view data, std::size_t& at, std::size_t head_bytes) {
     const auto head = data.substr(at, head_bytes);
     const auto after = data.substr(at + head_bytes);
@@ -196,7 +163,8 @@ void HttpConnection::keep_head(std::string_view head) {
     parse_head(kept_head_, head_, config_.head_limits);  // its views now look into the copy
 }
 
-void HttpConnection::start_body(std::string_view head, std::uint64_t bytes, std::string_view already) {
+void HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
+                                std::string_view already) {
     keep_head(head);
     body_bytes_ = bytes;
     body_filled_ = already.size();
@@ -241,14 +209,9 @@ bool HttpConnection::feed_chunks(std::string_view& data) {
     for (;;) {
         const auto step = chunks_.next(data);
         switch (step.event) {
-            case ChunkEvent::data:
-                body_.append(step.data);
-                continue;
-            case ChunkEvent::need_input:
-                return false;
-            case ChunkEvent::bad:
-                protocol_error(step.http_status, step.reason);
-                return false;
+            case ChunkEvent::data: body_.append(step.data); continue;
+            case ChunkEvent::need_input: return false;
+            case ChunkEvent::bad: protocol_error(step.http_status, step.reason); return false;
             case ChunkEvent::complete:
                 state_ = State::head;
                 handle(body_.view(), &body_, {}, 0);
@@ -298,8 +261,8 @@ bool HttpConnection::answer_static() {
 const RouteRef* HttpConnection::find_route(std::string_view path) const noexcept {
     if (!path.starts_with(kModelsPrefix) || !path.ends_with(kInferSuffix)) return nullptr;
     if (path.size() <= kModelsPrefix.size() + kInferSuffix.size()) return nullptr;
-    auto name = path.substr(kModelsPrefix.size(),
-                            path.size() - kModelsPrefix.size() - kInferSuffix.size());
+    auto name =
+        path.substr(kModelsPrefix.size(), path.size() - kModelsPrefix.size() - kInferSuffix.size());
     std::string_view version;
     const auto slash = name.find('/');
     if (slash != std::string_view::npos) {
@@ -338,14 +301,15 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
         ++config_.declined[static_cast<std::size_t>(outcome)];
         return false;
     }
-    const Block target = in_block ? block : dispatcher_.arena().allocate(decoder.block_bytes(false));
+    const Block target =
+        in_block ? block : dispatcher_.arena().allocate(decoder.block_bytes(false));
     if (!target) return false;
     auto& builder = config_.builder;
     builder.begin(target.data, in_block ? body_offset : target.bytes, target.bytes,
                   MessageKind::request);
-    outcome = decoder.fill(
-        builder, {.data = reinterpret_cast<const std::byte*>(json.data() + json.size()),
-                  .in_block = in_block});
+    outcome = decoder.fill(builder,
+                           {.data = reinterpret_cast<const std::byte*>(json.data() + json.size()),
+                            .in_block = in_block});
     if (outcome != DecodeOutcome::accepted) {
         ++config_.declined[static_cast<std::size_t>(outcome)];
         if (!in_block) dispatcher_.arena().release(target.ref);
@@ -362,8 +326,7 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     const auto sequence = next_sequence_;
     auto& pending = open_pending();
     pending.is_inference = true;
-    pending.token =
-        dispatcher_.submit(std::move(submission), this, nb::borrow(self_), sequence);
+    pending.token = dispatcher_.submit(std::move(submission), this, nb::borrow(self_), sequence);
     ++config_.requests_native;
     return true;
 }
@@ -423,232 +386,6 @@ void HttpConnection::protocol_error(std::uint32_t status, std::string_view reaso
     finish_answer(sequence);
     state_ = State::ignore;
     closing_ = true;
-}
-
-bool HttpConnection::keeps_alive(std::uint64_t sequence) const noexcept {
-    if (sequence < first_sequence_ || sequence - first_sequence_ >= pending_.size()) return false;
-    return pending_[sequence - first_sequence_].keep_alive && !config_.draining;
-}
-
-// Moves what was appended to `out_` since `from` to a request that is not the first to be answered.
-void HttpConnection::park(Pending& pending, std::size_t from) {
-    pending.parked.push_back(bytes_of(out_.view().substr(from)));
-    out_.truncate(from);
-}
-
-void HttpConnection::append_error(std::uint32_t status, std::string_view message, bool keep_alive) {
-    ByteBuffer body(message.size() + 32);
-    body.append("{\"error\":");
-    append_json_string(body, message);
-    body.push_back('}');
-    out_.append("HTTP/1.1 ");
-    append_number(out_, status);
-    out_.push_back(' ');
-    out_.append(http_reason(status));
-    out_.append("\r\nContent-Type: application/json\r\nContent-Length: ");
-    append_number(out_, body.size());
-    if (!keep_alive) out_.append("\r\nConnection: close");
-    out_.append("\r\n\r\n");
-    out_.append(body.view());
-}
-
-void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
-    const bool keep_alive = pending.keep_alive && !config_.draining;
-    const auto from = out_.size();
-    const bool is_first = &pending == &pending_.front();
-    if (answer.status != Status::ok) {
-        append_error(config_.http_status[static_cast<std::size_t>(answer.status)], answer.error,
-                     keep_alive);
-        if (!is_first) park(pending, from);
-        return;
-    }
-    const auto& header = answer.request->header();
-    std::string made_up;
-    EncodeContext context{.style = config_.style,
-                          .model_name = answer.route->model_name,
-                          .model_version = answer.route->model_version,
-                          .id = answer.request->text(header.id),
-                          .has_id = (header.flags & kHasId) != 0,
-                          .keep_alive = keep_alive,
-                          .minor_version = pending.minor_version,
-                          .binary_by_default = false,
-                          .request = answer.request};
-    if (config_.style == ResponseStyle::mlserver && context.id.empty()) {
-        made_up = make_request_id(config_);
-        context.id = made_up;
-        context.has_id = true;
-    }
-    auto& segments = config_.segments;
-    segments.clear();
-    const auto result = encode_infer_response(*answer.response, context, out_, segments);
-    if (result.outcome != EncodeOutcome::encoded) {
-        const auto output = answer.response->tensor(result.output_index);
-        const auto name = std::string(output.name);
-        if (result.outcome == EncodeOutcome::half_float) {
-            append_error(400,
-                         "sending " + std::string(datatype_name(output.datatype)) +
-                             " data via JSON is not supported. Please use the binary data format for "
-                             "output " + name,
-                         keep_alive);
-        } else {
-            append_error(500,
-                         "Failed to write 'data' field: output tensor shape does not match size of "
-                         "output for '" + name + "', or an element is not UTF-8 text: ask for it with "
-                         "binary_data",
-                         keep_alive);
-        }
-        if (!is_first) park(pending, from);
-        return;
-    }
-    const bool borrows = std::any_of(segments.begin(), segments.end(),
-                                     [](const auto& segment) { return segment.borrowed != nullptr; });
-    if (!borrows) {
-        if (!is_first) park(pending, from);
-        return;
-    }
-    // The large outputs stay where they are until the socket took them.
-    auto borrow = std::make_shared<SharedBorrow>(std::move(*answer.block));
-    *answer.block = {};
-    for (const auto& segment : segments) {
-        pending.parked.push_back(
-            segment.borrowed != nullptr
-                ? lent_memoryview(borrow, segment.borrowed, segment.bytes)
-                : bytes_of(out_.view().substr(segment.offset, segment.bytes)));
-    }
-    out_.truncate(from);
-}
-
-void HttpConnection::on_answer(std::uint64_t sequence, Answer& answer) {
-    auto* pending = find_pending(sequence);
-    if (pending == nullptr || !is_open()) return;
-    encode_answer(*pending, answer);
-    finish_answer(sequence);
-    mark_dirty();
-}
-
-void HttpConnection::answer(std::uint64_t sequence, nb::list parts, bool close_after) {
-    auto* pending = find_pending(sequence);
-    if (pending == nullptr || pending->ready || !is_open()) return;
-    for (nb::handle part : parts) pending->parked.push_back(nb::borrow(part));
-    pending->exchange.reset();
-    if (close_after) {
-        pending->keep_alive = false;
-        closing_ = true;
-        state_ = State::ignore;
-    }
-    finish_answer(sequence);
-    if (!updating_) flush();
-}
-
-// The answer to `sequence` is in `out_` (the first) or parked. Writes all that is now in order.
-void HttpConnection::finish_answer(std::uint64_t sequence) {
-    pending_[sequence - first_sequence_].ready = true;
-    while (!pending_.empty() && pending_.front().ready) {
-        const auto parked = std::move(pending_.front().parked);
-        pending_.pop_front();
-        ++first_sequence_;
-        for (const auto& part : parked) {
-            if (PyBytes_CheckExact(part.ptr()) && PyBytes_GET_SIZE(part.ptr()) < 65536) {
-                out_.append({PyBytes_AS_STRING(part.ptr()),
-                             static_cast<std::size_t>(PyBytes_GET_SIZE(part.ptr()))});
-            } else {
-                write_out();
-                write(part);
-            }
-        }
-    }
-}
-
-void HttpConnection::write(nb::handle data) {
-    if (is_open()) write_(data);
-}
-
-void HttpConnection::write_out() {
-    if (out_.empty()) return;
-    const auto data = bytes_of(out_.view());
-    out_.clear();
-    write(data);
-}
-
-void HttpConnection::mark_dirty() {
-    if (dirty_ || updating_) return;
-    dirty_ = true;
-    dispatcher_.mark_dirty(nb::borrow(self_));
-}
-
-void HttpConnection::flush() {
-    dirty_ = false;
-    if (!is_open()) return;
-    write_out();
-    if (closing_ && pending_.empty()) {
-        close();
-        return;
-    }
-    resume_stalled();
-}
-
-void HttpConnection::resume_writing() {
-    writing_paused_ = false;
-    resume_stalled();
-}
-
-void HttpConnection::resume_stalled() {
-    if (!stalled_ || writing_paused_ || pending_.size() >= config_.max_pipelined || updating_) return;
-    stalled_ = false;
-    updating_ = true;
-    if (!input_.empty()) consume(input_.view());
-    updating_ = false;
-    if (!stalled_ && is_open()) transport_.attr("resume_reading")();
-    write_out();
-    if (closing_ && pending_.empty()) close();
-}
-
-void HttpConnection::drain() {
-    if (!is_open()) return;
-    closing_ = true;
-    if (pending_.empty() && state_ == State::head && input_.empty()) close();
-}
-
-void HttpConnection::close() {
-    if (!is_open()) return;
-    state_ = State::ignore;
-    transport_.attr("close")();
-}
-
-namespace {
-
-int connection_get_buffer(PyObject* self, Py_buffer* view, int flags) {
-    std::size_t bytes = 0;
-    auto* place = nb::inst_ptr<HttpConnection>(self)->read_target(bytes);
-    return PyBuffer_FillInfo(view, self, place, static_cast<Py_ssize_t>(bytes), 0, flags);
-}
-
-PyType_Slot connection_slots[] = {
-    {Py_bf_getbuffer, reinterpret_cast<void*>(connection_get_buffer)}, {0, nullptr}};
-
-}  // namespace
-
-void bind_http_connection(nb::module_& m) {
-    nb::class_<HttpConnection>(m, "HttpConnection", nb::type_slots(connection_slots),
-                               "One client connection: an asyncio.BufferedProtocol.")
-        .def(nb::init<nb::object>(), nb::arg("config"))
-        .def("connection_made",
-             [](nb::handle_t<HttpConnection> self, nb::object transport) {
-                 auto* connection = nb::inst_ptr<HttpConnection>(self);
-                 connection->set_self(self);
-                 connection->connection_made(std::move(transport));
-             },
-             nb::arg("transport"))
-        .def("connection_lost",
-             [](HttpConnection& self, nb::handle) { self.connection_lost(); },
-             nb::arg("exc").none())
-        // The object is its own buffer: no memoryview for each read.
-        .def("get_buffer", [](nb::handle_t<HttpConnection> self, nb::handle) { return nb::borrow(self); },
-             nb::arg("sizehint"))
-        .def("buffer_updated", &HttpConnection::buffer_updated, nb::arg("nbytes"))
-        .def("eof_received", &HttpConnection::eof_received)
-        .def("pause_writing", &HttpConnection::pause_writing)
-        .def("resume_writing", &HttpConnection::resume_writing);
 }
 
 }  // namespace mpserve::bind

@@ -1,0 +1,225 @@
+// How a connection answers: in the order of its requests, with as few writes as possible.
+#include <algorithm>
+#include <charconv>
+
+#include "http_connection.hpp"
+#include "lent_bytes.hpp"
+#include "mpserve/http_status.hpp"
+#include "mpserve/json_tensor.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+// Parts below this are put together with what goes before them: one write costs less than two.
+constexpr Py_ssize_t kJoinBelow = 64 * 1024;
+
+nb::object bytes_of(std::string_view text) {
+    return nb::steal(PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
+}
+
+void append_number(ByteBuffer& out, std::uint64_t value) {
+    char* place = out.grow(20);
+    out.commit_to(std::to_chars(place, place + 20, value).ptr);
+}
+
+// Text of an answer that can not be put on the wire as it was asked for.
+std::string unwritable(EncodeOutcome outcome, const TensorView& output) {
+    const std::string name{output.name};
+    switch (outcome) {
+        case EncodeOutcome::half_float:
+            return "sending " + std::string(datatype_name(output.datatype)) +
+                   " data via JSON is not supported. Please use the binary data format for output";
+        case EncodeOutcome::not_utf8:
+            return "output '" + name +
+                   "' has elements that are not UTF-8, which JSON can not carry; ask for it with "
+                   "the "
+                   "parameter 'binary_data'";
+        default: return "output tensor shape does not match size of output for '" + name + "'";
+    }
+}
+
+}  // namespace
+
+bool HttpConnection::keeps_alive(std::uint64_t sequence) const noexcept {
+    if (sequence < first_sequence_ || sequence - first_sequence_ >= pending_.size()) return false;
+    return pending_[sequence - first_sequence_].keep_alive && !config_.draining;
+}
+
+// Moves what was appended to `out_` since `from` to a request that is not the first to be answered.
+void HttpConnection::park(Pending& pending, std::size_t from) {
+    pending.parked.push_back(bytes_of(out_.view().substr(from)));
+    out_.truncate(from);
+}
+
+void HttpConnection::append_error(std::uint32_t status, std::string_view message, bool keep_alive) {
+    ByteBuffer body(message.size() + 32);
+    body.append("{\"error\":");
+    write_json_string(message, body);
+    body.push_back('}');
+    out_.append("HTTP/1.1 ");
+    append_number(out_, status);
+    out_.push_back(' ');
+    out_.append(http_reason(status));
+    out_.append("\r\nContent-Type: application/json\r\nContent-Length: ");
+    append_number(out_, body.size());
+    if (!keep_alive) out_.append("\r\nConnection: close");
+    out_.append("\r\n\r\n");
+    out_.append(body.view());
+}
+
+void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
+    const bool keep_alive = pending.keep_alive && !config_.draining;
+    const auto from = out_.size();
+    const bool is_first = &pending == &pending_.front();
+    if (answer.status != Status::ok) {
+        append_error(config_.http_status[static_cast<std::size_t>(answer.status)], answer.error,
+                     keep_alive);
+        if (!is_first) park(pending, from);
+        return;
+    }
+    const auto& header = answer.request->header();
+    std::string made_up;
+    EncodeContext context{.style = config_.style,
+                          .model_name = answer.route->model_name,
+                          .model_version = answer.route->model_version,
+                          .id = answer.request->text(header.id),
+                          .has_id = (header.flags & kHasId) != 0,
+                          .keep_alive = keep_alive,
+                          .minor_version = pending.minor_version,
+                          .binary_by_default = false,
+                          .request = answer.request};
+    if (config_.style == ResponseStyle::mlserver && context.id.empty()) {
+        made_up = make_request_id(config_);
+        context.id = made_up;
+        context.has_id = true;
+    }
+    auto& segments = config_.segments;
+    segments.clear();
+    const auto result = encode_infer_response(*answer.response, context, out_, segments);
+    if (result.outcome != EncodeOutcome::encoded) {
+        const auto output = answer.response->tensor(result.output_index);
+        append_error(result.outcome == EncodeOutcome::malformed ? 500 : 400,
+                     unwritable(result.outcome, output), keep_alive);
+        if (!is_first) park(pending, from);
+        return;
+    }
+    const bool borrows = std::any_of(segments.begin(), segments.end(), [](const auto& segment) {
+        return segment.borrowed != nullptr;
+    });
+    if (!borrows) {
+        if (!is_first) park(pending, from);
+        return;
+    }
+    // The large outputs stay where they are until the socket took them.
+    auto borrow = std::make_shared<SharedBorrow>(std::move(*answer.block));
+    *answer.block = {};
+    for (const auto& segment : segments) {
+        pending.parked.push_back(segment.borrowed != nullptr
+                                     ? lent_memoryview(borrow, segment.borrowed, segment.bytes)
+                                     : bytes_of(out_.view().substr(segment.offset, segment.bytes)));
+    }
+    out_.truncate(from);
+}
+
+void HttpConnection::on_answer(std::uint64_t sequence, Answer& answer) {
+    auto* pending = find_pending(sequence);
+    if (pending == nullptr || !is_open()) return;
+    encode_answer(*pending, answer);
+    finish_answer(sequence);
+    mark_dirty();
+}
+
+void HttpConnection::answer(std::uint64_t sequence, nb::list parts, bool close_after) {
+    auto* pending = find_pending(sequence);
+    if (pending == nullptr || pending->ready || !is_open()) return;
+    for (nb::handle part : parts) pending->parked.push_back(nb::borrow(part));
+    pending->exchange.reset();
+    if (close_after) {
+        pending->keep_alive = false;
+        closing_ = true;
+        state_ = State::ignore;
+    }
+    finish_answer(sequence);
+    if (!updating_) flush();
+}
+
+// The answer to `sequence` is in `out_` (the first) or parked. Writes all that is now in order.
+void HttpConnection::finish_answer(std::uint64_t sequence) {
+    pending_[sequence - first_sequence_].ready = true;
+    while (!pending_.empty() && pending_.front().ready) {
+        const auto parked = std::move(pending_.front().parked);
+        pending_.pop_front();
+        ++first_sequence_;
+        for (const auto& part : parked) {
+            if (PyBytes_CheckExact(part.ptr()) && PyBytes_GET_SIZE(part.ptr()) < kJoinBelow) {
+                out_.append({PyBytes_AS_STRING(part.ptr()),
+                             static_cast<std::size_t>(PyBytes_GET_SIZE(part.ptr()))});
+            } else {
+                write_out();
+                write(part);
+            }
+        }
+    }
+}
+
+void HttpConnection::write(nb::handle data) {
+    if (is_open()) write_(data);
+}
+
+void HttpConnection::write_out() {
+    if (out_.empty()) return;
+    const auto data = bytes_of(out_.view());
+    out_.clear();
+    write(data);
+}
+
+void HttpConnection::mark_dirty() {
+    if (dirty_ || updating_) return;
+    dirty_ = true;
+    dispatcher_.mark_dirty(nb::borrow(self_));
+}
+
+void HttpConnection::flush() {
+    dirty_ = false;
+    if (!is_open()) return;
+    write_out();
+    if (closing_ && pending_.empty()) {
+        close();
+        return;
+    }
+    resume_stalled();
+}
+
+void HttpConnection::resume_writing() {
+    writing_paused_ = false;
+    resume_stalled();
+}
+
+void HttpConnection::resume_stalled() {
+    if (!stalled_ || writing_paused_ || pending_.size() >= config_.max_pipelined || updating_)
+        return;
+    stalled_ = false;
+    updating_ = true;
+    if (!input_.empty()) consume(input_.view());
+    updating_ = false;
+    if (!stalled_ && is_open()) transport_.attr("resume_reading")();
+    write_out();
+    if (closing_ && pending_.empty()) close();
+}
+
+void HttpConnection::drain() {
+    if (!is_open()) return;
+    closing_ = true;
+    if (pending_.empty() && state_ == State::head && input_.empty()) close();
+}
+
+void HttpConnection::close() {
+    if (!is_open()) return;
+    state_ = State::ignore;
+    transport_.attr("close")();
+}
+
+}  // namespace mpserve::bind
