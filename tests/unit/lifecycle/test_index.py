@@ -1,0 +1,94 @@
+import pytest
+
+from mpserve.lifecycle.index import index_rows, is_ready
+from mpserve.model.state import IndexRow, ModelState
+from tests.unit.lifecycle.simulation import Simulation, define
+
+
+def row(name, version, state, reason=""):
+    return IndexRow(name=name, version=version, state=state, reason=reason)
+
+
+def test_rows_are_sorted_by_name_and_then_by_number():
+    world = Simulation()
+    world.serve(define("b", versions=("2", "10", "1")))
+    world.serve(define("a"))
+    rows = index_rows(world.actual, listed={"b": "", "a": ""}, ready_only=False)
+    assert [(one.name, one.version) for one in rows] == [
+        ("a", "1"),
+        ("b", "1"),
+        ("b", "2"),
+        ("b", "10"),
+    ]
+
+
+def test_a_folder_that_was_never_loaded_has_a_name_only():
+    world = Simulation()
+    assert index_rows(world.actual, listed={"a": ""}, ready_only=False) == (row("a", None, None),)
+
+
+def test_a_model_that_is_in_no_repository_any_more_is_not_listed():
+    world = Simulation()
+    world.serve(define())
+    assert index_rows(world.actual, listed={}, ready_only=False) == ()
+
+
+def test_a_broken_folder_shows_its_reason_beside_what_serves_on():
+    world = Simulation()
+    world.serve(define())
+    rows = index_rows(world.actual, listed={"m": "no config", "n": "no file"}, ready_only=False)
+    assert rows == (
+        row("m", "1", ModelState.READY, "no config"),
+        row("n", None, ModelState.UNAVAILABLE, "no file"),
+    )
+
+
+def test_only_ready_rows_are_kept_when_asked_for():
+    world = Simulation()
+    world.serve(define("a"))
+    world.wish(define("b"))
+    rows = index_rows(world.actual, listed={"a": "", "b": "", "c": ""}, ready_only=True)
+    assert rows == (row("a", "1", ModelState.READY),)
+
+
+def test_a_version_without_a_number_has_none():
+    world = Simulation()
+    world.serve(define(versions=("",)))
+    (only,) = index_rows(world.actual, listed={"m": ""}, ready_only=False)
+    assert only == row("m", None, ModelState.READY)
+
+
+def served(world):
+    world.serve(define())
+
+
+def loading(world):
+    world.wish(define())
+
+
+def failed(world):
+    world.wish(define())
+    world.refuse(world.instances("starting")[0])
+
+
+def unloaded(world):
+    world.serve(define())
+    world.wish(None)
+    world.acknowledge()
+    world.end_stopping()
+
+
+def unloading(world):
+    world.serve(define())
+    world.wish(None)
+
+
+@pytest.mark.parametrize(
+    ("story", "ready"),
+    [(served, True), (loading, False), (failed, False), (unloading, False), (unloaded, True)],
+)
+def test_a_strict_server_is_ready_when_every_version_serves_or_was_unloaded(story, ready):
+    world = Simulation()
+    story(world)
+    assert is_ready(world.actual, strict=True) is ready
+    assert is_ready(world.actual, strict=False) is True
