@@ -90,7 +90,9 @@ class Server:
                 for model in models:
                     self._wait(partial(client.is_model_ready, model), what=f"model '{model}'")
             except ServerFailed as error:
-                raise ServerFailed(f"{self.name}: {error}\n{self.log_tail()}") from error
+                tail = self.log_tail()
+                last_words = tail.rpartition("| ")[2]
+                raise ServerFailed(f"{self.name}: {error}: {last_words}\n{tail}") from error
 
     def note_segments(self) -> None:
         """Remember what the tree has mapped now, in case that it dies before `stop`."""

@@ -151,10 +151,26 @@ def _scenario_notes(summary: Sequence[Row]) -> Iterator[str]:
             f"- \\* others used {NOISY_SHARE:.0%} of the machine or more in a round of this row "
             f"(at most {worst:.0%}): take its figures as a hint."
         )
+    yield from _library_notes(summary)
+
+
+def _library_notes(summary: Sequence[Row]) -> Iterator[str]:
+    first: Row | None = None
     for row in summary:
-        if row.library_cpu_us is not None:
-            own = duration(row.cpu_us - row.library_cpu_us)
-            yield (
-                f"- {row.scenario} on {row.server}: {duration(row.library_cpu_us)} of the CPU is "
-                f"the library's own predict, {own} the server's."
-            )
+        own_us = _own_cpu_us(row)
+        if own_us is None:
+            continue
+        if first is None or first.scenario != row.scenario:
+            first = row
+        first_us = _own_cpu_us(first)
+        compared = f" {first.server}'s is {first_us / own_us:.2f} of that." if first_us else ""
+        yield (
+            f"- {row.scenario} on {row.server}: {duration(row.library_cpu_us or 0)} of the CPU is "
+            f"the library's own predict, {duration(own_us)} the server's."
+            f"{compared if row is not first else ''}"
+        )
+
+
+def _own_cpu_us(row: Row) -> float | None:
+    """What the server itself costs: all less the library's; None where that is not known."""
+    return None if row.library_cpu_us is None else row.cpu_us - row.library_cpu_us

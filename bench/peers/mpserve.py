@@ -22,7 +22,7 @@ class Mpserve:
     roles = (
         RolePattern(text="[mps frontend", role="frontend"),
         RolePattern(text="[mps:", role="worker"),
-        RolePattern(text="[mps spawner", role="spawner"),
+        RolePattern(text="[mpserve spawner", role="spawner"),
         RolePattern(text="[mpserve", role="supervisor"),
     )
 

@@ -122,7 +122,10 @@ def test_the_table_has_a_cell_for_each_column_and_names_what_went_wrong():
                 Failure(scenario="x", server="y", round_index=0, reason="first line\nsecond"),
             ),
             remarks=(Remark(server="triton", text="left 1 segments"),),
-            library_costs=(LibraryCost(scenario="json16_c16", server="triton", cpu_us=50.0),),
+            library_costs=(
+                LibraryCost(scenario="json16_c16", server="mpserve", cpu_us=5.0),
+                LibraryCost(scenario="json16_c16", server="triton", cpu_us=50.0),
+            ),
         )
     )
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -133,7 +136,8 @@ def test_the_table_has_a_cell_for_each_column_and_names_what_went_wrong():
     assert "20.0 µs [10.0 µs to 40.0 µs]" in text
     assert "**x on y failed**: first line\n" in text + "\n"
     assert "triton left 1 segments" in text
-    assert "50.0 µs of the CPU is the library's own predict, 150 µs the server's" in text
+    assert "50.0 µs of the CPU is the library's own predict, 150 µs the server's." in text
+    assert "mpserve's is 0.10 of that." in text  # 15 of 150
 
 
 @pytest.mark.parametrize(
