@@ -58,9 +58,9 @@ void HttpConnection::connection_lost() {
 }
 
 bool HttpConnection::eof_received() {
-    // A client that sent its requests and shut its side down still wants the answers.
-    closing_ = true;
-    return !pending_.empty();
+    // A client that closed can not be told from one that only closed its sending side before we write to
+    // it. As the peers do, take it as gone: what it asked for is taken back, not computed for nobody.
+    return false;
 }
 
 std::byte* HttpConnection::read_target(std::size_t& bytes) noexcept {
