@@ -4,62 +4,15 @@
 #include <charconv>
 #include <cmath>
 
+#include "mpserve/shortest_decimal.hpp"
+#include "mpserve/wide_power.hpp"
+
 namespace mpserve {
 
 namespace {
 
-__extension__ using uint128 = unsigned __int128;
-
-// Powers of five around zero, each shifted so that its highest bit is bit 127: enough for the
-// decimals that floats print as. 5^55 is the highest that is exact in 128 bits.
-constexpr int kPowerRange = 55;
-constexpr int kRoundedUpDownTo =
-    -27;  // reciprocals down to here are rounded up (Lemire, section 6)
-
-struct WidePower {
-    std::uint64_t high;
-    std::uint64_t low;
-};
-
-constexpr WidePower split(uint128 value) {
-    return {static_cast<std::uint64_t>(value >> 64), static_cast<std::uint64_t>(value)};
-}
-
-constexpr uint128 shift_to_top(uint128 value) {
-    while ((value >> 127) == 0) value <<= 1;
-    return value;
-}
-
-// First 128 significant bits of 1 / divisor, by long division.
-constexpr uint128 reciprocal_bits(uint128 divisor) {
-    uint128 remainder = 1;
-    uint128 bits = 0;
-    while ((bits >> 127) == 0) {
-        const bool wraps = (remainder >> 127) != 0;
-        remainder <<= 1;
-        bits <<= 1;
-        if (wraps || remainder >= divisor) {
-            remainder -= divisor;
-            bits |= 1;
-        }
-    }
-    return bits;
-}
-
-constexpr auto make_wide_powers() {
-    std::array<WidePower, 2 * kPowerRange + 1> powers{};
-    uint128 five = 1;
-    for (int power = 0; power <= kPowerRange; ++power, five *= 5) {
-        powers[static_cast<std::size_t>(kPowerRange + power)] = split(shift_to_top(five));
-        if (power == 0) continue;
-        const uint128 round_up = -power >= kRoundedUpDownTo ? 1 : 0;
-        powers[static_cast<std::size_t>(kPowerRange - power)] =
-            split(reciprocal_bits(five) + round_up);
-    }
-    return powers;
-}
-
-constexpr auto kWidePowers = make_wide_powers();
+constexpr int kRoundedUpFrom = -27;  // what the conversion's proof asks of reciprocals
+constexpr WidePowers kWidePowers = make_wide_powers(kRoundedUpFrom);
 
 constexpr int kExactPowers = 22;  // 10^22 is the highest power of ten that is a double
 constexpr auto make_exact_powers() {
@@ -93,38 +46,42 @@ int count_digits(std::uint64_t value) noexcept {
     return digits + (value >= 10 ? 1 : 0);
 }
 
-char* put_text(char* out, const char* text, std::size_t bytes) noexcept {
-    std::memcpy(out, text, bytes);
-    return out + bytes;
-}
+// Copies all of `digits`, whatever their count: a copy of a fixed size is a few moves, not a call.
+// What lies behind the count is overwritten by what follows, or is behind the end.
+struct DigitText {
+    static constexpr std::size_t kRoom = 24;
+    char text[kRoom + kMaxIntegerChars];
+    int count;
 
-char* put_zeros(char* out, int count) noexcept {
-    std::memset(out, '0', static_cast<std::size_t>(count));
-    return out + count;
-}
+    char* copy_from(int first, char* out) const noexcept {
+        std::memcpy(out, text + first, kRoom);
+        return out + (count - first);
+    }
+};
 
 // RapidJSON's form of digits * 10^power, where the digits have no trailing zero.
-char* put_decimal(char* out, const char* digits, int count, int power) noexcept {
+char* put_decimal(char* out, const DigitText& digits, int power) noexcept {
+    const int count = digits.count;
     const int point = count + power;  // digits before the decimal point
-    const auto bytes = static_cast<std::size_t>(count);
     if (power >= 0 && point <= 21) {
-        out = put_zeros(put_text(out, digits, bytes), power);
-        return put_text(out, ".0", 2);
+        out = digits.copy_from(0, out);
+        std::memset(out, '0', static_cast<std::size_t>(power));
+        std::memcpy(out + power, ".0", 2);
+        return out + power + 2;
     }
     if (point > 0 && point <= 21) {
-        const auto whole = static_cast<std::size_t>(point);
-        out = put_text(out, digits, whole);
-        *out++ = '.';
-        return put_text(out, digits + whole, bytes - whole);
+        digits.copy_from(0, out);
+        out[point] = '.';
+        return digits.copy_from(point, out + point + 1);
     }
     if (point > -6 && point <= 0) {
-        out = put_zeros(put_text(out, "0.", 2), -point);
-        return put_text(out, digits, bytes);
+        std::memcpy(out, "0.000000", 8);
+        return digits.copy_from(0, out + 2 - point);
     }
-    *out++ = digits[0];
+    *out++ = digits.text[0];
     if (count > 1) {
         *out++ = '.';
-        out = put_text(out, digits + 1, bytes - 1);
+        out = digits.copy_from(1, out);
     }
     *out++ = 'e';
     return write_integer(out, std::int64_t{point - 1});
@@ -141,14 +98,14 @@ bool scale_decimal(std::uint64_t mantissa, std::int64_t exponent, double& out) n
                            : exact * kExactTens[static_cast<std::size_t>(exponent)];
         return true;
     }
-    if (mantissa == 0 || exponent < -kPowerRange || exponent > kPowerRange) return false;
+    if (mantissa == 0 || !has_wide_power(exponent)) return false;
 
     // 128-bit product of the shifted mantissa and the shifted power of five; the wider power is
     // used only when the bits behind the 55 that count are all ones, so that a carry could reach
     // these.
     const int shift = std::countl_zero(mantissa);
     const auto shifted = mantissa << shift;
-    const auto& power = kWidePowers[static_cast<std::size_t>(exponent + kPowerRange)];
+    const auto& power = wide_power(kWidePowers, exponent);
     auto product = multiply(shifted, power.high);
     constexpr std::uint64_t kSpareBits = 0x1ff;
     if ((static_cast<std::uint64_t>(product >> 64) & kSpareBits) == kSpareBits) {
@@ -156,7 +113,7 @@ bool scale_decimal(std::uint64_t mantissa, std::int64_t exponent, double& out) n
     }
     const auto high = static_cast<std::uint64_t>(product >> 64);
     const auto low = static_cast<std::uint64_t>(product);
-    if (low == UINT64_MAX && exponent < kRoundedUpDownTo) return false;  // not decided
+    if (low == UINT64_MAX && exponent < kRoundedUpFrom) return false;  // not decided
 
     const int top = static_cast<int>(high >> 63);
     const int dropped = top + 9;
@@ -213,25 +170,25 @@ char* write_double(char* out, double value) noexcept {
     constexpr double kExactIntegers = 9007199254740992.0;  // 2^53
     if (value < kExactIntegers) {
         const auto whole = static_cast<std::uint64_t>(value);
-        if (static_cast<double>(whole) == value)
-            return put_text(write_integer(out, whole), ".0", 2);
+        if (static_cast<double>(whole) == value) {
+            out = write_integer(out, whole);
+            std::memcpy(out, ".0", 2);
+            return out + 2;
+        }
     }
-    // d.ddde±xx with the fewest digits that read back as `value`.
-    char text[40];
-    const auto written =
-        std::to_chars(text, text + sizeof text, value, std::chars_format::scientific);
-    char* mark = written.ptr;
-    while (*--mark != 'e') {
+    auto [digits, power] = shortest_decimal(value);
+    constexpr std::uint64_t kEightZeros = 100'000'000;
+    if (digits % kEightZeros == 0) {
+        digits /= kEightZeros;
+        power += 8;
     }
-    int power = 0;
-    std::from_chars(mark[1] == '+' ? mark + 2 : mark + 1, written.ptr, power);
-    int count = 1;
-    if (mark - text > 1) {
-        count = static_cast<int>(mark - text) - 1;
-        text[1] = text[0];  // over the point
-        return put_decimal(out, text + 1, count, power - count + 1);
+    while (digits % 10 == 0) {
+        digits /= 10;
+        ++power;
     }
-    return put_decimal(out, text, count, power);
+    DigitText text;
+    text.count = static_cast<int>(write_integer(text.text, digits) - text.text);
+    return put_decimal(out, text, power);
 }
 
 }  // namespace mpserve

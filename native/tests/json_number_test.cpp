@@ -8,6 +8,7 @@
 #include <string>
 
 #include "check.hpp"
+#include "mpserve/shortest_decimal.hpp"
 
 using namespace mpserve;
 
@@ -225,6 +226,37 @@ TEST_CASE(random_doubles_print_shortest_and_read_back) {
         if (std::isfinite(single)) check_printing(static_cast<double>(single));
         check_printing(static_cast<double>(static_cast<std::int64_t>(random() % 2'000'000'000)) /
                        1000);
+    }
+}
+
+TEST_CASE(shortest_decimals_are_the_closest_ones) {
+    std::mt19937_64 random(check::seed() + 3);
+    const auto check_decimal = [](double value) {
+        auto [digits, power] = shortest_decimal(value);
+        for (; digits % 10 == 0; digits /= 10) ++power;
+        char text[64];
+        const auto end =
+            std::to_chars(text, text + sizeof text, value, std::chars_format::scientific).ptr;
+        std::string wanted(text, end);
+        const auto mark = wanted.find('e');
+        const auto wanted_power =
+            std::stoi(wanted.substr(mark + 1)) - (mark > 1 ? static_cast<int>(mark) - 2 : 0);
+        wanted = wanted.substr(0, mark);
+        if (wanted.size() > 1) wanted.erase(1, 1);
+        if (std::to_string(digits) != wanted || power != wanted_power) {
+            check::fail(__FILE__, __LINE__, "not the closest: " + std::string(text, end));
+        }
+    };
+    for (auto round = check::rounds(100'000); round > 0; --round) {
+        const auto any = std::bit_cast<double>(random() >> 1);
+        if (std::isfinite(any) && any > 0) check_decimal(any);
+        const auto single = std::bit_cast<float>(static_cast<std::uint32_t>(random() >> 33));
+        if (std::isfinite(single) && single > 0) check_decimal(static_cast<double>(single));
+        check_decimal(static_cast<double>(1 + random() % 1'000'000) / 1000);
+    }
+    for (int exponent = -1074; exponent < 1024; ++exponent) {
+        check_decimal(std::ldexp(1.0, exponent));
+        check_decimal(std::nextafter(std::ldexp(1.0, exponent), 0) + 0x1p-1074);
     }
 }
 

@@ -21,9 +21,9 @@
 
 namespace mpserve {
 
-// Most bytes that a writer needs.
+// Room that a writer needs; a double is at most 26 long, but more than that is written.
 inline constexpr std::size_t kMaxIntegerChars = 20;
-inline constexpr std::size_t kMaxDoubleChars = 26;
+inline constexpr std::size_t kMaxDoubleChars = 56;
 
 // Nearest double of mantissa * 10^exponent; false when it is not in the quick range.
 bool scale_decimal(std::uint64_t mantissa, std::int64_t exponent, double& out) noexcept;
