@@ -1,5 +1,6 @@
 """What a model version takes and gives: the part of its configuration that requests are checked
-against."""
+against.
+"""
 
 import msgspec
 

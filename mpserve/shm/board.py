@@ -22,7 +22,7 @@ class Board:
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self.name = segment.name
-        self.native = _native.Board(segment)
+        self.native: _native.Board = _native.Board(segment)
 
     @classmethod
     def create(cls, server_id: str, processes: int = PROCESSES) -> Self:

@@ -22,7 +22,7 @@ class CompletionRing:
     def __init__(self, segment: Segment) -> None:
         self._segment = segment
         self.name = segment.name
-        self.native = _native.CompletionRing(segment)
+        self.native: _native.CompletionRing = _native.CompletionRing(segment)
 
     @classmethod
     def create(cls, server_id: str, frontend_index: int, capacity: int = CAPACITY) -> Self:

@@ -30,7 +30,7 @@ class ModelQueue:
         self._rings = [ring.native for ring in rings]
         self._wake_fds = list(wake_fds)
         self.name = segment.name
-        self.native = _native.ModelQueue(segment)
+        self.native: _native.ModelQueue = _native.ModelQueue(segment)
 
     @classmethod
     def create(

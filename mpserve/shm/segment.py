@@ -2,14 +2,15 @@
 
 Guarantees
 ----------
-- A segment is fully allocated when made (`posix_fallocate`): a small `/dev/shm` is an error here and
-  never a SIGBUS later.
+- A segment is fully allocated when made (`posix_fallocate`): a small `/dev/shm` is an error here
+  and never a SIGBUS later.
 - Segments are readable and writable by their user only (mode 0600).
 
 Assumes
 -------
 Names end with the life of their server: `sweep` removes what a killed one left. Therefore Python's
-resource tracker, which would unlink segments when *one* process of several ends, must not know them.
+resource tracker, which would unlink segments when *one* process of several ends, must not know
+them.
 
 Source: POSIX `shm_open(3)`; `multiprocessing.shared_memory` sizes with `ftruncate` and registers
 attached segments with the tracker too (`track=` exists from Python 3.13 on).
@@ -29,7 +30,7 @@ DIRECTORY = "/dev/shm"  # noqa: S108  where Linux keeps POSIX shared memory
 
 
 class _NoTracker:
-    """Stands in for `multiprocessing.resource_tracker` while a segment is opened (Python < 3.13)."""
+    """Stands in for the resource tracker while a segment is opened (Python < 3.13)."""
 
     @staticmethod
     def register(name: str, rtype: str) -> None:
@@ -67,7 +68,9 @@ class Segment:
     def __init__(self, memory: shared_memory.SharedMemory) -> None:
         self._memory = memory
         self.name = memory.name
-        self.buffer: memoryview = memory.buf
+        buffer = memory.buf
+        assert buffer is not None, "a segment that was just opened has a buffer"
+        self.buffer: memoryview = buffer
 
     @classmethod
     def create(cls, server_id: str, kind: str, size: int) -> Self:

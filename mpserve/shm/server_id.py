@@ -1,8 +1,8 @@
 """The identity of one running server: part of every segment's name, and a lock that proves life.
 
-Guarantees: while any process of the server lives, nobody removes its segments (`sweep`). The proof is
-an flock on `/dev/shm/mps-<id>-owner`, which the kernel drops with the last process that inherited it:
-it holds across process namespaces that share `/dev/shm` and knows no reused process ids.
+Guarantees: while any process of the server lives, nobody removes its segments (`sweep`). The proof
+is an flock on `/dev/shm/mps-<id>-owner`, which the kernel drops with the last process that inherited
+it: it holds across process namespaces that share `/dev/shm` and knows no reused process ids.
 """
 
 import fcntl
@@ -54,6 +54,7 @@ def release_server_id(identity: ServerIdentity) -> None:
 
 def _still_named(path: str, descriptor: int) -> bool:
     try:
-        return os.stat(path).st_ino == os.fstat(descriptor).st_ino
+        named = os.stat(path)  # noqa: PTH116  Path costs an import at start
+        return named.st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
         return False

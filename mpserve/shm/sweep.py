@@ -43,7 +43,8 @@ def arena_kind(process_index: int, epoch: int) -> str:
 
 
 def _names(prefix: str) -> list[str]:
-    return [name for name in os.listdir(DIRECTORY) if name.startswith(prefix)]
+    with os.scandir(DIRECTORY) as entries:
+        return [entry.name for entry in entries if entry.name.startswith(prefix)]
 
 
 def _server_ids() -> set[str]:
