@@ -59,10 +59,21 @@ def parse(text: bytes | bytearray | memoryview) -> JsonValue:
     try:
         value: JsonValue = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        return _Reader(bytes(text), refused_at=error.pos).read()
+        return parse_slowly(text, refused_at=error.pos)
     if has_repeated_member(text, value):
-        return _Reader(bytes(text), refused_at=0).read()  # raises at the second of the names
+        return parse_slowly(text)  # raises at the second of the names
     return value
+
+
+def parse_slowly(text: bytes | bytearray | memoryview, *, refused_at: int = 0) -> JsonValue:
+    """Return the value of a JSON text as `parse` does, without orjson's help.
+
+    Parameters
+    ----------
+    refused_at
+        Offset that is told when the text is too long to find the exact one.
+    """
+    return _Reader(bytes(text), refused_at=refused_at).read()
 
 
 def has_repeated_member(text: bytes | bytearray | memoryview, value: JsonValue) -> bool:
