@@ -46,6 +46,25 @@ bool all_of_class(std::string_view bytes, std::uint8_t bit) noexcept {
     return common != 0;
 }
 
+// Whether a field value has only visible characters, blanks and obs-text; eight bytes at once, and
+// one by one only where a byte looks like a control character (a tab is none).
+bool is_field_value(std::string_view value) noexcept {
+    constexpr std::uint64_t kOnes = 0x0101010101010101u;
+    constexpr std::uint64_t kHighBits = 0x8080808080808080u;
+    const auto has_zero = [](std::uint64_t word) { return (word - kOnes) & ~word & kHighBits; };
+    while (value.size() >= sizeof(std::uint64_t)) {
+        std::uint64_t word = 0;
+        std::memcpy(&word, value.data(), sizeof word);
+        const auto below_blank = (word - kOnes * 0x20) & ~word & kHighBits;
+        const auto is_delete = has_zero(word ^ (kOnes * 0x7f));
+        if ((below_blank | is_delete) != 0 && !all_of_class(value.substr(0, sizeof word), kValue)) {
+            return false;
+        }
+        value.remove_prefix(sizeof word);
+    }
+    return all_of_class(value, kValue);
+}
+
 // `lower` is letters, digits and '-'; `text` is a token or a field value, so that setting bit 5
 // maps nothing else onto these.
 bool equals_ignoring_case(std::string_view text, std::string_view lower) noexcept {
@@ -197,7 +216,7 @@ private:
         }
         const auto name = line.substr(0, name_end);
         const auto value = trim(line.substr(name_end + 1));
-        if (!all_of_class(value, kValue)) {
+        if (!is_field_value(value)) {
             return bad(400, "A header field has a control character.");
         }
         if (head_.field_count_ >= limits_.max_fields) {

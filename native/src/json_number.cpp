@@ -35,15 +35,39 @@ constexpr char kPairs[] =
     "9697"
     "9899";
 
-int count_digits(std::uint64_t value) noexcept {
-    int digits = 1;
-    while (value >= 10000) {
-        value /= 10000;
-        digits += 4;
+constexpr std::uint64_t kEightDigits = 100'000'000;
+
+int count_digits(std::uint32_t value) noexcept {
+    if (value < 10'000) return value < 100 ? (value < 10 ? 1 : 2) : (value < 1'000 ? 3 : 4);
+    return value < 1'000'000 ? (value < 100'000 ? 5 : 6) : (value < 10'000'000 ? 7 : 8);
+}
+
+// Fewer than nine digits, pair by pair from the end.
+char* write_short_integer(char* out, std::uint32_t value) noexcept {
+    char* const behind = out + count_digits(value);
+    char* at = behind;
+    while (value >= 100) {
+        at -= 2;
+        std::memcpy(at, kPairs + 2 * (value % 100), 2);
+        value /= 100;
     }
-    if (value >= 1000) return digits + 3;
-    if (value >= 100) return digits + 2;
-    return digits + (value >= 10 ? 1 : 0);
+    if (value >= 10) {
+        std::memcpy(out, kPairs + 2 * value, 2);
+    } else {
+        *out = static_cast<char>('0' + value);
+    }
+    return behind;
+}
+
+// Exactly eight digits, with leading zeros: the four pairs do not wait for each other.
+char* write_eight_digits(char* out, std::uint32_t value) noexcept {
+    const std::uint32_t high = value / 10'000;
+    const std::uint32_t low = value % 10'000;
+    std::memcpy(out, kPairs + 2 * (high / 100), 2);
+    std::memcpy(out + 2, kPairs + 2 * (high % 100), 2);
+    std::memcpy(out + 4, kPairs + 2 * (low / 100), 2);
+    std::memcpy(out + 6, kPairs + 2 * (low % 100), 2);
+    return out + 8;
 }
 
 // Copies all of `digits`, whatever their count: a copy of a fixed size is a few moves, not a call.
@@ -138,19 +162,16 @@ bool read_double_slowly(const char* begin, const char* end, double& out) noexcep
 }
 
 char* write_integer(char* out, std::uint64_t value) noexcept {
-    char* const behind = out + count_digits(value);
-    char* at = behind;
-    while (value >= 100) {
-        at -= 2;
-        std::memcpy(at, kPairs + 2 * (value % 100), 2);
-        value /= 100;
-    }
-    if (value >= 10) {
-        std::memcpy(at - 2, kPairs + 2 * value, 2);
+    if (value < kEightDigits) return write_short_integer(out, static_cast<std::uint32_t>(value));
+    const auto last = static_cast<std::uint32_t>(value % kEightDigits);
+    value /= kEightDigits;
+    if (value < kEightDigits) {
+        out = write_short_integer(out, static_cast<std::uint32_t>(value));
     } else {
-        at[-1] = static_cast<char>('0' + value);
+        out = write_short_integer(out, static_cast<std::uint32_t>(value / kEightDigits));
+        out = write_eight_digits(out, static_cast<std::uint32_t>(value % kEightDigits));
     }
-    return behind;
+    return write_eight_digits(out, last);
 }
 
 char* write_integer(char* out, std::int64_t value) noexcept {
@@ -177,9 +198,8 @@ char* write_double(char* out, double value) noexcept {
         }
     }
     auto [digits, power] = shortest_decimal(value);
-    constexpr std::uint64_t kEightZeros = 100'000'000;
-    if (digits % kEightZeros == 0) {
-        digits /= kEightZeros;
+    if (digits % kEightDigits == 0) {
+        digits /= kEightDigits;
         power += 8;
     }
     while (digits % 10 == 0) {
