@@ -1,1 +1,1 @@
-"""Vocabulary of the field: names, versions, tensors, configuration, states. Shapes only."""
+"""Vocabulary of the field: names, tensors, configurations, states; shapes and rules on them."""

@@ -1,9 +1,8 @@
 """Repository: disks to wanted state.
 
 `scan` reads the model folders of all roots, `scan_model` those of one model for an explicit load,
-`settle` says which changes may be taken, `wakes` when to look again, `complete` merges what a model
-said about its own configuration. Decisions are made on snapshots; only the walk, the settings files
-and `override` touch the disk.
+`settle` says which changes may be taken, `wakes` when to look again. Decisions are made on
+snapshots; only the walk, the settings files and `override` touch the disk.
 """
 
 from mpserve.repository.found import Override, ScanOptions, ScanResult
@@ -11,7 +10,6 @@ from mpserve.repository.override import discard
 from mpserve.repository.scan import scan
 from mpserve.repository.single import scan_model
 from mpserve.repository.stillness import Settled, Sighting, settle
-from mpserve.repository.triton.autocomplete import complete
 from mpserve.repository.watch import Wake, wakes
 
 __all__ = [
@@ -21,7 +19,6 @@ __all__ = [
     "Settled",
     "Sighting",
     "Wake",
-    "complete",
     "discard",
     "scan",
     "scan_model",

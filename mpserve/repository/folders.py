@@ -7,6 +7,7 @@ any depth, hidden folders left out. Where a folder could be both, the dialect's 
 import msgspec
 
 from mpserve.model.definition import ConfigFormat
+from mpserve.model.triton.normalization import BACKEND_RULES
 from mpserve.repository.layout import (
     CONFIG_FILE,
     CUSTOM_CONFIGS,
@@ -14,7 +15,6 @@ from mpserve.repository.layout import (
     is_version_name,
 )
 from mpserve.repository.snapshot import Snapshot
-from mpserve.repository.triton.normalization import BACKEND_RULES
 
 
 class ModelFolder(msgspec.Struct, frozen=True, kw_only=True):

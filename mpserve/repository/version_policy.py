@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec import UNSET
 
-from mpserve.model.triton_config import VersionPolicy
+from mpserve.model.triton.config import VersionPolicy
 
 
 class VersionChoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -200,7 +200,9 @@ class Workers:
         config, config_json = message.config, message.config_json
         given = self._running[key].completes
         if given:
-            from mpserve.repository import complete  # noqa: PLC0415  # not needed at the start
+            from mpserve.model.triton.completion import (  # noqa: PLC0415  # not needed at the start
+                complete,
+            )
 
             try:
                 completed = complete(given, returned_json=config_json)

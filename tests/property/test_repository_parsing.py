@@ -8,10 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mpserve.errors import InvalidRequest, RepositoryError
+from mpserve.model.triton.completion import complete
+from mpserve.model.triton.config_json import decode_config, encode_config
+from mpserve.model.triton.normalization import fill_backend, normalize
 from mpserve.repository.mlserver.model_settings import parse_model_settings
-from mpserve.repository.triton.autocomplete import complete
-from mpserve.repository.triton.config_json import decode_config, encode_config
-from mpserve.repository.triton.normalization import fill_backend, normalize
 from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
 
 WORDS = st.sampled_from(

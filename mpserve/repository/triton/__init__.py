@@ -1,1 +1,1 @@
-"""Triton's model configuration: texts, defaults, checks and the definition made of it."""
+"""A folder with Triton's files to the definition of a model: text format, files, versions."""

@@ -14,25 +14,25 @@ from msgspec.structs import replace
 from mpserve.errors import InvalidRequest, LoadError, MpserveError, RepositoryError, Unsupported
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.identity import ModelName, Version
-from mpserve.model.triton_config import TritonConfig, VersionPolicy
-from mpserve.repository.fingerprint import snapshot_digest, version_fingerprint
-from mpserve.repository.found import ScanOptions
-from mpserve.repository.layout import CONFIG_FILE, CUSTOM_CONFIGS, version_names
-from mpserve.repository.snapshot import FileStamp, Snapshot
-from mpserve.repository.triton.config_json import encode_config
-from mpserve.repository.triton.normalization import (
+from mpserve.model.triton.config import TritonConfig, VersionPolicy
+from mpserve.model.triton.config_json import encode_config
+from mpserve.model.triton.normalization import (
     fill_backend,
     normalize,
     normalize_instance_groups,
 )
-from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
-from mpserve.repository.triton.summary import summarize
-from mpserve.repository.triton.validation import (
+from mpserve.model.triton.summary import summarize
+from mpserve.model.triton.validation import (
     validate,
     validate_instance_groups,
     validate_label_files,
     validate_tensors,
 )
+from mpserve.repository.fingerprint import snapshot_digest, version_fingerprint
+from mpserve.repository.found import ScanOptions
+from mpserve.repository.layout import CONFIG_FILE, CUSTOM_CONFIGS, version_names
+from mpserve.repository.snapshot import FileStamp, Snapshot
+from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
 from mpserve.repository.version_policy import choose_versions
 
 IGNORED_FIELDS: Final[dict[str, Callable[[TritonConfig], bool]]] = {

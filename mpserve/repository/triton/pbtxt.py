@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mpserve.errors import InvalidRequest, RepositoryError
-from mpserve.model.triton_config import TritonConfig
+from mpserve.model.triton.config import TritonConfig
 
 Json = dict[str, object]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mpserve.model.triton_config import (
+from mpserve.model.triton.config import (
     AllVersions,
     LatestVersions,
     SpecificVersions,

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from mpserve.errors import InvalidRequest, RepositoryError
-from mpserve.model.triton_config import ModelInput, ModelParameter, SpecificVersions, TritonConfig
+from mpserve.model.triton.config import ModelInput, ModelParameter, SpecificVersions, TritonConfig
 from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
 
 FULL = """

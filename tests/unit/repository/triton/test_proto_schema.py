@@ -3,7 +3,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from msgspec.structs import fields
 
 from mpserve.errors import InternalError
-from mpserve.model import triton_config
+from mpserve.model.triton import config as triton_config
 from mpserve.repository.triton.proto_schema import config_class, config_descriptor, parse_proto
 
 

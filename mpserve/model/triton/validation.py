@@ -11,10 +11,10 @@ from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.config import InstanceKind
-from mpserve.model.triton_config import DynamicBatching, ModelInput, ModelOutput, TritonConfig
-from mpserve.repository.triton.ensemble_validation import check_ensemble
-from mpserve.repository.triton.normalization import BACKEND_RULES, ENSEMBLE
-from mpserve.repository.triton.sequence_validation import check_sequence
+from mpserve.model.triton.config import DynamicBatching, ModelInput, ModelOutput, TritonConfig
+from mpserve.model.triton.ensemble_validation import check_ensemble
+from mpserve.model.triton.normalization import BACKEND_RULES, ENSEMBLE
+from mpserve.model.triton.sequence_validation import check_sequence
 
 PLATFORMS_OF: Final = {
     rule.backend: frozenset(

@@ -1,9 +1,9 @@
 import pytest
 
 from mpserve.errors import InvalidRequest
-from mpserve.model.triton_config import TritonConfig
-from mpserve.repository.triton.config_json import decode_config, encode_config
-from mpserve.repository.triton.normalization import (
+from mpserve.model.triton.config import TritonConfig
+from mpserve.model.triton.config_json import decode_config, encode_config
+from mpserve.model.triton.normalization import (
     fill_backend,
     normalize,
     normalize_instance_groups,

@@ -1,14 +1,14 @@
 import pytest
 
 from mpserve.errors import InvalidRequest, Unsupported
-from mpserve.repository.triton.normalization import normalize
-from mpserve.repository.triton.pbtxt import parse_text_config
-from mpserve.repository.triton.validation import (
+from mpserve.model.triton.normalization import normalize
+from mpserve.model.triton.validation import (
     validate,
     validate_instance_groups,
     validate_label_files,
     validate_tensors,
 )
+from mpserve.repository.triton.pbtxt import parse_text_config
 
 
 def parsed(text):

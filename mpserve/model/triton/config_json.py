@@ -3,7 +3,7 @@
 import msgspec
 
 from mpserve.errors import InvalidRequest
-from mpserve.model.triton_config import TritonConfig
+from mpserve.model.triton.config import TritonConfig
 
 _decoder = msgspec.json.Decoder(TritonConfig)
 _encoder = msgspec.json.Encoder(order="deterministic")

@@ -2,7 +2,7 @@ import pytest
 from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest
-from mpserve.repository.triton.normalization import (
+from mpserve.model.triton.normalization import (
     fill_backend,
     normalize,
     normalize_instance_groups,

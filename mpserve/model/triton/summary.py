@@ -13,7 +13,7 @@ from mpserve.model.config import (
 )
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
-from mpserve.model.triton_config import ModelInput, ModelOutput, TritonConfig
+from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
 
 OPEN_BACKENDS: Final = frozenset({"sklearn", "xgboost", "lightgbm", "mlserver"})
 """Runtimes that serve a model which declares no inputs: any name, datatype and shape is taken."""

@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest
-from mpserve.model.triton_config import SequenceBatching, SequenceControl, TritonConfig
+from mpserve.model.triton.config import SequenceBatching, SequenceControl, TritonConfig
 
 CORRELATION: Final = "CONTROL_SEQUENCE_CORRID"
 CORRELATION_TYPES: Final = frozenset(

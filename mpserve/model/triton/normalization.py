@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from mpserve.errors import InvalidRequest
 from mpserve.model.config import InstanceKind
-from mpserve.model.triton_config import (
+from mpserve.model.triton.config import (
     InstanceGroupConfig,
     LatestVersions,
     OptimizationPolicy,

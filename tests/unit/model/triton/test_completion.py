@@ -3,9 +3,9 @@ import pytest
 
 from mpserve.errors import InvalidRequest
 from mpserve.model.tensor import Datatype
-from mpserve.repository.triton.autocomplete import complete
-from mpserve.repository.triton.config_json import encode_config
-from mpserve.repository.triton.normalization import normalize
+from mpserve.model.triton.completion import complete
+from mpserve.model.triton.config_json import encode_config
+from mpserve.model.triton.normalization import normalize
 from mpserve.repository.triton.pbtxt import parse_text_config
 
 INPUT = {"name": "x", "data_type": "TYPE_INT32", "dims": [4]}

@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from mpserve.errors import InvalidRequest
 from mpserve.model.config import ModelConfig
-from mpserve.model.triton_config import TritonConfig
-from mpserve.repository.triton.config_json import decode_config, encode_config
-from mpserve.repository.triton.normalization import normalize
-from mpserve.repository.triton.summary import summarize
-from mpserve.repository.triton.validation import validate, validate_tensors
+from mpserve.model.triton.config import TritonConfig
+from mpserve.model.triton.config_json import decode_config, encode_config
+from mpserve.model.triton.normalization import normalize
+from mpserve.model.triton.summary import summarize
+from mpserve.model.triton.validation import validate, validate_tensors
 
 SCHEDULING_CHOICES: Final = ("dynamic_batching", "sequence_batching", "ensemble_scheduling")
 
