@@ -16,7 +16,7 @@ LEVEL: Final = 1  # the loop waits for it: speed before size
 
 _GZIP_WINDOW: Final = 31  # zlib's number for a gzip frame
 _ZLIB_WINDOW: Final = 15
-_WEIGHT: Final = re.compile(r"[ \t]*q=([01](?:\.[0-9]{0,3})?)[ \t]*", re.IGNORECASE)
+_WEIGHT: Final = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
 
 
 class ContentEncoding(enum.Enum):
@@ -118,4 +118,4 @@ def _weight(parameters: str) -> float:
     if not parameters.strip():
         return 1.0
     weight = _WEIGHT.fullmatch(parameters)
-    return min(float(weight.group(1)), 1.0) if weight else 0.0
+    return float(weight.group(1)) if weight else 0.0
