@@ -96,7 +96,10 @@ def plan(wanted: Wanted, actual: Actual, *, now_ns: int, limits: Limits) -> tupl
         stopping=wanted.stopping,
         limits=limits,
     )
-    actions: list[Action] = list(_new_wishes(wanted, actual))
+    begun = tuple(_new_wishes(wanted, actual))
+    if begun:  # what they change is planned on in the next turn of the caller's loop
+        return begun
+    actions: list[Action] = []
     for name in sorted(actual.unsteady):
         actions += _for_model(actual.models[name], moment)
     actions += _admissions(actual, moment)
@@ -105,23 +108,27 @@ def plan(wanted: Wanted, actual: Actual, *, now_ns: int, limits: Limits) -> tupl
     return tuple(actions)
 
 
-def next_moment_ns(actual: Actual) -> int | None:
+def next_moment_ns(wanted: Wanted, actual: Actual) -> int | None:
     """Return when `plan` has to be asked again though nothing happened; `None` for never."""
     moments = [
         at_ns
         for name in actual.unsteady
         for record in actual.models[name].generations
+        if record.phase in _TIMED
         for one in record.instances
-        if (at_ns := _moment_of(one)) is not None
+        if (at_ns := _moment_of(one, stopping=wanted.stopping)) is not None
     ]
     return min(moments, default=None)
 
 
-def _moment_of(instance: InstanceRecord) -> int | None:
-    if instance.phase is InstancePhase.RESTING:
-        return instance.restart_at_ns
+_TIMED: Final = frozenset({Phase.LOADING, Phase.SERVING})
+
+
+def _moment_of(instance: InstanceRecord, *, stopping: bool) -> int | None:
     if instance.phase is InstancePhase.STARTING:
         return instance.deadline_ns
+    if instance.phase is InstancePhase.RESTING and not stopping:
+        return instance.restart_at_ns
     return None
 
 
@@ -144,20 +151,23 @@ def _unloading(wish: Wish) -> Wish:
 
 
 def _for_model(model: ModelRecord, moment: Moment) -> Iterator[Action]:
+    """A step of the operation changes the generations, so it comes alone."""
+    step = _next_step(model, model.operation, moment) if model.operation is not None else None
+    if step is not None:
+        yield step
+        return
     for record in model.generations:
         yield from _FOR_PHASE[record.phase](model, record, moment)
-    if model.operation is not None:
-        yield from _for_operation(model, model.operation, moment)
 
 
-def _for_operation(model: ModelRecord, operation: Operation, moment: Moment) -> Iterator[Action]:
+def _next_step(model: ModelRecord, operation: Operation, moment: Moment) -> Action | None:
     if operation.published_in is not None:
-        if moment.acknowledged >= operation.published_in:
-            yield SettleWish(name=model.name, number=operation.wish, failure=operation.failure)
-    elif moment.stopping and operation.definition is not None:
-        yield AbortOperation(name=model.name, failure=SHUTDOWN)
-    elif is_concluded(model, operation):
-        yield _conclusion(model, operation)
+        if moment.acknowledged < operation.published_in:
+            return None
+        return SettleWish(name=model.name, number=operation.wish, failure=operation.failure)
+    if moment.stopping and operation.definition is not None:
+        return AbortOperation(name=model.name, failure=SHUTDOWN)
+    return _conclusion(model, operation) if is_concluded(model, operation) else None
 
 
 def _conclusion(model: ModelRecord, operation: Operation) -> Action:

@@ -150,7 +150,7 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        moment_ns = next_moment_ns(self._actual)
+        moment_ns = next_moment_ns(self._wanted, self._actual)
         if moment_ns is not None:
             delay_ns = max(moment_ns - self._now_ns(), 0)
             # A loop's clock may be coarser than ours; early, it would only plan for nothing.

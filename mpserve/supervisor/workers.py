@@ -19,7 +19,7 @@ from mpserve.control.messages import (
     WorkerReady,
     WorkerStart,
 )
-from mpserve.errors import ErrorCode, MpserveError
+from mpserve.errors import ErrorCode
 from mpserve.lifecycle.actual import GenerationRecord, InstanceRecord
 from mpserve.lifecycle.events import Event, InstanceEnded, InstanceFailed, InstanceReady
 from mpserve.lifecycle.reasons import death_failure
@@ -38,21 +38,12 @@ answers it gave last, and they look at their rings many times a second."""
 
 
 class RunningWorker:
-    """One worker process and the place it has.
+    """One worker process and the place it has."""
 
-    Attributes
-    ----------
-    completes
-        Triton configuration that it was asked to complete, else "".
-    """
-
-    def __init__(
-        self, *, child: Child, process: ProcessIdentity, queue: ModelQueue, completes: str
-    ) -> None:
+    def __init__(self, *, child: Child, process: ProcessIdentity, queue: ModelQueue) -> None:
         self.child = child
         self.process = process
         self.queue = queue
-        self.completes = completes
 
 
 class Workers:
@@ -148,12 +139,7 @@ class Workers:
             on_message=partial(self._on_message, key),
             on_end=partial(self._on_end, key),
         )
-        self._running[key] = RunningWorker(
-            child=child,
-            process=process,
-            queue=queue,
-            completes=record.config_json if complete_config else "",
-        )
+        self._running[key] = RunningWorker(child=child, process=process, queue=queue)
 
     def stop(self, key: InstanceKey) -> None:
         """Let a worker finish what it executes, and end."""
@@ -183,7 +169,11 @@ class Workers:
         match message:
             case WorkerReady():
                 log.info("worker.ready", **described(key), load_ms=message.load_ms)
-                self._on_ready(key, message)
+                self._tell(
+                    InstanceReady(
+                        instance=key, config=message.config, config_json=message.config_json
+                    )
+                )
             case WorkerLoadFailed():
                 log.error(
                     "worker.load_failed",
@@ -194,25 +184,6 @@ class Workers:
                 self._tell(InstanceFailed(instance=key, failure=message.failure))
             case _:
                 log.error("message.unexpected", sender="worker", kind=type(message).__name__)
-
-    def _on_ready(self, key: InstanceKey, message: WorkerReady) -> None:
-        """Take the configuration as the model completed it, unless that is not a valid one."""
-        config, config_json = message.config, message.config_json
-        given = self._running[key].completes
-        if given:
-            from mpserve.model.triton.completion import (  # noqa: PLC0415  # not needed at the start
-                complete,
-            )
-
-            try:
-                completed = complete(given, returned_json=config_json)
-            except MpserveError as error:
-                log.error("config.refused", **described(key), reason=error.message)
-                self._tell(InstanceFailed(instance=key, failure=error.failure()))
-                self.kill(key)
-                return
-            config, config_json = completed.config, completed.config_json
-        self._tell(InstanceReady(instance=key, config=config, config_json=config_json))
 
     def _on_end(self, key: InstanceKey, end: ChildEnd) -> None:
         running = self._running.pop(key)

@@ -18,6 +18,7 @@ from mpserve.lifecycle.actions import (
     SettleWish,
     StartInstance,
     StopInstance,
+    WithdrawGeneration,
 )
 from mpserve.lifecycle.actual import Actual, shown_versions
 from mpserve.lifecycle.events import (
@@ -85,6 +86,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.acknowledged = 0
         self.settled = {}  # name -> numbers, in order
         self.answers = {}  # (name, number) -> failure
+        self.lost = set()  # (name, version) given up since the last wish that came true
 
     # --- the loop of the supervisor ---------------------------------------------------------------
 
@@ -127,6 +129,11 @@ class LifecycleMachine(RuleBasedStateMachine):
                 assert action.number >= numbers[-1]
                 numbers.append(action.number)
                 self.answers[action.name, action.number] = action.failure
+                if action.failure is None:
+                    self.lost = {row for row in self.lost if row[0] != action.name}
+            case WithdrawGeneration():
+                record = self.actual.models[action.name].generation(action.generation)
+                self.lost.add((action.name, record.version.version))
 
     def processes_of(self, generation):
         return [key for key in self.processes if key.generation == generation]
@@ -187,21 +194,20 @@ class LifecycleMachine(RuleBasedStateMachine):
         del self.processes[key]
         self.tell(InstanceEnded(instance=key, failure=DEATH, at_ns=self.now_ns))
 
-    @precondition(lambda self: self.open_queues)
-    @rule(data=st.data())
-    def have_no_room_for_a_queue(self, data):
-        loading = [
-            one
+    def loading(self):
+        return {
+            one.generation: one.name
             for model in self.actual.models.values()
             for one in model.generations
             if one.phase is Phase.LOADING
-        ]
-        if not loading:
-            return
-        record = data.draw(st.sampled_from(loading))
-        self.tell(
-            GenerationRefused(name=record.name, generation=record.generation, failure=REFUSAL)
-        )
+        }
+
+    @precondition(lambda self: self.loading())
+    @rule(data=st.data())
+    def have_no_room_for_a_queue(self, data):
+        number = data.draw(st.sampled_from(sorted(self.loading())))
+        name = self.loading()[number]
+        self.tell(GenerationRefused(name=name, generation=number, failure=REFUSAL))
         self.run_plan()
 
     @precondition(lambda self: self.acknowledged < max(self.tables))
@@ -234,13 +240,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @invariant()
     def only_so_many_versions_load_at_once(self):
-        loading = [
-            one
-            for model in self.actual.models.values()
-            for one in model.generations
-            if one.phase is Phase.LOADING
-        ]
-        assert len(loading) <= LIMITS.loading_versions
+        assert len(self.loading()) <= LIMITS.loading_versions
 
     @invariant()
     def what_was_loaded_serves_until_it_is_replaced_or_its_workers_are_given_up(self):
@@ -249,12 +249,8 @@ class LifecycleMachine(RuleBasedStateMachine):
                 continue
             shown = {one.version: one for one in shown_versions(model)}
             for version in model.definition.versions:
-                one = shown[version.version]
-                assert (
-                    one.state is ModelState.READY
-                    or "dying too often" in one.reason
-                    or (one.state is ModelState.LOADING)
-                ), (name, one)
+                state = shown[version.version].state
+                assert state is ModelState.READY or (name, version.version) in self.lost
 
     @invariant()
     def a_failed_wish_has_left_what_served_before(self):
@@ -267,7 +263,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_plan_knows_when_to_be_asked_again(self):
-        moment_ns = next_moment_ns(self.actual)
+        moment_ns = next_moment_ns(self.wanted, self.actual)
         assert moment_ns is None or moment_ns > self.now_ns
 
     def teardown(self):
@@ -291,11 +287,11 @@ class LifecycleMachine(RuleBasedStateMachine):
         assert model.settled == wish.number
         if self.answers[name, wish.number] is not None:
             return
-        given_up = {one.version for one in shown_versions(model) if "too often" in one.reason}
+        lost = {version for lost_name, version in self.lost if lost_name == name}
         served = {one.version.version: one.version.fingerprint for one in model.generations}
         versions = wish.definition.versions if wish.definition is not None else ()
         assert served == {
-            one.version: one.fingerprint for one in versions if one.version not in given_up
+            one.version: one.fingerprint for one in versions if one.version not in lost
         }
 
     def check_is_at_rest(self, name):

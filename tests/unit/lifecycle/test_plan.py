@@ -12,7 +12,7 @@ from mpserve.lifecycle.actions import (
     SettleWish,
     StopInstance,
 )
-from mpserve.lifecycle.events import InstanceReady
+from mpserve.lifecycle.events import InstanceEnded, InstanceReady
 from mpserve.lifecycle.plan import SHUTDOWN, Limits, next_moment_ns
 from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.model.config import ModelConfig
@@ -129,7 +129,7 @@ def test_a_load_is_tried_again_as_often_as_wanted():
 def test_a_load_that_takes_too_long_is_ended():
     world = Simulation(limits=Limits(load_timeout_ns=10 * SECOND_NS))
     number = world.wish(define())
-    assert next_moment_ns(world.actual) == 10 * SECOND_NS
+    assert next_moment_ns(world.wanted, world.actual) == 10 * SECOND_NS
     world.pass_time(10 * SECOND_NS)
     world.end_stopping()
     (failure,) = world.answer(number)
@@ -320,7 +320,7 @@ def test_a_worker_that_dies_again_has_to_rest():
     for _ in range(2):
         world.end(world.instances("ready", "starting")[0])
     assert world.instances("resting") != []
-    moment_ns = next_moment_ns(world.actual)
+    moment_ns = next_moment_ns(world.wanted, world.actual)
     assert moment_ns == RestartPolicy().first_delay_ns
     world.pass_time(moment_ns)
     assert world.instances("starting") != []
@@ -355,6 +355,26 @@ def test_a_wish_starts_again_what_was_given_up(content):
     world.acknowledge()
     world.serve(define(content=content))
     assert world.shown() == {"1": ("READY", "")}
+
+
+def test_a_version_given_up_in_the_moment_of_a_wish_is_started_again():
+    world = Simulation(policy=RestartPolicy(max_deaths=1))
+    world.serve(define(versions="12"))
+    key = world.instances("ready")[0]
+    world.note(InstanceEnded(instance=key, failure=DIED, at_ns=0))
+    world.serve(define(versions="123"))
+    assert world.shown() == {"1": ("READY", ""), "2": ("READY", ""), "3": ("READY", "")}
+
+
+def test_a_withdrawn_worker_that_rests_asks_for_no_moment():
+    world = Simulation()
+    world.serve(define(content="old"))
+    world.wish(define(content="new"))
+    for _ in range(2):
+        world.end(world.instances("ready", "starting")[0])
+    world.load(world.instances("starting")[-1])
+    assert world.instances("resting") != []
+    assert next_moment_ns(world.wanted, world.actual) is None
 
 
 def test_a_draining_worker_that_dies_is_not_started_again():
