@@ -15,7 +15,7 @@ from mpserve.telemetry import log
 
 
 class Port(Protocol):
-    """Where answers go. Both calls empty `requests`."""
+    """Where answers go. Both calls empty the lists they are given."""
 
     def complete(self, requests: list[Any], responses: list[Any]) -> None:
         """Answer the batch: one native response for each native request, in order."""
@@ -39,9 +39,9 @@ class Execution:
     def run(self, requests: list[Request]) -> None:
         """Execute a batch and answer each of its requests."""
         try:
-            responses = self._execute(requests)
-            if not isinstance(responses, list):
-                responses = list(responses)
+            # A list of our own, which `complete` empties: answers end before inputs are counted as
+            # still used, so an answer that is a view of its input does not keep the input.
+            responses = list(self._execute(requests))
             if len(responses) != len(requests) or None in responses:
                 self._refuse(responses, wanted=len(requests))
         except BaseException as error:  # noqa: BLE001  # a request never ends the worker

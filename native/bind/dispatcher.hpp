@@ -5,7 +5,7 @@
 //   the event loop are pushed together, with one wake.
 // Assumes: one thread, the GIL held.
 // Owner: the frontend process; its arena holds all requests in flight.
-// Source: deferral is what pays: docs/adr/0002-request-path.md.
+// Source: docs/adr/0002-request-path.md.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +29,7 @@ namespace mpserve::bind {
 struct QueuePort {
     nanobind::object owner;  // QueueObject
     ModelQueue* queue = nullptr;
+    FrontendCounters* counters = nullptr;  // ours alone to write
     std::vector<QueueRequest> pending;  // accepted, not yet pushed, in order
     std::uint32_t in_flight = 0;        // accepted and not answered
     bool scheduled = false;             // in the dispatcher's list of this turn
@@ -92,6 +93,7 @@ public:
                nanobind::object attach, nanobind::object call_soon, std::uint32_t max_in_flight);
 
     Arena& arena() noexcept { return arena_; }
+    std::uint32_t ring_index() const noexcept { return ring_index_; }
 
     // Routing table: name -> version ("" is the default) -> route.
     void update(std::string name, StringMap<RouteRef> versions);
@@ -126,11 +128,14 @@ private:
         RouteRef route;
         Block block;
         std::uint64_t message_bytes = 0;
+        std::uint64_t submitted_ns = 0;
     };
 
     InFlight* find_in_flight(std::uint64_t token) noexcept;
     void schedule(const std::shared_ptr<QueuePort>& port);
     void push_pending(QueuePort& port);
+    std::uint64_t turn_ns() noexcept;
+    void count(const InFlight& entry, Status status) noexcept;
     void take(const Completion& completion);
     void settle(std::uint64_t token, Answer& answer, bool inputs_leased, const Completion* completion);
     void flush_dirty();
@@ -157,6 +162,7 @@ private:
     std::vector<std::shared_ptr<QueuePort>> starved_;
     std::vector<nanobind::object> dirty_;
     bool flush_scheduled_ = false;
+    std::uint64_t turn_ns_ = 0;  // one look at the clock for all requests of a turn; 0: none yet
 
 public:
     nanobind::object flush_callable;  // the bound `flush`, given to call_soon

@@ -24,6 +24,10 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept {
     counter.store(counter.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
 }
 
+void empty(nb::list& list) {
+    if (PyList_SetSlice(list.ptr(), 0, PY_SSIZE_T_MAX, nullptr) != 0) throw nb::python_error();
+}
+
 std::uint64_t unix_ms() noexcept {
     timespec now{};
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
@@ -229,6 +233,8 @@ void InstancePort::complete(nb::list requests, nb::list responses) {
     for (std::size_t index = 0; index < active_.size(); ++index) {
         put_answer(active_[index], requests[index], responses[index]);
     }
+    // What the model did not keep ends here: large outputs, and views of inputs.
+    empty(responses);
     finish_batch(requests, executed_ns);
 }
 
@@ -241,7 +247,7 @@ void InstancePort::fail(nb::list requests, std::uint32_t code, std::string_view 
 
 void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
     // Request objects that the model did not keep end here, and their leases with them.
-    if (PyList_SetSlice(requests.ptr(), 0, PY_SSIZE_T_MAX, nullptr) != 0) throw nb::python_error();
+    empty(requests);
     auto& counters = queue_.counters(instance_);
     std::uint64_t ok = 0;
     std::uint64_t rows = 0;
@@ -323,7 +329,7 @@ void bind_instance_port(nb::module_& m) {
              "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when the "
              "queue or the instance was retired and nothing waits.")
         .def("complete", &InstancePort::complete, "requests"_a, "responses"_a,
-             "Answer the batch: one response for each request, in order. Empties `requests`.")
+             "Answer the batch: one response for each request, in order. Empties both lists.")
         .def("fail", &InstancePort::fail, "requests"_a, "code"_a, "message"_a,
              "Answer the whole batch with an error. Empties `requests`.")
         .def("wake", &InstancePort::wake, nb::call_guard<nb::gil_scoped_release>(),
