@@ -1,6 +1,7 @@
 """Fixtures of all tests: nothing may be left behind, waits have deadlines, servers are real."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import hypothesis
 import pytest
 
 from tests.fixtures.leftovers import descendants, end_tree, in_use_elsewhere, segments
+from tests.fixtures.repository import Repository
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 
@@ -57,6 +59,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     yield from _starter(Server.start, tmp_path)
 
 
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """An empty model repository."""
+    return Repository(tmp_path / "models")
+
+
 def _starter(launch: Callable[..., Server], tmp_path: Path) -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
@@ -68,4 +76,5 @@ def _starter(launch: Callable[..., Server], tmp_path: Path) -> Iterator[Callable
 
     yield start_one
     for server in reversed(servers):
+        sys.stdout.write(server.log_text)  # pytest shows it when the test has failed
         server.__exit__(None, None, None)
