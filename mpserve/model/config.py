@@ -90,3 +90,16 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, str] = {}
     label_files: dict[str, str] = {}
     """Output name -> label file, relative to the model directory."""
+
+
+class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration as the model completed it; what was given when nothing was completed.
+
+    Attributes
+    ----------
+    config_json
+        The whole of it with all defaults (Triton), or "" for an MLServer model.
+    """
+
+    config: ModelConfig
+    config_json: str

@@ -153,17 +153,18 @@ class EstimatorModel:
 
 
 def complete_config(context: LoadContext) -> CompletedConfig:
-    """Return the configuration; one that declares no inputs or outputs takes and gives any."""
+    """Return the configuration; one that declares no inputs or outputs takes or gives any."""
+    given = CompletedConfig(config=context.config, config_json=context.config_json)
     signature = context.config.signature
     if not context.complete_config or (signature.inputs and signature.outputs):
-        return CompletedConfig(config=context.config, config_json=context.config_json)
+        return given
     opened: Signature = msgspec.structs.replace(
         signature,
         open_inputs=signature.open_inputs or not signature.inputs,
         open_outputs=signature.open_outputs or not signature.outputs,
     )
-    config = msgspec.structs.replace(context.config, signature=opened)
-    return CompletedConfig(config=config, config_json=context.config_json)
+    config = msgspec.structs.replace(given.config, signature=opened)
+    return msgspec.structs.replace(given, config=config)
 
 
 def result_output(name: str, result: Any) -> Output:  # noqa: ANN401  # what an estimator returns

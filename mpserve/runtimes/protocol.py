@@ -19,7 +19,9 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 import numpy.typing as npt
 
-from mpserve.model.config import ModelConfig
+from mpserve.model.config import CompletedConfig, ModelConfig
+
+__all__ = ["CompletedConfig", "LoadContext", "Request", "Response", "Runtime", "Tensor"]
 
 
 class LoadContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,8 @@ class LoadContext(msgspec.Struct, frozen=True, kw_only=True):
     settings_json
         `model-settings.json` with the environment applied, or "" for a Triton model.
     complete_config
-        This instance completes the configuration: true for the first one of a load.
+        This instance completes the configuration: true for the first one of a load. The others get
+        the result.
     """
 
     model_name: str
@@ -53,13 +56,6 @@ class LoadContext(msgspec.Struct, frozen=True, kw_only=True):
     config_json: str
     settings_json: str
     complete_config: bool
-
-
-class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The configuration after loading; what the context had when nothing was completed."""
-
-    config: ModelConfig
-    config_json: str
 
 
 class Tensor(Protocol):
@@ -140,6 +136,12 @@ class Runtime(Protocol):
 
     def load(self, context: LoadContext) -> CompletedConfig:
         """Load the model; may take long.
+
+        Returns
+        -------
+        CompletedConfig
+            What is served from now on, by this instance and all others. A runtime that changes the
+            JSON makes it with `mpserve.model.triton.completion.complete`.
 
         Raises
         ------

@@ -14,6 +14,8 @@ from typing import Any, Final, NoReturn, cast
 
 from mpserve.compat import triton_python_backend_utils as pb_utils
 from mpserve.errors import LoadError, ModelError, MpserveError, Unsupported
+from mpserve.model.config import ModelConfig
+from mpserve.model.triton.completion import complete
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
 from mpserve.runtimes.python_model_file import DEFAULT_FILE, import_model_class
@@ -46,7 +48,7 @@ class PythonBackendRuntime:
 
     def load(self, context: LoadContext) -> CompletedConfig:
         """Import the model, let it complete its configuration, and initialize it."""
-        _refuse_what_is_not_served(context)
+        _refuse_environment(context)
         self._instance_name = context.instance_name
         pb_utils.supply()
         try:
@@ -93,12 +95,11 @@ class PythonBackendRuntime:
             version_directory=context.version_directory,
             filename=filename,
         )
-        config_json = context.config_json
-        if context.complete_config and hasattr(model_class, "auto_complete_config"):
-            config_json = self._complete_config(model_class, config_json)
+        completed = self._complete_config(model_class, context)
+        _refuse_decoupled(completed.config, model_name=context.model_name)
         self._model = model_class()
         if hasattr(self._model, "initialize"):
-            self._model.initialize(_arguments(context, config_json))
+            self._model.initialize(_arguments(context, completed.config_json))
         self._initialized = True
         execute = getattr(self._model, "execute", None)
         if execute is None:
@@ -109,16 +110,22 @@ class PythonBackendRuntime:
             self._execute = _refusing(self._failed(text).message)
         else:
             self._execute = execute
-        return CompletedConfig(config=context.config, config_json=config_json)
+        return completed
 
-    def _complete_config(self, model_class: Any, config_json: str) -> str:  # noqa: ANN401  # the user's class
-        completed = model_class.auto_complete_config(pb_utils.ModelConfig(config_json))
-        if not isinstance(completed, pb_utils.ModelConfig):
+    def _complete_config(self, model_class: Any, context: LoadContext) -> CompletedConfig:  # noqa: ANN401  # the user's class
+        """Return the configuration that holds from now on, `initialize` included."""
+        given = context.config_json
+        if not context.complete_config:
+            return CompletedConfig(config=context.config, config_json=given)
+        if not hasattr(model_class, "auto_complete_config"):
+            return complete(given, returned_json=given)
+        returned = model_class.auto_complete_config(pb_utils.ModelConfig(given))
+        if not isinstance(returned, pb_utils.ModelConfig):
             raise LoadError(
                 f"auto_complete_config function in model '{self._instance_name}' must return a"
                 " valid pb.ModelConfig object."
             )
-        return json.dumps(completed.as_dict())
+        return complete(given, returned_json=json.dumps(returned.as_dict()))
 
     # --- executing -------------------------------------------------------------------------------
 
@@ -175,16 +182,20 @@ class PythonBackendRuntime:
         )
 
 
-def _refuse_what_is_not_served(context: LoadContext) -> None:
-    if context.config.decoupled:
-        raise Unsupported(
-            f"model '{context.model_name}' has the decoupled transaction policy, which is not"
-            " supported; set model_transaction_policy { decoupled: false }"
-        )
+def _refuse_environment(context: LoadContext) -> None:
+    """Before the model is imported: it would miss the packages of its environment."""
     if _ENVIRONMENT in context.config.parameters:
         raise Unsupported(
             f"model '{context.model_name}' has the parameter {_ENVIRONMENT}, which is not"
             " supported; install the model's packages into the environment of the server"
+        )
+
+
+def _refuse_decoupled(config: ModelConfig, *, model_name: str) -> None:
+    if config.decoupled:
+        raise Unsupported(
+            f"model '{model_name}' has the decoupled transaction policy, which is not"
+            " supported; set model_transaction_policy { decoupled: false }"
         )
 
 

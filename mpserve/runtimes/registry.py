@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Final, cast
 
-from mpserve.errors import LoadError
+from mpserve.errors import InvalidRequest, LoadError
 from mpserve.runtimes.protocol import Runtime
 
 ENTRY_POINT_GROUP: Final = "mpserve.runtimes"
@@ -33,8 +33,10 @@ def make_runtime(name: str) -> Runtime:
 
     Raises
     ------
+    InvalidRequest
+        There is no such runtime; in Triton's words, which has backends.
     LoadError
-        There is no such runtime, or its module can not be imported.
+        Its module can not be imported.
     """
     target = BUILT_IN.get(name) or _entry_point_target(name)
     return _factory(name, target)()
@@ -49,10 +51,12 @@ def runtime_names() -> tuple[str, ...]:
 def _entry_point_target(name: str) -> str:
     found = [entry.value for entry in entry_points(group=ENTRY_POINT_GROUP, name=name)]
     if not found:
-        raise LoadError(
-            f"there is no runtime '{name}'; install the package that brings it, or use one of:"
-            f" {', '.join(runtime_names())}"
+        error = InvalidRequest(
+            f"unable to find backend library for backend '{name}', try specifying runtime on the"
+            " model configuration."
         )
+        error.add_note(f"runtimes of this environment: {', '.join(runtime_names())}")  # for the log
+        raise error
     if len(set(found)) > 1:
         raise LoadError(f"runtime '{name}' is brought by several packages: {', '.join(found)}")
     return found[0]

@@ -9,7 +9,6 @@ from typing import Final
 
 EVENTS: Final[Mapping[str, str]] = {
     "call.broke": "A load, unload or index call met a defect of mpserve; the client got an error.",
-    "config.refused": "A model completed its configuration to one that can not be served.",
     "frontend.died": "A frontend ended by itself; it is started again.",
     "frontend.hung": "A frontend did not take a routing table in time; it is replaced.",
     "frontend.ready": "A frontend listens.",

@@ -2,6 +2,8 @@
 
 from mpserve.control.messages import WorkerStart
 from mpserve.errors import LoadError, MpserveError
+from mpserve.model.definition import ConfigFormat
+from mpserve.model.triton.completion import check_completed
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Runtime
 from mpserve.runtimes.registry import make_runtime
@@ -31,18 +33,19 @@ def load(start: WorkerStart) -> Loaded:
 
     Raises
     ------
-    LoadError
+    MpserveError
         Whatever went wrong; its message is for the client, its cause has the traceback.
+        `LoadError` when it was the model's code that raised.
     """
     runtime = make_runtime(start.runtime)
     try:
         completed = runtime.load(context_of(start))
-    except LoadError:
+        if start.complete_config and start.format is ConfigFormat.TRITON:
+            # A runtime that completes nothing leaves what the file may lack.
+            check_completed(completed.config_json)
+    except MpserveError:
         runtime.unload()
         raise
-    except MpserveError as error:
-        runtime.unload()
-        raise LoadError(error.message) from error
     except BaseException as error:  # a model's sys.exit() is a failed load, not the worker's end
         runtime.unload()
         raise LoadError(describe_exception(error, outside=__file__)) from error

@@ -74,5 +74,5 @@ def _open_port(loaded: Loaded) -> InstancePort:
             arena_max_bytes=places.arena_max_bytes,
             instance_slot=start.instance_slot,
         ),
-        instance_rule(start, loaded.completed),
+        instance_rule(start, loaded.completed.config),
     )

@@ -20,7 +20,7 @@ from mpserve.control.messages import (
     WorkerReady,
     WorkerStart,
 )
-from mpserve.errors import LoadError
+from mpserve.errors import MpserveError
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import bridge_logging
 from mpserve.worker.control_thread import ControlThread
@@ -91,7 +91,7 @@ def _load(start: WorkerStart, channel: BlockingChannel[StopWorker]) -> Loaded | 
     begun_ns = time.monotonic_ns()
     try:
         loaded = load(start)
-    except LoadError as error:
+    except MpserveError as error:
         channel.send(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))
         return None
     channel.send(

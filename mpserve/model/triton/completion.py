@@ -6,29 +6,21 @@ choice where there is none, and the transaction policy; nothing else.
 
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from mpserve.errors import InvalidRequest
-from mpserve.model.config import ModelConfig
+from mpserve.model.config import CompletedConfig
 from mpserve.model.triton.config import TritonConfig
 from mpserve.model.triton.config_json import decode_config, encode_config
 from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.summary import summarize
-from mpserve.model.triton.validation import validate, validate_tensors
+from mpserve.model.triton.validation import refuse_unserved, validate, validate_tensors
 
 SCHEDULING_CHOICES: Final = ("dynamic_batching", "sequence_batching", "ensemble_scheduling")
 
 
-class Completed(msgspec.Struct, frozen=True, kw_only=True):
-    """A completed configuration in both forms."""
-
-    config: ModelConfig
-    config_json: str
-
-
-def complete(config_json: str, *, returned_json: str) -> Completed:
+def complete(config_json: str, *, returned_json: str) -> CompletedConfig:
     """Merge what a model returned into the configuration it was given.
 
     Parameters
@@ -41,15 +33,32 @@ def complete(config_json: str, *, returned_json: str) -> Completed:
 
     Raises
     ------
-    InvalidRequest
-        When the result is no valid configuration, or another scheduling choice was made.
+    InvalidRequest, Unsupported
+        When the result is no valid configuration or one that is not served, or another scheduling
+        choice was made.
     """
     given = decode_config(config_json)
     returned = decode_config(returned_json)
     merged = normalize(_merge(given, returned))
-    validate(merged)
-    validate_tensors(merged)
-    return Completed(config=summarize(merged), config_json=encode_config(merged))
+    _check(merged)
+    return CompletedConfig(config=summarize(merged), config_json=encode_config(merged))
+
+
+def check_completed(config_json: str) -> None:
+    """Check a configuration that nothing completes any more.
+
+    Raises
+    ------
+    InvalidRequest, Unsupported
+        As `complete`.
+    """
+    _check(decode_config(config_json))
+
+
+def _check(config: TritonConfig) -> None:
+    validate(config)
+    validate_tensors(config)
+    refuse_unserved(config)
 
 
 def _merge(given: TritonConfig, returned: TritonConfig) -> TritonConfig:

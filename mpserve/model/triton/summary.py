@@ -1,7 +1,5 @@
 """The whole configuration to the part that decides how mpserve runs the model. Pure."""
 
-from typing import Final
-
 from msgspec import UNSET
 
 from mpserve.model.config import (
@@ -15,18 +13,14 @@ from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
 
-OPEN_BACKENDS: Final = frozenset({"sklearn", "xgboost", "lightgbm", "mlserver"})
-"""Runtimes that serve a model which declares no inputs: any name, datatype and shape is taken."""
-
 
 def summarize(config: TritonConfig) -> ModelConfig:
     """Return what the server itself reads of a normalized configuration.
 
-    A datatype or shape that is not declared (yet) is `None`: any is taken until the model has
-    completed its configuration.
+    A datatype or shape that is not declared (yet) is `None`. Whether a model that declares nothing
+    takes anything is for its runtime to say.
     """
     batches = config.max_batch_size > 0
-    is_open = config.backend in OPEN_BACKENDS
     return ModelConfig(
         platform=config.platform or config.backend,
         backend=config.backend,
@@ -34,8 +28,6 @@ def summarize(config: TritonConfig) -> ModelConfig:
             inputs=tuple(_spec(tensor, batches=batches) for tensor in config.input),
             outputs=tuple(_spec(tensor, batches=batches) for tensor in config.output),
             max_batch_size=config.max_batch_size,
-            open_inputs=is_open and not config.input,
-            open_outputs=is_open and not config.output,
         ),
         instance_groups=tuple(
             InstanceGroup(

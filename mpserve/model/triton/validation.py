@@ -28,6 +28,9 @@ PLATFORMS_OF: Final = {
 }
 """Platforms that go with a backend, for backends that have platforms."""
 
+REFUSED_FIELDS: Final = ("ensemble_scheduling", "sequence_batching", "model_repository_agents")
+"""Fields without which the model would answer wrongly, and that are not served."""
+
 
 def validate(config: TritonConfig) -> None:
     """Check everything but inputs, outputs and instance groups.
@@ -101,6 +104,19 @@ def validate_label_files(config: TritonConfig) -> None:
                 f"label file path '{path}' for output '{output.name}' in model '{config.name}' "
                 "is outside model directory"
             )
+
+
+def refuse_unserved(config: TritonConfig) -> None:
+    """Refuse a valid configuration that this server would serve wrongly.
+
+    Raises
+    ------
+    Unsupported
+        Naming the first such field.
+    """
+    for field in REFUSED_FIELDS:
+        if getattr(config, field) is not UNSET:
+            raise Unsupported(f"'{field}' of model '{config.name}' is not supported by this server")
 
 
 # --- backend and batching -----------------------------------------------------------------------

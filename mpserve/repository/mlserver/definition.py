@@ -130,7 +130,6 @@ def _definition(
         runtime=RUNTIMES.get(settings.implementation, DEFAULT_RUNTIME),
         config=configuration_of(settings),
         settings_json=read.settings_json,
-        auto_complete=False,
         versions=(
             VersionDefinition(
                 version=Version(version or ""),

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from mpserve.errors import InvalidRequest, LoadError, MpserveError, RepositoryError, Unsupported
+from mpserve.errors import InvalidRequest, LoadError, MpserveError, RepositoryError
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.identity import ModelName, Version
 from mpserve.model.triton.config import TritonConfig, VersionPolicy
@@ -23,6 +23,7 @@ from mpserve.model.triton.normalization import (
 )
 from mpserve.model.triton.summary import summarize
 from mpserve.model.triton.validation import (
+    refuse_unserved,
     validate,
     validate_instance_groups,
     validate_label_files,
@@ -47,9 +48,6 @@ IGNORED_FIELDS: Final[dict[str, Callable[[TritonConfig], bool]]] = {
     ),
 }
 """Fields that are accepted and have no effect, and when a configuration uses them; noted then."""
-
-REFUSED_FIELDS: Final = ("ensemble_scheduling", "sequence_batching", "model_repository_agents")
-"""Fields without which the model would answer wrongly, and that are not served."""
 
 
 class TritonModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,9 +157,7 @@ def _check(config: TritonConfig, *, name: ModelName, options: ScanOptions) -> No
             f"unexpected directory name '{name}' for model '{config.name}', directory name must "
             "equal model name"
         )
-    for field in REFUSED_FIELDS:
-        if getattr(config, field) is not UNSET:
-            raise Unsupported(f"'{field}' of model '{name}' is not supported by this server")
+    refuse_unserved(config)
 
 
 def _check_load(config: TritonConfig, *, versions: tuple[int, ...], options: ScanOptions) -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from mpserve import _native
 from mpserve.compat import triton_python_backend_utils as pb_utils
-from mpserve.errors import LoadError, ModelError, Unsupported
+from mpserve.errors import InvalidRequest, LoadError, ModelError, Unsupported
 from mpserve.model.config import ModelConfig
+from mpserve.model.signature import Signature, TensorSpec
+from mpserve.model.tensor import Datatype
 from mpserve.runtimes.protocol import LoadContext
 from mpserve.runtimes.python_backend import PythonBackendRuntime
 from tests.fixtures.native_requests import block, request
@@ -263,16 +265,38 @@ class TritonPythonModel:
 """
 
 
-def test_the_model_completes_its_configuration(write_model, capsys):
-    runtime = PythonBackendRuntime()
-    context = write_model(COMPLETING, config_json='{"name":"m"}', complete_config=True)
-    completed = runtime.load(context)
-    assert json.loads(completed.config_json) == {
-        "name": "m",
-        "max_batch_size": 4,
-        "output": [{"name": "OUT", "data_type": "TYPE_FP32", "dims": [1]}],
-    }
+GIVEN = '{"name":"m","backend":"python"}'
+
+
+def test_the_model_completes_its_configuration_before_it_is_initialized(write_model, capsys):
+    context = write_model(COMPLETING, config_json=GIVEN, complete_config=True)
+    completed = PythonBackendRuntime().load(context)
+    assert completed.config.signature == Signature(
+        outputs=(TensorSpec(name="OUT", datatype=Datatype.FP32, shape=(-1, 1)),), max_batch_size=4
+    )
+    printed = json.loads(completed.config_json)
+    assert printed["max_batch_size"] == 4
+    assert printed["output"][0] | {"label_filename": ""} == printed["output"][0]
+    assert printed["version_policy"] == {"latest": {"num_versions": 1}}
     assert capsys.readouterr().out.strip() == completed.config_json
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "words"),
+    [
+        ('"input":[{"name":"x"}]', InvalidRequest, "model input 'x' must specify 'data_type'"),
+        ('"sequence_batching":{}', Unsupported, "'sequence_batching' of model 'm' is not"),
+        ('"model_transaction_policy":{"decoupled":true}', Unsupported, "decoupled"),
+    ],
+)
+def test_a_configuration_that_is_not_served_never_reaches_initialize(
+    write_model, capsys, more, error, words
+):
+    given = f"{GIVEN[:-1]},{more}}}"
+    context = write_model(COMPLETING, config_json=given, complete_config=True)
+    with pytest.raises(error, match=words):
+        PythonBackendRuntime().load(context)
+    assert capsys.readouterr().out == ""
 
 
 def test_other_instances_do_not_complete_the_configuration(write_model):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mpserve.errors import LoadError
+from mpserve.errors import InvalidRequest, LoadError
 from mpserve.runtimes import registry
 
 ROOT = Path(__file__).parents[3]
@@ -35,9 +35,14 @@ def test_a_runtime_of_another_package_is_found_by_its_entry_point(tmp_path, monk
     assert "sklearn" in registry.runtime_names()
 
 
-def test_an_unknown_runtime_is_refused_with_the_known_ones():
-    with pytest.raises(LoadError, match="there is no runtime 'tensorrt'.*mlserver.*sklearn"):
+def test_an_unknown_runtime_is_refused_in_tritons_words():
+    with pytest.raises(InvalidRequest) as refused:
         registry.make_runtime("tensorrt")
+    assert refused.value.message == (
+        "unable to find backend library for backend 'tensorrt', try specifying runtime on the"
+        " model configuration."
+    )
+    assert "mlserver, python, sklearn" in refused.value.__notes__[0]
 
 
 def test_a_runtime_whose_module_is_missing_is_refused_with_the_reason(monkeypatch):

@@ -1,12 +1,9 @@
-import json
-
 import pytest
 
 from mpserve.model.config import BatchingPolicy, ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
-from mpserve.runtimes.protocol import CompletedConfig
 from mpserve.worker.instance_rule import instance_rule
 
 from .starts import worker_start
@@ -25,9 +22,8 @@ def config(*, max_batch_size=0, batching=None, outputs=("A",), open_outputs=Fals
     )
 
 
-def rule_of(given, *, config_json="{}", **fields):
-    start = worker_start(config=given, **fields)
-    return instance_rule(start, CompletedConfig(config=given, config_json=config_json))
+def rule_of(given, **fields):
+    return instance_rule(worker_start(**fields), given)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +45,6 @@ def test_declared_outputs_are_the_only_ones():
     assert rule.output_names == ("A", "B")
     assert not rule.open_outputs
     assert rule_of(config(outputs=(), open_outputs=True)).open_outputs
-
-
-def test_what_the_model_completed_holds_at_once():
-    completed = {"max_batch_size": 4, "output": [{"name": "X"}], "dynamic_batching": {}}
-    rule = rule_of(config(), config_json=json.dumps(completed))
-    assert rule.output_names == ("X",)
-    assert (rule.max_requests, rule.max_rows) == (4, 4)
 
 
 def test_absent_parameters_are_what_the_peer_says():

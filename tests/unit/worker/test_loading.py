@@ -3,7 +3,7 @@ from typing import ClassVar
 
 import pytest
 
-from mpserve.errors import LoadError, Unsupported
+from mpserve.errors import InvalidRequest, LoadError, Unsupported
 from mpserve.runtimes import registry
 from mpserve.runtimes.protocol import CompletedConfig
 from mpserve.worker.loading import load
@@ -49,7 +49,6 @@ def test_a_model_is_loaded_by_its_runtime(runtime):
     ("error", "words"),
     [
         (LoadError("as told"), "as told"),
-        (Unsupported("not here"), "not here"),
         (OSError("no file"), "OSError: no file"),
         (SystemExit(3), "SystemExit: 3"),
     ],
@@ -62,6 +61,23 @@ def test_whatever_is_raised_fails_the_load_and_lets_go_of_the_model(runtime, err
     assert runtime.calls[-1] == "unload"
 
 
+@pytest.mark.parametrize("error", [Unsupported("not here"), InvalidRequest("not so")])
+def test_what_is_wrong_with_a_configuration_keeps_its_code(runtime, error):
+    runtime.raises = error
+    with pytest.raises(type(error)) as caught:
+        load(worker_start(runtime="recording"))
+    assert caught.value is error
+    assert runtime.calls[-1] == "unload"
+
+
+def test_a_configuration_that_nothing_completed_is_checked(runtime):
+    text = '{"name":"m","backend":"recording","input":[{"name":"x","dims":[1]}]}'
+    start = worker_start(runtime="recording", config_json=text, complete_config=True)
+    with pytest.raises(InvalidRequest, match="model input 'x' must specify 'data_type' for m"):
+        load(start)
+    assert runtime.calls[-1] == "unload"
+
+
 def test_an_unknown_runtime_fails_the_load():
-    with pytest.raises(LoadError, match="there is no runtime 'nothing'"):
-        load(worker_start(runtime="nothing"))
+    with pytest.raises(InvalidRequest, match="unable to find backend library for backend 'what'"):
+        load(worker_start(runtime="what"))

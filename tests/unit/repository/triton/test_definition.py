@@ -171,11 +171,11 @@ def test_the_configuration_is_summarized(write, read):
     assert config.decoupled
 
 
-def test_a_model_of_our_own_runtimes_may_declare_nothing(write, read):
+def test_what_a_model_that_declares_nothing_takes_is_for_its_runtime_to_say(write, read):
     write({"m/1/model.joblib": ""})
-    signature = read().definition.config.signature
-    assert signature.open_inputs
-    assert signature.open_outputs
+    definition = read().definition
+    assert definition.auto_complete
+    assert not definition.config.signature.open_inputs
 
 
 def test_tensors_are_checked_at_once_when_nothing_completes_them(write, read):
