@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 
 #include "answer_object.hpp"
+#include "codec.hpp"
 #include "dispatcher.hpp"
 #include "exchange.hpp"
 #include "http_config.hpp"
@@ -22,4 +23,5 @@ NB_MODULE(_native, m) {
     mpserve::bind::bind_http_config(m);
     mpserve::bind::bind_http_connection(m);
     mpserve::bind::bind_exchange(m);
+    mpserve::bind::bind_codec(m);
 }

@@ -1,0 +1,281 @@
+#include "codec.hpp"
+
+#include <cstring>
+#include <new>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include "mpserve/http_chunked.hpp"
+#include "mpserve/http_head.hpp"
+#include "mpserve/v2_decode.hpp"
+#include "mpserve/v2_encode.hpp"
+#include "signature.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace mpserve::bind {
+
+namespace {
+
+nb::bytes bytes_of(std::string_view text) { return nb::bytes(text.data(), text.size()); }
+
+std::string_view view_of(const nb::bytes& bytes) {
+    return {static_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// --- HTTP ---------------------------------------------------------------------------------------
+
+// What `parse_head` made of some bytes; the bytes are kept, because the head looks into them.
+struct HeadResultObject {
+    nb::bytes buffer;
+    HttpHead head;
+    HeadResult result;
+};
+
+std::vector<std::pair<nb::bytes, nb::bytes>> fields_of(const HttpHead& head) {
+    std::vector<std::pair<nb::bytes, nb::bytes>> fields;
+    for (std::size_t index = 0; index < head.field_count(); ++index) {
+        fields.emplace_back(bytes_of(head.field_name(index)), bytes_of(head.field_value(index)));
+    }
+    return fields;
+}
+
+void bind_head(nb::module_& m) {
+    using Object = HeadResultObject;
+    nb::class_<Object>(m, "ParsedHead", "What the bytes of a request head are.")
+        .def_prop_ro("status",
+                     [](const Object& self) {
+                         constexpr const char* kNames[] = {"incomplete", "complete", "bad"};
+                         return kNames[static_cast<std::size_t>(self.result.status)];
+                     })
+        .def_prop_ro("http_status", [](const Object& self) { return self.result.http_status; })
+        .def_prop_ro("reason", [](const Object& self) { return std::string(self.result.reason); })
+        .def_prop_ro("head_bytes", [](const Object& self) { return self.result.head_bytes; })
+        .def_prop_ro("method", [](const Object& self) { return bytes_of(self.head.method_text); })
+        .def_prop_ro("target", [](const Object& self) { return bytes_of(self.head.target); })
+        .def_prop_ro("minor_version", [](const Object& self) { return self.head.minor_version; })
+        .def_prop_ro("keep_alive", [](const Object& self) { return self.head.keep_alive; })
+        .def_prop_ro("chunked", [](const Object& self) { return self.head.chunked; })
+        .def_prop_ro("content_length",
+                     [](const Object& self) -> std::optional<std::uint64_t> {
+                         if (!self.head.has_content_length) return std::nullopt;
+                         return self.head.content_length;
+                     })
+        .def_prop_ro("fields", [](const Object& self) {
+            const bool is_complete = self.result.status == HeadStatus::complete;
+            return is_complete ? fields_of(self.head) : decltype(fields_of(self.head)){};
+        });
+    m.def(
+        "parse_head",
+        [](nb::bytes data, std::uint32_t max_head_bytes, std::uint32_t max_fields) {
+            Object object{.buffer = data, .head = {}, .result = {}};
+            object.result =
+                parse_head(view_of(object.buffer), object.head,
+                           {.max_head_bytes = max_head_bytes, .max_fields = max_fields});
+            return object;
+        },
+        "data"_a, nb::kw_only(), "max_head_bytes"_a = HeadLimits{}.max_head_bytes,
+        "max_fields"_a = HeadLimits{}.max_fields, "Read the head of an HTTP/1.x request.");
+}
+
+std::tuple<std::string, nb::bytes, std::size_t> dechunk(const nb::bytes& data,
+                                                        std::uint64_t max_body_bytes) {
+    constexpr const char* kNames[] = {"incomplete", "data", "complete", "bad"};
+    ChunkDecoder decoder;
+    decoder.reset({.max_body_bytes = max_body_bytes});
+    auto input = view_of(data);
+    std::string body;
+    auto step = decoder.next(input);
+    for (; step.event == ChunkEvent::data; step = decoder.next(input)) body += step.data;
+    return {kNames[static_cast<std::size_t>(step.event)], bytes_of(body),
+            data.size() - input.size()};
+}
+
+// --- requests -----------------------------------------------------------------------------------
+
+using InputRow =
+    std::tuple<std::string, std::string, std::vector<std::int64_t>, nb::bytes, std::string>;
+using OutputRow = std::pair<std::string, bool>;
+
+struct DecodedRequest {
+    DecodeOutcome outcome = DecodeOutcome::accepted;
+    std::optional<std::string> id;
+    std::string parameters_json;
+    bool binary_by_default = false;
+    std::vector<InputRow> inputs;
+    std::vector<OutputRow> outputs;
+};
+
+// Memory aligned as a block of an arena is.
+class ScratchBlock {
+public:
+    explicit ScratchBlock(std::uint64_t bytes)
+        : data_(::operator new(bytes, std::align_val_t{kTensorAlignment})) {}
+    ~ScratchBlock() { ::operator delete(data_, std::align_val_t{kTensorAlignment}); }
+    ScratchBlock(const ScratchBlock&) = delete;
+    ScratchBlock& operator=(const ScratchBlock&) = delete;
+    std::byte* data() const noexcept { return static_cast<std::byte*>(data_); }
+
+private:
+    void* data_;
+};
+
+DecodedRequest describe(const MessageView& view) {
+    DecodedRequest request;
+    const auto& header = view.header();
+    if ((header.flags & kHasId) != 0) request.id = std::string(view.text(header.id));
+    request.parameters_json = std::string(view.text(header.parameters));
+    request.binary_by_default = (header.flags & kBinaryOutputsByDefault) != 0;
+    for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
+        const auto tensor = view.tensor(index);
+        request.inputs.emplace_back(
+            std::string(tensor.name), std::string(datatype_name(tensor.datatype)),
+            std::vector<std::int64_t>(tensor.shape.begin(), tensor.shape.end()),
+            bytes_of({reinterpret_cast<const char*>(tensor.data), tensor.data_bytes}),
+            std::string(tensor.parameters));
+    }
+    for (std::uint32_t index = 0; index < view.output_count(); ++index) {
+        const auto output = view.output(index);
+        request.outputs.emplace_back(std::string(output.name), (output.flags & kOutputBinary) != 0);
+    }
+    return request;
+}
+
+DecodedRequest decode(const nb::bytes& json, const nb::bytes& binary, nb::handle inputs,
+                      nb::handle outputs, std::int32_t max_batch_size, bool open_inputs,
+                      bool open_outputs, bool keep_tensor_parameters,
+                      std::uint64_t max_json_bytes) {
+    const auto signature =
+        read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
+    InferDecoder decoder;
+    DecodedRequest declined;
+    declined.outcome = decoder.plan(
+        view_of(json), binary.size(), signature,
+        {.keep_tensor_parameters = keep_tensor_parameters, .max_json_bytes = max_json_bytes});
+    if (declined.outcome != DecodeOutcome::accepted) return declined;
+    const auto bytes = decoder.block_bytes(false);
+    const ScratchBlock block(bytes);
+    MessageBuilder builder;
+    builder.begin(block.data(), bytes, bytes, MessageKind::request);
+    declined.outcome = decoder.fill(
+        builder, {.data = static_cast<const std::byte*>(binary.data()), .in_block = false});
+    if (declined.outcome != DecodeOutcome::accepted) return declined;
+    const auto view = MessageView::open(block.data(), bytes);
+    if (!view) throw std::runtime_error("an accepted request does not open");
+    return describe(*view);
+}
+
+void bind_requests(nb::module_& m) {
+    nb::class_<DecodedRequest>(m, "DecodedRequest", "A V2 request as the core reads it.")
+        .def_prop_ro(
+            "outcome",
+            [](const DecodedRequest& self) {
+                return std::string(decode_outcome_name(self.outcome));
+            },
+            "\"accepted\", or why the request is left to Python; the rest is then empty.")
+        .def_ro("id", &DecodedRequest::id)
+        .def_ro("parameters_json", &DecodedRequest::parameters_json)
+        .def_ro("binary_by_default", &DecodedRequest::binary_by_default)
+        .def_ro("inputs", &DecodedRequest::inputs, "(name, datatype, shape, data, parameters_json)")
+        .def_ro("outputs", &DecodedRequest::outputs, "(name, binary)");
+    m.def("decode_infer", &decode, "json"_a, "binary"_a = nb::bytes("", 0), nb::kw_only(),
+          "inputs"_a = nb::make_tuple(), "outputs"_a = nb::make_tuple(), "max_batch_size"_a = 0,
+          "open_inputs"_a = false, "open_outputs"_a = false, "keep_tensor_parameters"_a = false,
+          "max_json_bytes"_a = UINT64_MAX, "Read a V2 inference request.");
+}
+
+// --- answers ------------------------------------------------------------------------------------
+
+using AnswerRow =
+    std::tuple<std::string, std::string, std::vector<std::int64_t>, nb::bytes, std::string, bool>;
+
+std::uint64_t message_bytes(const std::vector<AnswerRow>& outputs, const std::string& parameters) {
+    constexpr std::uint64_t kPerOutput = sizeof(TensorRecord) + sizeof(OutputRecord) +
+                                         (kMaxRank + 2) * sizeof(std::int64_t) + kTensorAlignment;
+    auto bytes = sizeof(MessageHeader) + parameters.size() + kTensorAlignment;
+    for (const auto& [name, datatype, shape, data, own_parameters, binary] : outputs) {
+        bytes += kPerOutput + 2 * name.size() + data.size() + own_parameters.size();
+    }
+    return bytes;
+}
+
+// The answer's outputs, and as requested outputs which of them are binary: both in one message.
+bool build_answer(MessageBuilder& builder, const std::vector<AnswerRow>& outputs,
+                  const std::string& parameters) {
+    if (!builder.append_text(parameters, builder.header().parameters)) return false;
+    for (const auto& [name, datatype, shape, data, own_parameters, binary] : outputs) {
+        OutputRecord record{};
+        record.flags = binary ? kOutputBinarySet | kOutputBinary : kOutputBinarySet;
+        Text text{};
+        if (!builder.append_text(name, record.name) || !builder.append_output(record) ||
+            !builder.append_text(own_parameters, text)) {
+            return false;
+        }
+        auto* place = builder.append_tensor(name, datatype_from_name(datatype), shape, data.size());
+        if (place == nullptr) return false;
+        builder.set_tensor_parameters(text);
+        std::memcpy(place, data.data(), data.size());
+    }
+    return builder.finish();
+}
+
+std::pair<std::string, nb::bytes> encode(const std::vector<AnswerRow>& outputs, bool mlserver,
+                                         const std::string& model_name,
+                                         const std::string& model_version,
+                                         const std::string& request_id,
+                                         const std::string& parameters_json) {
+    constexpr const char* kNames[] = {"encoded", "half_float", "not_utf8", "malformed"};
+    const auto bytes = message_bytes(outputs, parameters_json);
+    const ScratchBlock block(bytes);
+    MessageBuilder builder;
+    builder.begin(block.data(), bytes, bytes, MessageKind::response);
+    const bool is_built = build_answer(builder, outputs, parameters_json);
+    const auto view = is_built ? MessageView::open(block.data(), bytes) : std::nullopt;
+    if (!view) throw nb::value_error("an output's data does not fit its shape and datatype");
+    const EncodeContext context{.style = mlserver ? ResponseStyle::mlserver : ResponseStyle::triton,
+                                .model_name = model_name,
+                                .model_version = model_version,
+                                .id = request_id,
+                                .has_id = !request_id.empty(),
+                                .keep_alive = true,
+                                .minor_version = 1,
+                                .binary_by_default = false,
+                                .request = &*view};
+    ByteBuffer out;
+    std::vector<ResponseSegment> segments;
+    const auto result = encode_infer_response(*view, context, out, segments);
+    std::string text;
+    for (const auto& segment : segments) {
+        const auto* data = segment.borrowed != nullptr
+                               ? reinterpret_cast<const char*>(segment.borrowed)
+                               : out.data() + segment.offset;
+        text.append(data, segment.bytes);
+    }
+    return {kNames[static_cast<std::size_t>(result.outcome)], bytes_of(text)};
+}
+
+}  // namespace
+
+void bind_codec(nb::module_& m) {
+    bind_head(m);
+    m.def(
+        "dechunk", &dechunk, "data"_a, nb::kw_only(), "max_body_bytes"_a = UINT64_MAX,
+        "Decode a chunked body: (\"incomplete\" | \"complete\" | \"bad\", body, bytes consumed).");
+    bind_requests(m);
+    m.def("encode_infer", &encode, "outputs"_a, nb::kw_only(), "mlserver"_a = false, "model_name"_a,
+          "model_version"_a = "", "request_id"_a = "", "parameters_json"_a = "",
+          "Write an HTTP answer of outputs (name, datatype, shape, data, parameters_json, binary): "
+          "(outcome, bytes).");
+}
+
+}  // namespace mpserve::bind
