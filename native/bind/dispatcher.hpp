@@ -1,4 +1,5 @@
-// A frontend's side of the data path: requests into model queues, answers out of the completion ring.
+// A frontend's side of the data path: requests into model queues, answers out of the completion
+// ring.
 //
 // Guarantees: each request that was submitted is answered exactly once to its sink, also when its
 //   worker or its queue dies; its block is given back after that. Requests submitted in one turn of
@@ -30,9 +31,9 @@ struct QueuePort {
     nanobind::object owner;  // QueueObject
     ModelQueue* queue = nullptr;
     FrontendCounters* counters = nullptr;  // ours alone to write
-    std::vector<QueueRequest> pending;  // accepted, not yet pushed, in order
-    std::uint32_t in_flight = 0;        // accepted and not answered
-    bool scheduled = false;             // in the dispatcher's list of this turn
+    std::vector<QueueRequest> pending;     // accepted, not yet pushed, in order
+    std::uint32_t in_flight = 0;           // accepted and not answered
+    bool scheduled = false;                // in the dispatcher's list of this turn
 };
 
 // Where requests for one version of one model go.
@@ -42,8 +43,9 @@ struct Route {
     std::string model_version;
     Signature signature;
     std::uint64_t generation = 0;
-    std::uint32_t max_queue_size = 0;  // waiting requests accepted at once; 0: only the server's limit
-    bool native = true;                // false: every request is Python's to read
+    std::uint32_t max_queue_size =
+        0;               // waiting requests accepted at once; 0: only the server's limit
+    bool native = true;  // false: every request is Python's to read
     bool keep_tensor_parameters = false;
 };
 using RouteRef = std::shared_ptr<const Route>;
@@ -60,10 +62,10 @@ using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_
 // An answer on its way to a sink. The views hold during the call.
 struct Answer {
     Status status = Status::ok;
-    std::string_view error;               // when not ok
-    const MessageView* request = nullptr;  // the question, in this process's arena
+    std::string_view error;                 // when not ok
+    const MessageView* request = nullptr;   // the question, in this process's arena
     const MessageView* response = nullptr;  // when ok
-    BorrowedBlock* block = nullptr;        // of `response`; the sink may take it over
+    BorrowedBlock* block = nullptr;         // of `response`; the sink may take it over
     const Route* route = nullptr;
 };
 
@@ -137,7 +139,8 @@ private:
     std::uint64_t turn_ns() noexcept;
     void count(const InFlight& entry, Status status) noexcept;
     void take(const Completion& completion);
-    void settle(std::uint64_t token, Answer& answer, bool inputs_leased, const Completion* completion);
+    void settle(std::uint64_t token, Answer& answer, bool inputs_leased,
+                const Completion* completion);
     void flush_dirty();
 
     nanobind::object board_owner_;

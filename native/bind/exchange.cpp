@@ -41,8 +41,8 @@ nb::list headers_of(const Exchange& exchange) {
         for (auto& letter : name) {
             if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
         }
-        headers.append(
-            nb::make_tuple(bytes_of(name), bytes_of(raw.substr(field.value_offset, field.value_bytes))));
+        headers.append(nb::make_tuple(bytes_of(name),
+                                      bytes_of(raw.substr(field.value_offset, field.value_bytes))));
     }
     return headers;
 }
@@ -96,29 +96,34 @@ void bind_exchange(nb::module_& m) {
     nb::class_<Exchange>(m, "Exchange", nb::type_slots(exchange_slots),
                          "One HTTP request that Python answers.")
         .def_prop_ro("method", [](const Exchange& self) { return self.method; })
-        .def_prop_ro("target", [](const Exchange& self) { return bytes_of(self.target); },
-                     "Path and query as sent.")
+        .def_prop_ro(
+            "target", [](const Exchange& self) { return bytes_of(self.target); },
+            "Path and query as sent.")
         .def_prop_ro("headers", &headers_of, "(name, value) pairs; names in lower case.")
         .def_prop_ro("http_minor", [](const Exchange& self) { return self.minor_version; })
-        .def_prop_ro("body",
-                     [](nb::handle_t<Exchange> self) {
-                         return nb::steal(PyMemoryView_FromObject(self.ptr()));
-                     },
-                     nb::sig("def body(self) -> memoryview"),
-                     "Body without chunk framing, still compressed when it came so.")
-        .def_prop_ro("body_too_large", [](const Exchange& self) { return self.body_too_large; },
-                     "The body is past the limit and was not read.")
+        .def_prop_ro(
+            "body",
+            [](nb::handle_t<Exchange> self) {
+                return nb::steal(PyMemoryView_FromObject(self.ptr()));
+            },
+            nb::sig("def body(self) -> memoryview"),
+            "Body without chunk framing, still compressed when it came so.")
+        .def_prop_ro(
+            "body_too_large", [](const Exchange& self) { return self.body_too_large; },
+            "The body is past the limit and was not read.")
         .def_prop_ro("content_length", [](const Exchange& self) { return self.content_length; })
         .def_prop_ro("client_gone", [](const Exchange& self) { return self.client_gone; })
         .def_prop_ro("answered", [](const Exchange& self) { return self.answered; })
-        .def("on_client_gone",
-             [](Exchange& self, nb::object callback) {
-                 self.on_client_gone = std::move(callback);
-                 if (self.client_gone) self.tell_client_gone();
-             },
-             "callback"_a, "Call `callback()` when the client goes before it is answered.")
+        .def(
+            "on_client_gone",
+            [](Exchange& self, nb::object callback) {
+                self.on_client_gone = std::move(callback);
+                if (self.client_gone) self.tell_client_gone();
+            },
+            "callback"_a, "Call `callback()` when the client goes before it is answered.")
         .def("respond", &Exchange::respond, "status"_a, "headers"_a, "body"_a,
-             "Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of such. "
+             "Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of "
+             "such. "
              "Content-Length and Connection are added.");
 }
 

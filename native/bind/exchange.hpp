@@ -1,6 +1,7 @@
 // One HTTP request that Python answers.
 //
-// Guarantees: the head and the body hold until the object ends; answering twice, or after the client
+// Guarantees: the head and the body hold until the object ends; answering twice, or after the
+// client
 //   went, does nothing.
 // Owner: Python; it keeps the connection object alive.
 #pragma once

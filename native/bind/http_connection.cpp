@@ -58,8 +58,9 @@ void HttpConnection::connection_lost() {
 }
 
 bool HttpConnection::eof_received() {
-    // A client that closed can not be told from one that only closed its sending side before we write to
-    // it. As the peers do, take it as gone: what it asked for is taken back, not computed for nobody.
+    // A client that closed can not be told from one that only closed its sending side before we
+    // write to it. As the peers do, take it as gone: what it asked for is taken back, not computed
+    // for nobody.
     return false;
 }
 

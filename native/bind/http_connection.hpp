@@ -1,11 +1,12 @@
 // One client connection: an asyncio BufferedProtocol that splits, answers and orders requests.
 //
-// Valid, common inference requests and prebuilt GETs are answered here without Python objects; every
-// other request is given to Python as an Exchange. Answers leave in the order of their requests.
+// Valid, common inference requests and prebuilt GETs are answered here without Python objects;
+// every other request is given to Python as an Exchange. Answers leave in the order of their
+// requests.
 //
 // Guarantees: a request is answered once; large bodies of binary tensors are received straight into
-//   the arena; large binary outputs are written from the worker's arena. A slow reader stops its own
-//   connection's reading (`pause_writing`), nobody else's.
+//   the arena; large binary outputs are written from the worker's arena. A slow reader stops its
+//   own connection's reading (`pause_writing`), nobody else's.
 // Assumes: one event loop thread.
 // Owner: the transport; requests in flight keep the object alive until they are answered.
 #pragma once
@@ -65,8 +66,8 @@ private:
         bool keep_alive = true;
         bool is_inference = false;
         std::uint8_t minor_version = 1;
-        std::uint64_t token = 0;          // in flight, 0: none
-        nanobind::object exchange;        // Python's, told when the client goes
+        std::uint64_t token = 0;               // in flight, 0: none
+        nanobind::object exchange;             // Python's, told when the client goes
         std::vector<nanobind::object> parked;  // ready, but an earlier answer is not
     };
 
@@ -75,7 +76,8 @@ private:
     void start_body(std::string_view head, std::uint64_t bytes, std::string_view already);
     void finish_body();
     bool feed_chunks(std::string_view& data);
-    void handle(std::string_view body, ByteBuffer* owned_body, Block block, std::uint64_t body_offset);
+    void handle(std::string_view body, ByteBuffer* owned_body, Block block,
+                std::uint64_t body_offset);
     bool answer_static();
     bool submit_inference(std::string_view body, const Block& block, std::uint64_t body_offset);
     void hand_to_python(std::string_view body, ByteBuffer* owned_body, Block block, bool too_large);
@@ -119,7 +121,8 @@ private:
     ByteBuffer out_;
     bool updating_ = false;  // inside buffer_updated: writes wait for its end
     bool dirty_ = false;
-    bool stalled_ = false;  // reading is paused: too many requests wait, or the client does not read
+    bool stalled_ =
+        false;  // reading is paused: too many requests wait, or the client does not read
     bool writing_paused_ = false;
     bool closing_ = false;  // close after the last pending answer
 };

@@ -24,7 +24,8 @@ PyType_Slot lent_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer
 
 nb::object lent_memoryview(std::shared_ptr<SharedBorrow> borrow, const std::byte* data,
                            std::uint64_t bytes) {
-    auto lent = nb::cast(new LentBytes{std::move(borrow), data, bytes}, nb::rv_policy::take_ownership);
+    auto lent =
+        nb::cast(new LentBytes{std::move(borrow), data, bytes}, nb::rv_policy::take_ownership);
     return nb::steal(PyMemoryView_FromObject(lent.ptr()));
 }
 

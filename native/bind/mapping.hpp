@@ -16,7 +16,8 @@ namespace mpserve::bind {
 
 class Mapping {
 public:
-    // `owner` has the buffer protocol, or a `buffer` attribute that has (mpserve.shm.segment.Segment).
+    // `owner` has the buffer protocol, or a `buffer` attribute that has
+    // (mpserve.shm.segment.Segment).
     explicit Mapping(nanobind::object owner);
     ~Mapping();
     Mapping(const Mapping&) = delete;

@@ -1,7 +1,8 @@
-// Segments of other processes' arenas, attached when first met and forgotten when their owner is dead
-// or removed them.
+// Segments of other processes' arenas, attached when first met and forgotten when their owner is
+// dead or removed them.
 //
-// Owner: one per process that borrows blocks. A mapping that is still looked into outlives its entry.
+// Owner: one per process that borrows blocks. A mapping that is still looked into outlives its
+// entry.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +10,9 @@
 
 #include <nanobind/nanobind.h>
 
+#include "mapping.hpp"
 #include "mpserve/arena.hpp"
 #include "mpserve/board.hpp"
-#include "mapping.hpp"
 
 namespace mpserve::bind {
 

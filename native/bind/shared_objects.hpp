@@ -7,11 +7,11 @@
 
 #include <nanobind/nanobind.h>
 
+#include "mapping.hpp"
 #include "mpserve/arena.hpp"
 #include "mpserve/board.hpp"
 #include "mpserve/completion_ring.hpp"
 #include "mpserve/model_queue.hpp"
-#include "mapping.hpp"
 
 namespace mpserve::bind {
 

@@ -66,7 +66,8 @@ BlockHeader* Arena::header_of(BlockRef ref) const noexcept {
 
 std::optional<std::uint32_t> Arena::cut(std::uint64_t bytes, std::uint8_t size_class) {
     if (slab_end_ - slab_at_ < bytes) {
-        const auto wanted = std::max(next_slab_bytes_, align_up(bytes + sizeof(ArenaHeader), kPage));
+        const auto wanted =
+            std::max(next_slab_bytes_, align_up(bytes + sizeof(ArenaHeader), kPage));
         const auto number = add_segment(wanted);
         if (!number) return std::nullopt;
         next_slab_bytes_ = std::min(wanted * 2, std::max(kLargestSlab, wanted));
@@ -84,13 +85,15 @@ Block Arena::hand_out(std::uint32_t index) noexcept {
     entry.use = Use::held;
     used_bytes_ += entry.bytes;
     ++live_blocks_;
-    return {.ref = entry.ref, .data = address(entry.ref), .bytes = entry.bytes - sizeof(BlockHeader)};
+    return {
+        .ref = entry.ref, .data = address(entry.ref), .bytes = entry.bytes - sizeof(BlockHeader)};
 }
 
 Block Arena::allocate_small(std::uint32_t size_class) {
     auto& free = free_[size_class - kSmallestClass];
     if (free.empty()) {
-        const auto made = cut(std::uint64_t{1} << size_class, static_cast<std::uint8_t>(size_class));
+        const auto made =
+            cut(std::uint64_t{1} << size_class, static_cast<std::uint8_t>(size_class));
         if (!made) return {};
         return hand_out(*made);
     }
@@ -214,7 +217,8 @@ std::size_t Arena::reclaim_dead(const Board& board) noexcept {
     std::size_t freed = collect();
     for (std::uint32_t index = 0; index < entries_.size(); ++index) {
         auto& entry = entries_[index];
-        if (entry.use != Use::lent || board.is_current(entry.borrower, entry.borrower_epoch)) continue;
+        if (entry.use != Use::lent || board.is_current(entry.borrower, entry.borrower_epoch))
+            continue;
         free_entry(index);
         ++freed;
     }

@@ -27,7 +27,8 @@ std::size_t CompletionRing::push(std::span<const Completion> entries, bool& wake
     {
         const RobustLock lock(header_->mutex);  // nothing to repair: the tail is stored last
         const auto tail = header_->tail.load(std::memory_order_relaxed);
-        const auto head = header_->head.load(std::memory_order_acquire);  // pairs with [H1] in pop()
+        const auto head =
+            header_->head.load(std::memory_order_acquire);  // pairs with [H1] in pop()
         const std::uint64_t room = header_->capacity - (tail - head);
         taken = std::min<std::uint64_t>(entries.size(), room);
         for (std::size_t index = 0; index < taken; ++index) {

@@ -38,14 +38,15 @@ bool tensor_fits(const TensorRecord& record, const std::byte* base, std::uint64_
 
 }  // namespace
 
-std::optional<MessageView> MessageView::open(const std::byte* base, std::uint64_t capacity) noexcept {
+std::optional<MessageView> MessageView::open(const std::byte* base,
+                                             std::uint64_t capacity) noexcept {
     if (base == nullptr || capacity < sizeof(MessageHeader)) return std::nullopt;
     const auto& header = *reinterpret_cast<const MessageHeader*>(base);
     if (header.magic != kMessageMagic || header.version != kMessageVersion) return std::nullopt;
     const auto total = header.total_bytes;
     if (total > capacity || total < sizeof(MessageHeader)) return std::nullopt;
-    for (const auto& text : {header.id, header.parameters, header.sequence_text, header.error,
-                             header.trace_context}) {
+    for (const auto& text :
+         {header.id, header.parameters, header.sequence_text, header.error, header.trace_context}) {
         if (!text_fits(text, total)) return std::nullopt;
     }
     if (header.status >= kStatusCount) return std::nullopt;
@@ -59,7 +60,8 @@ std::optional<MessageView> MessageView::open(const std::byte* base, std::uint64_
     }
     const auto* outputs = reinterpret_cast<const OutputRecord*>(base + header.output_table_offset);
     for (std::uint32_t index = 0; index < header.output_count; ++index) {
-        if (!text_fits(outputs[index].name, total) || !text_fits(outputs[index].parameters, total)) {
+        if (!text_fits(outputs[index].name, total) ||
+            !text_fits(outputs[index].parameters, total)) {
             return std::nullopt;
         }
     }

@@ -12,8 +12,8 @@ namespace {
 
 long futex(const std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
            const timespec* timeout) noexcept {
-    return syscall(SYS_futex, reinterpret_cast<const std::uint32_t*>(&word), operation, value, timeout,
-                   nullptr, 0);
+    return syscall(SYS_futex, reinterpret_cast<const std::uint32_t*>(&word), operation, value,
+                   timeout, nullptr, 0);
 }
 
 }  // namespace

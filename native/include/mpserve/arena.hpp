@@ -5,9 +5,11 @@
 //     | ArenaHeader | BlockHeader | payload ... | BlockHeader | payload ... |
 //
 // Guarantees
-//   - Only the owner changes allocator state, and that state lies in its private memory: no lock, and
+//   - Only the owner changes allocator state, and that state lies in its private memory: no lock,
+//   and
 //     no death of anybody can corrupt it.
-//   - A block that was lent is not used again before the borrower gave it back (`give_back`), or the
+//   - A block that was lent is not used again before the borrower gave it back (`give_back`), or
+//   the
 //     board says that the borrower is dead.
 //   - Giving back twice, or a block that was never lent, changes nothing.
 // Assumes: a borrower learned the reference by a message and gives back each block at most once.
@@ -15,9 +17,10 @@
 // After a death of a borrower: `reclaim_dead` frees what was lent to it. A borrower killed inside
 //   `give_back` leaves the list intact: the link is written before the head is exchanged.
 //
-// Small blocks come in power-of-two classes cut from slabs; a block above kLargestClass gets a segment
-// of its own, which is kept for reuse up to a limit and then removed. The number of a removed segment is
-// used again: a peer that still maps the old one sees `retired` there and attaches anew.
+// Small blocks come in power-of-two classes cut from slabs; a block above kLargestClass gets a
+// segment of its own, which is kept for reuse up to a limit and then removed. The number of a
+// removed segment is used again: a peer that still maps the old one sees `retired` there and
+// attaches anew.
 #pragma once
 
 #include <array>
@@ -34,8 +37,8 @@
 namespace mpserve {
 
 inline constexpr std::uint32_t kBlockMagic = 0x4d505342u;  // "BSPM"
-inline constexpr std::uint32_t kSmallestClass = 9;          // 512 bytes with the header
-inline constexpr std::uint32_t kLargestClass = 18;          // 256 KiB with the header
+inline constexpr std::uint32_t kSmallestClass = 9;         // 512 bytes with the header
+inline constexpr std::uint32_t kLargestClass = 18;         // 256 KiB with the header
 inline constexpr std::uint32_t kClassCount = kLargestClass - kSmallestClass + 1;
 inline constexpr std::uint32_t kMaxArenaSegments = 65535;
 
@@ -148,8 +151,8 @@ private:
 };
 
 // A borrower's side: gives a block back to its owner. `first` is segment 0 of the owner's arena and
-// `block` the header in front of the payload, both mapped by the caller. False when it is no block or
-// was given back before.
+// `block` the header in front of the payload, both mapped by the caller. False when it is no block
+// or was given back before.
 bool give_back(Segment first, Segment holder, BlockRef ref) noexcept;
 
 // A borrower's checked address of `bytes` at `ref` in the owner's segment; nullptr when it is none.

@@ -1,9 +1,10 @@
-// The process table: who lives, by index and epoch. Made and changed by the supervisor, read by all.
+// The process table: who lives, by index and epoch. Made and changed by the supervisor, read by
+// all.
 //
 // Layout: BoardHeader, BoardEntry[processes].
-// Guarantees: (index, epoch) names one process for the server's life; an epoch is never given twice.
-// Owner: the supervisor writes `begin` and `end`; everyone else only reads.
-// After a death: `end` raises `deaths`, by which owners of arenas notice that blocks lent to the dead
+// Guarantees: (index, epoch) names one process for the server's life; an epoch is never given
+// twice. Owner: the supervisor writes `begin` and `end`; everyone else only reads. After a death:
+// `end` raises `deaths`, by which owners of arenas notice that blocks lent to the dead
 //   process come back to them.
 #pragma once
 
@@ -73,7 +74,9 @@ public:
                entries_[index].alive.load(std::memory_order_acquire) != 0 &&
                entries_[index].epoch.load(std::memory_order_acquire) == epoch;
     }
-    std::uint64_t deaths() const noexcept { return header_->deaths.load(std::memory_order_acquire); }
+    std::uint64_t deaths() const noexcept {
+        return header_->deaths.load(std::memory_order_acquire);
+    }
     std::uint32_t processes() const noexcept { return header_->processes; }
 
 private:

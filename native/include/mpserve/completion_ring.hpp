@@ -1,20 +1,26 @@
-// Finished requests on their way to one frontend: many producers (workers, the reaper), one consumer.
+// Finished requests on their way to one frontend: many producers (workers, the reaper), one
+// consumer.
 //
 // Layout: RingHeader (mutex, armed, tail and head each on a cache line of their own),
 //   Completion[capacity], capacity a power of two.
 // Guarantees: an entry that was pushed is seen by the consumer in push order; the consumer, once it
 //   announced that it sleeps (`arm`), is woken by exactly one producer.
 // Assumes: one consumer at a time (the frontend of that index); producers are trusted processes.
-// Owner: the supervisor makes it; it outlives its frontends, so a respawned frontend goes on reading.
-// After a death: a producer killed inside the lock leaves at most unpublished entries, which the next
-//   producer overwrites. One killed after `armed` was taken and before the eventfd was written leaves
-//   a sleeping consumer: whoever reaps a process signals every eventfd (see `ModelQueue::reap_*`).
-// A consumer killed in the middle leaves entries to be read again by its successor, which drops what
+// Owner: the supervisor makes it; it outlives its frontends, so a respawned frontend goes on
+// reading. After a death: a producer killed inside the lock leaves at most unpublished entries,
+// which the next
+//   producer overwrites. One killed after `armed` was taken and before the eventfd was written
+//   leaves a sleeping consumer: whoever reaps a process signals every eventfd (see
+//   `ModelQueue::reap_*`).
+// A consumer killed in the middle leaves entries to be read again by its successor, which drops
+// what
 //   carries another epoch.
 //
-// Why no wake-up is lost: the producer stores the tail, then reads `armed`; the consumer stores `armed`,
-//   then reads the tail again. All four are seq_cst, so in their one order one of the two reads comes
-//   after the other side's store: either the consumer does not sleep, or the producer wakes it.
+// Why no wake-up is lost: the producer stores the tail, then reads `armed`; the consumer stores
+// `armed`,
+//   then reads the tail again. All four are seq_cst, so in their one order one of the two reads
+//   comes after the other side's store: either the consumer does not sleep, or the producer wakes
+//   it.
 #pragma once
 
 #include <atomic>
@@ -30,17 +36,17 @@ namespace mpserve {
 inline constexpr std::uint32_t kInputsLeased = 1u << 0;
 // More answers follow for this token.
 inline constexpr std::uint32_t kMoreFollow = 1u << 1;
-// No answer: the worker's last view of the input block `block` is gone. It comes after the answer that
-// said `kInputsLeased`, because a ring keeps the order of one producer.
+// No answer: the worker's last view of the input block `block` is gone. It comes after the answer
+// that said `kInputsLeased`, because a ring keeps the order of one producer.
 inline constexpr std::uint32_t kInputsReturned = 1u << 2;
 
 struct Completion {
     std::uint64_t token;
     std::uint32_t frontend_epoch;
-    std::uint32_t status;         // Status; not ok: `block` may hold a message with the error text
-    std::uint32_t worker_index;   // process index; owner of `block`
+    std::uint32_t status;        // Status; not ok: `block` may hold a message with the error text
+    std::uint32_t worker_index;  // process index; owner of `block`
     std::uint32_t worker_epoch;
-    std::uint64_t block;          // BlockRef, 0: none
+    std::uint64_t block;  // BlockRef, 0: none
     std::uint64_t block_bytes;
     std::uint32_t flags;
     std::uint32_t reserved_;
@@ -67,8 +73,8 @@ public:
     bool format(Segment segment, std::uint32_t capacity) noexcept;
     bool attach(Segment segment) noexcept;
 
-    // Producer. Number of entries taken, less than given when the ring is full. `wake` tells whether
-    // the consumer must be signalled.
+    // Producer. Number of entries taken, less than given when the ring is full. `wake` tells
+    // whether the consumer must be signalled.
     std::size_t push(std::span<const Completion> entries, bool& wake) noexcept;
 
     // Consumer. Up to `out.size()` entries are copied and consumed.

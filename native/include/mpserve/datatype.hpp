@@ -1,4 +1,5 @@
-// Element types of tensors. The numbers are Triton's `DataType`, shared with `mpserve.model.tensor`.
+// Element types of tensors. The numbers are Triton's `DataType`, shared with
+// `mpserve.model.tensor`.
 #pragma once
 
 #include <cstddef>
@@ -46,7 +47,8 @@ constexpr std::string_view datatype_name(Datatype datatype) noexcept {
 // `invalid` for a word that is none.
 constexpr Datatype datatype_from_name(std::string_view name) noexcept {
     for (std::uint8_t index = 1; index < kDatatypeCount; ++index) {
-        if (datatype_name(static_cast<Datatype>(index)) == name) return static_cast<Datatype>(index);
+        if (datatype_name(static_cast<Datatype>(index)) == name)
+            return static_cast<Datatype>(index);
     }
     return Datatype::invalid;
 }

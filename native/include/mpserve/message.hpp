@@ -6,8 +6,10 @@
 //     | MessageHeader | texts, shapes, tensor data | TensorRecord[...] | OutputRecord[...] |
 //     +---------------+---------------------------+-------------------+------------------+
 //
-// Guarantees: a `MessageView` that was opened stays inside its block, whatever the bytes say; shapes
-//   are non-negative, and `data_bytes` equals element count x item size for every datatype but BYTES.
+// Guarantees: a `MessageView` that was opened stays inside its block, whatever the bytes say;
+// shapes
+//   are non-negative, and `data_bytes` equals element count x item size for every datatype but
+//   BYTES.
 // Assumes: the block does not change while it is read (it is lent, see arena.hpp).
 // Owner: the process whose arena holds the block; readers hold a lease.
 // BYTES tensors are stored in their binary form: little-endian uint32 length + bytes per element.
@@ -84,8 +86,8 @@ struct TensorRecord {
     std::uint64_t reserved_[2];
 };
 
-inline constexpr std::uint32_t kOutputBinary = 1u << 0;      // `binary_data` is true
-inline constexpr std::uint32_t kOutputBinarySet = 1u << 1;   // `binary_data` was given
+inline constexpr std::uint32_t kOutputBinary = 1u << 0;     // `binary_data` is true
+inline constexpr std::uint32_t kOutputBinarySet = 1u << 1;  // `binary_data` was given
 
 struct OutputRecord {
     Text name;
@@ -165,7 +167,8 @@ public:
     // Adds a tensor whose data is written by the caller into the returned place (64-aligned).
     // nullptr when there is no room.
     std::byte* append_tensor(std::string_view name, Datatype datatype,
-                             std::span<const std::int64_t> shape, std::uint64_t data_bytes) noexcept;
+                             std::span<const std::int64_t> shape,
+                             std::uint64_t data_bytes) noexcept;
     // Adds a tensor whose data lies at `data_offset` of the block already.
     bool refer_tensor(std::string_view name, Datatype datatype, std::span<const std::int64_t> shape,
                       std::uint64_t data_offset, std::uint64_t data_bytes) noexcept;
@@ -175,7 +178,9 @@ public:
     std::uint64_t remaining() const noexcept { return append_capacity_ - used_; }
     bool close_open_data(std::string_view name, Datatype datatype,
                          std::span<const std::int64_t> shape, std::uint64_t used) noexcept;
-    void set_tensor_parameters(Text parameters) noexcept { tensors_.back().parameters = parameters; }
+    void set_tensor_parameters(Text parameters) noexcept {
+        tensors_.back().parameters = parameters;
+    }
 
     bool append_output(const OutputRecord& record) noexcept;
     std::size_t tensor_count() const noexcept { return tensors_.size(); }

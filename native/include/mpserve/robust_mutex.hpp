@@ -22,10 +22,9 @@ struct alignas(64) RobustMutex {
     bool initialise() noexcept {
         pthread_mutexattr_t attributes;
         if (pthread_mutexattr_init(&attributes) != 0) return false;
-        const bool made =
-            pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) == 0 &&
-            pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) == 0 &&
-            pthread_mutex_init(&native, &attributes) == 0;
+        const bool made = pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED) == 0 &&
+                          pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST) == 0 &&
+                          pthread_mutex_init(&native, &attributes) == 0;
         pthread_mutexattr_destroy(&attributes);
         return made;
     }

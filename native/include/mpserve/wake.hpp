@@ -1,6 +1,7 @@
 // Sleeping and waking across processes: futex words for workers, eventfds for frontends.
 //
-// Guarantees: no lost wake-up, provided that the sleeper reads the word before it looks for work the
+// Guarantees: no lost wake-up, provided that the sleeper reads the word before it looks for work
+// the
 //   last time, and the waker changes the word after it made the work visible.
 // Assumes: the word lies in memory that both sides map (FUTEX without the PRIVATE flag).
 #pragma once
