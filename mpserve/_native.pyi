@@ -559,3 +559,82 @@ class Exchange:
         """
         Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of such. Content-Length and Connection are added.
         """
+        """
+
+class ParsedHead:
+    """What the bytes of a request head are."""
+
+    @property
+    def status(self) -> str: ...
+
+    @property
+    def http_status(self) -> int: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def head_bytes(self) -> int: ...
+
+    @property
+    def method(self) -> bytes: ...
+
+    @property
+    def target(self) -> bytes: ...
+
+    @property
+    def minor_version(self) -> int: ...
+
+    @property
+    def keep_alive(self) -> bool: ...
+
+    @property
+    def chunked(self) -> bool: ...
+
+    @property
+    def content_length(self) -> int | None: ...
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]: ...
+
+def parse_head(data: bytes, *, max_head_bytes: int = 65536, max_fields: int = 128) -> ParsedHead:
+    """Read the head of an HTTP/1.x request."""
+
+def dechunk(data: bytes, *, max_body_bytes: int = 18446744073709551615) -> tuple[str, bytes, int]:
+    """
+    Decode a chunked body: ("incomplete" | "complete" | "bad", body, bytes consumed).
+    """
+
+class DecodedRequest:
+    """A V2 request as the core reads it."""
+
+    @property
+    def outcome(self) -> str:
+        """
+        "accepted", or why the request is left to Python; the rest is then empty.
+        """
+
+    @property
+    def id(self) -> str | None: ...
+
+    @property
+    def parameters_json(self) -> str: ...
+
+    @property
+    def binary_by_default(self) -> bool: ...
+
+    @property
+    def inputs(self) -> list[tuple[str, str, list[int], bytes, str]]:
+        """(name, datatype, shape, data, parameters_json)"""
+
+    @property
+    def outputs(self) -> list[tuple[str, bool]]:
+        """(name, binary)"""
+
+def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, max_json_bytes: int = 18446744073709551615) -> DecodedRequest:
+    """Read a V2 inference request."""
+
+def encode_infer(outputs: Sequence[tuple[str, str, Sequence[int], bytes, str, bool]], *, mlserver: bool = False, model_name: str, model_version: str = '', request_id: str = '', parameters_json: str = '') -> tuple[str, bytes]:
+    """
+    Write an HTTP answer of outputs (name, datatype, shape, data, parameters_json, binary): (outcome, bytes).
+    """
