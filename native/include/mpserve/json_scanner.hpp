@@ -2,7 +2,8 @@
 //
 // Guarantees: strict (no comments, no trailing commas, no control characters in strings, valid
 //   escapes, paired surrogates, valid UTF-8); never reads past the end; allocates nothing.
-// Assumes: the text outlives what was read from it (strings are views of it).
+// Assumes: the text outlives what was read from it (strings are views of it); its last byte cannot
+//   be part of a number (json_number.hpp).
 #pragma once
 
 #include <cstddef>
