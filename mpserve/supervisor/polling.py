@@ -59,7 +59,11 @@ class Polling:
 
     async def _scan(self) -> None:
         begun_ns = self._now_ns()
-        current = await self._view.scan()
+        try:
+            current = await self._view.scan()
+        except Exception as error:  # noqa: BLE001  # a defect of the scan must not end the server
+            log.error("scan.broke", reason=repr(error))
+            return
         settled = settle(
             taken=self._taken,
             current=current,

@@ -30,6 +30,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "repository.doubted": "Something in the repository is passed over; says what and why.",
     "repository.unreadable": "A repository folder can not be read; its models stay as they are.",
     "requests.refused": "Waiting requests were refused because their queue ended.",
+    "scan.broke": "A scan of the repository met a defect of mpserve; the next one follows.",
     "segments.swept": "Shared memory that killed servers had left behind was removed.",
     "server.ended": "The server ended; the last line of its log.",
     "request.crashed": "A defect of mpserve while a request was answered; the client got a 500.",
