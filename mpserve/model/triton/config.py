@@ -4,7 +4,7 @@ Encoded with `msgspec.json`, a `TritonConfig` is the text of `GET /v2/models/M/c
 the order of the declarations here, scalars always printed, messages only when set (else `UNSET`).
 
 Source: Triton `model_config.proto`; the field numbers are in
-`mpserve/repository/triton/model_config.proto`.
+`mpserve/model/proto/model_config.proto`.
 """
 
 from typing import Literal

@@ -33,7 +33,7 @@ def parse_text_config(text: str, *, path: str) -> TritonConfig:
     """
     from google.protobuf import text_format  # noqa: PLC0415  # see the module's docstring
 
-    from mpserve.repository.triton.proto_schema import config_class  # noqa: PLC0415
+    from mpserve.model.proto.schema import config_class  # noqa: PLC0415
 
     message = config_class()()
     try:
@@ -60,7 +60,7 @@ def parse_json_config(text: str) -> TritonConfig:
     """
     from google.protobuf import json_format  # noqa: PLC0415  # see the module's docstring
 
-    from mpserve.repository.triton.proto_schema import (  # noqa: PLC0415
+    from mpserve.model.proto.schema import (  # noqa: PLC0415
         config_class,
         config_descriptor,
     )

@@ -1,23 +1,15 @@
-"""`.proto` text to message classes, at run time and without `protoc`.
+"""`.proto` text to descriptors, at run time and without `protoc`.
 
-The classes live in a descriptor pool of their own, so that another package with the same message
-names (`tritonclient`) can be imported beside them. Only what our own files use is understood:
-proto3, messages, enums, `oneof`, `map`, `repeated`. Importing this imports protobuf.
+Only what our own files use is understood: proto3, imports, services, messages, enums, `oneof`,
+`map`, `repeated`. Importing this imports protobuf.
 """
 
-import functools
 import re
-from importlib import resources
 from typing import Final
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import Message
+from google.protobuf import descriptor_pb2
 
 from mpserve.errors import InternalError
-
-SCHEMA_FILE: Final = "model_config.proto"
-CONFIG_MESSAGE: Final = "inference.ModelConfig"
 
 _Field = descriptor_pb2.FieldDescriptorProto
 SCALARS: Final[dict[str, _Field.Type.ValueType]] = {
@@ -31,22 +23,7 @@ SCALARS: Final[dict[str, _Field.Type.ValueType]] = {
     "uint32": _Field.TYPE_UINT32,
     "uint64": _Field.TYPE_UINT64,
 }
-_TOKEN = re.compile(r'//[^\n]*|\s+|([A-Za-z_][\w.]*|\d+|"[^"]*"|[{}=;<>,])')
-
-
-@functools.cache
-def config_descriptor() -> Descriptor:
-    """Return the descriptor of `ModelConfig`."""
-    text = resources.files("mpserve.repository.triton").joinpath(SCHEMA_FILE).read_text("utf-8")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(parse_proto(text, name=SCHEMA_FILE))
-    return pool.FindMessageTypeByName(CONFIG_MESSAGE)
-
-
-@functools.cache
-def config_class() -> type[Message]:
-    """Return the message class of `ModelConfig`."""
-    return message_factory.GetMessageClass(config_descriptor())
+_TOKEN = re.compile(r'//[^\n]*|\s+|([A-Za-z_][\w.]*|\d+|"[^"]*"|[{}()=;<>,])')
 
 
 def parse_proto(text: str, *, name: str) -> descriptor_pb2.FileDescriptorProto:
@@ -68,6 +45,11 @@ def parse_proto(text: str, *, name: str) -> descriptor_pb2.FileDescriptorProto:
             case "package":
                 file.package = reader.take()
                 reader.expect(";")
+            case "import":
+                file.dependency.append(reader.take().strip('"'))
+                reader.expect(";")
+            case "service":
+                reader.read_service(file.service.add())
             case "message":
                 reader.read_message(file.message_type.add())
             case "enum":
@@ -109,6 +91,30 @@ class _Reader:
 
     def refuse(self, word: str) -> None:
         raise InternalError(f"{self.name}: '{word}' is not understood")
+
+    def read_service(self, service: descriptor_pb2.ServiceDescriptorProto) -> None:
+        service.name = self.take()
+        self.expect("{")
+        while (word := self.take()) != "}":
+            if word != "rpc":
+                self.refuse(word)
+            self.read_method(service.method.add(name=self.take()))
+
+    def read_method(self, method: descriptor_pb2.MethodDescriptorProto) -> None:
+        method.input_type, method.client_streaming = self.read_message_name()
+        self.expect("returns")
+        method.output_type, method.server_streaming = self.read_message_name()
+        self.expect(";")
+
+    def read_message_name(self) -> tuple[str, bool]:
+        """Return the name between parentheses and whether it is a stream of such messages."""
+        self.expect("(")
+        name = self.take()
+        is_stream = name == "stream"
+        if is_stream:
+            name = self.take()
+        self.expect(")")
+        return name, is_stream
 
     def read_enum(self, enum: descriptor_pb2.EnumDescriptorProto) -> None:
         enum.name = self.take()

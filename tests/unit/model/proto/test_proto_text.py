@@ -3,8 +3,9 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from msgspec.structs import fields
 
 from mpserve.errors import InternalError
+from mpserve.model.proto.proto_text import parse_proto
+from mpserve.model.proto.schema import config_class, config_descriptor
 from mpserve.model.triton import config as triton_config
-from mpserve.repository.triton.proto_schema import config_class, config_descriptor, parse_proto
 
 
 def test_field_numbers_are_those_of_the_wire():
@@ -18,12 +19,6 @@ def test_field_numbers_are_those_of_the_wire():
 def test_a_message_round_trips_over_the_wire():
     message = config_class()(name="m", max_batch_size=8)
     assert message.SerializeToString() == b"\x0a\x01m\x20\x08"
-
-
-def test_the_messages_are_in_no_shared_pool():
-    config_class()
-    with pytest.raises(KeyError):
-        descriptor_pool.Default().FindMessageTypeByName("inference.ModelConfig")
 
 
 def test_the_schema_and_the_structs_have_the_same_fields_in_the_same_order():
@@ -77,7 +72,8 @@ def test_what_the_reader_understands_is_what_protobuf_means():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("service S {}", "'service' is not understood"),
+        ("extend M {}", "'extend' is not understood"),
+        ("service S { option x = 1; }", "'option' is not understood"),
         ("message M { string a 1; }", "expected '=', found '1'"),
         ("message M {", "ends in the middle"),
         ("message M { string a = 1; } %", "unexpected character at offset 28"),

@@ -1,0 +1,1 @@
+"""Protobuf messages and services of both peers, compiled at run time from the files here."""
