@@ -71,6 +71,7 @@ class Workers:
         self._now_ns = now_ns
         self._loop = asyncio.get_running_loop()
         self._queues: dict[Generation, ModelQueue] = {}
+        self._retired: set[Generation] = set()
         self._running: dict[InstanceKey, RunningWorker] = {}
         self._one_ended = asyncio.Event()
 
@@ -93,10 +94,12 @@ class Workers:
         queue = self._queues.get(generation)
         if queue is not None:  # none was made when it never came to its turn to load
             queue.retire()
+            self._retired.add(generation)
 
     def remove_queue(self, generation: Generation) -> None:
         """Answer what is left in a queue that has no worker any more, and remove it."""
         queue = self._queues.pop(generation, None)
+        self._retired.discard(generation)
         if queue is None:
             return
         left = queue.answer_waiting(ErrorCode.UNAVAILABLE)
@@ -142,11 +145,13 @@ class Workers:
         self._running[key] = RunningWorker(child=child, process=process, queue=queue)
 
     def stop(self, key: InstanceKey) -> None:
-        """Let a worker finish what it executes, and end."""
+        """Let a worker finish what it executes, and end; of a retired queue also what waits."""
         running = self._running.get(key)
-        if running is not None:
+        if running is None:
+            return
+        if key.generation not in self._retired:  # what waits is for the instances that stay
             running.queue.retire_instance(key.index)
-            running.child.send(StopWorker())
+        running.child.send(StopWorker())
 
     def kill(self, key: InstanceKey) -> None:
         """End a worker at once."""
