@@ -1,0 +1,164 @@
+"""Routes into real model queues: which are opened, kept, settled and closed."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mpserve.dispatch.routes import Routes
+from mpserve.dispatch.submission import submit
+from mpserve.errors import ErrorCode, ModelNotReady
+from mpserve.model.config import ModelConfig
+from mpserve.model.identity import ModelName
+from mpserve.model.request import InferRequest, InputTensor
+from mpserve.model.signature import Signature
+from mpserve.model.state import ModelState
+from mpserve.model.tensor import Datatype
+from mpserve.shm.board import Board
+from mpserve.shm.completion_ring import CompletionRing
+from mpserve.shm.dispatcher import Dispatcher, DispatcherPlaces, open_dispatcher
+from mpserve.shm.model_queue import ModelQueue
+from mpserve.shm.server_id import claim_server_id, release_server_id
+from mpserve.shm.sweep import sweep_server
+from tests.unit.dispatch.tables import model, version
+
+INDEX = 1
+OPEN = ModelConfig(signature=Signature(open_inputs=True, open_outputs=True))
+
+
+class Place:
+    """The shared memory of a server with one frontend and no workers."""
+
+    def __init__(self) -> None:
+        self.identity = claim_server_id()
+        server_id = self.identity.server_id
+        self.board = Board.create(server_id, 8)
+        self.ring = CompletionRing.create(server_id, 0, 64)
+        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        self.generations = 0
+        self.turn: list[Callable[[], None]] = []
+        self.dispatcher: Dispatcher = open_dispatcher(
+            DispatcherPlaces(
+                server_id=server_id,
+                process_index=INDEX,
+                epoch=self.board.begin(INDEX),
+                frontend_index=0,
+                board_segment=self.board.name,
+                ring_segment=self.ring.name,
+                wake_fd=self.wake_fd,
+                arena_initial_bytes=1 << 20,
+                arena_max_bytes=1 << 22,
+            ),
+            call_soon=self.turn.append,
+        )
+
+    def queue(self) -> ModelQueue:
+        self.generations += 1
+        return ModelQueue.create(
+            self.identity.server_id,
+            self.generations,
+            rings=[self.ring],
+            wake_fds=[self.wake_fd],
+            slots=16,
+        )
+
+    def end_turn(self) -> None:
+        turn, self.turn[:] = list(self.turn), []
+        for call in turn:
+            call()
+
+    def close(self) -> None:
+        sweep_server(self.identity.server_id)
+        os.close(self.wake_fd)
+        release_server_id(self.identity)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    one = Place()
+    yield one
+    one.close()
+
+
+def request() -> InferRequest:
+    tensor = InputTensor(name="x", datatype=Datatype.UINT8, shape=(3,), data=b"abc")
+    return InferRequest(inputs=(tensor,), id="7")
+
+
+def mapped(name: str) -> bool:
+    with open("/proc/self/maps") as maps:  # noqa: PTH123
+        return name in maps.read()
+
+
+def test_a_ready_version_gets_a_route_and_the_highest_is_the_default(place):
+    one, two = place.queue(), place.queue()
+    routes = Routes(place.dispatcher)
+    entries = (
+        version("1", generation=1, queue=one.name, config=OPEN),
+        version("2", generation=2, queue=two.name, config=OPEN),
+        version("3", ModelState.LOADING, generation=3),
+    )
+    routes.apply(removed=(), changed=(model("m", *entries),))
+    assert routes.route("m", "2").generation == 2
+    with pytest.raises(ModelNotReady):
+        routes.route("m", "3")
+
+
+def test_a_row_that_did_not_change_keeps_its_route(place):
+    queue = place.queue()
+    routes = Routes(place.dispatcher)
+    entry = model("m", version("1", queue=queue.name, config=OPEN))
+    routes.apply(removed=(), changed=(entry,))
+    before = routes.route("m", "1")
+    routes.apply(removed=(), changed=(entry,))
+    assert routes.route("m", "1") is before
+
+
+def test_a_queue_that_is_gone_already_makes_the_version_unready(place):
+    routes = Routes(place.dispatcher)
+    routes.apply(removed=(), changed=(model("m", version("1", queue="mps-00000000-queue1")),))
+    with pytest.raises(ModelNotReady, match="try again"):
+        routes.route("m", "1")
+
+
+def test_a_table_is_settled_when_nothing_is_on_its_way_to_an_old_queue(place):
+    queue = place.queue()
+    routes = Routes(place.dispatcher)
+    routes.apply(removed=(), changed=(model("m", version("1", queue=queue.name, config=OPEN)),))
+    submit(
+        request(),
+        dispatcher=place.dispatcher,
+        route=routes.route("m", "1"),
+        on_answer=lambda _: None,
+    )
+    routes.apply(removed=(ModelName("m"),), changed=())
+    assert not routes.is_settled()
+    place.end_turn()
+    assert routes.is_settled()
+    assert queue.depth() == 1
+
+
+def test_an_old_queue_is_unmapped_after_its_last_answer(place):
+    queue = place.queue()
+    routes = Routes(place.dispatcher)
+    routes.apply(removed=(), changed=(model("m", version("1", queue=queue.name, config=OPEN)),))
+    answers = []
+    submit(
+        request(),
+        dispatcher=place.dispatcher,
+        route=routes.route("m", "1"),
+        on_answer=answers.append,
+    )
+    place.end_turn()
+    routes.apply(removed=(ModelName("m"),), changed=())
+    routes.close_retired()
+    assert routes.retired_count() == 1
+    queue.answer_waiting(ErrorCode.UNAVAILABLE)
+    place.dispatcher.on_wake()
+    assert [answer.code for answer in answers] == [ErrorCode.UNAVAILABLE]
+    name = queue.name
+    queue.close()
+    assert mapped(name)
+    routes.close_retired()
+    assert routes.retired_count() == 0
+    assert not mapped(name)

@@ -1,0 +1,44 @@
+"""Requests without a connection."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mpserve.frontend.http.responses import Header
+from mpserve.model.request import Bytes
+
+
+class RecordedExchange:
+    """A request, and the answer that it got."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Sequence[Header] = (),
+        *,
+        too_large: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = path.encode()
+        self.headers = list(headers)
+        self.body = memoryview(body)
+        self.body_too_large = too_large
+        self.content_length = len(body)
+        self.status: int | None = None
+        self.answer_headers: dict[bytes, bytes] = {}
+        self.answer = b""
+        self.gone: Callable[[], None] | None = None
+
+    def respond(self, status: int, headers: Sequence[Header], body: Sequence[Bytes]) -> None:
+        assert self.status is None, "answered twice"
+        self.status = status
+        self.answer_headers = dict(headers)
+        self.answer = b"".join(bytes(piece) for piece in body)
+
+    def on_client_gone(self, callback: Callable[[], None]) -> None:
+        self.gone = callback
+
+    def json(self) -> Any:
+        return json.loads(self.answer)
