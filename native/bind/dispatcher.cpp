@@ -76,6 +76,7 @@ Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t ep
       wake_fd_(wake_fd),
       // Each request in flight has room for its answer, and for one that the reaper adds.
       max_in_flight_(std::min(max_in_flight, ring_.capacity() / 2)) {
+    if (ring_index >= kMaxRings) throw nb::value_error("frontend_index: out of range");
     // The first `on_wake` takes what a predecessor left and announces that we sleep.
     eventfd_signal(wake_fd_);
 }
@@ -133,6 +134,7 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     entry.tag = tag;
     entry.block = submission.block;
     entry.message_bytes = submission.message_bytes;
+    entry.submitted_ns = turn_ns();
     entry.route = std::move(submission.route);
     return token;
 }
@@ -148,14 +150,37 @@ void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
     }
 }
 
+// Requests that are submitted in one turn, and answers that are taken in one, share a moment: they
+// come from one read of a socket or a ring, microseconds apart.
+std::uint64_t Dispatcher::turn_ns() noexcept {
+    if (turn_ns_ == 0) turn_ns_ = now_ns();
+    return turn_ns_;
+}
+
+void Dispatcher::count(const InFlight& entry, Status status) noexcept {
+    auto& counters = *entry.route->port->counters;
+    const auto now = turn_ns();
+    const auto taken_ns = now > entry.submitted_ns ? now - entry.submitted_ns : 0;
+    if (status == Status::ok) {
+        mpserve::count(counters.successes, 1);
+        mpserve::count(counters.success_ns, taken_ns);
+        return;
+    }
+    const auto reason = static_cast<std::size_t>(failure_reason(status));
+    mpserve::count(counters.failures[reason], 1);
+    mpserve::count(counters.failure_ns, taken_ns);
+}
+
 void Dispatcher::push_pending(QueuePort& port) {
     const auto outcome = port.queue->push(port.pending, process_, epoch_, ring_index_);
     if (!outcome.retired) {
         port.pending.erase(port.pending.begin(),
                            port.pending.begin() + static_cast<std::ptrdiff_t>(outcome.pushed));
+        port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
         return;
     }
     const auto refused = std::exchange(port.pending, {});
+    port.counters->unpushed.store(0, std::memory_order_relaxed);
     for (const auto& request : refused) {
         Answer answer;
         answer.status = Status::not_ready;
@@ -166,6 +191,7 @@ void Dispatcher::push_pending(QueuePort& port) {
 
 void Dispatcher::flush() {
     flush_scheduled_ = false;
+    turn_ns_ = 0;  // a full queue may have held requests back for long
     // Two lists take turns, so that no turn allocates.
     starved_.swap(scheduled_);
     scheduled_.clear();
@@ -182,6 +208,7 @@ void Dispatcher::flush() {
     }
     starved_.clear();
     flush_dirty();
+    turn_ns_ = 0;
 }
 
 Dispatcher::InFlight* Dispatcher::find_in_flight(std::uint64_t token) noexcept {
@@ -195,6 +222,7 @@ void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
                         const Completion* completion) {
     auto* entry = find_in_flight(token);
     if (entry == nullptr) return;
+    count(*entry, answer.status);
     const auto block = entry->block;
     const auto route = std::move(entry->route);
     const auto keep_alive = std::move(entry->keep_alive);
@@ -251,14 +279,16 @@ void Dispatcher::on_wake() {
     std::array<Completion, kCompletionsAtOnce> completions;
     do {
         for (;;) {
-            const auto count = ring_.pop(completions);
-            for (std::size_t index = 0; index < count; ++index) take(completions[index]);
-            if (count < completions.size()) break;
+            const auto taken = ring_.pop(completions);
+            turn_ns_ = 0;
+            for (std::size_t index = 0; index < taken; ++index) take(completions[index]);
+            if (taken < completions.size()) break;
         }
     } while (!ring_.arm());
     if (arena_.reclaim_dead(board_) != 0) peers_.forget_gone(board_);
     if (!scheduled_.empty()) flush();
     flush_dirty();
+    turn_ns_ = 0;  // the next turn looks again
 }
 
 void Dispatcher::flush_dirty() {
@@ -280,17 +310,20 @@ void Dispatcher::forget(std::uint64_t token) noexcept {
     const bool taken_back = waiting != port.pending.end();
     if (taken_back) {
         port.pending.erase(waiting);
+        port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
     } else if (!port.queue->cancel(token, process_, epoch_)) {
         return;  // it runs: the answer is dropped when it comes
     }
+    turn_ns_ = 0;
     Answer answer;
     answer.status = Status::cancelled;
     settle(token, answer, false, nullptr);
+    turn_ns_ = 0;
 }
 
 void Dispatcher::trim() {
     arena_.collect();
-    arena_.trim();
+    arena_.trim_idle();
     peers_.forget_gone(board_);
 }
 

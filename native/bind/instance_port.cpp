@@ -19,11 +19,6 @@ namespace mpserve::bind {
 
 namespace {
 
-void add(std::atomic<std::uint64_t>& counter, std::uint64_t value) noexcept {
-    // Only this process writes the counter: no read-modify-write is needed.
-    counter.store(counter.load(std::memory_order_relaxed) + value, std::memory_order_relaxed);
-}
-
 void empty(nb::list& list) {
     if (PyList_SetSlice(list.ptr(), 0, PY_SSIZE_T_MAX, nullptr) != 0) throw nb::python_error();
 }
@@ -165,6 +160,7 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
         if (woken_.exchange(false, std::memory_order_acq_rel)) return requests;
         const auto now = now_ns();
         if (now >= deadline) {
+            arena_.trim_idle();
             peers_.forget_gone(board_);
             return requests;
         }
@@ -248,11 +244,7 @@ void InstancePort::fail(nb::list requests, std::uint32_t code, std::string_view 
 void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
     // Request objects that the model did not keep end here, and their leases with them.
     empty(requests);
-    auto& counters = queue_.counters(instance_);
-    std::uint64_t ok = 0;
-    std::uint64_t rows = 0;
-    std::uint64_t queued_ns = 0;
-    const auto total = active_.size();
+    count_batch(executed_ns);
     for (auto& active : active_) {
         auto* lease = static_cast<PoppedLease*>(active.lease.get());
         const auto& request = lease->popped();
@@ -265,11 +257,6 @@ void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
         completion.flags = still_used ? kInputsLeased : 0;
         completion.queue_ns = request.popped_ns - request.enqueued_ns;
         completion.execute_ns = executed_ns - started_ns_;
-        queued_ns += completion.queue_ns;
-        if (completion.status == static_cast<std::uint32_t>(Status::ok)) {
-            ++ok;
-            rows += request.request.rows;
-        }
         lease->settle(still_used);
         if (!board_.is_current(request.frontend, request.frontend_epoch)) {
             if (completion.block != 0) arena_.release(completion.block);
@@ -282,16 +269,55 @@ void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
         done_.push_back(request.slot);
     }
     active_.clear();
-    add(counters.requests_ok, ok);
-    add(counters.requests_failed, total - ok);
-    if (ok != 0) {
-        add(counters.executions, 1);
-        add(counters.inferences, rows);
-        add(counters.queue_ns, queued_ns);
-        add(counters.execute_ns, executed_ns - started_ns_);
-        add(counters.output_ns, now_ns() - executed_ns);
-        counters.last_inference_unix_ms.store(unix_ms(), std::memory_order_relaxed);
+}
+
+// Before any answer is sent, so that who has an answer finds it counted.
+void InstancePort::count_batch(std::uint64_t executed_ns) noexcept {
+    std::uint64_t succeeded = 0;
+    std::uint64_t succeeded_rows = 0;
+    std::uint64_t rows = 0;
+    std::uint64_t queued_ns = 0;
+    std::uint64_t popped_ns = started_ns_;
+    for (const auto& active : active_) {
+        const auto& request = static_cast<const PoppedLease*>(active.lease.get())->popped();
+        rows += request.request.rows;
+        popped_ns = std::min(popped_ns, request.popped_ns);
+        if (active.completion.status != static_cast<std::uint32_t>(Status::ok)) continue;
+        ++succeeded;
+        succeeded_rows += request.request.rows;
+        queued_ns += request.popped_ns - request.enqueued_ns;
     }
+    auto& counters = queue_.counters(instance_);
+    count(counters.requests_ok, succeeded);
+    count(counters.requests_failed, active_.size() - succeeded);
+    counters.arena_used_bytes.store(arena_.used_bytes(), std::memory_order_relaxed);
+    counters.arena_total_bytes.store(arena_.total_bytes(), std::memory_order_relaxed);
+    if (succeeded == 0) return;
+    const auto input_ns = started_ns_ - popped_ns;
+    const auto execute_ns = executed_ns - started_ns_;
+    const auto output_ns = now_ns() - executed_ns;
+    count(counters.inferences, succeeded_rows);
+    count(counters.executions, 1);
+    count(counters.queue_ns, queued_ns);
+    count(counters.input_ns, input_ns * succeeded);
+    count(counters.execute_ns, execute_ns * succeeded);
+    count(counters.output_ns, output_ns * succeeded);
+    counters.last_inference_unix_ms.store(unix_ms(), std::memory_order_relaxed);
+    auto* row = batch_row(static_cast<std::uint32_t>(std::min<std::uint64_t>(rows, UINT32_MAX)));
+    if (row == nullptr) return;
+    count(row->executions, 1);
+    count(row->input_ns, input_ns);
+    count(row->execute_ns, execute_ns);
+    count(row->output_ns, output_ns);
+}
+
+// The row of a batch of this size; a batch is mostly of the size of the one before.
+BatchRow* InstancePort::batch_row(std::uint32_t rows) noexcept {
+    if (batch_row_ == nullptr || rows != batch_row_rows_) {
+        batch_row_ = claim_batch_row(queue_.batch_rows(), instance_, rows);
+        batch_row_rows_ = rows;
+    }
+    return batch_row_;
 }
 
 void bind_instance_port(nb::module_& m) {

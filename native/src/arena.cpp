@@ -103,6 +103,7 @@ Block Arena::allocate_small(std::uint32_t size_class) {
 }
 
 Block Arena::allocate_large(std::uint64_t bytes) {
+    ++large_requests_;
     auto best = free_large_.end();
     for (auto at = free_large_.begin(); at != free_large_.end(); ++at) {
         const auto have = entries_[*at].bytes;
@@ -242,6 +243,11 @@ void Arena::trim(std::uint64_t keep_bytes) noexcept {
     }
     free_large_.erase(free_large_.begin(),
                       free_large_.begin() + static_cast<std::ptrdiff_t>(removed));
+}
+
+void Arena::trim_idle() noexcept {
+    if (large_requests_ == large_requests_seen_) trim();
+    large_requests_seen_ = large_requests_;
 }
 
 std::byte* Arena::address(BlockRef ref) const noexcept {

@@ -142,6 +142,17 @@ TEST_CASE(a_large_segment_is_removed_by_trim_and_its_number_used_again) {
     arena.release(small.ref);
 }
 
+TEST_CASE(large_segments_stay_while_large_blocks_are_asked_for) {
+    MapSource source;
+    Arena arena(source, 4096, 64 << 20);
+    const auto block = arena.allocate(1 << 20);
+    arena.release(block.ref);
+    arena.trim_idle();
+    CHECK(source.memories.contains(segment_of(block.ref)));
+    arena.trim_idle();
+    CHECK(!source.memories.contains(segment_of(block.ref)));
+}
+
 TEST_CASE(random_traffic_keeps_every_block_apart_and_leaks_none) {
     std::mt19937_64 random(mpserve::check::seed());
     MapSource source;

@@ -101,6 +101,9 @@ public:
     // Removes unused large segments until at most `keep_bytes` of them are left.
     void trim(std::uint64_t keep_bytes = 0) noexcept;
 
+    // The same for all of them, when no large block was asked for since the last call: for a timer.
+    void trim_idle() noexcept;
+
     // Address of an own block, nullptr when the reference is none.
     std::byte* address(BlockRef ref) const noexcept;
 
@@ -139,6 +142,8 @@ private:
     std::uint64_t live_blocks_ = 0;
     std::uint64_t cached_large_bytes_ = 0;
     std::uint64_t deaths_seen_ = 0;
+    std::uint64_t large_requests_ = 0;
+    std::uint64_t large_requests_seen_ = 0;
     std::uint32_t slab_ = 0;  // segment that is being cut
     std::uint64_t slab_at_ = 0;
     std::uint64_t slab_end_ = 0;
