@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 1
+LAYOUT_VERSION: int = 2
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -88,8 +88,13 @@ class ModelQueue:
     def running(self) -> int:
         """Requests that instances hold."""
 
-    def counters(self, instance: int) -> dict:
-        """Counts and nanoseconds of one instance since the queue was made."""
+    def counts(self) -> dict:
+        """
+        What was counted since the queue was made, added up over frontends and instances. `batches`: (rows, executions, input_ns, execute_ns, output_ns) of each instance.
+        """
+
+    def instance_counts(self, instance: int) -> dict:
+        """Requests and shared memory of one instance."""
 
     @property
     def generation(self) -> int: ...
@@ -345,7 +350,7 @@ class InstancePort:
 
     def complete(self, requests: list, responses: list) -> None:
         """
-        Answer the batch: one response for each request, in order. Empties `requests`.
+        Answer the batch: one response for each request, in order. Empties both lists.
         """
 
     def fail(self, requests: list, code: int, message: str) -> None:
@@ -558,7 +563,6 @@ class Exchange:
     def respond(self, status: int, headers: object, body: object) -> None:
         """
         Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of such. Content-Length and Connection are added.
-        """
         """
 
 class ParsedHead:

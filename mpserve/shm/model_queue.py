@@ -7,6 +7,7 @@ from mpserve import _native
 from mpserve.errors import ErrorCode
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.segment import Segment
+from mpserve.telemetry.counters import InstanceCounts, ModelCounts
 
 SLOTS = 512  # requests that wait or run; more of them wait in the frontends. 64 KiB
 MAX_INSTANCES: int = _native.MAX_INSTANCES
@@ -96,9 +97,18 @@ class ModelQueue:
         """Return the number of requests that instances hold."""
         return self.native.running()
 
-    def counters(self, slot: int) -> dict[str, int]:
-        """Return counts and nanoseconds of one instance since the queue was made."""
-        return self.native.counters(slot)
+    def counts(self) -> ModelCounts:
+        """Return what was counted since the queue was made, over all frontends and instances."""
+        return ModelCounts.from_core(self.native.counts())
+
+    def waiting(self) -> int:
+        """Return the requests that wait: in the queue, or for room in it."""
+        waiting: int = self.native.counts()["waiting"]
+        return waiting
+
+    def instance_counts(self, slot: int) -> InstanceCounts:
+        """Return what the instance at `slot` counted."""
+        return InstanceCounts(**self.native.instance_counts(slot))
 
     def close(self) -> None:
         """Unmap; the object can not be used afterwards."""

@@ -94,6 +94,12 @@ Signature make_signature(nb::handle inputs, nb::handle outputs, std::int32_t max
             .open_outputs = open_outputs};
 }
 
+// A request that fits the model and finds no room; it has no duration.
+void count_refusal(const Route& route) noexcept {
+    auto& failures = route.port->counters->failures;
+    count(failures[static_cast<std::size_t>(FailureReason::rejected)], 1);
+}
+
 // Writes a request message from Python's tensors. The block is released when it does not fit.
 Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::handle inputs,
                          nb::handle outputs, const std::optional<std::string>& request_id,
@@ -115,6 +121,7 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     }
     const auto block = dispatcher.arena().allocate(bytes);
     if (!block) {
+        count_refusal(*route);
         raise("ArenaFull", "no shared memory for the request: " + std::to_string(bytes) +
                                " bytes are needed; raise the arena limit or /dev/shm");
     }
@@ -216,9 +223,12 @@ void bind_dispatcher(nb::module_& m) {
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "frontend_index"_a, "arena"_a,
             "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "max_in_flight"_a = 4096)
         .def("make_port",
-             [](Dispatcher&, nb::object queue) {
+             [](Dispatcher& self, nb::object queue) {
                  auto port = std::make_shared<QueuePort>();
                  port->queue = &nb::cast<QueueObject&>(queue).queue;
+                 port->counters = &port->queue->frontend_counters(self.ring_index());
+                 // A predecessor may have left its own there.
+                 port->counters->unpushed.store(0, std::memory_order_relaxed);
                  port->owner = std::move(queue);
                  return PortObject{std::move(port)};
              },
@@ -242,7 +252,10 @@ void bind_dispatcher(nb::module_& m) {
                const std::optional<std::string>& request_id, const std::string& parameters_json,
                std::uint32_t flags, std::uint64_t sequence_id, const std::string& sequence_text,
                std::uint64_t priority, std::uint64_t timeout_us, nb::object callback) {
-                if (!self.has_room(*route.route)) raise("QueueFull", "Exceeds maximum queue size");
+                if (!self.has_room(*route.route)) {
+                    count_refusal(*route.route);
+                    raise("QueueFull", "Exceeds maximum queue size");
+                }
                 auto submission = write_request(self, route.route, inputs, outputs, request_id,
                                                 parameters_json, flags, sequence_id, sequence_text,
                                                 priority, timeout_us);

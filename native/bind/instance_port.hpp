@@ -85,6 +85,8 @@ private:
     void put_error(Active& active, Status status, std::string_view message);
     bool reserve(Active& active, std::uint64_t bytes, Block& block);
     void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
+    void count_batch(std::uint64_t executed_ns) noexcept;
+    BatchRow* batch_row(std::uint32_t rows) noexcept;
     void push(std::uint32_t ring, const Completion& completion) noexcept;
     void flush_returns() noexcept;
     void signal(std::uint64_t rings) noexcept;
@@ -109,6 +111,8 @@ private:
     std::deque<std::pair<std::uint32_t, Completion>> returns_;  // found a full ring
     ResponseWriter writer_;
     std::uint64_t started_ns_ = 0;
+    BatchRow* batch_row_ = nullptr;  // of the last batch
+    std::uint32_t batch_row_rows_ = 0;
 };
 
 void bind_instance_port(nanobind::module_& m);

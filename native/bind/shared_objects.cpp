@@ -4,6 +4,9 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <array>
+
 #include "mpserve/wake.hpp"
 
 namespace nb = nanobind;
@@ -67,20 +70,77 @@ void signal_rings(std::uint64_t mask, const std::vector<int>& wake_fds) {
     }
 }
 
-nb::dict counters_dict(const InstanceCounters& counters) {
-    const auto value = [](const std::atomic<std::uint64_t>& counter) {
-        return counter.load(std::memory_order_relaxed);
+std::uint64_t value_of(const Counter& counter) noexcept {
+    return counter.load(std::memory_order_relaxed);
+}
+
+// Adds up what all instances and frontends counted.
+nb::dict counts_of(ModelQueue& queue) {
+    static constexpr const char* kReasons[kFailureReasons] = {"rejected", "canceled", "backend",
+                                                              "other"};
+    struct Sum {
+        const char* name;
+        Counter InstanceCounters::*counter;
     };
+    static constexpr Sum kSums[] = {{"inferences", &InstanceCounters::inferences},
+                                    {"executions", &InstanceCounters::executions},
+                                    {"queue_ns", &InstanceCounters::queue_ns},
+                                    {"input_ns", &InstanceCounters::input_ns},
+                                    {"execute_ns", &InstanceCounters::execute_ns},
+                                    {"output_ns", &InstanceCounters::output_ns}};
+    nb::dict counts;
+    for (const auto& sum : kSums) {
+        std::uint64_t total = 0;
+        for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
+            total += value_of(queue.counters(instance).*sum.counter);
+        }
+        counts[sum.name] = total;
+    }
+    std::uint64_t last = 0;
+    for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
+        last = std::max(last, value_of(queue.counters(instance).last_inference_unix_ms));
+    }
+    counts["last_inference_unix_ms"] = last;
+    std::uint64_t successes = 0;
+    std::uint64_t success_ns = 0;
+    std::uint64_t failure_ns = 0;
+    std::uint64_t unpushed = 0;
+    std::array<std::uint64_t, kFailureReasons> failures{};
+    for (std::uint32_t ring = 0; ring < kMaxRings; ++ring) {
+        const auto& counters = queue.frontend_counters(ring);
+        successes += value_of(counters.successes);
+        success_ns += value_of(counters.success_ns);
+        failure_ns += value_of(counters.failure_ns);
+        unpushed += value_of(counters.unpushed);
+        for (std::size_t reason = 0; reason < kFailureReasons; ++reason) {
+            failures[reason] += value_of(counters.failures[reason]);
+        }
+    }
+    counts["successes"] = successes;
+    counts["success_ns"] = success_ns;
+    counts["failure_ns"] = failure_ns;
+    for (std::size_t reason = 0; reason < kFailureReasons; ++reason) {
+        counts[kReasons[reason]] = failures[reason];
+    }
+    counts["waiting"] = queue.depth() + unpushed;
+    nb::list batches;
+    for (const auto& row : queue.batch_rows()) {
+        const auto key = value_of(row.key);
+        if (key == 0) continue;
+        batches.append(nb::make_tuple(static_cast<std::uint32_t>(key), value_of(row.executions),
+                                      value_of(row.input_ns), value_of(row.execute_ns),
+                                      value_of(row.output_ns)));
+    }
+    counts["batches"] = batches;
+    return counts;
+}
+
+nb::dict instance_dict(const InstanceCounters& counters) {
     nb::dict result;
-    result["requests_ok"] = value(counters.requests_ok);
-    result["requests_failed"] = value(counters.requests_failed);
-    result["inferences"] = value(counters.inferences);
-    result["executions"] = value(counters.executions);
-    result["queue_ns"] = value(counters.queue_ns);
-    result["input_ns"] = value(counters.input_ns);
-    result["execute_ns"] = value(counters.execute_ns);
-    result["output_ns"] = value(counters.output_ns);
-    result["last_inference_unix_ms"] = value(counters.last_inference_unix_ms);
+    result["requests_ok"] = value_of(counters.requests_ok);
+    result["requests_failed"] = value_of(counters.requests_failed);
+    result["arena_used_bytes"] = value_of(counters.arena_used_bytes);
+    result["arena_total_bytes"] = value_of(counters.arena_total_bytes);
     return result;
 }
 
@@ -192,12 +252,15 @@ void bind_queue(nb::module_& m) {
         .def("depth", [](const QueueObject& self) { return self.queue.depth(); }, "Requests that wait.")
         .def("running", [](const QueueObject& self) { return self.queue.running(); },
              "Requests that instances hold.")
-        .def("counters",
+        .def("counts", [](QueueObject& self) { return counts_of(self.queue); },
+             "What was counted since the queue was made, added up over frontends and instances. "
+             "`batches`: (rows, executions, input_ns, execute_ns, output_ns) of each instance.")
+        .def("instance_counts",
              [](QueueObject& self, std::uint32_t instance) {
                  if (instance >= kMaxInstances) throw nb::index_error("no such instance");
-                 return counters_dict(self.queue.counters(instance));
+                 return instance_dict(self.queue.counters(instance));
              },
-             "instance"_a, "Counts and nanoseconds of one instance since the queue was made.")
+             "instance"_a, "Requests and shared memory of one instance.")
         .def_prop_ro("generation", [](const QueueObject& self) { return self.queue.generation(); });
     m.attr("MAX_INSTANCES") = kMaxInstances;
 }

@@ -50,9 +50,11 @@ bool ModelQueue::attach(Segment segment) noexcept {
     if (header_ == nullptr) return false;
     slot_count_ = header_->slot_count;
     instances_ = segment.at<InstanceEntry>(sizeof(QueueHeader), kMaxInstances);
-    slots_ = segment.at<QueueSlot>(sizeof(QueueHeader) + kMaxInstances * sizeof(InstanceEntry),
-                                   slot_count_);
-    return instances_ != nullptr && slots_ != nullptr;
+    frontends_ = segment.at<FrontendCounters>(kFrontendsOffset, kMaxRings);
+    batches_ = segment.at<BatchRow>(kBatchesOffset, kBatchRows);
+    slots_ = segment.at<QueueSlot>(kSlotsOffset, slot_count_);
+    return instances_ != nullptr && frontends_ != nullptr && batches_ != nullptr &&
+           slots_ != nullptr;
 }
 
 // Rebuilds every list and count from the slots' states.

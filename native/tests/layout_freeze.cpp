@@ -7,12 +7,13 @@
 #include "mpserve/arena.hpp"
 #include "mpserve/board.hpp"
 #include "mpserve/completion_ring.hpp"
+#include "mpserve/counters.hpp"
 #include "mpserve/message.hpp"
 #include "mpserve/model_queue.hpp"
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 1);
+static_assert(kLayoutVersion == 2);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -58,6 +59,14 @@ static_assert(offsetof(QueueHeader, generation) == 184);
 static_assert(is_shareable<InstanceEntry> && sizeof(InstanceEntry) == 192);
 static_assert(offsetof(InstanceEntry, wake_word) == 0);
 static_assert(offsetof(InstanceEntry, counters) == 64);
+static_assert(is_shareable<InstanceCounters> && sizeof(InstanceCounters) == 88);
+static_assert(offsetof(InstanceCounters, execute_ns) == 48);
+static_assert(offsetof(InstanceCounters, arena_used_bytes) == 72);
+static_assert(is_shareable<FrontendCounters> && sizeof(FrontendCounters) == 64);
+static_assert(offsetof(FrontendCounters, failures) == 24);
+static_assert(offsetof(FrontendCounters, unpushed) == 56);
+static_assert(is_shareable<BatchRow> && sizeof(BatchRow) == 64);
+static_assert(offsetof(BatchRow, output_ns) == 32);
 static_assert(is_shareable<QueueSlot> && sizeof(QueueSlot) == 128);
 static_assert(offsetof(QueueSlot, state) == 0);
 static_assert(offsetof(QueueSlot, sequence) == 32);

@@ -2,7 +2,8 @@
 //
 // Layout
 //
-//     QueueHeader | InstanceEntry[kMaxInstances] | QueueSlot[slots]
+//     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] | BatchRow[kBatchRows]
+//     | QueueSlot[slots]
 //
 // A slot is free, waiting (in the FIFO list by `next`/`previous`), or running (held by an instance).
 // `state` of a slot is the truth; the free list, the waiting list and the counts are derived from it.
@@ -29,6 +30,7 @@
 #include <span>
 #include <vector>
 
+#include "mpserve/counters.hpp"
 #include "mpserve/robust_mutex.hpp"
 #include "mpserve/segment.hpp"
 #include "mpserve/status.hpp"
@@ -69,19 +71,6 @@ struct QueueSlot {
 };
 static_assert(sizeof(QueueRequest) == 48);
 static_assert(sizeof(QueueSlot) == 128);
-
-// Counters of one instance; written by its worker only, outside the lock.
-struct InstanceCounters {
-    std::atomic<std::uint64_t> requests_ok;
-    std::atomic<std::uint64_t> requests_failed;
-    std::atomic<std::uint64_t> inferences;  // rows
-    std::atomic<std::uint64_t> executions;
-    std::atomic<std::uint64_t> queue_ns;
-    std::atomic<std::uint64_t> input_ns;
-    std::atomic<std::uint64_t> execute_ns;
-    std::atomic<std::uint64_t> output_ns;
-    std::atomic<std::uint64_t> last_inference_unix_ms;
-};
 
 struct alignas(64) InstanceEntry {
     std::atomic<std::uint32_t> wake_word;
@@ -137,10 +126,15 @@ struct PushOutcome {
 };
 
 class ModelQueue {
+    static constexpr std::uint64_t kFrontendsOffset =
+        sizeof(QueueHeader) + kMaxInstances * sizeof(InstanceEntry);
+    static constexpr std::uint64_t kBatchesOffset =
+        kFrontendsOffset + kMaxRings * sizeof(FrontendCounters);
+    static constexpr std::uint64_t kSlotsOffset = kBatchesOffset + kBatchRows * sizeof(BatchRow);
+
 public:
     static constexpr std::uint64_t required_bytes(std::uint32_t slots) noexcept {
-        return sizeof(QueueHeader) + kMaxInstances * sizeof(InstanceEntry) +
-               std::uint64_t{slots} * sizeof(QueueSlot);
+        return kSlotsOffset + std::uint64_t{slots} * sizeof(QueueSlot);
     }
     bool format(Segment segment, std::uint32_t slots, std::uint64_t generation) noexcept;
     bool attach(Segment segment) noexcept;
@@ -165,6 +159,8 @@ public:
     InstanceCounters& counters(std::uint32_t instance) noexcept {
         return instances_[instance].counters;
     }
+    FrontendCounters& frontend_counters(std::uint32_t ring) noexcept { return frontends_[ring]; }
+    std::span<BatchRow> batch_rows() noexcept { return {batches_, kBatchRows}; }
 
     // Supervisor.
     void retire() noexcept;                                // no more pushes; pops until empty
@@ -197,6 +193,8 @@ private:
 
     QueueHeader* header_ = nullptr;
     InstanceEntry* instances_ = nullptr;
+    FrontendCounters* frontends_ = nullptr;
+    BatchRow* batches_ = nullptr;
     QueueSlot* slots_ = nullptr;
     std::uint32_t slot_count_ = 0;
 };
