@@ -75,7 +75,7 @@ def _row_texts(row: npt.NDArray[Any], count: int, labels: Sequence[str]) -> list
     # Descending, and of equal values the first one first: sort the reversed row, then reverse.
     best = len(row) - 1 - np.argsort(row[::-1], kind="stable")[::-1][:count]
     value_form = "{:f}" if row.dtype.kind == "f" else "{:d}"
-    texts = []
+    texts: list[bytes] = []
     for index in best.tolist():
         text = f"{value_form.format(row[index].item())}:{index}"
         texts.append((f"{text}:{labels[index]}" if index < len(labels) else text).encode())

@@ -51,7 +51,8 @@ def read_load(body: Bytes) -> LoadParameters:
     InvalidRequest
         A file that is not base64.
     """
-    config, files = "", {}
+    config = ""
+    files: dict[str, bytes] = {}
     for name, value in _parameters(body).items():
         if not isinstance(value, str):
             raise MalformedRequest(NOT_A_STRING)

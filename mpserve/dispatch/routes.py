@@ -54,7 +54,7 @@ class Routes:
             self._dispatcher.remove(name)
         for model in changed:
             self._models[model.name] = self._ready_routes(model)
-            self._dispatcher.update(model.name, self._native_table(model))
+            self._dispatcher.update(model.name, self._native_table(model))  # pyright: ignore[reportUnknownMemberType]  # the stub has a bare dict
         self._retire_unnamed()
 
     def route(self, name: str, version: str) -> Route:

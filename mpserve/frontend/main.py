@@ -11,6 +11,7 @@ Exit codes: 0 after an orderly end, `EXIT_NOT_SERVING` when it could not listen.
 import asyncio
 import signal
 import socket
+from collections.abc import Callable
 from typing import Final, assert_never, cast
 
 import uvloop
@@ -90,7 +91,7 @@ class Frontend:
             control, ToFrontend, on_message=self._on_message, on_end=self._on_supervisor_gone
         )
         self._calls = RepositoryCalls(
-            send=self._channel.send, call_later=self._loop.call_later, settings=settings
+            send=self._channel.send, call_later=self._call_later, settings=settings
         )
         self._metadata = MetadataHandler(table=self._table, settings=settings)
         self._endpoints = self._make_endpoints()
@@ -187,6 +188,11 @@ class Frontend:
                 self._calls.on_reply(message)
             case _:
                 assert_never(message)
+
+    def _call_later(
+        self, seconds: float, callback: Callable[[int], None], call_id: int
+    ) -> asyncio.TimerHandle:
+        return self._loop.call_later(seconds, callback, call_id)
 
     def _on_supervisor_gone(self, error: Exception | None) -> None:
         log.warning("supervisor.gone", error=repr(error) if error else "")

@@ -38,12 +38,7 @@ class Timer(Protocol):
         """Do not make it."""
 
 
-class CallLater(Protocol):
-    """`loop.call_later`."""
-
-    def __call__(  # noqa: D102  the loop's own
-        self, delay: float, callback: Callable[[int], None], call_id: int, /
-    ) -> Timer: ...
+CallLater = Callable[[float, Callable[[int], None], int], Timer]
 
 
 class _Waiting(msgspec.Struct, frozen=True, kw_only=True):

@@ -40,31 +40,34 @@ _PROTOCOL_FAULTS: Final[Mapping[int, TransportFault]] = {
 
 
 class Exchange(Protocol):
-    """One request that waits for its answer (the native core's)."""
+    """One request that waits for its answer (the native core's).
+
+    Attributes
+    ----------
+    target
+        Path and query as sent.
+    headers
+        Names in lower case.
+    body
+        Without chunk framing, still compressed when it came so.
+    body_too_large
+        The body is past the limit and was not read.
+    content_length
+        Bytes of the body, read or not.
+    """
 
     @property
-    def method(self) -> str:
-        """As sent."""
-
+    def method(self) -> str: ...  # noqa: D102  the class says it
     @property
-    def target(self) -> bytes:
-        """Path and query as sent."""
-
+    def target(self) -> bytes: ...  # noqa: D102
     @property
-    def headers(self) -> Sequence[Header]:
-        """Names in lower case."""
-
+    def headers(self) -> Sequence[Header]: ...  # noqa: D102
     @property
-    def body(self) -> memoryview:
-        """Without chunk framing, still compressed when it came so."""
-
+    def body(self) -> memoryview: ...  # noqa: D102
     @property
-    def body_too_large(self) -> bool:
-        """The body is past the limit and was not read."""
-
+    def body_too_large(self) -> bool: ...  # noqa: D102
     @property
-    def content_length(self) -> int:
-        """Bytes of the body, read or not."""
+    def content_length(self) -> int: ...  # noqa: D102
 
     def respond(self, status: int, headers: Sequence[Header], body: Sequence[Bytes]) -> None:
         """Answer; without effect when the client is gone."""
