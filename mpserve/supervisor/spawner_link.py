@@ -68,6 +68,11 @@ class SpawnerLink:
         self._ended = asyncio.Event()
         self._channel: Channel[FromSpawner] | None = self._opened(connected)
 
+    @property
+    def pid(self) -> int:
+        """Process id of the present spawner, or of the last one."""
+        return self._pid
+
     def attach(self, owner: SpawnerOwner) -> None:
         """Tell `owner` from now on."""
         self._owner = owner
