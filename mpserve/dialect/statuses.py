@@ -33,6 +33,7 @@ class Operation(enum.Enum):
     SERVER_METADATA = "server_metadata"
     MODEL_METADATA = "model_metadata"
     MODEL_CONFIG = "model_config"
+    STATISTICS = "statistics"
     INFER_OPENING = "infer_opening"
     """Of an inference, all that comes before its body is read: model, version, compression."""
     INFER = "infer"

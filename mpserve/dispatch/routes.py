@@ -18,6 +18,7 @@ from mpserve.model.state import ModelState
 from mpserve.shm.dispatcher import Dispatcher, QueuePort, Route
 from mpserve.shm.model_queue import ModelQueue
 from mpserve.telemetry import log
+from mpserve.telemetry.counters import ModelCounts
 
 DEFAULT_VERSION: Final = ""
 
@@ -69,6 +70,12 @@ class Routes:
         if ready is None:
             raise ModelNotReady(f"model '{name}' version '{version}' is being replaced; try again")
         return ready.route
+
+    def counts(self, name: str, version: str) -> ModelCounts:
+        """Return what was counted for a version since its load; nothing for one that is gone."""
+        ready = self._models.get(name, {}).get(version)
+        queue = self._queues.get(ready.entry.queue_segment) if ready is not None else None
+        return queue.mapping.counts() if queue is not None else ModelCounts()
 
     def is_settled(self) -> bool:
         """Tell whether no request is on its way to a queue that is no longer named."""

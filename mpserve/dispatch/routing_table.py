@@ -70,6 +70,10 @@ class RoutingTable:
         """Return the generations that are named."""
         return {entry.generation for model in self._models.values() for entry in model.versions}
 
+    def names(self) -> list[str]:
+        """Return the names of all models, sorted."""
+        return sorted(self._models)
+
     def ready_versions(self, name: str) -> tuple[str, ...]:
         """Return all versions of a model that are ready, ascending."""
         model = self._models.get(name)

@@ -38,6 +38,7 @@ from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
+from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.infer import HttpInfer
 from mpserve.frontend.http.server import http_config, set_fixed_answers
@@ -247,6 +248,7 @@ class Frontend:
             dialect=self._dialect,
             health=self._health,
             metadata=self._metadata,
+            statistics=StatisticsHandler(table=self._table, routes=self._routes),
             repository=self._calls,
             infer=HttpInfer(
                 handler=infer,

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from mpserve.codec import management_json
 from mpserve.codec.management_json import LoadParameters
 from mpserve.dialect import Dialect, Operation, TransportFault
@@ -12,6 +14,7 @@ from mpserve.errors import ErrorCode, Failure, MpserveError, Unsupported
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
+from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.infer import CancellableExchange, HttpInfer
@@ -27,6 +30,7 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.SERVER_METADATA: Operation.SERVER_METADATA,
     Endpoint.MODEL_METADATA: Operation.MODEL_METADATA,
     Endpoint.MODEL_CONFIG: Operation.MODEL_CONFIG,
+    Endpoint.STATISTICS: Operation.STATISTICS,
     Endpoint.INFER: Operation.INFER_OPENING,
     Endpoint.INDEX: Operation.INDEX,
     Endpoint.LOAD: Operation.LOAD,
@@ -43,6 +47,7 @@ class Endpoints:
         dialect: Dialect,
         health: Health,
         metadata: MetadataHandler,
+        statistics: StatisticsHandler,
         repository: RepositoryCalls,
         infer: HttpInfer,
         max_body_bytes: int,
@@ -51,6 +56,7 @@ class Endpoints:
         self._routes = ROUTES[dialect.name]
         self._health = health
         self._metadata = metadata
+        self._statistics = statistics
         self._repository = repository
         self._infer = infer
         self._max_body_bytes = max_body_bytes
@@ -63,6 +69,7 @@ class Endpoints:
             Endpoint.SERVER_METADATA: self._server_metadata,
             Endpoint.MODEL_METADATA: self._model_metadata,
             Endpoint.MODEL_CONFIG: self._model_config,
+            Endpoint.STATISTICS: self._model_statistics,
             Endpoint.INFER: self._start_infer,
             Endpoint.INDEX: self._index,
             Endpoint.LOAD: self._load,
@@ -138,6 +145,14 @@ class Endpoints:
     def _model_config(self, _: object, __: object, match: Match) -> HttpResponse:
         text = self._metadata.config(match.model, self._version(match))
         return responses.json_response(text.encode())
+
+    def _model_statistics(self, _: object, __: object, match: Match) -> HttpResponse:
+        found = (
+            self._statistics.of_model(match.model, self._version(match))
+            if match.model
+            else self._statistics.of_all()
+        )
+        return responses.json_response(msgspec.json.encode(found))
 
     # --- inference ------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ class Endpoint(enum.Enum):
     SERVER_METADATA = "server_metadata"
     MODEL_METADATA = "model_metadata"
     MODEL_CONFIG = "model_config"
+    STATISTICS = "statistics"
     INFER = "infer"
     INDEX = "index"
     LOAD = "load"
@@ -135,12 +136,10 @@ ROUTES: Final = {
             _route(_MODEL + _TRITON_VERSION + rb"/infer", "POST", Endpoint.INFER),
             _route(_MODEL + _TRITON_VERSION + rb"/ready", "GET", Endpoint.MODEL_READY),
             _route(_MODEL + _TRITON_VERSION + rb"/config", "GET", Endpoint.MODEL_CONFIG),
-            # `/v2/models/stats` is not a model's metadata, also while statistics are not served.
-            _route(
-                rb"/v2/models/(?P<model>(?!stats$)[^/]+)" + _TRITON_VERSION,
-                "GET",
-                Endpoint.MODEL_METADATA,
-            ),
+            # Goes before the metadata of a model of that name, which therefore has none.
+            _route(rb"/v2/models/stats", "GET", Endpoint.STATISTICS),
+            _route(_MODEL + _TRITON_VERSION + rb"/stats", "GET", Endpoint.STATISTICS),
+            _route(_MODEL + _TRITON_VERSION, "GET", Endpoint.MODEL_METADATA),
             *_HEALTH,
             _route(rb"/v2/repository(?:/(?P<repository>[^/]+))?/index", "POST", Endpoint.INDEX),
             _route(

@@ -22,6 +22,7 @@ from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
+from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.infer import HttpInfer
 from mpserve.model.config import ModelConfig
@@ -30,6 +31,7 @@ from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.model.tensor import Datatype
 from mpserve.settings import Settings
+from mpserve.telemetry.counters import ModelCounts
 from tests.unit.dispatch.tables import model, version
 from tests.unit.frontend.exchanges import RecordedExchange
 
@@ -70,7 +72,10 @@ class Frontend:
             call_later=lambda *_: SimpleNamespace(cancel=lambda: None),
             settings=self.settings,
         )
-        routes = SimpleNamespace(route=lambda name, version: (name, version))
+        routes = SimpleNamespace(
+            route=lambda name, version: (name, version),
+            counts=lambda _name, _version: ModelCounts(successes=3),
+        )
         handler = InferHandler(
             table=self.table, routes=routes, dispatcher=self.queue, dialect=dialect
         )
@@ -78,6 +83,7 @@ class Frontend:
             dialect=dialect,
             health=self.health,
             metadata=MetadataHandler(table=self.table, settings=self.settings),
+            statistics=StatisticsHandler(table=self.table, routes=routes),
             repository=self.calls,
             infer=HttpInfer(
                 handler=handler, labels=LabelFiles(), dialect=dialect, max_input_bytes=1000

@@ -21,6 +21,9 @@ GET, POST = "GET", "POST"
          Match(endpoint=Endpoint.MODEL_METADATA, method=GET, model="m", version="2")),
         ("/v2/models/m/versions/2/ready",
          Match(endpoint=Endpoint.MODEL_READY, method=GET, model="m", version="2")),
+        ("/v2/models/stats", Match(endpoint=Endpoint.STATISTICS, method=GET)),
+        ("/v2/models/m/versions/2/stats",
+         Match(endpoint=Endpoint.STATISTICS, method=GET, model="m", version="2")),
         ("/v2/models/m/config", Match(endpoint=Endpoint.MODEL_CONFIG, method=GET, model="m")),
         ("/v2/models/m/infer", Match(endpoint=Endpoint.INFER, method=POST, model="m")),
         ("/v2/models/stats/infer", Match(endpoint=Endpoint.INFER, method=POST, model="stats")),
@@ -38,8 +41,8 @@ def test_triton_knows_these_paths(path, expected):
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "/v2/", "/v2/models", "/v2/models/", "/v2/models/stats", "/v2/models/m/", "//v2",
-     "/v2/models/m/versions/", "/v2/models/m/versions/v1", "/v2/models/m/stats", "/v2/models/a/b",
+    ["", "/", "/v2/", "/v2/models", "/v2/models/", "/v2/models/m/", "//v2",
+     "/v2/models/m/versions/", "/v2/models/m/versions/v1", "/v2/models/m/stats/", "/v2/models/a/b",
      "/v2/models/m/infer/", "/v2/repository/models/m", "/V2", "/v2/models/m/generate", "*",
      "/v2/models/m/infer\n"],
 )  # fmt: skip
