@@ -1,0 +1,146 @@
+"""How a frontend begins and ends: ports, draining, deaths, and what its clients see of them."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mpserve.shm.sweep import sweep_dead_servers
+from tests.fixtures.server import Server, free_ports
+from tests.fixtures.waiting import wait_until
+from tests.protocol.models import SLOW, tensors, write_triton
+
+CONFIG = tensors("input", ("SECONDS", "TYPE_FP32", [1])) + tensors(
+    "output", ("SLEPT", "TYPE_FP32", [1])
+)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    write_triton(tmp_path / "models" / "slow", source=SLOW, config=CONFIG)
+    return tmp_path / "models"
+
+
+def slow(seconds: float) -> bytes:
+    tensor = {"name": "SECONDS", "shape": [1], "datatype": "FP32", "data": [seconds]}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+def frontends(server: Server) -> set[psutil.Process]:
+    """The processes that listen on the server's port."""
+    found = set()
+    for process in server.processes():
+        with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+            for one in process.net_connections("tcp"):
+                if one.laddr.port == server.port and one.status == psutil.CONN_LISTEN:
+                    found.add(process)
+    return found
+
+
+class Asking:
+    """A slow request in a thread of its own."""
+
+    def __init__(self, server: Server, seconds: float) -> None:
+        self._answers: list = []
+        self._thread = threading.Thread(target=self._ask, args=(server, seconds))
+        self._thread.start()
+
+    def _ask(self, server: Server, seconds: float) -> None:
+        try:
+            self._answers.append(server.post("/v2/models/slow/infer", slow(seconds)).status)
+        except OSError as error:
+            self._answers.append(error)
+
+    def answer(self) -> object:
+        self._thread.join(timeout=20)
+        return self._answers[0]
+
+
+def test_the_end_waits_for_requests_in_flight_and_refuses_new_ones(serve, repository):
+    server = serve(repository)
+    asking = Asking(server, 1.0)
+    time.sleep(0.3)  # the request is with the model: nothing outside the server shows it
+    server.process.terminate()
+
+    def is_refused() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    wait_until(is_refused, deadline=5, what="new connections to be refused")
+    assert asking.answer() == 200
+    assert server.wait_exit() == 0
+
+
+def test_an_idle_connection_does_not_delay_the_end(serve, repository):
+    server = serve(repository)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as idle:
+        idle.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert idle.recv(100).startswith(b"HTTP/1.1 200")
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 5
+        while idle.recv(1000):
+            continue
+
+
+def test_a_request_past_the_grace_is_cut_off(serve, repository):
+    server = serve(repository, flags=["--exit-timeout-secs=1"])
+    asking = Asking(server, 15)
+    time.sleep(0.3)  # as above
+    begun = time.monotonic()
+    server.process.terminate()
+    server.expected_exit_code = 1  # as Triton ends when the time is over
+    assert server.wait_exit() == 1
+    assert time.monotonic() - begun < 10
+    assert asking.answer() != 200
+
+
+def test_frontends_share_the_port_and_a_dead_one_comes_back(serve, repository):
+    server = serve(repository, flags=["--frontends=2"])
+    wait_until(lambda: len(frontends(server)) == 2, deadline=10, what="two frontends")
+    victim = frontends(server).pop()
+    victim.kill()
+    wait_until(lambda: len(frontends(server) - {victim}) == 2, deadline=10, what="another frontend")
+    answers = [server.post("/v2/models/slow/infer", slow(0)).status for _ in range(20)]
+    assert answers == [200] * 20
+
+
+def test_all_processes_end_when_the_supervisor_is_killed(serve, repository):
+    server = serve(repository)
+    tree = server.processes()
+    server.process.kill()
+    server.process.wait(timeout=10)
+    _, alive = psutil.wait_procs(tree[1:], timeout=15)
+    assert alive == []
+    server.expected_exit_code = None
+    assert sweep_dead_servers() > 0  # what the next start would do
+
+
+@pytest.mark.parametrize("sharing", [True, False])
+def test_a_port_that_is_taken_ends_the_start_with_its_name(serve, repository, sharing):
+    port, grpc_port, metrics_port = free_ports(3)
+    with socket.socket() as taken:
+        if sharing:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        server = serve(
+            repository,
+            flags=[
+                f"--http-port={port}",
+                f"--grpc-port={grpc_port}",
+                f"--metrics-port={metrics_port}",
+            ],
+            wait_ready=False,
+        )
+        server.expected_exit_code = 1
+        assert server.wait_exit() == 1
+    assert f"Socket '127.0.0.1:{port}' already in use" in server.log_text
