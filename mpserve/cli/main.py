@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "serve": "mpserve.cli.serve",
     "start": "mpserve.cli.start",
     "models": "mpserve.cli.models",
+    "check": "mpserve.cli.check",
 }
 """Subcommand -> module that holds it under its own name."""
 

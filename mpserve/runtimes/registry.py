@@ -5,7 +5,6 @@ which every worker would pay at its start. A worker imports only the runtime it 
 """
 
 import importlib
-from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Final, cast
 
@@ -38,8 +37,13 @@ def make_runtime(name: str) -> Runtime:
     LoadError
         Its module can not be imported.
     """
+    return runtime_class(name)()
+
+
+def runtime_class(name: str) -> type[Runtime]:
+    """Return what makes runtimes of that name; raises as `make_runtime`."""
     target = BUILT_IN.get(name) or _entry_point_target(name)
-    return _factory(name, target)()
+    return _imported(name, target)
 
 
 def runtime_names() -> tuple[str, ...]:
@@ -62,11 +66,9 @@ def _entry_point_target(name: str) -> str:
     return found[0]
 
 
-def _factory(name: str, target: str) -> Callable[[], Runtime]:
+def _imported(name: str, target: str) -> type[Runtime]:
     module_name, _, attribute = target.partition(":")
     try:
-        return cast(
-            "Callable[[], Runtime]", getattr(importlib.import_module(module_name), attribute)
-        )
+        return cast("type[Runtime]", getattr(importlib.import_module(module_name), attribute))
     except (ImportError, AttributeError) as error:
         raise LoadError(f"runtime '{name}' ({target}) can not be imported: {error}") from error

@@ -65,7 +65,10 @@ def read_mlserver_model(snapshot: Snapshot, *, options: ScanOptions) -> MLServer
     external = external_stamps(snapshot.directory, uri=uri)
     return MLServerModel(
         definition=_definition(snapshot, read, external),
-        notes=_notes(read.settings, folder_name=path.parent.name),
+        notes=(
+            *_notes(read.settings, folder_name=path.parent.name),
+            *(f"'{name}' is no field of {path}: it is passed over" for name in read.unknown),
+        ),
         uri=uri,
         external=external,
     )

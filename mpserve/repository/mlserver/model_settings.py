@@ -85,10 +85,17 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings, and their JSON text with the environment and unknown parameters in it."""
+    """The settings, and their JSON text with the environment and unknown parameters in it.
+
+    Attributes
+    ----------
+    unknown
+        Fields of the file that are none of the settings', in its order.
+    """
 
     settings: ModelSettings
     settings_json: str
+    unknown: tuple[str, ...] = ()
 
 
 def parse_model_settings(
@@ -113,8 +120,8 @@ def parse_model_settings(
         When it is no JSON object, or a field is missing or of the wrong type.
     """
     try:
-        fields = msgspec.json.decode(text, type=Json)
-        fields = _overlay(environment, ModelSettings) | fields
+        said = msgspec.json.decode(text, type=Json)
+        fields = _overlay(environment, ModelSettings) | said
         parameters = fields.get("parameters")
         given: Json = parameters if isinstance(parameters, dict) else {}
         if parameters is None or isinstance(parameters, dict):
@@ -124,7 +131,11 @@ def parse_model_settings(
         raise RepositoryError(f"failed to load model settings at {path}: {error}") from error
     if not settings.name:
         settings = msgspec.structs.replace(settings, name=folder_name)
-    return ReadSettings(settings=settings, settings_json=_encode(settings, given))
+    return ReadSettings(
+        settings=settings,
+        settings_json=_encode(settings, given),
+        unknown=tuple(name for name in said if name not in _MODEL_FIELDS),
+    )
 
 
 def parse_server_settings(
@@ -143,6 +154,9 @@ def parse_server_settings(
         return msgspec.convert(named | fields, ServerSettings, strict=False)
     except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         raise RepositoryError(f"failed to load settings at {path}: {error}") from error
+
+
+_MODEL_FIELDS: Final = frozenset(ModelSettings.__struct_fields__) | {"$schema"}
 
 
 def _overlay(

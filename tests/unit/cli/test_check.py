@@ -1,0 +1,148 @@
+"""`mpserve check` on repositories on disk."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from mpserve.cli.findings import print_table
+from mpserve.cli.main import main
+from mpserve.cli.model_files import missing_files
+from mpserve.repository import ScanOptions
+from mpserve.repository.inspection import inspect
+
+MODEL = "class TritonPythonModel:\n    pass\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_files(files):
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    return write_files
+
+
+@pytest.fixture
+def check(tmp_path):
+    def run(*words):
+        return CliRunner().invoke(main, ["check", str(tmp_path), *words])
+
+    return run
+
+
+def lines(outcome, tmp_path):
+    return [line.replace(f"{tmp_path}/", "") for line in outcome.stdout.splitlines()]
+
+
+def test_a_sound_repository_passes(write, check):
+    write({"a/1/model.py": MODEL})
+    outcome = check()
+    assert outcome.exit_code == 0
+    assert outcome.stdout == "1 model: 0 errors, 0 warnings\n"
+
+
+def test_a_warning_alone_does_not_fail(write, check):
+    write({"a/1/model.py": MODEL, "a/old/model.py": MODEL})
+    outcome = check()
+    assert outcome.exit_code == 0
+    assert "warning: [a] ignore version directory 'old'" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        pytest.param(
+            {"a/1/model.py": "x = 1\ndef f(:\n"},
+            "a/1/model.py:2: error: [a] SyntaxError: invalid syntax",
+            id="a model that does not parse",
+        ),
+        pytest.param(
+            {"a/1/model.py": "class Model:\n    pass\n"},
+            "a/1/model.py: error: [a] it does not define the class 'TritonPythonModel'",
+            id="a model without the class",
+        ),
+        pytest.param(
+            {"a/config.pbtxt": 'backend: "nothing"', "a/1/x": ""},
+            "a: error: [a] unable to find backend library for backend 'nothing', try specifying "
+            "runtime on the model configuration.",
+            id="a backend that is not there",
+        ),
+    ],
+)
+def test_what_a_load_would_meet_is_told(write, check, tmp_path, files, line):
+    write(files)
+    outcome = check()
+    assert outcome.exit_code == 1
+    assert lines(outcome, tmp_path)[0] == line
+
+
+def test_a_missing_model_file_is_told(write, check):
+    write({"a/config.pbtxt": 'backend: "python"', "a/1/other.py": ""})
+    outcome = check()
+    assert outcome.exit_code == 1
+    assert "Python model file not found" in outcome.stdout
+
+
+def test_a_class_that_is_imported_counts(write, check):
+    write({"a/1/model.py": "from shared import TritonPythonModel\n"})
+    assert check().exit_code == 0
+
+
+def test_the_artifact_of_an_mlserver_model_must_be_there(write, check):
+    settings = {"name": "a", "implementation": "mlserver_sklearn.SKLearnModel"}
+    write({"a/model-settings.json": json.dumps(settings)})
+    outcome = check("--dialect", "mlserver")
+    assert outcome.exit_code == 1
+    assert "none of model.joblib, model.pickle, model.pkl lies in" in outcome.stdout
+    write({"a/model.pkl": ""})
+    assert check("--dialect", "mlserver").exit_code == 0
+
+
+def test_the_module_of_an_implementation_must_be_there(write, check):
+    write({"a/model-settings.json": '{"name": "a", "implementation": "absent_module.M"}'})
+    outcome = check("--dialect", "mlserver")
+    assert outcome.exit_code == 1
+    assert "no module 'absent_module'" in outcome.stdout
+    write({"a/absent_module.py": ""})
+    assert check("--dialect", "mlserver").exit_code == 0
+
+
+def test_a_field_that_the_server_settings_do_not_have_is_told_with_its_line(write, check, tmp_path):
+    write({"settings.json": '{\n"debug": true,\n"portt": 3\n}'})
+    outcome = check("--dialect", "mlserver")
+    assert outcome.exit_code == 0
+    assert lines(outcome, tmp_path)[0] == (
+        "settings.json:3: warning: settings.json: 'portt' is no setting of the server"
+    )
+
+
+def test_json_says_the_same_for_programs(write, check, tmp_path):
+    write({"a/1/model.py": MODEL, "b/1/model.py": "("})
+    report = json.loads(check("--format", "json").stdout)
+    assert (report["errors"], report["warnings"]) == (1, 0)
+    assert [(one["name"], one["versions"]) for one in report["models"]] == [
+        ("a", ["1"]),
+        ("b", ["1"]),
+    ]
+    (finding,) = report["findings"]
+    assert finding["severity"] == "error"
+    assert finding["path"] == f"{tmp_path}/b/1/model.py"
+    assert finding["line"] == 1
+
+
+def test_a_terminal_gets_a_table(write, tmp_path, capsys):
+    write({"a/1/model.py": MODEL, "b/1/model.py": "("})
+    found = inspect([str(tmp_path)], ScanOptions(), check=missing_files)
+    print_table(found)
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[1].split() == ["a", "1", "python", "triton", "ok"]
+    assert rows[2].split() == ["b", "1", "python", "triton", "error"]
+    assert rows[-1] == "2 models: 1 error, 0 warnings"
+
+
+def test_a_repository_that_is_not_there_fails(check, tmp_path):
+    outcome = CliRunner().invoke(main, ["check", str(tmp_path / "no")])
+    assert outcome.exit_code == 1
