@@ -128,6 +128,10 @@ class Frontends:
             self._send(place, StopFrontend(grace_ms=int(grace_seconds * 1000)))
         await self.all_ended()
 
+    def abandon(self) -> None:
+        """Start no frontend again: the server ends at once."""
+        self._is_stopping = True
+
     async def all_ended(self) -> None:
         """Wait until no frontend is left."""
         while any(place.child is not None for place in self._places):
@@ -143,6 +147,7 @@ class Frontends:
         process = self._memory.begin_frontend(place.index)
         place.process = process
         place.acknowledged = -1
+        place.failure = None
         place.child = self._processes.spawn(
             FRONTEND,
             FrontendStart(
@@ -170,6 +175,7 @@ class Frontends:
                 self._on_ready(place, message)
             case FrontendFailed():
                 place.failure = message.failure
+                self._changed.set()
             case LoadCall() | UnloadCall() | IndexCall():
                 self._owner.called(message, partial(self._send, place))
             case _:
@@ -194,8 +200,8 @@ class Frontends:
         self._changed.set()
 
     def _repair(self, place: FrontendPlace, end: ChildEnd) -> None:
-        if not place.is_ready:  # it never served: its failure is the answer to `start`
-            place.failure = place.failure or _start_failure(end)
+        """Start it again, unless it never served and said that it can not, or dies too often."""
+        if place.failure is not None and not place.is_ready:
             return
         log.error(
             "frontend.died",
@@ -206,10 +212,15 @@ class Frontends:
         place.deaths = record_death(place.deaths, now_ns=self._now_ns(), policy=POLICY)
         again_ns = restart_at_ns(place.deaths, policy=POLICY)
         if again_ns is None:
-            self._owner.gave_up(f"frontend {place.index} died too often")
+            self._give_up(place, end)
             return
         delay_seconds = max(again_ns - self._now_ns(), 0) / 1e9
         self._loop.call_later(delay_seconds, self._start, place)
+
+    def _give_up(self, place: FrontendPlace, end: ChildEnd) -> None:
+        reason = f"frontend {place.index} died too often: {' | '.join(end.last_lines)}"
+        place.failure = Failure(code=ErrorCode.INTERNAL, message=reason)
+        self._owner.gave_up(reason)
 
     def _tell_acknowledged(self) -> None:
         """The lowest number of all that live; with none, nobody routes by an older table."""
@@ -222,11 +233,3 @@ class Frontends:
             if child is not None and place.acknowledged < number and child.has_unread():
                 log.error("frontend.hung", frontend=place.index, table=number)
                 child.kill()
-
-
-def _start_failure(end: ChildEnd) -> Failure:
-    lines = " | ".join(end.last_lines) or "it said nothing"
-    return Failure(
-        code=ErrorCode.INTERNAL,
-        message=f"a frontend ended while it started (exit code {end.exit_code}): {lines}",
-    )

@@ -94,6 +94,7 @@ class Server:
         with self._stop_signals():
             code = await self._until_at_once(self._serve())
         self._supervisor.abandon()
+        self._frontends.abandon()
         self._processes.kill_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILLED_SECONDS):
