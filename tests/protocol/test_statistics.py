@@ -178,7 +178,7 @@ def test_the_death_of_a_worker_takes_nothing_back_and_is_a_failure(serve, reposi
     pid = tell(server, "a").pid
     with in_flight(server, "a", seconds=30) as request:
         server.process_named("mps:a").kill()
-        assert request.result().status == 503
+        assert request.result.status == 503
     assert tell(server, "a").pid != pid  # waits in the queue until there is a worker again
     one = statistics(server, "a")["inference_stats"]
     assert one["fail"]["count"] == 1
