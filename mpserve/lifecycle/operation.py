@@ -120,7 +120,8 @@ def commit(model: ModelRecord, *, next_table: int) -> ModelRecord:
     assert operation is not None, "a commit without an operation"
     definition = operation.definition
     loaded = {one.version.version for one in new_generations(model, operation)}
-    wanted = {one.version for one in definition.versions} if definition is not None else set()
+    versions = definition.versions if definition is not None else ()
+    wanted = {one.version for one in versions}
     generations: list[GenerationRecord] = []
     for one in model.generations:
         if one.generation in operation.generations:
