@@ -1,6 +1,7 @@
 #include "mpserve/http_head.hpp"
 
 #include <cstring>
+#include <utility>
 
 namespace mpserve {
 
@@ -100,13 +101,13 @@ Digits read_digits(std::string_view text, std::uint64_t& value) noexcept {
     return Digits::valid;
 }
 
+constexpr std::pair<std::string_view, HttpMethod> kMethods[] = {
+    {"POST", HttpMethod::post},   {"GET", HttpMethod::get},        {"HEAD", HttpMethod::head},
+    {"PUT", HttpMethod::put},     {"DELETE", HttpMethod::delete_}, {"OPTIONS", HttpMethod::options},
+    {"PATCH", HttpMethod::patch},
+};
+
 HttpMethod method_of(std::string_view text) noexcept {
-    constexpr std::pair<std::string_view, HttpMethod> kMethods[] = {
-        {"POST", HttpMethod::post},      {"GET", HttpMethod::get},
-        {"HEAD", HttpMethod::head},      {"PUT", HttpMethod::put},
-        {"DELETE", HttpMethod::delete_}, {"OPTIONS", HttpMethod::options},
-        {"PATCH", HttpMethod::patch},
-    };
     for (const auto& [name, method] : kMethods) {
         if (text == name) return method;
     }

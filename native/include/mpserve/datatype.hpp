@@ -28,27 +28,29 @@ enum class Datatype : std::uint8_t {
 
 inline constexpr std::uint8_t kDatatypeCount = 15;
 
+// At namespace scope: in the functions they would be built on the stack at each call.
+inline constexpr std::uint8_t kDatatypeItemBytes[kDatatypeCount] = {0, 1, 1, 2, 4, 8, 1, 2,
+                                                                    4, 8, 2, 4, 8, 0, 2};
+inline constexpr std::string_view kDatatypeNames[kDatatypeCount] = {
+    "INVALID", "BOOL",  "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16",
+    "INT32",   "INT64", "FP16",  "FP32",   "FP64",   "BYTES",  "BF16"};
+
 // Bytes of one element; 0 for `bytes`, whose elements vary, and for `invalid`.
 constexpr std::size_t item_bytes(Datatype datatype) noexcept {
-    constexpr std::uint8_t kSizes[kDatatypeCount] = {0, 1, 1, 2, 4, 8, 1, 2, 4, 8, 2, 4, 8, 0, 2};
     const auto index = static_cast<std::uint8_t>(datatype);
-    return index < kDatatypeCount ? kSizes[index] : 0;
+    return index < kDatatypeCount ? kDatatypeItemBytes[index] : 0;
 }
 
 // Protocol word, e.g. "FP32".
 constexpr std::string_view datatype_name(Datatype datatype) noexcept {
-    constexpr std::string_view kNames[kDatatypeCount] = {
-        "INVALID", "BOOL",  "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16",
-        "INT32",   "INT64", "FP16",  "FP32",   "FP64",   "BYTES",  "BF16"};
     const auto index = static_cast<std::uint8_t>(datatype);
-    return index < kDatatypeCount ? kNames[index] : kNames[0];
+    return index < kDatatypeCount ? kDatatypeNames[index] : kDatatypeNames[0];
 }
 
 // `invalid` for a word that is none.
 constexpr Datatype datatype_from_name(std::string_view name) noexcept {
     for (std::uint8_t index = 1; index < kDatatypeCount; ++index) {
-        if (datatype_name(static_cast<Datatype>(index)) == name)
-            return static_cast<Datatype>(index);
+        if (kDatatypeNames[index] == name) return static_cast<Datatype>(index);
     }
     return Datatype::invalid;
 }
