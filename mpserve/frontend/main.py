@@ -20,6 +20,7 @@ from mpserve.codec.http_connection import Exchange, HttpConnection
 from mpserve.control.channel import Channel
 from mpserve.control.messages import (
     CallDone,
+    EventsReply,
     FrontendFailed,
     FrontendReady,
     FrontendStart,
@@ -100,6 +101,7 @@ class Frontend:
             dispatcher=self._dispatcher,
             dialect=self._dialect,
             max_body_bytes=settings.http_max_input_size,
+            max_binary_body_bytes=settings.arena_max_bytes,
             on_exchange=self._on_exchange,
         )
         self._applied = 0
@@ -185,7 +187,7 @@ class Frontend:
                 self._apply(message)
             case StopFrontend():
                 self._stop(message.grace_ms / 1000)
-            case CallDone() | IndexReply():
+            case CallDone() | IndexReply() | EventsReply():
                 self._calls.on_reply(message)
             case _:
                 assert_never(message)

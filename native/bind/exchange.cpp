@@ -109,8 +109,13 @@ void bind_exchange(nb::module_& m) {
             nb::sig("def body(self) -> memoryview"),
             "Body without chunk framing, still compressed when it came so.")
         .def_prop_ro(
-            "body_too_large", [](const Exchange& self) { return self.body_too_large; },
+            "body_too_large",
+            [](const Exchange& self) { return self.body_outcome == BodyOutcome::too_large; },
             "The body is past the limit and was not read.")
+        .def_prop_ro(
+            "body_has_no_room",
+            [](const Exchange& self) { return self.body_outcome == BodyOutcome::no_room; },
+            "No shared memory was left for the body, and it was not read.")
         .def_prop_ro("content_length", [](const Exchange& self) { return self.content_length; })
         .def_prop_ro("client_gone", [](const Exchange& self) { return self.client_gone; })
         .def_prop_ro("answered", [](const Exchange& self) { return self.answered; })

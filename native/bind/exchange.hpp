@@ -36,7 +36,7 @@ public:
     std::string raw_head;
     std::vector<HeaderField> fields;  // offsets in raw_head
     std::uint8_t minor_version = 1;
-    bool body_too_large = false;
+    BodyOutcome body_outcome = BodyOutcome::read;
     std::uint64_t content_length = 0;
     ByteBuffer owned_body;
     Block block;  // the body lies in it

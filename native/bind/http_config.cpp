@@ -58,9 +58,9 @@ void bind_http_config(nb::module_& m) {
             "__init__",
             [](HttpConfig* self, nb::object dispatcher, nb::object on_exchange,
                nb::object on_protocol_error, std::uint64_t max_body_bytes,
-               std::uint32_t max_header_bytes, std::uint32_t max_header_fields,
-               std::uint32_t max_pipelined, const std::string& style,
-               const std::vector<std::uint16_t>& http_statuses) {
+               std::uint64_t max_binary_body_bytes, std::uint32_t max_header_bytes,
+               std::uint32_t max_header_fields, std::uint32_t max_pipelined,
+               const std::string& style, const std::vector<std::uint16_t>& http_statuses) {
                 if (http_statuses.size() != kStatusCount) {
                     throw nb::value_error("http_statuses: one for each ErrorCode");
                 }
@@ -73,6 +73,7 @@ void bind_http_config(nb::module_& m) {
                 self->on_exchange = std::move(on_exchange);
                 self->on_protocol_error = std::move(on_protocol_error);
                 self->max_body_bytes = max_body_bytes;
+                self->max_binary_body_bytes = max_binary_body_bytes;
                 self->head_limits = {.max_head_bytes = max_header_bytes,
                                      .max_fields = max_header_fields};
                 self->max_pipelined = max_pipelined;
@@ -80,8 +81,8 @@ void bind_http_config(nb::module_& m) {
                 std::copy(http_statuses.begin(), http_statuses.end(), self->http_status.begin());
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
-            "max_body_bytes"_a, "max_header_bytes"_a, "max_header_fields"_a, "max_pipelined"_a,
-            "style"_a, "http_statuses"_a)
+            "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
+            "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a)
         .def(
             "set_static",
             [](HttpConfig& self, const std::string& path, nb::bytes answer) {

@@ -19,6 +19,8 @@ namespace mpserve::bind {
 
 class HttpConnection;
 
+enum class BodyOutcome : std::uint8_t { read, too_large, no_room };
+
 inline constexpr std::size_t kReadBytes = 256 * 1024;
 
 struct HttpConfig {
@@ -27,7 +29,8 @@ struct HttpConfig {
     nanobind::object on_exchange;        // on_exchange(exchange)
     nanobind::object on_protocol_error;  // on_protocol_error(status, reason) -> bytes of the answer
     HeadLimits head_limits;
-    std::uint64_t max_body_bytes = 0;
+    std::uint64_t max_body_bytes = 0;         // JSON, and whole bodies of other kinds
+    std::uint64_t max_binary_body_bytes = 0;  // JSON and binary tensors together
     std::uint32_t max_pipelined = 0;
     ResponseStyle style = ResponseStyle::triton;
     std::array<std::uint16_t, kStatusCount> http_status{};  // by Status

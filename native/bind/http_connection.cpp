@@ -141,15 +141,13 @@ bool HttpConnection::take_body(std::string_view data, std::size_t& at, std::size
         return true;
     }
     const auto length = head_.has_content_length ? head_.content_length : 0;
-    if (length > config_.max_body_bytes) {
+    if (length > body_limit()) {
         keep_head(head);
-        hand_to_python({}, nullptr, {}, true);
-        state_ = State::ignore;
+        refuse_body(BodyOutcome::too_large);
         return false;
     }
     if (after.size() < length) {
-        start_body(head, length, after);
-        at = data.size();
+        if (start_body(head, length, after)) at = data.size();
         return false;
     }
     handle(after.substr(0, length), nullptr, {}, 0);
@@ -164,20 +162,39 @@ void HttpConnection::keep_head(std::string_view head) {
     parse_head(kept_head_, head_, config_.head_limits);  // its views now look into the copy
 }
 
-void HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
+// Binary tensors for a model that is known are no matter of the limit of JSON bodies: they lie in
+// the arena, which has a limit of its own.
+bool HttpConnection::receives_in_place() const noexcept {
+    return head_.header_length_state == HeaderLength::valid && head_.header_length > 0 &&
+           head_.header_length <= std::min(head_.content_length, config_.max_body_bytes) &&
+           head_.content_encoding.empty() && find_route(head_.path) != nullptr;
+}
+
+std::uint64_t HttpConnection::body_limit() const noexcept {
+    return receives_in_place() ? config_.max_binary_body_bytes : config_.max_body_bytes;
+}
+
+void HttpConnection::refuse_body(BodyOutcome outcome) {
+    hand_to_python({}, nullptr, {}, outcome);
+    state_ = State::ignore;
+}
+
+// False when there is no room for the body: it was refused.
+bool HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
                                 std::string_view already) {
     keep_head(head);
     body_bytes_ = bytes;
     body_filled_ = already.size();
     state_ = State::body;
-    const bool has_binary = head_.header_length_state == HeaderLength::valid &&
-                            head_.header_length > 0 && head_.header_length <= bytes;
-    if (has_binary && bytes >= kReceiveInPlace && head_.content_encoding.empty() &&
-        find_route(head_.path) != nullptr) {
+    if (bytes >= kReceiveInPlace && receives_in_place()) {
         // The message's own part comes first; the byte behind the JSON lies on a tensor boundary.
         const auto area = decode_bound(head_.header_length) + sizeof(MessageHeader);
         body_offset_ = align_up(area + head_.header_length, kTensorAlignment) - head_.header_length;
         body_block_ = dispatcher_.arena().allocate(body_offset_ + bytes);
+        if (!body_block_ && bytes > config_.max_body_bytes) {
+            refuse_body(BodyOutcome::no_room);
+            return false;
+        }
     }
     std::byte* place = nullptr;
     if (body_block_) {
@@ -188,6 +205,7 @@ void HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
     }
     if (!already.empty()) std::memcpy(place, already.data(), already.size());
     if (head_.expect_continue && already.empty() && pending_.empty()) out_.append(kContinue);
+    return true;
 }
 
 void HttpConnection::finish_body() {
@@ -243,7 +261,7 @@ void HttpConnection::handle(std::string_view body, ByteBuffer* owned_body, Block
                             std::uint64_t body_offset) {
     if (head_.method == HttpMethod::get && body.empty() && answer_static()) return;
     if (head_.method == HttpMethod::post && submit_inference(body, block, body_offset)) return;
-    hand_to_python(body, owned_body, block, false);
+    hand_to_python(body, owned_body, block, BodyOutcome::read);
 }
 
 bool HttpConnection::answer_static() {
@@ -334,7 +352,7 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
 
 // Takes the block over.
 void HttpConnection::hand_to_python(std::string_view body, ByteBuffer* owned_body, Block block,
-                                    bool too_large) {
+                                    BodyOutcome outcome) {
     ++config_.requests_python;
     const auto sequence = next_sequence_;
     auto& pending = open_pending();
@@ -343,7 +361,7 @@ void HttpConnection::hand_to_python(std::string_view body, ByteBuffer* owned_bod
     exchange->method.assign(head_.method_text);
     exchange->target.assign(head_.target);
     exchange->minor_version = head_.minor_version;
-    exchange->body_too_large = too_large;
+    exchange->body_outcome = outcome;
     exchange->content_length = head_.has_content_length ? head_.content_length : body.size();
     for (std::size_t index = 0; index < head_.field_count(); ++index) {
         const auto name = head_.field_name(index);
@@ -366,7 +384,7 @@ void HttpConnection::hand_to_python(std::string_view body, ByteBuffer* owned_bod
         exchange->body = exchange->owned_body.data();
     }
     exchange->body_bytes = body.size();
-    if (too_large) {
+    if (outcome != BodyOutcome::read) {
         pending.keep_alive = false;
         closing_ = true;
     }

@@ -72,15 +72,20 @@ private:
     };
 
     void consume(std::string_view data);
+    bool receives_in_place() const noexcept;
+    std::uint64_t body_limit() const noexcept;
     bool take_body(std::string_view data, std::size_t& at, std::size_t head_bytes);
-    void start_body(std::string_view head, std::uint64_t bytes, std::string_view already);
+    bool start_body(std::string_view head, std::uint64_t bytes, std::string_view already);
     void finish_body();
     bool feed_chunks(std::string_view& data);
     void handle(std::string_view body, ByteBuffer* owned_body, Block block,
                 std::uint64_t body_offset);
     bool answer_static();
     bool submit_inference(std::string_view body, const Block& block, std::uint64_t body_offset);
-    void hand_to_python(std::string_view body, ByteBuffer* owned_body, Block block, bool too_large);
+    // The body was not read: `outcome` says why.
+    void refuse_body(BodyOutcome outcome);
+    void hand_to_python(std::string_view body, ByteBuffer* owned_body, Block block,
+                        BodyOutcome outcome);
     const RouteRef* find_route(std::string_view path) const noexcept;
     void protocol_error(std::uint32_t status, std::string_view reason);
     void keep_head(std::string_view head);

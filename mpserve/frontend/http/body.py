@@ -5,6 +5,7 @@ from mpserve.codec.content_encoding import (
     content_encoding,
     inflate,
 )
+from mpserve.errors import ArenaFull
 from mpserve.frontend.http.responses import Exchange
 from mpserve.model.request import Bytes
 
@@ -35,6 +36,8 @@ class HttpRequest:
         ------
         BodyTooLarge
             It was not read, or grows past the limit.
+        ArenaFull
+            No shared memory is left for it.
         UnknownEncoding, InvalidRequest
             It is compressed in a way that is not known, or broken.
         """
@@ -44,5 +47,10 @@ class HttpRequest:
                 f"request JSON size of {self._exchange.content_length} bytes exceeds the maximum "
                 f"allowed input size of {self._max_body_bytes} bytes. Use --http-max-input-size to "
                 f"increase the limit."
+            )
+        if self._exchange.body_has_no_room:
+            raise ArenaFull(
+                f"no shared memory for a body of {self._exchange.content_length} bytes; send it "
+                f"again later, or raise --arena-max-bytes"
             )
         return inflate(self._exchange.body, encoding, max_bytes=self._max_body_bytes)

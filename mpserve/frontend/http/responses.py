@@ -52,6 +52,8 @@ class Exchange(Protocol):
         Without chunk framing, still compressed when it came so.
     body_too_large
         The body is past the limit and was not read.
+    body_has_no_room
+        No shared memory was left for the body, and it was not read.
     content_length
         Bytes of the body, read or not.
     """
@@ -66,6 +68,8 @@ class Exchange(Protocol):
     def body(self) -> memoryview: ...  # noqa: D102
     @property
     def body_too_large(self) -> bool: ...  # noqa: D102
+    @property
+    def body_has_no_room(self) -> bool: ...  # noqa: D102
     @property
     def content_length(self) -> int: ...  # noqa: D102
 

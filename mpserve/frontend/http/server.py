@@ -27,6 +27,7 @@ def http_config(
     dispatcher: Dispatcher,
     dialect: Dialect,
     max_body_bytes: int,
+    max_binary_body_bytes: int,
     on_exchange: Callable[[Exchange], None],
 ) -> HttpServerConfig:
     """Return the configuration that every connection is made with."""
@@ -37,6 +38,7 @@ def http_config(
         on_exchange=on_exchange,
         on_protocol_error=partial(responses.protocol_error, dialect=dialect),
         max_body_bytes=max_body_bytes,
+        max_binary_body_bytes=max_binary_body_bytes,
         max_header_bytes=MAX_HEADER_BYTES,
         max_header_fields=MAX_HEADER_FIELDS,
         max_pipelined=MAX_PIPELINED,

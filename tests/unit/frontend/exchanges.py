@@ -25,6 +25,7 @@ class RecordedExchange:
         self.headers = list(headers)
         self.body = memoryview(body)
         self.body_too_large = too_large
+        self.body_has_no_room = False
         self.content_length = len(body)
         self.status: int | None = None
         self.answer_headers: dict[bytes, bytes] = {}
