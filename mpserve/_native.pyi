@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 2
+LAYOUT_VERSION: int = 3
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -338,7 +338,7 @@ class LoopbackAnswer:
 class InstancePort:
     """One model instance's access to its queue."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', max_requests: int = 1, max_rows: int = 1) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0) -> None: ...
 
     def activate(self) -> None:
         """The model is loaded: requests may be taken."""

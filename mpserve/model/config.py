@@ -53,10 +53,16 @@ class BatchingPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    preferred_sizes
+        Rows at which a batch is sent without further waiting; the largest possible one when empty.
     max_delay_us
         How long the first request may wait for company, in microseconds.
+    max_requests
+        Bound of the requests of one batch (MLServer counts requests); 0 means that the rows of
+        `max_batch_size` are the bound (Triton).
     """
 
+    max_requests: int = 0
     preferred_sizes: tuple[int, ...] = ()
     max_delay_us: int = 0
     preserve_ordering: bool = False

@@ -8,7 +8,7 @@ from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.model_queue import ModelQueue
 
-__all__ = ["InstancePlaces", "InstancePort", "InstanceRule", "open_instance_port"]
+__all__ = ["BatchRule", "InstancePlaces", "InstancePort", "InstanceRule", "open_instance_port"]
 
 
 class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,25 @@ class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
     instance_slot: int
 
 
+class BatchRule(msgspec.Struct, frozen=True, kw_only=True):
+    """How waiting requests are put together; each bound at least 1.
+
+    Attributes
+    ----------
+    max_requests, max_rows
+        Bounds of one batch. A request with more rows is executed alone.
+    preferred_rows
+        Sizes at which a batch waits no longer; none means `max_rows` alone.
+    max_delay_us
+        How long the oldest request may wait for company; 0 means that a batch never waits.
+    """
+
+    max_requests: int = 1
+    max_rows: int = 1
+    preferred_rows: tuple[int, ...] = ()
+    max_delay_us: int = 0
+
+
 class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
     """What an instance may take and answer.
 
@@ -43,8 +62,6 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
         Outputs that the configuration declares; others are dropped unless `open_outputs`.
     absent_parameters
         What a request without parameters says of them.
-    max_requests, max_rows
-        Bounds of one batch, at least 1.
     """
 
     instance_name: str
@@ -53,8 +70,7 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
     output_names: tuple[str, ...]
     open_outputs: bool
     absent_parameters: str
-    max_requests: int
-    max_rows: int
+    batch: BatchRule
 
 
 def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePort:
@@ -84,6 +100,8 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         output_names=list(rule.output_names),
         open_outputs=rule.open_outputs,
         absent_parameters=rule.absent_parameters,
-        max_requests=rule.max_requests,
-        max_rows=rule.max_rows,
+        max_requests=rule.batch.max_requests,
+        max_rows=rule.batch.max_rows,
+        preferred_rows=list(rule.batch.preferred_rows),
+        max_delay_us=rule.batch.max_delay_us,
     )

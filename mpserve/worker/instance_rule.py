@@ -5,7 +5,7 @@ from typing import Final
 from mpserve.control.messages import WorkerStart
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
-from mpserve.shm.instance_port import InstanceRule
+from mpserve.shm.instance_port import BatchRule, InstanceRule
 
 # A Triton model parses the text whatever the client sent.
 _ABSENT_PARAMETERS: Final = {ConfigFormat.TRITON: "{}", ConfigFormat.MLSERVER: ""}
@@ -14,7 +14,6 @@ _ABSENT_PARAMETERS: Final = {ConfigFormat.TRITON: "{}", ConfigFormat.MLSERVER: "
 def instance_rule(start: WorkerStart, config: ModelConfig) -> InstanceRule:
     """Return the rule of an instance of a model with the completed configuration `config`."""
     signature = config.signature
-    rows = max(signature.max_batch_size, 1)
     return InstanceRule(
         instance_name=start.instance_name,
         model_name=start.instance.name,
@@ -22,6 +21,24 @@ def instance_rule(start: WorkerStart, config: ModelConfig) -> InstanceRule:
         output_names=tuple(output.name for output in signature.outputs),
         open_outputs=signature.open_outputs,
         absent_parameters=_ABSENT_PARAMETERS[start.format],
-        max_requests=rows if config.batching is not None else 1,
-        max_rows=rows,
+        batch=batch_rule(config),
+    )
+
+
+def batch_rule(config: ModelConfig) -> BatchRule:
+    """Return how waiting requests are put together for one execution.
+
+    Without a batching policy each request is executed alone, as in Triton; one that brings several
+    rows is one execution of them.
+    """
+    rows = max(config.signature.max_batch_size, 1)
+    policy = config.batching
+    if policy is None:
+        return BatchRule(max_requests=1, max_rows=rows)
+    requests = policy.max_requests or rows
+    return BatchRule(
+        max_requests=requests,
+        max_rows=max(rows, requests),
+        preferred_rows=policy.preferred_sizes,
+        max_delay_us=policy.max_delay_us,
     )

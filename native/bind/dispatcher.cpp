@@ -49,11 +49,13 @@ void describe_batch(const MessageView& view, const Signature& signature, std::ui
         const auto tensor = view.tensor(index);
         for (const char letter : tensor.name) digest = mix(digest, static_cast<std::uint8_t>(letter));
         digest = mix(digest, static_cast<std::uint8_t>(tensor.datatype));
-        const bool has_rows = batched && !tensor.shape.empty();
-        if (has_rows && index == 0) {
+        digest = mix(digest, tensor.shape.size());
+        if (batched && index == 0 && !tensor.shape.empty()) {
             rows = static_cast<std::uint32_t>(std::clamp<std::int64_t>(tensor.shape[0], 1, INT32_MAX));
         }
-        for (std::size_t axis = has_rows ? 1 : 0; axis < tensor.shape.size(); ++axis) {
+        // Along the first dimension a batch is stacked, whether rows are counted or, as in MLServer,
+        // requests.
+        for (std::size_t axis = 1; axis < tensor.shape.size(); ++axis) {
             digest = mix(digest, static_cast<std::uint64_t>(tensor.shape[axis]));
         }
     }

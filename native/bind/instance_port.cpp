@@ -23,6 +23,9 @@ void empty(nb::list& list) {
     if (PyList_SetSlice(list.ptr(), 0, PY_SSIZE_T_MAX, nullptr) != 0) throw nb::python_error();
 }
 
+constexpr std::uint64_t kReturnsRetryNs = 1'000'000;  // a full ring is looked at again
+constexpr std::uint64_t kMaxDelayUs = 3'600'000'000;  // an hour: nobody means more
+
 std::uint64_t unix_ms() noexcept {
     timespec now{};
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
@@ -50,13 +53,15 @@ void PoppedLease::on_unused() noexcept {
 
 InstancePort::InstancePort(Places places, std::uint32_t process, std::uint32_t epoch,
                            std::uint32_t instance, nb::object attach,
-                           std::shared_ptr<const InstanceContext> context, BatchRule rule)
+                           std::shared_ptr<const InstanceContext> context, BatchRule rule,
+                           std::vector<std::uint32_t> preferred_rows)
     : places_(std::move(places)),
       board_(nb::cast<BoardObject&>(places_.board).board),
       queue_(nb::cast<QueueObject&>(places_.queue).queue),
       arena_(nb::cast<ArenaObject&>(places_.arena).arena),
       peers_(std::move(attach)),
       context_(std::move(context)),
+      preferred_rows_(std::move(preferred_rows)),
       rule_(rule),
       process_(process),
       epoch_(epoch),
@@ -69,7 +74,10 @@ InstancePort::InstancePort(Places places, std::uint32_t process, std::uint32_t e
     if (rings_.size() != places_.wake_fds.size()) {
         throw nb::value_error("rings, wake_fds: one of each for every frontend");
     }
-    popped_.resize(rule.max_requests);
+    std::ranges::sort(preferred_rows_);
+    rule_.preferred_rows = preferred_rows_;
+    rule_.max_requests = std::min(rule.max_requests, queue_.slot_count());
+    popped_.resize(rule_.max_requests);
 }
 
 InstancePort::~InstancePort() {
@@ -147,7 +155,10 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
         std::size_t popped = 0;
         std::uint64_t starved = 0;
         std::uint32_t seen = 0;
-        const auto outcome = queue_.pop(instance_, rule_, done_, popped_, popped, starved, seen);
+        auto rule = rule_;
+        // Who is asked to end keeps nothing waiting for company.
+        if (woken_.load(std::memory_order_acquire)) rule.max_delay_ns = 0;
+        const auto outcome = queue_.pop(instance_, rule, done_, popped_, popped, starved, seen);
         done_.clear();
         if (starved != 0) signal(starved);
         if (outcome == PopOutcome::retired) throw nb::stop_iteration();
@@ -164,9 +175,12 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
             peers_.forget_gone(board_);
             return requests;
         }
-        const auto nap = returns_.empty() ? deadline - now : std::min<std::uint64_t>(deadline - now, 1'000'000);
+        auto until = deadline;
+        if (!returns_.empty()) until = std::min(until, now + kReturnsRetryNs);
+        if (const auto due = queue_.look_again_ns(instance_); due != 0) until = std::min(until, due);
+        if (until <= now) continue;
         const nb::gil_scoped_release unlocked;
-        futex_wait(queue_.wake_word(instance_), seen, nap);
+        futex_wait(queue_.wake_word(instance_), seen, until - now);
     }
 }
 
@@ -329,7 +343,8 @@ void bind_instance_port(nb::module_& m) {
                std::vector<int> wake_fds, nb::object attach, std::string instance_name,
                std::string model_name, std::string model_version,
                std::vector<std::string> output_names, bool open_outputs,
-               std::string absent_parameters, std::uint32_t max_requests, std::uint32_t max_rows) {
+               std::string absent_parameters, std::uint32_t max_requests, std::uint32_t max_rows,
+               std::vector<std::uint32_t> preferred_rows, std::uint64_t max_delay_us) {
                 auto context = std::make_shared<InstanceContext>();
                 context->instance_name = std::move(instance_name);
                 context->model_name = std::move(model_name);
@@ -344,12 +359,17 @@ void bind_instance_port(nb::module_& m) {
                                          .wake_fds = std::move(wake_fds)},
                                         process_index, epoch, instance_slot, std::move(attach),
                                         std::move(context),
-                                        {.max_rows = max_rows, .max_requests = max_requests});
+                                        {.max_rows = max_rows,
+                                         .max_requests = max_requests,
+                                         .max_delay_ns = std::min(max_delay_us, kMaxDelayUs) * 1'000,
+                                         .preferred_rows = {}},
+                                        std::move(preferred_rows));
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "queue"_a, "instance_slot"_a,
             "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "instance_name"_a, "model_name"_a,
             "model_version"_a, "output_names"_a, "open_outputs"_a, "absent_parameters"_a = "",
-            "max_requests"_a = 1, "max_rows"_a = 1)
+            "max_requests"_a = 1, "max_rows"_a = 1,
+            "preferred_rows"_a = std::vector<std::uint32_t>(), "max_delay_us"_a = 0)
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
              "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when the "

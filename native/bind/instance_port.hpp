@@ -57,7 +57,7 @@ public:
 
     InstancePort(Places places, std::uint32_t process, std::uint32_t epoch, std::uint32_t instance,
                  nanobind::object attach, std::shared_ptr<const InstanceContext> context,
-                 BatchRule rule);
+                 BatchRule rule, std::vector<std::uint32_t> preferred_rows);
     ~InstancePort();
     InstancePort(const InstancePort&) = delete;
     InstancePort& operator=(const InstancePort&) = delete;
@@ -98,6 +98,7 @@ private:
     std::vector<CompletionRing*> rings_;
     PeerSegments peers_;
     std::shared_ptr<const InstanceContext> context_;
+    std::vector<std::uint32_t> preferred_rows_;  // what `rule_` looks at
     BatchRule rule_;
     std::uint32_t process_;
     std::uint32_t epoch_;

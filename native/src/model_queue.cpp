@@ -4,32 +4,9 @@
 #include <bit>
 
 #include "mpserve/wake.hpp"
+#include "queue_slot.hpp"
 
 namespace mpserve {
-
-namespace {
-
-PoppedRequest popped_of(std::uint32_t index, const QueueSlot& slot) noexcept {
-    return {.slot = index,
-            .frontend = slot.frontend,
-            .frontend_epoch = slot.frontend_epoch,
-            .ring = slot.ring,
-            .enqueued_ns = slot.enqueued_ns,
-            .popped_ns = slot.popped_ns,
-            .request = slot.request};
-}
-
-SlotState state_of(const QueueSlot& slot) noexcept {
-    return static_cast<SlotState>(slot.state.load(std::memory_order_relaxed));
-}
-
-// Release keeps the slot's fields before the state in program order: a kill between leaves the old
-// state with fields that nobody reads.
-void set_state(QueueSlot& slot, SlotState state) noexcept {
-    slot.state.store(static_cast<std::uint32_t>(state), std::memory_order_release);
-}
-
-}  // namespace
 
 bool ModelQueue::format(Segment segment, std::uint32_t slots, std::uint64_t generation) noexcept {
     if (slots == 0 || slots >= kNoSlot || segment.bytes() < required_bytes(slots)) return false;
@@ -64,20 +41,15 @@ void ModelQueue::repair() noexcept {
     header_->wait_count = header_->running_count = 0;
     for (std::uint32_t index = slot_count_; index-- > 0;) {
         switch (state_of(slots_[index])) {
-            case SlotState::free:
-                put_free(index);
-                break;
-            case SlotState::waiting:
-                enqueue(index);
-                break;
-            case SlotState::running:
-                ++header_->running_count;
-                break;
+            case SlotState::free: put_free(index); break;
+            case SlotState::waiting: enqueue(index); break;
+            case SlotState::running: ++header_->running_count; break;
         }
         header_->next_sequence = std::max(header_->next_sequence, slots_[index].sequence + 1);
     }
     // Whoever was chosen to be woken by the dead holder may sleep on: all look again.
     header_->idle_mask = 0;
+    header_->gatherer = 0;
     for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
         instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
         futex_wake(instances_[instance].wake_word);
@@ -140,6 +112,32 @@ std::uint64_t ModelQueue::pick_idle(std::uint32_t wanted) noexcept {
     return picked;
 }
 
+// As many as `requests` can keep busy; should they make more batches, the first who comes wakes
+// others.
+std::uint64_t ModelQueue::pick_for(std::uint32_t requests) noexcept {
+    if (requests == 0 || header_->idle_mask == 0 || header_->gatherer != 0) return 0;
+    const auto& idle = instances_[std::countr_zero(header_->idle_mask)];
+    const auto batch = std::max(idle.max_requests, std::uint32_t{1});
+    return pick_idle((requests - 1) / batch + 1);
+}
+
+// Whether the instance that gathers has, with this request, something to do.
+bool ModelQueue::ends_gathering(const QueueRequest& request) noexcept {
+    if (header_->gatherer == 0) return false;
+    auto& entry = instances_[header_->gatherer - 1];
+    entry.missing_rows -= std::min(entry.missing_rows, request.rows);
+    return entry.missing_rows == 0 || request.shape_digest != entry.gathered_digest;
+}
+
+// From here it is on its way, like an idle instance that was picked.
+std::uint64_t ModelQueue::release_gatherer() noexcept {
+    if (header_->gatherer == 0) return 0;
+    const auto instance = header_->gatherer - 1;
+    header_->gatherer = 0;
+    instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
+    return bit_of(instance);
+}
+
 void ModelQueue::wake(std::uint64_t picked) noexcept {
     for (; picked != 0; picked &= picked - 1) {
         futex_wake(instances_[std::countr_zero(picked)].wake_word);
@@ -159,6 +157,7 @@ PushOutcome ModelQueue::push(std::span<const QueueRequest> requests, std::uint32
             const auto index = take_free();
             if (index == kNoSlot) {
                 outcome.full = true;
+                picked |= release_gatherer();
                 header_->starved_rings |= std::uint64_t{1} << ring;
                 break;
             }
@@ -172,8 +171,9 @@ PushOutcome ModelQueue::push(std::span<const QueueRequest> requests, std::uint32
             set_state(slot, SlotState::waiting);  // COMMIT; killed before: the slot is free
             enqueue(index);
             ++outcome.pushed;
+            if (ends_gathering(request)) picked |= release_gatherer();
         }
-        picked = pick_idle(outcome.pushed);
+        if (picked == 0) picked = pick_for(outcome.pushed);
     }
     wake(picked);
     return outcome;
@@ -181,21 +181,30 @@ PushOutcome ModelQueue::push(std::span<const QueueRequest> requests, std::uint32
 
 bool ModelQueue::cancel(std::uint64_t token, std::uint32_t frontend,
                         std::uint32_t frontend_epoch) noexcept {
-    const RobustLock lock(header_->mutex);
-    if (lock.recovered()) repair();
-    for (auto index = header_->wait_head; index != kNoSlot; index = slots_[index].next) {
-        const auto& slot = slots_[index];
-        if (slot.request.token == token && slot.frontend == frontend &&
-            slot.frontend_epoch == frontend_epoch) {
+    bool found = false;
+    std::uint64_t picked = 0;
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        for (auto index = header_->wait_head; index != kNoSlot; index = slots_[index].next) {
+            const auto& slot = slots_[index];
+            if (slot.request.token != token || slot.frontend != frontend ||
+                slot.frontend_epoch != frontend_epoch) {
+                continue;
+            }
             dequeue(index);
             put_free(index);
-            return true;
+            picked = release_gatherer();  // it counted on this one
+            found = true;
+            break;
         }
     }
-    return false;
+    wake(picked);
+    return found;
 }
 
-bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process, std::uint32_t epoch) noexcept {
+bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process,
+                          std::uint32_t epoch) noexcept {
     if (instance >= kMaxInstances) return false;
     const RobustLock lock(header_->mutex);
     if (lock.recovered()) repair();
@@ -203,7 +212,8 @@ bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process, std::ui
     entry.process = process;
     entry.epoch = epoch;
     entry.state = static_cast<std::uint32_t>(InstanceState::active);
-    header_->idle_mask &= ~(std::uint64_t{1} << instance);
+    header_->idle_mask &= ~bit_of(instance);
+    if (header_->gatherer == instance + 1) header_->gatherer = 0;
     return true;
 }
 
@@ -215,154 +225,105 @@ void ModelQueue::finish(std::uint32_t index, std::uint32_t instance) noexcept {
     --header_->running_count;
 }
 
+BatchDecision ModelQueue::plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept {
+    BatchPlan plan(rule);
+    for (auto index = header_->wait_head; index != kNoSlot; index = slots_[index].next) {
+        const auto& slot = slots_[index];
+        if (!plan.offer({.shape_digest = slot.request.shape_digest,
+                         .enqueued_ns = slot.enqueued_ns,
+                         .rows = slot.request.rows})) {
+            break;
+        }
+    }
+    return plan.decide(now);
+}
+
+void ModelQueue::announce_idle(std::uint32_t instance, const BatchRule& rule) noexcept {
+    header_->idle_mask |= bit_of(instance);
+    instances_[instance].max_requests = rule.max_requests;
+}
+
+// The requests stay waiting: nobody holds them while they wait for company.
+void ModelQueue::gather(std::uint32_t instance, const BatchDecision& decision) noexcept {
+    auto& entry = instances_[instance];
+    entry.missing_rows = decision.missing_rows;
+    entry.gathered_digest = slots_[header_->wait_head].request.shape_digest;
+    entry.look_again_ns = decision.look_again_ns;
+    header_->gatherer = instance + 1;
+}
+
+void ModelQueue::take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept {
+    auto& slot = slots_[index];
+    dequeue(index);
+    slot.instance = instance;
+    slot.instance_epoch = instances_[instance].epoch;
+    slot.popped_ns = now;
+    set_state(slot, SlotState::running);  // COMMIT; from here the request is known to be held
+    ++header_->running_count;
+}
+
+PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,
+                                  std::span<PoppedRequest> out, std::size_t& count,
+                                  std::uint64_t& picked) noexcept {
+    auto& entry = instances_[instance];
+    if (header_->gatherer == instance + 1) header_->gatherer = 0;
+    entry.look_again_ns = 0;
+    if (entry.state != static_cast<std::uint32_t>(InstanceState::active))
+        return PopOutcome::retired;
+    if (header_->wait_head == kNoSlot) {
+        if (header_->retired != 0) return PopOutcome::retired;
+        announce_idle(instance, rule);
+        return PopOutcome::empty;
+    }
+    header_->idle_mask &= ~bit_of(instance);
+    const auto now = now_ns();
+    const bool company_may_come = header_->retired == 0 && header_->free_head != kNoSlot;
+    if (!company_may_come) rule.max_delay_ns = 0;
+    rule.max_requests =
+        static_cast<std::uint32_t>(std::min<std::size_t>(out.size(), rule.max_requests));
+    const auto decision = plan_batch(rule, now);
+    if (decision.take == 0) {
+        if (header_->gatherer == 0) {
+            gather(instance, decision);
+        } else {
+            announce_idle(instance, rule);
+        }
+        return PopOutcome::empty;
+    }
+    while (count < decision.take) {
+        const auto index = header_->wait_head;
+        take(index, instance, now);
+        out[count++] = popped_of(index, slots_[index]);
+    }
+    if (header_->gatherer != 0) {  // what it gathered is taken: it sleeps on as an idle one
+        header_->idle_mask |= bit_of(header_->gatherer - 1);
+        header_->gatherer = 0;
+    }
+    // A push wakes for batches of the largest size; what it could not foresee is left now.
+    if (rule.max_requests > 1) picked = pick_for(std::min<std::uint32_t>(header_->wait_count, 1));
+    return PopOutcome::taken;
+}
+
 PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
                            std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
                            std::size_t& count, std::uint64_t& starved,
                            std::uint32_t& wake_seen) noexcept {
     count = 0;
     starved = 0;
-    const RobustLock lock(header_->mutex);
-    if (lock.recovered()) repair();
-    auto& entry = instances_[instance];
-    for (const auto index : done) finish(index, instance);
-    if (!done.empty() && header_->starved_rings != 0) starved = take_starved();
-    if (entry.state != static_cast<std::uint32_t>(InstanceState::active)) return PopOutcome::retired;
-    if (header_->wait_head == kNoSlot) {
-        if (header_->retired != 0) return PopOutcome::retired;
-        header_->idle_mask |= std::uint64_t{1} << instance;
-        wake_seen = entry.wake_word.load(std::memory_order_relaxed);
-        return PopOutcome::empty;
-    }
-    header_->idle_mask &= ~(std::uint64_t{1} << instance);
-    const auto now = now_ns();
-    const auto digest = slots_[header_->wait_head].request.shape_digest;
-    const auto limit = std::min<std::size_t>(out.size(), rule.max_requests);
-    std::uint64_t rows = 0;
-    while (count < limit && header_->wait_head != kNoSlot) {
-        const auto index = header_->wait_head;
-        auto& slot = slots_[index];
-        if (count > 0 && (slot.request.shape_digest != digest ||
-                          rows + slot.request.rows > rule.max_rows)) {
-            break;
-        }
-        dequeue(index);
-        slot.instance = instance;
-        slot.instance_epoch = entry.epoch;
-        slot.popped_ns = now;
-        set_state(slot, SlotState::running);  // COMMIT; from here the request is known to be held
-        ++header_->running_count;
-        rows += slot.request.rows;
-        out[count++] = popped_of(index, slot);
-    }
-    return PopOutcome::taken;
-}
-
-void ModelQueue::wake_all() noexcept {
-    for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
-        instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
-        futex_wake(instances_[instance].wake_word);
-    }
-}
-
-void ModelQueue::retire() noexcept {
-    {
-        const RobustLock lock(header_->mutex);
-        if (lock.recovered()) repair();
-        header_->retired = 1;
-        header_->idle_mask = 0;
-    }
-    wake_all();
-}
-
-void ModelQueue::retire_instance(std::uint32_t instance) noexcept {
-    if (instance >= kMaxInstances) return;
     std::uint64_t picked = 0;
+    PopOutcome outcome{};
     {
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
-        instances_[instance].state = static_cast<std::uint32_t>(InstanceState::retiring);
-        header_->idle_mask &= ~(std::uint64_t{1} << instance);
-        // It may have been woken for a request that it now leaves to the others.
-        picked = pick_idle(header_->wait_count);
-    }
-    instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
-    futex_wake(instances_[instance].wake_word);
-    wake(picked);
-}
-
-bool ModelQueue::is_drained() noexcept {
-    const RobustLock lock(header_->mutex);
-    if (lock.recovered()) repair();
-    return header_->wait_count == 0 && header_->running_count == 0;
-}
-
-std::vector<PoppedRequest> ModelQueue::held_by(std::uint32_t instance, std::uint32_t epoch) {
-    std::vector<PoppedRequest> held;
-    held.reserve(slot_count_);  // no allocation inside the lock
-    const RobustLock lock(header_->mutex);
-    if (lock.recovered()) repair();
-    for (std::uint32_t index = 0; index < slot_count_; ++index) {
-        const auto& slot = slots_[index];
-        if (state_of(slot) == SlotState::running && slot.instance == instance &&
-            slot.instance_epoch == epoch) {
-            held.push_back(popped_of(index, slot));
+        for (const auto index : done) finish(index, instance);
+        if (!done.empty() && header_->starved_rings != 0) starved = take_starved();
+        outcome = pop_locked(instance, rule, out, count, picked);
+        if (outcome == PopOutcome::empty) {
+            wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
         }
-    }
-    return held;
-}
-
-void ModelQueue::release_reaped(std::uint32_t instance, std::uint32_t epoch,
-                                std::span<const PoppedRequest> answered,
-                                std::uint64_t& starved) noexcept {
-    std::uint64_t picked = 0;
-    {
-        const RobustLock lock(header_->mutex);
-        if (lock.recovered()) repair();
-        for (const auto& request : answered) finish(request.slot, instance);
-        auto& entry = instances_[instance];
-        if (entry.epoch == epoch) {
-            entry.state = static_cast<std::uint32_t>(InstanceState::absent);
-            header_->idle_mask &= ~(std::uint64_t{1} << instance);
-        }
-        starved = take_starved();
-        // The dead may have been the one that was woken for what waits.
-        picked = pick_idle(header_->wait_count);
     }
     wake(picked);
-}
-
-std::uint32_t ModelQueue::drop_frontend(std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept {
-    std::uint32_t dropped = 0;
-    {
-        const RobustLock lock(header_->mutex);
-        if (lock.recovered()) repair();
-        for (std::uint32_t index = 0; index < slot_count_; ++index) {
-            const auto& slot = slots_[index];
-            if (state_of(slot) == SlotState::waiting && slot.frontend == frontend &&
-                slot.frontend_epoch == frontend_epoch) {
-                dequeue(index);
-                put_free(index);
-                ++dropped;
-            }
-        }
-        header_->idle_mask = 0;
-    }
-    wake_all();
-    return dropped;
-}
-
-std::vector<PoppedRequest> ModelQueue::take_waiting() {
-    std::vector<PoppedRequest> taken;
-    taken.reserve(slot_count_);
-    const RobustLock lock(header_->mutex);
-    if (lock.recovered()) repair();
-    while (header_->wait_head != kNoSlot) {
-        const auto index = header_->wait_head;
-        taken.push_back(popped_of(index, slots_[index]));
-        dequeue(index);
-        put_free(index);
-    }
-    return taken;
+    return outcome;
 }
 
 }  // namespace mpserve

@@ -35,7 +35,14 @@ constexpr std::uint32_t kProcesses = 1 + kFrontends + kWorkers;
 constexpr std::uint32_t kSlots = 32;
 constexpr std::uint64_t kArenaBytes = 1 << 20;
 constexpr std::uint32_t kOutstanding = 24;
-constexpr int kAnswerDeadlineMs = 20'000;  // far above any scheduling delay: a wait past it is a hang
+constexpr std::array<std::uint32_t, 1> kPreferredRows{3};
+// With a delay, so that instances die while they wait for company too.
+constexpr BatchRule kRule{.max_rows = 4,
+                          .max_requests = 4,
+                          .max_delay_ns = 300'000,
+                          .preferred_rows = kPreferredRows};
+constexpr int kAnswerDeadlineMs =
+    20'000;  // far above any scheduling delay: a wait past it is a hang
 
 enum ExitCode : int { kFinished = 0, kHang = 2, kWrongAnswer = 3, kLeak = 4 };
 
@@ -62,12 +69,14 @@ struct Shared {
         CHECK(board.format(table.segment(), kProcesses));
         CHECK(queue.format(queue_memory.segment(), kSlots, 1));
         for (std::uint32_t index = 0; index < kFrontends; ++index) {
-            ring_memory.push_back(std::make_unique<SharedMemory>(CompletionRing::required_bytes(128)));
+            ring_memory.push_back(
+                std::make_unique<SharedMemory>(CompletionRing::required_bytes(128)));
             CHECK(rings.emplace_back().format(ring_memory.back()->segment(), 128));
             wake_fds.push_back(eventfd(0, EFD_NONBLOCK));
         }
     }
-    // A new arena for each epoch: the old one may still be looked at by who has not noticed the death.
+    // A new arena for each epoch: the old one may still be looked at by who has not noticed the
+    // death.
     Segment arena_of(std::uint32_t process) { return arenas[process]->segment(); }
 
     SharedMemory table;
@@ -86,8 +95,9 @@ struct Shared {
 constexpr std::uint32_t frontend_process(std::uint32_t index) { return 1 + index; }
 constexpr std::uint32_t worker_process(std::uint32_t index) { return 1 + kFrontends + index; }
 
-// Arenas move with each epoch, and a process that was forked earlier does not map the new ones. So the
-// stress checks the accounting of blocks by reference only: each side lends, and gives back by message.
+// Arenas move with each epoch, and a process that was forked earlier does not map the new ones. So
+// the stress checks the accounting of blocks by reference only: each side lends, and gives back by
+// message.
 [[noreturn]] void run_frontend(Shared& shared, std::uint32_t index, std::uint32_t epoch,
                                std::uint64_t seed) {
     std::mt19937_64 random(seed);
@@ -126,8 +136,8 @@ constexpr std::uint32_t worker_process(std::uint32_t index) { return 1 + kFronte
                 return question.token == answer.token;
             });
             if (found == asked.end()) {
-                // Answered by the worker, and once more by the reaper because the worker died before it
-                // freed the slot. Never twice with a result.
+                // Answered by the worker, and once more by the reaper because the worker died
+                // before it freed the slot. Never twice with a result.
                 if (answer.token >= next_token) _exit(kWrongAnswer);
                 continue;
             }
@@ -153,15 +163,20 @@ constexpr std::uint32_t worker_process(std::uint32_t index) { return 1 + kFronte
         std::size_t count = 0;
         std::uint64_t starved = 0;
         std::uint32_t seen = 0;
-        const auto outcome = shared.queue.pop(index, {.max_rows = 4, .max_requests = 4}, done, taken,
-                                              count, starved, seen);
+        const auto outcome = shared.queue.pop(index, kRule, done, taken, count, starved, seen);
         done.clear();
         for (std::uint32_t ring = 0; ring < kFrontends; ++ring) {
             if ((starved >> ring) & 1) eventfd_signal(shared.wake_fds[ring]);
         }
         if (outcome == PopOutcome::retired) _exit(kFinished);
         if (outcome == PopOutcome::empty) {
-            futex_wait(shared.queue.wake_word(index), seen, 1'000'000'000'000ULL);
+            const auto due = shared.queue.look_again_ns(index);
+            const auto now = now_ns();
+            if (due == 0) {
+                futex_wait(shared.queue.wake_word(index), seen, 1'000'000'000'000ULL);
+            } else if (due > now) {
+                futex_wait(shared.queue.wake_word(index), seen, due - now);
+            }
             continue;
         }
         const auto busy_until = now_ns() + random() % 20'000;

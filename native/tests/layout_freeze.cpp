@@ -13,7 +13,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 2);
+static_assert(kLayoutVersion == 3);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -54,10 +54,15 @@ static_assert(offsetof(Completion, execute_ns) == 56);
 static_assert(is_shareable<QueueHeader> && sizeof(QueueHeader) == 192);
 static_assert(offsetof(QueueHeader, mutex) == 64);
 static_assert(offsetof(QueueHeader, slot_count) == 128);
+static_assert(offsetof(QueueHeader, gatherer) == 156);
 static_assert(offsetof(QueueHeader, idle_mask) == 160);
 static_assert(offsetof(QueueHeader, generation) == 184);
 static_assert(is_shareable<InstanceEntry> && sizeof(InstanceEntry) == 192);
 static_assert(offsetof(InstanceEntry, wake_word) == 0);
+static_assert(offsetof(InstanceEntry, max_requests) == 16);
+static_assert(offsetof(InstanceEntry, missing_rows) == 20);
+static_assert(offsetof(InstanceEntry, gathered_digest) == 24);
+static_assert(offsetof(InstanceEntry, look_again_ns) == 32);
 static_assert(offsetof(InstanceEntry, counters) == 64);
 static_assert(is_shareable<InstanceCounters> && sizeof(InstanceCounters) == 88);
 static_assert(offsetof(InstanceCounters, execute_ns) == 48);

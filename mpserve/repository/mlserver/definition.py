@@ -166,6 +166,7 @@ def _batching(settings: ModelSettings) -> BatchingPolicy | None:
     if settings.max_batch_size <= 1 or settings.max_batch_time <= 0.0:
         return None
     return BatchingPolicy(
+        max_requests=settings.max_batch_size,
         preferred_sizes=(settings.max_batch_size,),
         max_delay_us=round(settings.max_batch_time * US_PER_S),
     )

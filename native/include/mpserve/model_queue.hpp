@@ -2,26 +2,37 @@
 //
 // Layout
 //
-//     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] | BatchRow[kBatchRows]
-//     | QueueSlot[slots]
+//     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] |
+//     BatchRow[kBatchRows] | QueueSlot[slots]
 //
-// A slot is free, waiting (in the FIFO list by `next`/`previous`), or running (held by an instance).
-// `state` of a slot is the truth; the free list, the waiting list and the counts are derived from it.
+// A slot is free, waiting (in the FIFO list by `next`/`previous`), or running (held by an
+// instance). `state` of a slot is the truth; the free list, the waiting list and the counts are
+// derived from it.
 //
 // Guarantees
 //   - A request is held by at most one instance; the mark is made inside the lock, so that a worker
 //     that dies right after a pop is known to have held it.
-//   - FIFO among requests of equal priority; lower priority numbers first (0 counts as the default).
-//   - Work-conserving: no instance sleeps while a request waits.
+//   - FIFO among requests of equal priority; lower priority numbers first (0 counts as the
+//   default).
+//   - Work-conserving: no instance sleeps while a request waits, but for the one that gathers.
+//   - A batch that waits for company (`BatchRule::max_delay_ns`) is nobody's: it is taken when it
+//   is
+//     complete or due, whole and by one instance. At most one instance gathers, the others are
+//     idle.
 //   - A push that found no room is told when slots come free (`starved`).
 // Assumes: participants are processes of one server; clients' bytes never come here.
 // Owner: the supervisor makes it and retires it.
-// After a death inside the lock: the next locker rebuilds the lists from the slots' states (`repair`).
-//   A worker's requests are answered by `reap_instance`, a frontend's are dropped by `reap_frontend`.
+// After a death inside the lock: the next locker rebuilds the lists from the slots' states
+// (`repair`).
+//   A worker's requests are answered by `reap_instance`, a frontend's are dropped by
+//   `reap_frontend`.
 //
 // Sleeping: an instance announces `idle` inside the lock when it found nothing; a pusher picks idle
-// instances inside the lock, clears the mark and changes their wake word; the futex compares the word,
-// so a wake between unlock and sleep is not lost.
+// instances inside the lock, clears the mark and changes their wake word; the futex compares the
+// word, so a wake between unlock and sleep is not lost. The same holds for an instance that
+// gathers: it notes in its entry what it waits for, and a pusher wakes it when that is there; it
+// looks again by itself at `look_again_ns`. When a batch leaves requests behind, who takes it wakes
+// an idle instance for them.
 #pragma once
 
 #include <array>
@@ -30,6 +41,7 @@
 #include <span>
 #include <vector>
 
+#include "mpserve/batch_plan.hpp"
 #include "mpserve/counters.hpp"
 #include "mpserve/robust_mutex.hpp"
 #include "mpserve/segment.hpp"
@@ -77,7 +89,11 @@ struct alignas(64) InstanceEntry {
     std::uint32_t state;
     std::uint32_t process;
     std::uint32_t epoch;
-    std::uint64_t reserved_[6];
+    std::uint32_t max_requests;     // of its batches; set when it goes idle
+    std::uint32_t missing_rows;     // while it gathers: rows until the batch is complete
+    std::uint64_t gathered_digest;  // while it gathers: another shape ends it
+    std::uint64_t look_again_ns;    // read by the instance itself, which alone writes it
+    std::uint64_t reserved_[3];
     InstanceCounters counters;
 };
 static_assert(sizeof(InstanceEntry) == 192);
@@ -92,7 +108,7 @@ struct QueueHeader {
     std::uint32_t wait_tail;
     std::uint32_t wait_count;
     std::uint32_t running_count;
-    std::uint32_t reserved_small_;
+    std::uint32_t gatherer;  // 1 + the instance that waits for more requests; 0: none
     std::uint64_t idle_mask;
     std::uint64_t starved_rings;  // bit i: the frontend of ring i waits for free slots
     std::uint64_t next_sequence;
@@ -109,12 +125,6 @@ struct PoppedRequest {
     std::uint64_t enqueued_ns;
     std::uint64_t popped_ns;
     QueueRequest request;
-};
-
-// How a pop may put requests together.
-struct BatchRule {
-    std::uint32_t max_rows = 1;      // rows of one batch
-    std::uint32_t max_requests = 1;  // requests of one batch
 };
 
 enum class PopOutcome { taken, empty, retired };
@@ -146,13 +156,17 @@ public:
     bool cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
 
     // Worker. `activate` makes the instance known; `pop` first frees `done`, then takes a batch.
-    // `out` must have room for `rule.max_requests`; `count` says how many were taken. `starved` is a
-    // mask of rings whose frontends must be signalled. On `empty` the instance is announced idle and
-    // `wake_seen` is the word to sleep on.
+    // `out` must have room for `rule.max_requests`; `count` says how many were taken. `starved` is
+    // a mask of rings whose frontends must be signalled. On `empty` the instance is announced idle
+    // or gathering, and sleeps on `wake_seen`, no longer than until `look_again_ns` unless that is
+    // 0.
     bool activate(std::uint32_t instance, std::uint32_t process, std::uint32_t epoch) noexcept;
-    PopOutcome pop(std::uint32_t instance, const BatchRule& rule, std::span<const std::uint32_t> done,
-                   std::span<PoppedRequest> out, std::size_t& count, std::uint64_t& starved,
-                   std::uint32_t& wake_seen) noexcept;
+    PopOutcome pop(std::uint32_t instance, const BatchRule& rule,
+                   std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
+                   std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen) noexcept;
+    std::uint64_t look_again_ns(std::uint32_t instance) const noexcept {
+        return instances_[instance].look_again_ns;
+    }
     std::atomic<std::uint32_t>& wake_word(std::uint32_t instance) noexcept {
         return instances_[instance].wake_word;
     }
@@ -163,9 +177,9 @@ public:
     std::span<BatchRow> batch_rows() noexcept { return {batches_, kBatchRows}; }
 
     // Supervisor.
-    void retire() noexcept;                                // no more pushes; pops until empty
+    void retire() noexcept;                                 // no more pushes; pops until empty
     void retire_instance(std::uint32_t instance) noexcept;  // finishes what it runs, takes no more
-    bool is_drained() noexcept;                            // nothing waits, nothing runs
+    bool is_drained() noexcept;                             // nothing waits, nothing runs
     void wake_all() noexcept;
     // Requests that a dead instance held. They stay marked until `release_reaped`.
     std::vector<PoppedRequest> held_by(std::uint32_t instance, std::uint32_t epoch);
@@ -178,6 +192,7 @@ public:
 
     std::uint32_t depth() const noexcept { return header_->wait_count; }
     std::uint32_t running() const noexcept { return header_->running_count; }
+    std::uint32_t slot_count() const noexcept { return slot_count_; }
     std::uint64_t generation() const noexcept { return header_->generation; }
 
 private:
@@ -187,6 +202,15 @@ private:
     void enqueue(std::uint32_t slot) noexcept;
     void dequeue(std::uint32_t slot) noexcept;
     void finish(std::uint32_t slot, std::uint32_t instance) noexcept;
+    BatchDecision plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept;
+    void take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept;
+    PopOutcome pop_locked(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
+                          std::size_t& count, std::uint64_t& picked) noexcept;
+    void gather(std::uint32_t instance, const BatchDecision& decision) noexcept;
+    void announce_idle(std::uint32_t instance, const BatchRule& rule) noexcept;
+    bool ends_gathering(const QueueRequest& request) noexcept;
+    std::uint64_t release_gatherer() noexcept;
+    std::uint64_t pick_for(std::uint32_t requests) noexcept;
     std::uint64_t pick_idle(std::uint32_t wanted) noexcept;
     void wake(std::uint64_t picked) noexcept;
     std::uint64_t take_starved() noexcept;

@@ -4,6 +4,7 @@ from mpserve.model.config import BatchingPolicy, ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
+from mpserve.shm.instance_port import BatchRule
 from mpserve.worker.instance_rule import instance_rule
 
 from .starts import worker_start
@@ -27,17 +28,31 @@ def rule_of(given, **fields):
 
 
 @pytest.mark.parametrize(
-    ("given", "max_requests", "max_rows"),
+    ("given", "expected"),
     [
-        (config(), 1, 1),
-        (config(max_batch_size=8), 1, 8),
-        (config(max_batch_size=8, batching=BatchingPolicy()), 8, 8),
+        pytest.param(config(), BatchRule(), id="single"),
+        pytest.param(
+            config(max_batch_size=8), BatchRule(max_requests=1, max_rows=8), id="batched by clients"
+        ),
+        pytest.param(
+            config(
+                max_batch_size=8,
+                batching=BatchingPolicy(preferred_sizes=(4, 8), max_delay_us=100),
+            ),
+            BatchRule(max_requests=8, max_rows=8, preferred_rows=(4, 8), max_delay_us=100),
+            id="Triton's dynamic batching",
+        ),
+        pytest.param(
+            config(
+                batching=BatchingPolicy(max_requests=5, preferred_sizes=(5,), max_delay_us=500_000)
+            ),
+            BatchRule(max_requests=5, max_rows=5, preferred_rows=(5,), max_delay_us=500_000),
+            id="MLServer's adaptive batching",
+        ),
     ],
-    ids=["single", "batched by clients", "batched by the server"],
 )
-def test_requests_are_put_together_only_with_a_batching_policy(given, max_requests, max_rows):
-    rule = rule_of(given)
-    assert (rule.max_requests, rule.max_rows) == (max_requests, max_rows)
+def test_requests_are_put_together_only_with_a_batching_policy(given, expected):
+    assert rule_of(given).batch == expected
 
 
 def test_declared_outputs_are_the_only_ones():

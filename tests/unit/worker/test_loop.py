@@ -260,6 +260,51 @@ def test_waiting_requests_are_executed_together_with_a_batching_policy(server):
     assert [values(answer) for answer in answers[1:]] == [[[2 * n, 0]] for n in range(4)]
 
 
+HOUR_US = 3_600_000_000
+
+
+def test_a_batch_waits_for_company_until_it_is_complete(server):
+    sizes = []
+
+    def execute(requests):
+        sizes.append(len(requests))
+        return doubled(requests)
+
+    server.start(execute, batching=BatchingPolicy(preferred_sizes=(3,), max_delay_us=HOUR_US))
+    server.submit(0, [[0, 0]])
+    server.submit(1, [[1, 0]])
+    server.submit(2, [[2, 0]])
+    answers = server.wait(*range(3))
+    assert sizes == [3]
+    assert [values(answer) for answer in answers] == [[[2 * n, 0]] for n in range(3)]
+
+
+def test_past_its_delay_a_batch_is_executed_as_it_is(server):
+    sizes = []
+
+    def execute(requests):
+        sizes.append(len(requests))
+        return doubled(requests)
+
+    server.start(execute, batching=BatchingPolicy(max_delay_us=1_000))
+    server.submit("a", [[1, 1]])
+    server.wait("a")
+    assert sizes == [1]
+
+
+@pytest.mark.parametrize("end", ["queue retired", "asked to stop"])
+def test_who_ends_keeps_no_batch_waiting_for_company(server, end):
+    runtime = server.start(doubled, batching=BatchingPolicy(max_delay_us=HOUR_US))
+    server.submit("a", [[1, 1]])
+    if end == "queue retired":
+        server.queue.retire()
+    server.stop.request()
+    (answer,) = server.wait("a")
+    assert values(answer) == [[2, 2]]
+    server.thread.join(10.0)
+    assert runtime.unloaded == 1
+
+
 def test_what_waits_when_the_queue_is_retired_is_still_answered(server):
     gate = threading.Event()
 

@@ -46,7 +46,11 @@ def test_parallel_workers_are_instances(read, workers, count):
         (0, 0.5, None),
         (1, 0.5, None),
         (8, 0, None),
-        (8, 0.5, BatchingPolicy(preferred_sizes=(8,), max_delay_us=500_000)),
+        (
+            8,
+            0.5,
+            BatchingPolicy(max_requests=8, preferred_sizes=(8,), max_delay_us=500_000),
+        ),
     ],
 )
 def test_batching_needs_both_a_size_and_a_time(read, size, seconds, batching):

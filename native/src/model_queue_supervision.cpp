@@ -1,0 +1,122 @@
+// The supervisor's part of the model queue: retire, reap the dead, empty.
+
+#include "mpserve/model_queue.hpp"
+#include "mpserve/wake.hpp"
+#include "queue_slot.hpp"
+
+namespace mpserve {
+
+void ModelQueue::wake_all() noexcept {
+    for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
+        instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
+        futex_wake(instances_[instance].wake_word);
+    }
+}
+
+void ModelQueue::retire() noexcept {
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        header_->retired = 1;
+        header_->idle_mask = 0;
+        header_->gatherer = 0;
+    }
+    wake_all();
+}
+
+void ModelQueue::retire_instance(std::uint32_t instance) noexcept {
+    if (instance >= kMaxInstances) return;
+    std::uint64_t picked = 0;
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        instances_[instance].state = static_cast<std::uint32_t>(InstanceState::retiring);
+        header_->idle_mask &= ~bit_of(instance);
+        if (header_->gatherer == instance + 1) header_->gatherer = 0;
+        // It may have been woken for a request that it now leaves to the others.
+        picked = pick_for(header_->wait_count);
+    }
+    instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
+    futex_wake(instances_[instance].wake_word);
+    wake(picked);
+}
+
+bool ModelQueue::is_drained() noexcept {
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    return header_->wait_count == 0 && header_->running_count == 0;
+}
+
+std::vector<PoppedRequest> ModelQueue::held_by(std::uint32_t instance, std::uint32_t epoch) {
+    std::vector<PoppedRequest> held;
+    held.reserve(slot_count_);  // no allocation inside the lock
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    for (std::uint32_t index = 0; index < slot_count_; ++index) {
+        const auto& slot = slots_[index];
+        if (state_of(slot) == SlotState::running && slot.instance == instance &&
+            slot.instance_epoch == epoch) {
+            held.push_back(popped_of(index, slot));
+        }
+    }
+    return held;
+}
+
+void ModelQueue::release_reaped(std::uint32_t instance, std::uint32_t epoch,
+                                std::span<const PoppedRequest> answered,
+                                std::uint64_t& starved) noexcept {
+    std::uint64_t picked = 0;
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        for (const auto& request : answered) finish(request.slot, instance);
+        auto& entry = instances_[instance];
+        if (entry.epoch == epoch) {
+            entry.state = static_cast<std::uint32_t>(InstanceState::absent);
+            header_->idle_mask &= ~bit_of(instance);
+            if (header_->gatherer == instance + 1) header_->gatherer = 0;
+        }
+        starved = take_starved();
+        // The dead may have been the one that was woken for what waits, or that gathered it.
+        picked = pick_for(header_->wait_count);
+    }
+    wake(picked);
+}
+
+std::uint32_t ModelQueue::drop_frontend(std::uint32_t frontend,
+                                        std::uint32_t frontend_epoch) noexcept {
+    std::uint32_t dropped = 0;
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        for (std::uint32_t index = 0; index < slot_count_; ++index) {
+            const auto& slot = slots_[index];
+            if (state_of(slot) == SlotState::waiting && slot.frontend == frontend &&
+                slot.frontend_epoch == frontend_epoch) {
+                dequeue(index);
+                put_free(index);
+                ++dropped;
+            }
+        }
+        header_->idle_mask = 0;
+        header_->gatherer = 0;
+    }
+    wake_all();
+    return dropped;
+}
+
+std::vector<PoppedRequest> ModelQueue::take_waiting() {
+    std::vector<PoppedRequest> taken;
+    taken.reserve(slot_count_);
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    while (header_->wait_head != kNoSlot) {
+        const auto index = header_->wait_head;
+        taken.push_back(popped_of(index, slots_[index]));
+        dequeue(index);
+        put_free(index);
+    }
+    return taken;
+}
+
+}  // namespace mpserve
