@@ -9,6 +9,7 @@ import msgspec
 from mpserve.errors import Failure
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
+from mpserve.model.event import EventPage
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.state import IndexRow, ModelState
 
@@ -222,6 +223,14 @@ class IndexCall(Message, frozen=True, kw_only=True):
     ready_only: bool
 
 
+class EventsCall(Message, frozen=True, kw_only=True):
+    """Request of a client for the events after number `since` of one model, "" for all."""
+
+    call_id: int
+    model: str
+    since: int
+
+
 class CallDone(Message, frozen=True, kw_only=True):
     """Answer to a load or unload call; `failure` is `None` on success."""
 
@@ -236,9 +245,22 @@ class IndexReply(Message, frozen=True, kw_only=True):
     rows: tuple[IndexRow, ...]
 
 
-ToFrontend = PublishTable | StopFrontend | CallDone | IndexReply
+class EventsReply(Message, frozen=True, kw_only=True):
+    """Answer to an events call."""
+
+    call_id: int
+    page: EventPage
+
+
+ToFrontend = PublishTable | StopFrontend | CallDone | IndexReply | EventsReply
 FromFrontend = (
-    TableAcknowledged | FrontendReady | FrontendFailed | LoadCall | UnloadCall | IndexCall
+    TableAcknowledged
+    | FrontendReady
+    | FrontendFailed
+    | LoadCall
+    | UnloadCall
+    | IndexCall
+    | EventsCall
 )
 
 

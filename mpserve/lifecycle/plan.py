@@ -46,6 +46,7 @@ from mpserve.lifecycle.operation import failures, is_concluded
 from mpserve.lifecycle.reasons import load_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted, Wish
+from mpserve.model.event import Origin
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -147,7 +148,7 @@ def _new_wishes(wanted: Wanted, actual: Actual) -> Iterator[Action]:
 
 
 def _unloading(wish: Wish) -> Wish:
-    return msgspec.structs.replace(wish, definition=None)
+    return msgspec.structs.replace(wish, definition=None, origin=Origin.SHUTDOWN)
 
 
 def _for_model(model: ModelRecord, moment: Moment) -> Iterator[Action]:

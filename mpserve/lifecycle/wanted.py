@@ -5,6 +5,7 @@ from typing import Self
 import msgspec
 
 from mpserve.model.definition import ModelDefinition
+from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
 
 
@@ -18,11 +19,14 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         same wish again under a new number asks for another try.
     definition
         Model to serve; `None` to unload it.
+    origin
+        Who made it; for those who read the events.
     """
 
     number: int
     name: ModelName
     definition: ModelDefinition | None
+    origin: Origin = Origin.CLIENT
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,8 @@ import msgspec
 
 from mpserve.control.messages import (
     CallDone,
+    EventsCall,
+    EventsReply,
     FromFrontend,
     FrontendFailed,
     FrontendReady,
@@ -40,8 +42,8 @@ from mpserve.telemetry import log
 SILENT_SECONDS: Final = 30.0  # far beyond any turn of its loop
 POLICY: Final = RestartPolicy()
 
-Call = LoadCall | UnloadCall | IndexCall
-Answer = Callable[[CallDone | IndexReply], None]
+Call = LoadCall | UnloadCall | IndexCall | EventsCall
+Answer = Callable[[CallDone | IndexReply | EventsReply], None]
 
 
 class FrontendPlace(msgspec.Struct, kw_only=True):
@@ -176,7 +178,7 @@ class Frontends:
             case FrontendFailed():
                 place.failure = message.failure
                 self._changed.set()
-            case LoadCall() | UnloadCall() | IndexCall():
+            case LoadCall() | UnloadCall() | IndexCall() | EventsCall():
                 self._owner.called(message, partial(self._send, place))
             case _:
                 log.error("message.unexpected", sender="frontend", kind=type(message).__name__)

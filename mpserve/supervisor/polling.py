@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
 from mpserve.repository import ScanResult, Sighting, settle, wakes
 from mpserve.supervisor.repository_view import RepositoryView
@@ -81,12 +82,12 @@ class Polling:
         for name, definition in result.definitions.items():
             wish = wishes.get(name)
             if wish is None or wish.definition != definition:
-                self._supervisor.wish(name, definition)
+                self._supervisor.wish(name, definition, origin=Origin.POLL)
         for name, wish in wishes.items():
             # A folder that can not be read keeps its last good version serving.
             is_gone = name not in result.definitions and name not in result.broken
             if wish.definition is not None and is_gone:
-                self._supervisor.wish(name, None)
+                self._supervisor.wish(name, None, origin=Origin.POLL)
         self._tell_broken(result)
 
     def _tell_broken(self, result: ScanResult) -> None:

@@ -13,7 +13,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from mpserve.control.messages import CallDone, IndexCall, IndexReply, LoadCall, UnloadCall
+from mpserve.control.messages import (
+    CallDone,
+    EventsCall,
+    EventsReply,
+    IndexCall,
+    IndexReply,
+    LoadCall,
+    UnloadCall,
+)
 from mpserve.dialect import DIALECTS, Dialect
 from mpserve.errors import (
     ControlRefused,
@@ -29,6 +37,7 @@ from mpserve.lifecycle.actual import shown_versions
 from mpserve.lifecycle.index import index_rows
 from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.model.definition import ModelDefinition
+from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName, model_name
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.repository import Override, ScanResult
@@ -43,8 +52,8 @@ milliseconds, and who asks for the index next sees `UNAVAILABLE`; with them it i
 
 DUPLICATE_REASON: Final = "model appears in two or more repositories"
 
-Call = LoadCall | UnloadCall | IndexCall
-Reply = Callable[[CallDone | IndexReply], None]
+Call = LoadCall | UnloadCall | IndexCall | EventsCall
+Reply = Callable[[CallDone | IndexReply | EventsReply], None]
 
 
 class RepositoryApi:
@@ -74,14 +83,16 @@ class RepositoryApi:
         """Refuse all further calls: the server ends."""
         self._is_ending = True
 
-    async def load(self, name: str, override: Override | None = None) -> Failure | None:
+    async def load(
+        self, name: str, override: Override | None = None, *, origin: Origin = Origin.CLIENT
+    ) -> Failure | None:
         """Load or reload a model; return why that failed, `None` on success."""
         try:
             checked = model_name(name)
             async with self._turns[checked]:
                 self._refuse_at_end()
                 definition = await self._definition(checked, override)
-                failure = await self._supervisor.wish(checked, definition)
+                failure = await self._supervisor.wish(checked, definition, origin=origin)
                 if failure is None:
                     self._view.remember(definition, override)
         except MpserveError as error:
@@ -98,7 +109,7 @@ class RepositoryApi:
                 return ShuttingDown("Server not ready").failure()
             if not self._is_known(unknown):
                 return self._unload_of_unknown(name)
-            failure = await self._supervisor.wish(unknown, None)
+            failure = await self._supervisor.wish(unknown, None, origin=Origin.CLIENT)
             self._view.forget(unknown)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(UNLOAD_SECONDS):
@@ -138,6 +149,9 @@ class RepositoryApi:
             case IndexCall():
                 rows = await self.index(ready_only=call.ready_only)
                 reply(IndexReply(call_id=call.call_id, rows=rows))
+            case EventsCall():
+                page = self._supervisor.events.page(model=call.model, since=call.since)
+                reply(EventsReply(call_id=call.call_id, page=page))
             case _:
                 assert_never(call)
 

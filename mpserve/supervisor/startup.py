@@ -10,6 +10,7 @@ import msgspec
 
 from mpserve.errors import Failure
 from mpserve.model.definition import ModelDefinition
+from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
 from mpserve.repository import ScanResult
 from mpserve.settings import ModelControlMode, Settings
@@ -58,7 +59,7 @@ async def load_at_start(
 
 
 async def _load_named(names: tuple[str, ...], *, api: RepositoryApi) -> Loaded:
-    failures = await asyncio.gather(*(api.load(name) for name in names))
+    failures = await asyncio.gather(*(api.load(name, origin=Origin.START) for name in names))
     failed = [failure for failure in failures if failure is not None]
     return Loaded(first=None, failure=NOT_ALL_LOADED if failed else "")
 
@@ -76,4 +77,7 @@ async def _load_all(result: ScanResult, *, supervisor: Supervisor) -> bool:
 def _wishes(
     definitions: dict[ModelName, ModelDefinition], supervisor: Supervisor
 ) -> list["asyncio.Future[Failure | None]"]:
-    return [supervisor.wish(name, definition) for name, definition in definitions.items()]
+    return [
+        supervisor.wish(name, definition, origin=Origin.START)
+        for name, definition in definitions.items()
+    ]

@@ -8,11 +8,12 @@ Owner
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from mpserve.errors import Failure, ShuttingDown
-from mpserve.lifecycle.actions import PublishTable, SettleWish
+from mpserve.lifecycle.actions import Action, PublishTable, SettleWish
 from mpserve.lifecycle.actual import Actual
 from mpserve.lifecycle.events import Event, TableAcknowledged
 from mpserve.lifecycle.observation import observe
@@ -20,9 +21,11 @@ from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
 from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.definition import ModelDefinition
+from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
 from mpserve.settings import Settings
 from mpserve.supervisor.effects import Effects
+from mpserve.supervisor.event_log import EventLog
 from mpserve.supervisor.processes import Processes
 from mpserve.supervisor.shared_places import ServerMemory
 from mpserve.supervisor.workers import Workers
@@ -54,6 +57,7 @@ class Supervisor:
             tell=self.tell,
             now_ns=now_ns,
         )
+        self.events = EventLog(now_ns=now_ns, unix_ns=time.time_ns)
         self._now_ns = now_ns
         self._policy = RestartPolicy()
         self._limits = Limits(
@@ -84,13 +88,17 @@ class Supervisor:
         """Give the rows of the routing table to `publish` from now on."""
         self._publish = publish
 
-    def wish(self, name: ModelName, definition: ModelDefinition | None) -> Settlement:
+    def wish(
+        self, name: ModelName, definition: ModelDefinition | None, *, origin: Origin
+    ) -> Settlement:
         """Want `name` to be served as defined, or not at all; the future says how that ended."""
         self._last_wish += 1
         number = self._last_wish
         settlement: Settlement = self._loop.create_future()
         self._settlements.setdefault(name, []).append((number, settlement))
-        self._wanted = self._wanted.with_wish(Wish(number=number, name=name, definition=definition))
+        self._wanted = self._wanted.with_wish(
+            Wish(number=number, name=name, definition=definition, origin=origin)
+        )
         self._plan_soon()
         return settlement
 
@@ -111,7 +119,7 @@ class Supervisor:
 
     def tell(self, event: Event) -> None:
         """Take what happened."""
-        self._actual = observe(self._actual, event, policy=self._policy)
+        self._observe(event)
         self._plan_soon()
 
     def acknowledged(self, number: int) -> None:
@@ -141,10 +149,15 @@ class Supervisor:
             self._wanted, self._actual, now_ns=self._now_ns(), limits=self._limits
         ):
             for action in actions:
-                self._actual = observe(self._actual, action, policy=self._policy)
+                self._observe(action)
                 self._effects.carry_out(action, self._actual)
         self._set_timer()
         self._meet_conditions()
+
+    def _observe(self, happened: Event | Action) -> None:
+        before = self._actual
+        self._actual = observe(before, happened, policy=self._policy)
+        self.events.observed(before, self._actual, happened)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -6,13 +6,15 @@ of the supervisor. Owner: the frontend; a call whose client went away is answere
 
 import itertools
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, assert_never
 
 import msgspec
 
 from mpserve.codec.management_json import LoadParameters
 from mpserve.control.messages import (
     CallDone,
+    EventsCall,
+    EventsReply,
     IndexCall,
     IndexReply,
     LoadCall,
@@ -20,6 +22,7 @@ from mpserve.control.messages import (
     UnloadCall,
 )
 from mpserve.errors import ErrorCode, Failure
+from mpserve.model.event import EventPage
 from mpserve.model.state import IndexRow
 from mpserve.settings import Settings
 
@@ -29,6 +32,7 @@ LOAD_SLACK_SECONDS: Final = 60.0  # scan, start of processes, publication
 
 RepositoryResult = Failure | tuple[IndexRow, ...] | None
 OnResult = Callable[[RepositoryResult], None]
+OnEvents = Callable[[Failure | EventPage], None]
 
 
 class Timer(Protocol):
@@ -42,7 +46,7 @@ CallLater = Callable[[float, Callable[[int], None], int], Timer]
 
 
 class _Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    on_result: OnResult
+    on_result: Callable[[Any], None]  # of the call's own results; a failure is one of each
     timer: Timer
     what: str
     seconds: float
@@ -96,13 +100,27 @@ class RepositoryCalls:
         if call_id is not None:
             self._send(IndexCall(call_id=call_id, ready_only=ready_only))
 
-    def on_reply(self, reply: CallDone | IndexReply) -> None:
+    def events(self, on_result: OnEvents, *, model: str, since: int) -> None:
+        """Ask for the events after a number, of one model or ("") of all."""
+        call_id = self._open("events", INDEX_SECONDS, on_result)
+        if call_id is not None:
+            self._send(EventsCall(call_id=call_id, model=model, since=since))
+
+    def on_reply(self, reply: CallDone | IndexReply | EventsReply) -> None:
         """Take an answer of the supervisor; a late one is dropped."""
         waiting = self._waiting.pop(reply.call_id, None)
         if waiting is None:
             return
         waiting.timer.cancel()
-        waiting.on_result(reply.rows if isinstance(reply, IndexReply) else reply.failure)
+        match reply:
+            case IndexReply():
+                waiting.on_result(reply.rows)
+            case EventsReply():
+                waiting.on_result(reply.page)
+            case CallDone():
+                waiting.on_result(reply.failure)
+            case _:
+                assert_never(reply)
 
     def end(self) -> None:
         """Answer everything: the supervisor is gone."""
@@ -116,7 +134,7 @@ class RepositoryCalls:
         """Return how many calls wait."""
         return len(self._waiting)
 
-    def _open(self, what: str, seconds: float, on_result: OnResult) -> int | None:
+    def _open(self, what: str, seconds: float, on_result: Callable[[Any], None]) -> int | None:
         if self._has_ended:
             on_result(_gone(what))
             return None

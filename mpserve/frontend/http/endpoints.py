@@ -17,9 +17,11 @@ from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResu
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.body import HttpRequest
+from mpserve.frontend.http.event_query import read_event_query
 from mpserve.frontend.http.infer import CancellableExchange, HttpInfer
 from mpserve.frontend.http.responses import HttpResponse
 from mpserve.frontend.http.routes import ROUTES, Endpoint, Match
+from mpserve.model.event import EventPage
 from mpserve.model.identity import model_name
 from mpserve.telemetry import log
 
@@ -35,6 +37,7 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.INDEX: Operation.INDEX,
     Endpoint.LOAD: Operation.LOAD,
     Endpoint.UNLOAD: Operation.UNLOAD,
+    Endpoint.EVENTS: Operation.INDEX,
 }
 
 
@@ -74,6 +77,7 @@ class Endpoints:
             Endpoint.INDEX: self._index,
             Endpoint.LOAD: self._load,
             Endpoint.UNLOAD: self._unload,
+            Endpoint.EVENTS: self._events,
         }
 
     def answer(self, exchange: CancellableExchange) -> None:
@@ -169,6 +173,21 @@ class Endpoints:
         self._repository.index(
             partial(self._send_result, exchange, Operation.INDEX), ready_only=ready_only
         )
+
+    def _events(self, exchange: CancellableExchange, _: HttpRequest, __: Match) -> None:
+        wanted = read_event_query(exchange.target)
+        self._repository.events(
+            partial(self._send_events, exchange), model=wanted.model, since=wanted.since
+        )
+
+    def _send_events(self, exchange: CancellableExchange, result: Failure | EventPage) -> None:
+        if isinstance(result, Failure):
+            response = responses.failure_response(
+                result, dialect=self._dialect, operation=Operation.INDEX
+            )
+        else:
+            response = responses.json_response(msgspec.json.encode(result))
+        responses.send(exchange, response)
 
     def _load(self, exchange: CancellableExchange, http: HttpRequest, match: Match) -> None:
         self._refuse_repository_name(match)

@@ -34,6 +34,7 @@ class Endpoint(enum.Enum):
     INDEX = "index"
     LOAD = "load"
     UNLOAD = "unload"
+    EVENTS = "events"
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +129,8 @@ _HEALTH: Final = (
     _route(rb"/v2/health/live", "GET", Endpoint.LIVE),
     _route(rb"/v2/health/ready", "GET", Endpoint.READY),
     _route(rb"/v2", "GET", Endpoint.SERVER_METADATA),
+    # mpserve's own
+    _route(rb"/v2/repository/events", "GET", Endpoint.EVENTS),
 )
 
 ROUTES: Final = {
