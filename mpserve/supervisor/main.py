@@ -6,10 +6,12 @@ forked while this process is small and has one thread; then everything else.
 
 import ctypes
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from mpserve.errors import ArenaFull
 from mpserve.settings import Settings
 from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints
@@ -18,6 +20,7 @@ from mpserve.supervisor.shared_places import claimed_identity, wake_descriptors
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
 from mpserve.telemetry import log
 
+EXIT_FAILED: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
 
@@ -36,6 +39,14 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
     """
     set_process_title("mpserve")
     _become_subreaper()
+    try:
+        return _run(settings, entry_points)
+    except ArenaFull as error:  # no room for what every server needs, before a model is looked at
+        sys.stderr.write(f"error: creating server: Internal - {error.message}\n")
+        return EXIT_FAILED
+
+
+def _run(settings: Settings, entry_points: EntryPoints) -> int:
     with claimed_identity() as identity, wake_descriptors(settings.frontends) as wake_fds:
         kept_fds = (identity.owner_fd, *wake_fds)
         with _spawner(kept_fds, entry_points) as (pid, connected):
