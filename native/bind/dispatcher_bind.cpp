@@ -6,6 +6,7 @@
 
 #include "answer_object.hpp"
 #include "dispatcher.hpp"
+#include "signature.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -63,41 +64,13 @@ std::vector<GivenTensor> read_tensors(nb::handle inputs) {
             raise("InvalidRequest", "invalid datatype for input " + tensor.name);
         }
         if (tensor.shape.size() > kMaxRank) {
-            raise("InvalidRequest", "input '" + tensor.name + "' has " +
-                                        std::to_string(tensor.shape.size()) + " dimensions, at most " +
-                                        std::to_string(kMaxRank) + " are allowed");
+            raise("InvalidRequest",
+                  "input '" + tensor.name + "' has " + std::to_string(tensor.shape.size()) +
+                      " dimensions, at most " + std::to_string(kMaxRank) + " are allowed");
         }
         tensors.push_back(std::move(tensor));
     }
     return tensors;
-}
-
-Signature make_signature(nb::handle inputs, nb::handle outputs, std::int32_t max_batch_size,
-                         bool open_inputs, bool open_outputs) {
-    const auto read = [](nb::handle specs) {
-        std::vector<TensorSpec> result;
-        for (nb::handle item : nb::borrow<nb::iterable>(specs)) {
-            TensorSpec spec;
-            spec.name = nb::cast<std::string>(item[0]);
-            spec.datatype = static_cast<Datatype>(nb::cast<std::uint8_t>(item[1]));
-            spec.any_shape = item[2].is_none();
-            if (!spec.any_shape) spec.shape = nb::cast<std::vector<std::int64_t>>(item[2]);
-            spec.optional = nb::cast<bool>(item[3]);
-            result.push_back(std::move(spec));
-        }
-        return result;
-    };
-    return {.inputs = read(inputs),
-            .outputs = read(outputs),
-            .max_batch_size = max_batch_size,
-            .open_inputs = open_inputs,
-            .open_outputs = open_outputs};
-}
-
-// A request that fits the model and finds no room; it has no duration.
-void count_refusal(const Route& route) noexcept {
-    auto& failures = route.port->counters->failures;
-    count(failures[static_cast<std::size_t>(FailureReason::rejected)], 1);
 }
 
 // Writes a request message from Python's tensors. The block is released when it does not fit.
@@ -171,11 +144,12 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
 
 void bind_route(nb::module_& m) {
     nb::class_<PortObject>(m, "QueuePort", "A model queue as a frontend pushes into it.")
-        .def_prop_ro("pending",
-                     [](const PortObject& self) { return self.port->pending.size(); },
-                     "Requests accepted and not yet pushed.")
-        .def_prop_ro("in_flight", [](const PortObject& self) { return self.port->in_flight; },
-                     "Requests accepted and not answered.");
+        .def_prop_ro(
+            "pending", [](const PortObject& self) { return self.port->pending.size(); },
+            "Requests accepted and not yet pushed.")
+        .def_prop_ro(
+            "in_flight", [](const PortObject& self) { return self.port->in_flight; },
+            "Requests accepted and not answered.");
     nb::class_<RouteObject>(m, "Route", "Where requests for one version of one model go.")
         .def(
             "__init__",
@@ -189,7 +163,7 @@ void bind_route(nb::module_& m) {
                 route->model_version = std::move(model_version);
                 route->generation = generation;
                 route->signature =
-                    make_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
+                    read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
                 route->max_queue_size = max_queue_size;
                 route->native = native;
                 route->keep_tensor_parameters = keep_tensor_parameters;
@@ -222,28 +196,32 @@ void bind_dispatcher(nb::module_& m) {
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "frontend_index"_a, "arena"_a,
             "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "max_in_flight"_a = 4096)
-        .def("make_port",
-             [](Dispatcher& self, nb::object queue) {
-                 auto port = std::make_shared<QueuePort>();
-                 port->queue = &nb::cast<QueueObject&>(queue).queue;
-                 port->counters = &port->queue->frontend_counters(self.ring_index());
-                 // A predecessor may have left its own there.
-                 port->counters->unpushed.store(0, std::memory_order_relaxed);
-                 port->owner = std::move(queue);
-                 return PortObject{std::move(port)};
-             },
-             "queue"_a, "Port to a model queue (`ModelQueue`).")
-        .def("update",
-             [](Dispatcher& self, std::string name, const nb::dict& versions) {
-                 StringMap<RouteRef> routes;
-                 for (auto [version, route] : versions) {
-                     routes.emplace(nb::cast<std::string>(version),
-                                    nb::cast<const RouteObject&>(route).route);
-                 }
-                 self.update(std::move(name), std::move(routes));
-             },
-             "name"_a, "versions"_a, "Routes of one model; \"\" is the default version.")
-        .def("remove", [](Dispatcher& self, const std::string& name) { self.remove(name); }, "name"_a)
+        .def(
+            "make_port",
+            [](Dispatcher& self, nb::object queue) {
+                auto port = std::make_shared<QueuePort>();
+                port->queue = &nb::cast<QueueObject&>(queue).queue;
+                port->counters = &port->queue->frontend_counters(self.ring_index());
+                // A predecessor may have left its own there.
+                port->counters->unpushed.store(0, std::memory_order_relaxed);
+                port->owner = std::move(queue);
+                return PortObject{std::move(port)};
+            },
+            "queue"_a, "Port to a model queue (`ModelQueue`).")
+        .def(
+            "update",
+            [](Dispatcher& self, std::string name, const nb::dict& versions) {
+                StringMap<RouteRef> routes;
+                for (auto [version, route] : versions) {
+                    routes.emplace(nb::cast<std::string>(version),
+                                   nb::cast<const RouteObject&>(route).route);
+                }
+                self.update(std::move(name), std::move(routes));
+            },
+            "name"_a, "versions"_a, "Routes of one model; \"\" is the default version.")
+        .def(
+            "remove", [](Dispatcher& self, const std::string& name) { self.remove(name); },
+            "name"_a)
         .def("flush", &Dispatcher::flush, "Push what was submitted in this turn.")
         .def("on_wake", &Dispatcher::on_wake, "The eventfd is readable: take answers.")
         .def(
@@ -256,9 +234,9 @@ void bind_dispatcher(nb::module_& m) {
                     count_refusal(*route.route);
                     raise("QueueFull", "Exceeds maximum queue size");
                 }
-                auto submission = write_request(self, route.route, inputs, outputs, request_id,
-                                                parameters_json, flags, sequence_id, sequence_text,
-                                                priority, timeout_us);
+                auto submission =
+                    write_request(self, route.route, inputs, outputs, request_id, parameters_json,
+                                  flags, sequence_id, sequence_text, priority, timeout_us);
                 auto* sink = new CallbackSink(std::move(callback));
                 auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
                 return self.submit(std::move(submission), sink, std::move(owner), 0);

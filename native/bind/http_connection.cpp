@@ -315,7 +315,8 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     const bool in_block = static_cast<bool>(block);
     auto& decoder = config_.decoder;
     auto outcome = decoder.plan(json, binary_bytes, route.signature,
-                                {.keep_tensor_parameters = route.keep_tensor_parameters});
+                                {.keep_tensor_parameters = route.keep_tensor_parameters,
+                                 .max_json_bytes = config_.max_body_bytes});
     if (outcome != DecodeOutcome::accepted) {
         ++config_.declined[static_cast<std::size_t>(outcome)];
         return false;
