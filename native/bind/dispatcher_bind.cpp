@@ -73,6 +73,12 @@ std::vector<GivenTensor> read_tensors(nb::handle inputs) {
     return tensors;
 }
 
+// A request that fits the model and finds no room; it has no duration.
+void count_refusal(const Route& route) noexcept {
+    auto& failures = route.port->counters->failures;
+    count(failures[static_cast<std::size_t>(FailureReason::rejected)], 1);
+}
+
 // Writes a request message from Python's tensors. The block is released when it does not fit.
 Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::handle inputs,
                          nb::handle outputs, const std::optional<std::string>& request_id,
