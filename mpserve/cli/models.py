@@ -1,8 +1,8 @@
-"""`mpserve models list|load|unload`: the models of a running server."""
+"""`mpserve models list|load|unload|events`: the models of a running server."""
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 import msgspec
@@ -41,14 +41,31 @@ def _server_options(command: Command) -> Command:
 
 @click.group()
 def models() -> None:
-    """Show, load and unload the models of a running server."""
+    """Show, load and unload the models of a running server, and tell what happened to them."""
 
 
 @models.command(name="list")
 @_server_options
 @click.option("--json", "as_json", is_flag=True, help="Print the index as JSON.")
-def list_models(url: str, timeout_secs: float, *, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it again at each change, until Ctrl-C.")
+@click.option(
+    "--interval",
+    "interval_secs",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks of --watch.",
+)
+def list_models(
+    url: str, timeout_secs: float, *, as_json: bool, watch: bool, interval_secs: float
+) -> None:
     """Show every model of the repository and its state."""
+    if watch:
+        from mpserve.cli.watch import watch_models  # noqa: PLC0415  # as below
+
+        client = _client(url, timeout_secs)
+        watch_models(client.index, interval_secs=interval_secs, as_json=as_json)
+        return
     entries = _call(url, timeout_secs, lambda client: client.index())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(entries)).decode())
@@ -57,6 +74,46 @@ def list_models(url: str, timeout_secs: float, *, as_json: bool) -> None:
     from mpserve.cli.output import print_models  # noqa: PLC0415
 
     print_models(entries)
+
+
+@models.command()
+@_server_options
+@click.option("--model", default="", help="Only of this model.")
+@click.option("--since", type=click.IntRange(min=0), default=0, help="Only after this number.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
+@click.option("--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option(
+    "--interval",
+    "interval_secs",
+    type=click.FloatRange(min=0.05),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two looks of --follow.",
+)
+def events(
+    url: str,
+    timeout_secs: float,
+    *,
+    model: str,
+    since: int,
+    as_json: bool,
+    follow: bool,
+    interval_secs: float,
+) -> None:
+    """Tell what happened to the models, oldest first: who asked, from, to, how long, why."""
+    from mpserve.cli.watch import EventPrinter, follow_events  # noqa: PLC0415  # quick start
+
+    printer = EventPrinter(as_json=as_json)
+    page = _call(url, timeout_secs, lambda client: client.events(model=model, since=since))
+    printer.show(page)
+    if follow:
+        client = _client(url, timeout_secs)
+        follow_events(
+            lambda last: client.events(model=model, since=last),
+            printer,
+            since=page.last,
+            interval_secs=interval_secs,
+        )
 
 
 @models.command()
@@ -84,10 +141,23 @@ Result = TypeVar("Result")
 
 def _call(url: str, timeout_secs: float, call: "Callable[[RepositoryClient], Result]") -> "Result":
     """Return what `call` gets from the server; ends the command with one line when it fails."""
-    from mpserve.cli.repository_client import CallFailed, RepositoryClient  # noqa: PLC0415  # quick start
+    from mpserve.cli.repository_client import CallFailed  # noqa: PLC0415  # quick start
 
     try:
-        return call(RepositoryClient(url=url, timeout_secs=timeout_secs))
-    except (CallFailed, ConfigError) as error:
-        click.echo(f"mpserve models: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        return call(_client(url, timeout_secs))
+    except CallFailed as error:
+        _fail(error)
+
+
+def _client(url: str, timeout_secs: float) -> "RepositoryClient":
+    from mpserve.cli.repository_client import RepositoryClient  # noqa: PLC0415  # quick start
+
+    try:
+        return RepositoryClient(url=url, timeout_secs=timeout_secs)
+    except ConfigError as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    click.echo(f"mpserve models: {error}", err=True)
+    sys.exit(EXIT_FAILED)

@@ -5,11 +5,12 @@ Speaks to any server of the V2 model repository extension.
 
 import http.client
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
 from mpserve.errors import ConfigError
+from mpserve.model.event import EventPage
 
 OK: Final = 200
 
@@ -48,6 +49,15 @@ class RepositoryClient:
         except msgspec.MsgspecError as error:
             raise CallFailed(f"{self._url}: the answer is no repository index: {error}") from error
 
+    def events(self, *, model: str = "", since: int = 0) -> EventPage:
+        """Return the events after a number, of one model or ("") of all; mpserve's own route."""
+        query = {"since": str(since)} | ({"model": model} if model else {})
+        body = self._call("GET", f"/v2/repository/events?{urlencode(query)}", None)
+        try:
+            return msgspec.json.decode(body, type=EventPage)
+        except msgspec.MsgspecError as error:
+            raise CallFailed(f"{self._url}: the answer is no list of events: {error}") from error
+
     def load(self, name: str) -> None:
         """Load a model and wait until it is ready."""
         self._post(f"/v2/repository/models/{quote(name, safe='')}/load")
@@ -57,20 +67,23 @@ class RepositoryClient:
         self._post(f"/v2/repository/models/{quote(name, safe='')}/unload")
 
     def _post(self, path: str) -> bytes:
+        return self._call("POST", path, b"{}")
+
+    def _call(self, method: str, path: str, body: bytes | None) -> bytes:
         connection = self._connection_class(self._host, timeout=self._timeout_secs)
         try:
             connection.request(
-                "POST", self._prefix + path, b"{}", {"Content-Type": "application/json"}
+                method, self._prefix + path, body, {"Content-Type": "application/json"}
             )
             response = connection.getresponse()
-            body = response.read()
+            answer = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise CallFailed(f"{self._url}: no answer: {error}") from error
         finally:
             connection.close()
         if response.status != OK:
-            raise CallFailed(f"{self._url}: {response.status} {_reason(body)}")
-        return body
+            raise CallFailed(f"{self._url}: {response.status} {_reason(answer)}")
+        return answer
 
 
 _CONNECTIONS: Final[dict[str, type[http.client.HTTPConnection]]] = {
