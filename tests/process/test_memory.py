@@ -1,0 +1,76 @@
+"""What an unload and an end give back: all of it."""
+
+import pytest
+
+from tests.fixtures.memory import pss_bytes
+from tests.fixtures.pace import full_or
+from tests.fixtures.waiting import wait_until
+
+MEBIBYTE = 1 << 20
+HOARD = 200
+WARM_CYCLES = 3
+CYCLES = int(full_or(50, 15))
+LARGE = 1 << 20  # elements; 4 MiB
+LARGE_REQUESTS = 3
+MAY_GROW = 5 * MEBIBYTE
+QUESTION = {"inputs": [{"name": "INPUT0", "shape": [1], "datatype": "FP32", "data": [1]}]}
+
+
+@pytest.mark.timeout(300)
+def test_load_and_unload_again_and_again_leave_no_memory_behind(serve, repository):
+    repository.add("hoarder", "m", parameters={"mebibytes": str(HOARD)})
+    server = serve(repository.path, flags=["--model-control-mode=explicit"])
+
+    def cycle() -> None:
+        assert server.load("m").status == 200
+        answer = server.infer("m", QUESTION)
+        assert answer.json()["outputs"][0]["data"] == [HOARD]
+        assert server.unload("m").status == 200
+        wait_until(lambda: not server.processes_named("mps:m"), what="the worker to end")
+
+    cycle()
+    assert server.load("m").status == 200
+    assert pss_bytes(server.processes()) > HOARD * MEBIBYTE, "the model's pages are not real"
+    assert server.unload("m").status == 200
+    for _ in range(WARM_CYCLES):
+        cycle()
+    segments = server.segments()
+    before = pss_bytes(server.processes())
+    for _ in range(CYCLES):
+        cycle()
+    after = pss_bytes(server.processes())
+    assert after - before < MAY_GROW, f"{(after - before) / MEBIBYTE:.1f} MiB more"
+    wait_until(lambda: len(server.segments()) <= len(segments), what="the arenas to be removed")
+
+
+def test_large_requests_give_their_shared_memory_back(serve, repository):
+    """Arenas that grew for a large tensor shrink when it is gone.
+
+    The first one may leave the heap of a process larger; those after it may not.
+    """
+    repository.add("identity", "m")
+    server = serve(repository.path)
+    assert send(server, elements=4) == 4
+    segments = server.segments()
+
+    def send_large() -> int:
+        assert send(server, elements=LARGE) == LARGE
+        assert server.segments() > segments, "the arenas did not grow: the test shows nothing"
+        wait_until(has_shrunk, deadline=20, what="the segments to be removed")
+        return pss_bytes(server.processes())
+
+    def has_shrunk() -> bool:
+        assert send(server, elements=4) == 4
+        return server.segments() == segments
+
+    first = send_large()
+    last = [send_large() for _ in range(LARGE_REQUESTS)][-1]
+    assert last - first < MAY_GROW, f"{(last - first) / MEBIBYTE:.1f} MiB more"
+
+
+def send(server, *, elements: int) -> int:
+    """Send a tensor; return how many elements came back."""
+    tensor = {"name": "INPUT0", "shape": [elements], "datatype": "FP32", "data": [0.5] * elements}
+    answer = server.infer("m", {"inputs": [tensor]})
+    assert answer.status == 200, answer.body[:200]
+    return len(answer.json()["outputs"][0]["data"])

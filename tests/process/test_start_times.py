@@ -1,0 +1,41 @@
+"""How long starts take: printed, not judged. `bench/` holds the figures against their targets."""
+
+import statistics
+import sys
+import time
+
+from tests.fixtures.server import Server
+from tests.fixtures.teller import tell
+
+RUNS = 5
+
+
+def test_an_empty_repository_is_served_soon(repository, tmp_path, capsys):
+    seconds = []
+    for run in range(RUNS):
+        begun = time.monotonic()
+        with Server.serve(repository.path, log_path=tmp_path / f"{run}.log") as server:
+            seconds.append(time.monotonic() - begun)
+            assert server.index() == []
+    with capsys.disabled():
+        milliseconds = 1000 * statistics.median(seconds)
+        sys.stdout.write(
+            f"\ncold start on an empty repository: {milliseconds:.0f} ms (target 500)\n"
+        )
+
+
+def test_a_trivial_model_is_ready_soon(serve, repository, capsys):
+    repository.add("teller", "m")
+    server = serve(repository.path, flags=["--model-control-mode=explicit"])
+    seconds = []
+    for _ in range(RUNS):
+        begun = time.monotonic()
+        assert server.load("m").status == 200
+        seconds.append(time.monotonic() - begun)
+        assert tell(server, "m").version == 1
+        assert server.unload("m").status == 200
+    with capsys.disabled():
+        milliseconds = 1000 * statistics.median(seconds)
+        sys.stdout.write(
+            f"\nload call of a trivial model to READY: {milliseconds:.0f} ms (target 100)\n"
+        )
