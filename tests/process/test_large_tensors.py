@@ -2,6 +2,7 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -48,8 +49,6 @@ def test_a_binary_tensor_comes_back_as_it_was(serve, repository, mebibytes):
 
 
 def test_large_tensors_at_once_are_not_mixed_up(serve, repository):
-    from concurrent.futures import ThreadPoolExecutor
-
     repository.add("identity", "m", config="instance_group [ { count: 2 kind: KIND_CPU } ]")
     server = serve(repository.path)
     tensors = [np.full(4 * MEBIBYTE // 4, number, np.float32) for number in range(8)]
@@ -75,5 +74,7 @@ def test_a_binary_tensor_past_the_arena_is_refused_and_the_server_goes_on(serve,
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
         client.sendall(too_large.encode())
         assert client.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
-    tensor = np.arange(15_000_000, dtype=np.float32)  # 60 MB: past the JSON limit, not past the arena
+    tensor = np.arange(
+        15_000_000, dtype=np.float32
+    )  # 60 MB: past the JSON limit, not past the arena
     np.testing.assert_array_equal(send(server, tensor), tensor)
