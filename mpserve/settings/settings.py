@@ -91,8 +91,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue_slots
         Requests that may wait for one model version.
     allow_grpc, allow_metrics
-        Wanted as the peer wants it by default. Neither is served yet; the ports only count in the
+        Wanted as the peer wants it by default. gRPC is not served yet; its port only counts in the
         check for equal ports.
+    metrics_endpoint
+        Path of the metrics on their port.
+    metrics_interval_ms
+        How long one look at the machine is told again.
+    allow_cpu_metrics, metrics_counter_latencies
+        Whether `nv_cpu_*` and the durations of `nv_inference_*` are told.
     """
 
     dialect: DialectName = DialectName.TRITON
@@ -127,6 +133,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_metrics: bool = True
     metrics_address: str = "0.0.0.0"  # noqa: S104  # the peers' default
     metrics_port: int = 8002
+    metrics_endpoint: str = "/metrics"
+    metrics_interval_ms: int = 2000
+    metrics_counter_latencies: bool = True
+    allow_cpu_metrics: bool = True
     # metadata
     server_name: str = "triton"
     server_version: str = ""

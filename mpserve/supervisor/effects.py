@@ -23,7 +23,9 @@ from mpserve.lifecycle.actions import (
 )
 from mpserve.lifecycle.actual import Actual, GenerationRecord
 from mpserve.lifecycle.events import Event, GenerationRefused, InstanceEnded
-from mpserve.model.identity import Generation, InstanceKey, ModelName
+from mpserve.lifecycle.transitions import Phase
+from mpserve.model.identity import Generation, InstanceKey, ModelName, VersionKey
+from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.workers import Workers, described
 from mpserve.telemetry import log
 
@@ -45,12 +47,14 @@ class Effects:
         self,
         *,
         workers: Workers,
+        ledger: Ledger,
         publish: Callable[[PublishTable], None],
         settle: Callable[[SettleWish], None],
         tell: Callable[[Event], None],
         now_ns: Callable[[], int],
     ) -> None:
         self._workers = workers
+        self._ledger = ledger
         self._publish = publish
         self._settle = settle
         self._tell = tell
@@ -80,12 +84,15 @@ class Effects:
     def _begin(self, action: BeginOperation, _actual: Actual) -> None:
         event = "unload.begun" if action.wish.definition is None else "load.begun"
         log.debug(event, model=action.wish.name, wish=action.wish.number)
+        self._ledger.begun(action.wish.name)
 
     def _admit(self, action: AdmitGeneration, actual: Actual) -> None:
         record = _generation(actual, action.name, action.generation)
         log.info("version.loading", **_described(record), attempt=record.attempt)
         try:
-            self._workers.open_queue(action.generation)
+            self._workers.open_queue(
+                action.generation, VersionKey(name=record.name, version=record.version.version)
+            )
         except (MpserveError, OSError) as error:
             failure = _failure_of(error)
             log.error("queue.refused", **_described(record), reason=failure.message)
@@ -143,9 +150,14 @@ class Effects:
             log.info("model.loaded", model=action.name, versions=versions)
         else:
             log.info("model.withdrawn", model=action.name)
+        self._ledger.settled(action.name, succeeded=action.failure is None)
         self._settle(action)
 
-    def _publish_table(self, action: PublishTable, _actual: Actual) -> None:
+    def _publish_table(self, action: PublishTable, actual: Actual) -> None:
+        for name in action.names & actual.models.keys():
+            for record in actual.models[name].generations:
+                if record.phase is Phase.SERVING:
+                    self._ledger.serves(record.generation)
         self._publish(action)
 
     def _nothing(self, _action: Action, _actual: Actual) -> None:

@@ -54,6 +54,7 @@ class FrontendPlace(msgspec.Struct, kw_only=True):
     child: Child | None = None
     acknowledged: int = -1
     is_ready: bool = False
+    starts: int = 0
     deaths: Deaths = Deaths()
     failure: Failure | None = None
 
@@ -99,6 +100,11 @@ class Frontends:
         self._published = 0
         self._is_stopping = False
         self._changed = asyncio.Event()
+
+    @property
+    def places(self) -> tuple[FrontendPlace, ...]:
+        """All places, for those who look."""
+        return tuple(self._places)
 
     async def start(self) -> Failure | None:
         """Start all frontends; return why one can not serve, `None` when all listen.
@@ -149,6 +155,7 @@ class Frontends:
         process = self._memory.begin_frontend(place.index)
         place.process = process
         place.acknowledged = -1
+        place.starts += 1
         place.failure = None
         place.child = self._processes.spawn(
             FRONTEND,

@@ -26,6 +26,7 @@ from mpserve.model.identity import ModelName
 from mpserve.settings import Settings
 from mpserve.supervisor.effects import Effects
 from mpserve.supervisor.event_log import EventLog
+from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.processes import Processes
 from mpserve.supervisor.shared_places import ServerMemory
 from mpserve.supervisor.workers import Workers
@@ -46,12 +47,20 @@ class Supervisor:
         memory: ServerMemory,
         now_ns: Callable[[], int],
     ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ledger = Ledger(now_ns=now_ns, call_later=self._loop.call_later)
         self.workers = Workers(
-            processes=processes, memory=memory, settings=settings, tell=self.tell, now_ns=now_ns
+            processes=processes,
+            memory=memory,
+            settings=settings,
+            ledger=self.ledger,
+            tell=self.tell,
+            now_ns=now_ns,
         )
         self._publish: Callable[[PublishTable], None] = _nobody_listens
         self._effects = Effects(
             workers=self.workers,
+            ledger=self.ledger,
             publish=self._publish_table,
             settle=self._settle,
             tell=self.tell,
@@ -70,7 +79,6 @@ class Supervisor:
         self._last_wish = 0
         self._settlements: dict[ModelName, list[tuple[int, Settlement]]] = {}
         self._conditions: list[tuple[Callable[[Actual], bool], asyncio.Future[None]]] = []
-        self._loop = asyncio.get_running_loop()
         self._is_planning_due = False
         self._timer: asyncio.TimerHandle | None = None
 

@@ -23,11 +23,12 @@ from mpserve.errors import ErrorCode
 from mpserve.lifecycle.actual import GenerationRecord, InstanceRecord
 from mpserve.lifecycle.events import Event, InstanceEnded, InstanceFailed, InstanceReady
 from mpserve.lifecycle.reasons import death_failure
-from mpserve.model.identity import Generation, InstanceKey
+from mpserve.model.identity import Generation, InstanceKey, VersionKey
 from mpserve.settings import Settings
 from mpserve.shm.model_queue import ModelQueue
 from mpserve.shm.sweep import sweep_process
 from mpserve.supervisor.entrypoints import WORKER
+from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.processes import Child, ChildEnd, Processes
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
@@ -61,12 +62,14 @@ class Workers:
         processes: Processes,
         memory: ServerMemory,
         settings: Settings,
+        ledger: Ledger,
         tell: Callable[[Event], None],
         now_ns: Callable[[], int],
     ) -> None:
         self._processes = processes
         self._memory = memory
         self._settings = settings
+        self._ledger = ledger
         self._tell = tell
         self._now_ns = now_ns
         self._loop = asyncio.get_running_loop()
@@ -79,15 +82,17 @@ class Workers:
         """Return the segment name of a generation's queue."""
         return self._queues[generation].name
 
-    def open_queue(self, generation: Generation) -> None:
+    def open_queue(self, generation: Generation, version: VersionKey) -> None:
         """Make the queue of a generation that is about to load."""
-        self._queues[generation] = ModelQueue.create(
+        queue = ModelQueue.create(
             self._memory.server_id,
             generation,
             rings=self._memory.rings,
             wake_fds=self._memory.wake_fds,
             slots=self._settings.queue_slots,
         )
+        self._queues[generation] = queue
+        self._ledger.opened(generation, version, queue)
 
     def retire_queue(self, generation: Generation) -> None:
         """Close a queue for good; what waits in it is still answered by its workers."""
@@ -106,7 +111,7 @@ class Workers:
         if left:
             log.warning("requests.refused", generation=generation, count=left)
         queue.unlink()
-        queue.close()
+        self._ledger.removed(generation)
 
     def start(
         self, record: GenerationRecord, instance: InstanceRecord, *, complete_config: bool
@@ -142,6 +147,7 @@ class Workers:
             on_message=partial(self._on_message, key),
             on_end=partial(self._on_end, key),
         )
+        self._ledger.started(key)
         self._running[key] = RunningWorker(child=child, process=process, queue=queue)
 
     def stop(self, key: InstanceKey) -> None:
@@ -163,6 +169,11 @@ class Workers:
         """Drop what a dead frontend left in the queues."""
         for queue in self._queues.values():
             queue.reap_frontend(process.index, process.epoch)
+
+    def pid(self, key: InstanceKey) -> int | None:
+        """Return the process of an instance; `None` when it has none."""
+        running = self._running.get(key)
+        return running.child.pid if running is not None else None
 
     async def all_ended(self) -> None:
         """Wait until no worker is left."""

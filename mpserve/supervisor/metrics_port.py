@@ -1,0 +1,169 @@
+"""The metrics port: a server of one page, spoken in as little HTTP as scrapers need.
+
+Guarantees
+    A client can neither hold the supervisor up nor make it keep much: heads are bounded, idle and
+    slow connections are closed, and there are not many at a time.
+"""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final, cast
+
+from mpserve.dialect import HealthAnswer
+from mpserve.dialect.metrics import METRICS_ANSWERS, MetricsAnswers
+from mpserve.errors import ConfigError
+from mpserve.settings import Settings
+from mpserve.telemetry import log
+
+HEAD_BYTES: Final = 16 * 1024
+IDLE_SECONDS: Final = 75.0  # scrapers keep their connection, and come back within a minute
+MAX_CONNECTIONS: Final = 64
+_HEAD_END: Final = b"\r\n\r\n"
+_BAD_REQUEST: Final = HealthAnswer(http=400, content_type="text/plain", body=b"")
+
+
+@asynccontextmanager
+async def metrics_port(settings: Settings, page: Callable[[], bytes]) -> AsyncIterator[int]:
+    """Serve `page` while the block runs; gives the port.
+
+    Raises
+    ------
+    ConfigError
+        The address can not be listened on, in Triton's words.
+    """
+    answers = METRICS_ANSWERS[settings.dialect]
+    connections: set[MetricsConnection] = set()
+    loop = asyncio.get_running_loop()
+    address, port = settings.metrics_address, settings.metrics_port
+    try:
+        server = await loop.create_server(
+            lambda: MetricsConnection(
+                endpoint=settings.metrics_endpoint.encode(),
+                answers=answers,
+                page=page,
+                connections=connections,
+            ),
+            address or "0.0.0.0",  # noqa: S104  what "" means for the peers
+            port,
+        )
+    except OSError as error:
+        raise ConfigError(_complaint(error, f"{address}:{port}")) from error
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for connection in tuple(connections):
+            connection.close()
+
+
+class MetricsConnection(asyncio.Protocol):
+    """One scraper."""
+
+    def __init__(
+        self,
+        *,
+        endpoint: bytes,
+        answers: MetricsAnswers,
+        page: Callable[[], bytes],
+        connections: "set[MetricsConnection]",
+    ) -> None:
+        self._endpoint = endpoint
+        self._answers = answers
+        self._page = page
+        self._connections = connections
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._received = bytearray()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, unless there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+        self._wait()
+        if len(self._connections) > MAX_CONNECTIONS:
+            self.close()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Forget the connection."""
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._transport = None
+
+    def data_received(self, chunk: bytes) -> None:
+        """Answer every request whose head has come."""
+        self._received += chunk
+        while self._transport is not None and not self._transport.is_closing():
+            head, end, rest = bytes(self._received).partition(_HEAD_END)
+            if not end:
+                if len(head) > HEAD_BYTES:
+                    self._send(_BAD_REQUEST, keep_alive=False)
+                return
+            self._received = bytearray(rest)
+            self._answer(head)
+            self._wait()
+
+    def close(self) -> None:
+        """Close when what was written has been sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _wait(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(IDLE_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _answer(self, head: bytes) -> None:
+        lines = head.lstrip(b"\r\n").split(b"\r\n")
+        parts = lines[0].split(b" ")
+        if len(parts) != 3 or not parts[2].startswith(b"HTTP/1."):
+            self._send(_BAD_REQUEST, keep_alive=False)
+            return
+        method, target, version = parts
+        fields = b"\r\n".join(lines[1:]).lower()
+        # A request with a body is not read any further, so nothing may follow it.
+        has_body = b"content-length:" in fields or b"transfer-encoding:" in fields
+        wants_close = b"connection: close" in fields or version == b"HTTP/1.0"
+        answer = self._answer_to(method, target.partition(b"?")[0])
+        self._send(answer, keep_alive=not has_body and not wants_close, with_body=method != b"HEAD")
+
+    def _answer_to(self, method: bytes, path: bytes) -> HealthAnswer:
+        is_elsewhere = path != self._endpoint
+        if method != b"GET" and (self._answers.method_first or not is_elsewhere):
+            return self._answers.wrong_method
+        if is_elsewhere:
+            return self._answers.elsewhere
+        try:
+            page = self._page()
+        except Exception as error:  # noqa: BLE001  the border: logged and told
+            log.error("scrape.broke", reason=repr(error))
+            return HealthAnswer(http=500, content_type="text/plain", body=b"")
+        return HealthAnswer(http=200, content_type=self._answers.content_type, body=page)
+
+    def _send(self, answer: HealthAnswer, *, keep_alive: bool, with_body: bool = True) -> None:
+        assert self._transport is not None, "an answer for a connection that is gone"
+        head = [f"HTTP/1.1 {answer.http} {HTTPStatus(answer.http).phrase}"]
+        if answer.content_type:
+            head.append(f"Content-Type: {answer.content_type}")
+        head.append(f"Content-Length: {len(answer.body)}")
+        if not keep_alive:
+            head.append("Connection: close")
+        self._transport.write(
+            "\r\n".join(head).encode() + _HEAD_END + (answer.body if with_body else b"")
+        )
+        if not keep_alive:
+            self._transport.close()
+
+
+def _complaint(error: OSError, place: str) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Socket '{place}' already in use "
+    return f"Socket '{place}' can not be opened: {error.strerror or error}"

@@ -1,0 +1,126 @@
+"""One scrape of the metrics: the server as it is now, as a page of text."""
+
+import os
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Final
+
+import orjson
+
+from mpserve.lifecycle.actual import Actual, GenerationRecord, InstanceRecord, version_order
+from mpserve.lifecycle.transitions import Phase
+from mpserve.model.identity import VersionKey
+from mpserve.settings import Settings
+from mpserve.supervisor.frontends import Frontends
+from mpserve.supervisor.ledger import Ledger
+from mpserve.supervisor.workers import Workers
+from mpserve.telemetry.exposition import exposition
+from mpserve.telemetry.families import MetricsChoice, families
+from mpserve.telemetry.machine import MachineGauge, resident_bytes
+from mpserve.telemetry.snapshot import FrontendView, InstanceView, Snapshot, VersionView
+
+_NS_PER_MS: Final = 1_000_000
+_REMEMBERED_CONFIGS: Final = 256
+
+
+class Scrape:
+    """Makes the page. Reads shared memory and `/proc`; waits for nobody.
+
+    Parameters
+    ----------
+    actual
+        Returns what is.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        actual: Callable[[], Actual],
+        ledger: Ledger,
+        workers: Workers,
+        frontends: Frontends,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._actual = actual
+        self._ledger = ledger
+        self._workers = workers
+        self._frontends = frontends
+        self._choice = MetricsChoice(
+            dialect=settings.dialect, counter_latencies=settings.metrics_counter_latencies
+        )
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+        self._machine = (
+            MachineGauge(interval_ns=settings.metrics_interval_ms * _NS_PER_MS, now_ns=now_ns)
+            if settings.allow_cpu_metrics
+            else None
+        )
+
+    def page(self) -> bytes:
+        """Return the metrics as they are now."""
+        return exposition(families(self._snapshot(), self._choice))
+
+    def _snapshot(self) -> Snapshot:
+        serving = [
+            record
+            for model in self._actual().models.values()
+            for record in model.generations
+            if record.phase is Phase.SERVING
+        ]
+        serving.sort(key=lambda record: (record.name, version_order(record.version.version)))
+        return Snapshot(
+            versions=tuple(self._version(record) for record in serving),
+            loads=self._ledger.loads(),
+            frontends=self._frontend_views(),
+            machine=self._machine.look() if self._machine is not None else None,
+            supervisor_bytes=self._resident(os.getpid()),
+        )
+
+    def _version(self, record: GenerationRecord) -> VersionView:
+        key = VersionKey(name=record.name, version=record.version.version)
+        views = (self._instance(instance) for instance in record.instances)
+        return VersionView(
+            model=key.name,
+            version=key.version,
+            tags=_metric_tags(record.config_json),
+            counts=self._ledger.counts(key),
+            waiting=self._ledger.waiting(key),
+            load_seconds=self._ledger.load_seconds(record.generation),
+            restarts=self._ledger.restarts(key),
+            instances=tuple(view for view in views if view is not None),
+        )
+
+    def _instance(self, instance: InstanceRecord) -> InstanceView | None:
+        counts = self._ledger.instance_counts(instance.key)
+        if counts is None:
+            return None
+        return InstanceView(
+            index=instance.key.index,
+            state=instance.phase.value,
+            counts=counts,
+            resident_bytes=self._resident(self._workers.pid(instance.key)),
+        )
+
+    def _frontend_views(self) -> tuple[FrontendView, ...]:
+        return tuple(
+            FrontendView(
+                index=place.index,
+                resident_bytes=self._resident(place.child.pid if place.child else None),
+                restarts=max(place.starts - 1, 0),
+            )
+            for place in self._frontends.places
+        )
+
+    def _resident(self, pid: int | None) -> int:
+        """Memory of a process; 0 when there is none."""
+        found = resident_bytes(pid, page_bytes=self._page_bytes) if pid is not None else None
+        return found or 0
+
+
+@lru_cache(maxsize=_REMEMBERED_CONFIGS)
+def _metric_tags(config_json: str) -> Mapping[str, str]:
+    """Return the `metric_tags` of a model configuration; an MLServer model has none."""
+    if not config_json:
+        return {}
+    tags: dict[str, str] = orjson.loads(config_json).get("metric_tags", {})
+    return tags

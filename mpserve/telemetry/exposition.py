@@ -1,0 +1,83 @@
+"""Prometheus' text format, version 0.0.4.
+
+Own writer: the format is this page, and the client library keeps state of its own, which in a
+server of several processes lies in shared memory instead.
+
+Source: prometheus.io/docs/instrumenting/exposition_formats; order and numbers as prometheus-cpp,
+which Triton uses, prints them.
+"""
+
+import enum
+import math
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+
+class Kind(enum.Enum):
+    """Type of a family."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    SUMMARY = "summary"
+    HISTOGRAM = "histogram"
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One line.
+
+    Attributes
+    ----------
+    labels
+        Printed sorted by name.
+    suffix
+        Added to the family's name: `_sum`, `_count`, `_bucket`.
+    """
+
+    value: float
+    labels: Mapping[str, str] = {}
+    suffix: str = ""
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples of one name. Without any, nothing is printed, not even its help."""
+
+    name: str
+    kind: Kind
+    help: str
+    samples: tuple[Sample, ...] = ()
+
+
+def exposition(families: Iterable[Family]) -> bytes:
+    """Return the text of a scrape."""
+    lines: list[str] = []
+    for family in families:
+        if family.samples:
+            lines.append(f"# HELP {family.name} {_escaped_help(family.help)}")
+            lines.append(f"# TYPE {family.name} {family.kind.value}")
+            lines.extend(_line(family.name, sample) for sample in family.samples)
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
+
+
+def _line(name: str, sample: Sample) -> str:
+    labels = ",".join(
+        f'{label}="{_escaped_value(sample.labels[label])}"' for label in sorted(sample.labels)
+    )
+    return f"{name}{sample.suffix}{f'{{{labels}}}' if labels else ''} {_number(sample.value)}"
+
+
+def _number(value: float) -> str:
+    """Whole numbers without a point; the others as shortly as they can be read back."""
+    if isinstance(value, int):
+        return str(value)
+    if math.isfinite(value):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return "NaN" if math.isnan(value) else f"{'+' if value > 0 else '-'}Inf"
+
+
+def _escaped_help(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _escaped_value(text: str) -> str:
+    return _escaped_help(text).replace('"', '\\"')

@@ -1,0 +1,299 @@
+"""The metrics by name: Triton's, MLServer's and our own, each a row of a table.
+
+Source: names, types, helps and labels of `nv_*` from Triton's core (`metrics.cc`), checked on 2.51;
+those of `model_infer_*` from MLServer 1.7.1 as seen running.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from mpserve.dialect import DialectName
+from mpserve.telemetry.counters import FailureReason, ModelCounts
+from mpserve.telemetry.exposition import Family, Kind, Sample
+from mpserve.telemetry.machine import Machine
+from mpserve.telemetry.snapshot import Snapshot, VersionView
+
+_NS_PER_US: Final = 1000
+_NS_PER_SECOND: Final = 1_000_000_000
+
+
+class MetricsChoice(msgspec.Struct, frozen=True, kw_only=True):
+    """What the operator wants to see.
+
+    Attributes
+    ----------
+    dialect
+        Whose families there are besides our own.
+    counter_latencies
+        The five durations of `nv_inference_*`.
+    """
+
+    dialect: DialectName
+    counter_latencies: bool = True
+
+
+class _Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A family and how its samples are read from a snapshot."""
+
+    name: str
+    kind: Kind
+    help: str
+    read: Callable[[Snapshot], Iterable[Sample]]
+    is_duration: bool = False
+
+
+def families(snapshot: Snapshot, choice: MetricsChoice) -> Iterator[Family]:
+    """Return all families of a scrape, in the order of the tables."""
+    for row in (*_PEERS[choice.dialect], *_OWN):
+        if choice.counter_latencies or not row.is_duration:
+            yield Family(
+                name=row.name, kind=row.kind, help=row.help, samples=tuple(row.read(snapshot))
+            )
+
+
+# --- readers ------------------------------------------------------------------------------------
+
+Read = Callable[[Snapshot], Iterable[Sample]]
+
+
+def _tagged(view: VersionView) -> dict[str, str]:
+    tags = {f"_{key}": value for key, value in view.tags.items()}
+    return {**tags, "model": view.model, "version": view.version}
+
+
+def _plain(view: VersionView) -> dict[str, str]:
+    return {"model": view.model, "version": view.version}
+
+
+def _of_versions(
+    value: Callable[[VersionView], float],
+    *,
+    labels: Callable[[VersionView], Mapping[str, str]] = _tagged,
+    suffix: str = "",
+) -> Read:
+    return lambda snapshot: [
+        Sample(labels=labels(view), value=value(view), suffix=suffix) for view in snapshot.versions
+    ]
+
+
+def _counted(value: Callable[[ModelCounts], float]) -> Read:
+    return _of_versions(lambda view: value(view.counts))
+
+
+def _failures(snapshot: Snapshot) -> Iterator[Sample]:
+    for view in snapshot.versions:
+        for reason in FailureReason:
+            labels = {**_tagged(view), "reason": reason.value}
+            yield Sample(labels=labels, value=view.counts.failures[reason])
+
+
+def _of_machine(value: Callable[[Machine], float]) -> Read:
+    return lambda snapshot: (
+        [Sample(value=value(snapshot.machine))] if snapshot.machine is not None else []
+    )
+
+
+def _request_seconds(snapshot: Snapshot) -> Iterator[Sample]:
+    """MLServer times every request that reaches the model, also one that fails."""
+    for view in snapshot.versions:
+        counts, labels = view.counts, _plain(view)
+        seconds = (counts.success_ns + counts.failure_ns) / _NS_PER_SECOND
+        yield Sample(labels=labels, suffix="_count", value=counts.successes + counts.failed)
+        yield Sample(labels=labels, suffix="_sum", value=seconds)
+
+
+def _instance_samples(
+    value: Callable[[VersionView, int], float],
+) -> Read:
+    return lambda snapshot: [
+        Sample(
+            labels={**_plain(view), "instance": str(view.instances[at].index)},
+            value=value(view, at),
+        )
+        for view in snapshot.versions
+        for at in range(len(view.instances))
+    ]
+
+
+def _worker_states(snapshot: Snapshot) -> Iterator[Sample]:
+    for view in snapshot.versions:
+        states = [instance.state for instance in view.instances]
+        for state in sorted(set(states)):
+            yield Sample(labels={**_plain(view), "state": state}, value=states.count(state))
+
+
+def _loads(snapshot: Snapshot) -> Iterator[Sample]:
+    for load in snapshot.loads:
+        for outcome, value in (("success", load.succeeded), ("failure", load.failed)):
+            yield Sample(labels={"model": load.model, "outcome": outcome}, value=value)
+
+
+def _load_seconds(snapshot: Snapshot) -> Iterator[Sample]:
+    return (Sample(labels={"model": one.model}, value=one.seconds) for one in snapshot.loads)
+
+
+def _resident(snapshot: Snapshot) -> Iterator[Sample]:
+    yield Sample(labels={"process": "supervisor"}, value=snapshot.supervisor_bytes)
+    for one in snapshot.frontends:
+        yield Sample(labels={"process": f"frontend:{one.index}"}, value=one.resident_bytes)
+    for view in snapshot.versions:
+        for instance in view.instances:
+            place = f"worker:{view.model}/{view.version}/{instance.index}"
+            yield Sample(labels={"process": place}, value=instance.resident_bytes)
+
+
+def _frontend_restarts(snapshot: Snapshot) -> Iterator[Sample]:
+    for one in snapshot.frontends:
+        yield Sample(labels={"frontend": str(one.index)}, value=one.restarts)
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def _counter(name: str, text: str, read: Read) -> _Row:
+    return _Row(name=name, kind=Kind.COUNTER, help=text, read=read)
+
+
+def _gauge(name: str, text: str, read: Read) -> _Row:
+    return _Row(name=name, kind=Kind.GAUGE, help=text, read=read)
+
+
+def _duration(part: str, text: str, nanoseconds: Callable[[ModelCounts], int]) -> _Row:
+    return _Row(
+        name=f"nv_inference_{part}_duration_us",
+        kind=Kind.COUNTER,
+        help=f"Cumulative {text}",
+        read=_counted(lambda counts: nanoseconds(counts) // _NS_PER_US),
+        is_duration=True,
+    )
+
+
+_CACHED: Final = "in microseconds (includes cached requests)"
+_UNCACHED: Final = "in microseconds (does not include cached requests)"
+
+_TRITON: Final = (
+    _counter(
+        "nv_inference_request_success",
+        "Number of successful inference requests, all batch sizes",
+        _counted(lambda counts: counts.successes),
+    ),
+    _counter(
+        "nv_inference_request_failure",
+        "Number of failed inference requests, all batch sizes",
+        _failures,
+    ),
+    _counter(
+        "nv_inference_count",
+        "Number of inferences performed (does not include cached requests)",
+        _counted(lambda counts: counts.inferences),
+    ),
+    _counter(
+        "nv_inference_exec_count",
+        "Number of model executions performed (does not include cached requests)",
+        _counted(lambda counts: counts.executions),
+    ),
+    _duration("request", f"inference request duration {_CACHED}", lambda counts: counts.success_ns),
+    _duration("queue", f"inference queuing duration {_CACHED}", lambda counts: counts.queue_ns),
+    _duration(
+        "compute_input", f"compute input duration {_UNCACHED}", lambda counts: counts.input_ns
+    ),
+    _duration(
+        "compute_infer", f"compute inference duration {_UNCACHED}", lambda counts: counts.execute_ns
+    ),
+    _duration(
+        "compute_output",
+        f"inference compute output duration {_UNCACHED}",
+        lambda counts: counts.output_ns,
+    ),
+    _gauge(
+        "nv_inference_pending_request_count",
+        "Instantaneous number of pending requests awaiting execution per-model.",
+        _of_versions(lambda view: view.waiting),
+    ),
+    _gauge(
+        "nv_model_load_duration_secs",
+        "Model load time in seconds",
+        _of_versions(lambda view: view.load_seconds),
+    ),
+    _gauge(
+        "nv_cpu_utilization",
+        "CPU utilization rate [0.0 - 1.0]",
+        _of_machine(lambda machine: machine.processor_utilization),
+    ),
+    _gauge(
+        "nv_cpu_memory_total_bytes",
+        "CPU total memory (RAM), in bytes",
+        _of_machine(lambda machine: machine.memory_total_bytes),
+    ),
+    _gauge(
+        "nv_cpu_memory_used_bytes",
+        "CPU used memory (RAM), in bytes",
+        _of_machine(lambda machine: machine.memory_used_bytes),
+    ),
+)
+
+_MLSERVER: Final = (
+    _counter(
+        "model_infer_request_success_total",
+        "Model infer request success count",
+        _of_versions(lambda view: view.counts.successes, labels=_plain),
+    ),
+    _counter(
+        "model_infer_request_failure_total",
+        "Model infer request failure count",
+        _of_versions(lambda view: view.counts.failed, labels=_plain),
+    ),
+    _Row(
+        name="model_infer_request_duration",
+        kind=Kind.SUMMARY,
+        help="Model infer request duration",
+        read=_request_seconds,
+    ),
+)
+
+_OWN: Final = (
+    _gauge(
+        "mpserve_queue_depth",
+        "Requests that wait for an instance",
+        _of_versions(lambda view: view.waiting, labels=_plain),
+    ),
+    _gauge("mpserve_workers", "Instances of a model version by state", _worker_states),
+    _counter(
+        "mpserve_worker_restarts_total",
+        "Workers that were started again after they ended by themselves",
+        _of_versions(lambda view: view.restarts, labels=_plain),
+    ),
+    _counter(
+        "mpserve_model_changes_total",
+        "Loads, reloads and unloads that ended, by outcome",
+        _loads,
+    ),
+    _counter(
+        "mpserve_model_changes_seconds_total",
+        "Time that loads, reloads and unloads took in all",
+        _load_seconds,
+    ),
+    _gauge(
+        "mpserve_arena_used_bytes",
+        "Shared memory in use for answers of an instance, after its last one",
+        _instance_samples(lambda view, at: view.instances[at].counts.arena_used_bytes),
+    ),
+    _gauge(
+        "mpserve_arena_total_bytes",
+        "Shared memory reserved for answers of an instance",
+        _instance_samples(lambda view, at: view.instances[at].counts.arena_total_bytes),
+    ),
+    _counter(
+        "mpserve_frontend_restarts_total",
+        "Frontends that were started again after they ended by themselves",
+        _frontend_restarts,
+    ),
+    _gauge("mpserve_process_resident_bytes", "Memory that a process holds", _resident),
+)
+
+_PEERS: Final[Mapping[DialectName, tuple[_Row, ...]]] = {
+    DialectName.TRITON: _TRITON,
+    DialectName.MLSERVER: _MLSERVER,
+}
