@@ -7,6 +7,7 @@ from mpserve.model.triton.completion import check_completed
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Runtime
 from mpserve.runtimes.registry import make_runtime
+from mpserve.worker.warm_up import warm_up
 
 
 class Loaded:
@@ -29,7 +30,7 @@ class Loaded:
 
 
 def load(start: WorkerStart) -> Loaded:
-    """Load the model that `start` names; may take long.
+    """Load the model that `start` names, and warm it up; may take long.
 
     Raises
     ------
@@ -43,6 +44,8 @@ def load(start: WorkerStart) -> Loaded:
         if start.complete_config and start.format is ConfigFormat.TRITON:
             # A runtime that completes nothing leaves what the file may lack.
             check_completed(completed.config_json)
+        if not start.passive:
+            warm_up(runtime, completed, start)
     except MpserveError:
         runtime.unload()
         raise

@@ -37,7 +37,6 @@ from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
 from mpserve.repository.version_policy import choose_versions
 
 IGNORED_FIELDS: Final[dict[str, Callable[[TritonConfig], bool]]] = {
-    "model_warmup": lambda config: bool(config.model_warmup),
     "batch_input": lambda config: bool(config.batch_input),
     "batch_output": lambda config: bool(config.batch_output),
     "response_cache": lambda config: (

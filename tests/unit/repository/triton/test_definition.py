@@ -192,7 +192,7 @@ def test_missing_and_ignored_things_are_noted(write, read):
             "m/abc/x": "",
             "m/config.pbtxt": """
                 version_policy { specific { versions: [1, 9] } }
-                model_warmup { name: "w" }
+                batch_input { kind: BATCH_ELEMENT_COUNT }
                 response_cache { enable: false }
             """,
         }
@@ -200,7 +200,7 @@ def test_missing_and_ignored_things_are_noted(write, read):
     assert read().notes == (
         "ignore version directory 'abc' which fails to convert to integral number",
         "version 9 is specified for model 'm', but the version directory is not present",
-        "'model_warmup' of model 'm' has no effect in this server",
+        "'batch_input' of model 'm' has no effect in this server",
     )
 
 
