@@ -6,7 +6,7 @@ parameters, inputs, data, outputs. Raw tensors are views of the message's bytes.
 Source: triton.md 4.6. Messages are `Any`: protobuf makes their fields at run time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -196,20 +196,18 @@ def _read_data(
     declared: list[_Declaration], raw: Sequence[bytes], model_name: str
 ) -> tuple[InputTensor, ...]:
     """Give each input its data; entries of `raw` that nobody takes are ignored."""
-    blobs = iter(raw)
-    return tuple(_input(one, bool(raw), blobs, model_name) for one in declared)
+    blobs = iter(raw) if raw else None
+    return tuple(_input(one, blobs, model_name) for one in declared)
 
 
-def _input(
-    declared: _Declaration, has_raw: bool, blobs: Any, model_name: str  # noqa: ANN401, FBT001
-) -> InputTensor:
+def _input(declared: _Declaration, blobs: Iterator[bytes] | None, model_name: str) -> InputTensor:
     parameters = scalars(declared.tensor.parameters)
     if parameters.pop("shared_memory_region", None) is not None:
         raise Unsupported(SHARED_MEMORY_DISABLED)
     place = f"'{declared.name}' for model '{model_name}'"
     data: Bytes | None
     if declared.tensor.HasField("contents"):
-        if has_raw:
+        if blobs is not None:
             raise InvalidRequest(
                 f"contents field must not be specified when using raw_input_contents for {place}"
             )
@@ -217,7 +215,7 @@ def _input(
             declared.tensor.contents, declared.datatype, name=declared.name, model_name=model_name
         )
     else:
-        data = next(blobs, None)
+        data = next(blobs or iter(()), None)
         if data is None:
             raise InvalidRequest(f"unable to find data for input tensor {place} in request.")
     element_count(declared.shape, declared.datatype, name=declared.name)
@@ -243,7 +241,9 @@ def _read_output(tensor: Any) -> RequestedOutput:  # noqa: ANN401  a message
     classes = _read_classes(tensor.parameters)
     if "shared_memory_region" in parameters:
         if _CLASSIFICATION in parameters:
-            raise InvalidRequest("output can't set both 'shared_memory_region' and 'classification'")
+            raise InvalidRequest(
+                "output can't set both 'shared_memory_region' and 'classification'"
+            )
         raise Unsupported(SHARED_MEMORY_DISABLED)
     known = {*_SHARED_MEMORY, _CLASSIFICATION}
     custom = {key: value for key, value in parameters.items() if key not in known}

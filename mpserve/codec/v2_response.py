@@ -58,6 +58,14 @@ class AnswerContext(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, tuple[str, ...]] = {}
 
 
+class ToldValues(msgspec.Struct, frozen=True, kw_only=True):
+    """What the client gets to see of one output, in binary form."""
+
+    datatype: Datatype
+    shape: tuple[int, ...]
+    data: memoryview
+
+
 class EncodedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """An answer on its way to the wire.
 
@@ -114,26 +122,42 @@ def _output_text(
     tensor: AnsweredTensor, request: InferRequest, context: AnswerContext, blobs: list[Bytes]
 ) -> bytes:
     wanted = request.requested_output(tensor.name)
-    datatype, shape, data = Datatype[tensor.datatype], tuple(tensor.shape), tensor.data
-    if wanted.classification:
-        labels = context.labels.get(tensor.name, ())
-        classified = classify(
-            data,
-            datatype=datatype,
-            shape=shape,
-            batches=context.batches,
-            classes=wanted.classification,
-            labels=labels,
-        )
-        datatype, shape = Datatype.BYTES, classified.shape
-        data = memoryview(bytes_tensor.pack(classified.elements))
+    values = told_values(tensor, wanted, context)
     names = b'{"name":' + orjson.dumps(tensor.name)
-    word, dims = b'"datatype":"' + datatype.name.encode() + b'"', _shape_text(shape)
+    word, dims = b'"datatype":"' + values.datatype.name.encode() + b'"', _shape_text(values.shape)
     order = (dims, word) if context.dialect.shape_precedes_datatype else (word, dims)
-    body = _content(tensor, wanted, datatype, shape, data, context)
+    body = _content(tensor, wanted, values, context)
     if wanted.binary:
-        blobs.append(data)
+        blobs.append(values.data)
     return b",".join([names, *order, *body]) + b"}"
+
+
+def told_values(
+    tensor: AnsweredTensor, wanted: RequestedOutput, context: AnswerContext
+) -> ToldValues:
+    """Return what an output tells: its values, or its classes when the client asked for them.
+
+    Raises
+    ------
+    InvalidRequest
+        The values can not be classified.
+    """
+    datatype, shape = Datatype[tensor.datatype], tuple(tensor.shape)
+    if not wanted.classification:
+        return ToldValues(datatype=datatype, shape=shape, data=tensor.data)
+    classified = classify(
+        tensor.data,
+        datatype=datatype,
+        shape=shape,
+        batches=context.batches,
+        classes=wanted.classification,
+        labels=context.labels.get(tensor.name, ()),
+    )
+    return ToldValues(
+        datatype=Datatype.BYTES,
+        shape=classified.shape,
+        data=memoryview(bytes_tensor.pack(classified.elements)),
+    )
 
 
 def _shape_text(shape: tuple[int, ...]) -> bytes:
@@ -141,19 +165,18 @@ def _shape_text(shape: tuple[int, ...]) -> bytes:
 
 
 def _content(
-    tensor: AnsweredTensor,
-    wanted: RequestedOutput,
-    datatype: Datatype,
-    shape: tuple[int, ...],
-    data: memoryview,
-    context: AnswerContext,
+    tensor: AnsweredTensor, wanted: RequestedOutput, values: ToldValues, context: AnswerContext
 ) -> list[bytes]:
     if wanted.binary:
-        return [b'"parameters":{"binary_data_size":' + str(len(data)).encode() + b"}"]
-    values = b'"data":' + data_text(
-        data, name=tensor.name, datatype=datatype, shape=shape, dialect=context.dialect
+        return [b'"parameters":{"binary_data_size":' + str(len(values.data)).encode() + b"}"]
+    text = data_text(
+        values.data,
+        name=tensor.name,
+        datatype=values.datatype,
+        shape=values.shape,
+        dialect=context.dialect,
     )
-    return [*_parameters(tensor.parameters_json, context), values]
+    return [*_parameters(tensor.parameters_json, context), b'"data":' + text]
 
 
 def data_text(

@@ -7,7 +7,15 @@ import msgspec
 from mpserve.dialect.statuses import DialectName, Operation, StatusRow, TransportFault
 from mpserve.errors import ErrorCode
 
-__all__ = ["Dialect", "DialectName", "HealthAnswer", "NonFiniteWords", "Operation", "Phrases"]
+__all__ = [
+    "Dialect",
+    "DialectName",
+    "GrpcServices",
+    "HealthAnswer",
+    "NonFiniteWords",
+    "Operation",
+    "Phrases",
+]
 
 
 class HealthAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +64,24 @@ class NonFiniteWords(msgspec.Struct, frozen=True, kw_only=True):
     negative_infinity: bytes
 
 
+class GrpcServices(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served over gRPC besides the inference service.
+
+    Attributes
+    ----------
+    model_repository
+        MLServer's repository service of its own.
+    health_watch
+        `Watch` of the health service, which always has `Check`.
+    reflection
+        Clients may ask for the services and their messages.
+    """
+
+    model_repository: bool
+    health_watch: bool
+    reflection: bool
+
+
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One peer's answers.
 
@@ -98,6 +124,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         possible.
     non_finite
         How NaN and infinities are printed.
+    answers_in_kind
+        Over gRPC, typed inputs are answered with typed outputs; otherwise outputs are always raw.
+    stream_carries_errors
+        A stream of inferences goes on after an error, which is one of its messages; otherwise it
+        ends with the error's status.
+    grpc_services
+        Services besides the inference service, and whether health can be watched.
     """
 
     name: DialectName
@@ -124,6 +157,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     compresses_from_bytes: int
     single_precision_as_double: bool
     non_finite: NonFiniteWords
+    answers_in_kind: bool
+    stream_carries_errors: bool
+    grpc_services: GrpcServices
 
     def status(self, code: ErrorCode, *, operation: Operation) -> StatusRow:
         """Return how a failure of `code` in `operation` is answered."""

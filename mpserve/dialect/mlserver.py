@@ -1,12 +1,20 @@
 """MLServer's answers.
 
 Source: MLServer 1.7.1 as seen running. Its health routes answer with an empty body; KServe's Python
-client reads JSON there, so mpserve sends it.
+client reads JSON there, so mpserve sends it. It has no health service and no reflection over gRPC,
+which cost its clients nothing.
 """
 
 from typing import Final
 
-from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, NonFiniteWords, Phrases
+from mpserve.dialect.dialect import (
+    Dialect,
+    DialectName,
+    GrpcServices,
+    HealthAnswer,
+    NonFiniteWords,
+    Phrases,
+)
 from mpserve.dialect.statuses import GENERAL, JSON, PARTICULAR, TRANSPORT
 
 _NAME = DialectName.MLSERVER
@@ -45,4 +53,7 @@ MLSERVER: Final = Dialect(
     compresses_from_bytes=500,
     single_precision_as_double=True,
     non_finite=NonFiniteWords(nan=b"null", infinity=b"null", negative_infinity=b"null"),
+    answers_in_kind=True,
+    stream_carries_errors=False,
+    grpc_services=GrpcServices(model_repository=True, health_watch=True, reflection=True),
 )

@@ -5,7 +5,14 @@ Source: the server's HTTP frontend and core as specified; answers seen on 2.51 w
 
 from typing import Final
 
-from mpserve.dialect.dialect import Dialect, DialectName, HealthAnswer, NonFiniteWords, Phrases
+from mpserve.dialect.dialect import (
+    Dialect,
+    DialectName,
+    GrpcServices,
+    HealthAnswer,
+    NonFiniteWords,
+    Phrases,
+)
 from mpserve.dialect.statuses import GENERAL, JSON, PARTICULAR, TEXT, TRANSPORT
 
 _NAME = DialectName.TRITON
@@ -47,4 +54,7 @@ TRITON: Final = Dialect(
     compresses_from_bytes=0,
     single_precision_as_double=True,
     non_finite=NonFiniteWords(nan=b"NaN", infinity=b"Infinity", negative_infinity=b"-Infinity"),
+    answers_in_kind=False,
+    stream_carries_errors=True,
+    grpc_services=GrpcServices(model_repository=False, health_watch=False, reflection=False),
 )

@@ -26,6 +26,26 @@ def listen(*, address: str, port: int, exclusive: bool) -> socket.socket:
     ConfigError
         The address can not be used, or the port is taken; with Triton's words for the latter.
     """
+    if exclusive:
+        refuse_taken(address=address, port=port)
+    listener = _open(address, port, socket.SO_REUSEPORT)
+    listener.listen(BACKLOG)
+    listener.settimeout(0.0)
+    return listener
+
+
+def refuse_taken(*, address: str, port: int) -> None:
+    """Raise `ConfigError`, as `listen` does, when anyone listens there, sharing the port or not."""
+    _open(address, port).close()  # without SO_REUSEPORT
+
+
+def port_of(listener: socket.socket) -> int:
+    """Return the port that a socket listens on."""
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def _open(address: str, port: int, *options: int) -> socket.socket:
     try:
         places = socket.getaddrinfo(
             address or "0.0.0.0",  # noqa: S104  what "" means for the peers
@@ -37,21 +57,9 @@ def listen(*, address: str, port: int, exclusive: bool) -> socket.socket:
         raise ConfigError(f"address '{address}' can not be listened on: {error}") from error
     family, _, _, _, place = places[0]
     try:
-        if exclusive:
-            with _bound(family, place):  # without SO_REUSEPORT: fails when anyone listens
-                pass
-        listener = _bound(family, place, socket.SO_REUSEPORT)
+        return _bound(family, place, *options)
     except OSError as error:
         raise ConfigError(_complaint(error, address, port)) from error
-    listener.listen(BACKLOG)
-    listener.settimeout(0.0)
-    return listener
-
-
-def port_of(listener: socket.socket) -> int:
-    """Return the port that a socket listens on."""
-    port: int = listener.getsockname()[1]
-    return port
 
 
 def _bound(family: int, place: tuple[object, ...], *options: int) -> socket.socket:

@@ -1,5 +1,6 @@
 """What the operator wants: `Settings`, and how it is read from flags, environment and files."""
 
+from mpserve.settings.grpc_settings import GrpcCompression, GrpcSettings
 from mpserve.settings.settings import (
     LogFormat,
     LogLevel,
@@ -10,6 +11,8 @@ from mpserve.settings.settings import (
 )
 
 __all__ = [
+    "GrpcCompression",
+    "GrpcSettings",
     "LogFormat",
     "LogLevel",
     "ModelControlMode",

@@ -13,6 +13,7 @@ from mpserve.settings.formats import sorted_unique
 from mpserve.settings.settings import LogLevel, ModelControlMode, Settings
 
 ALL_MODELS: Final = ("*",)
+_GRPC_PREFIX: Final = "grpc_"
 TRITON_EXTENSIONS: Final = (
     "classification",
     "sequence",
@@ -61,6 +62,7 @@ def assemble(
     mode = ModelControlMode(fields["model_control_mode"])
     fields |= _repository(fields, values, mode=mode)
     fields |= _listeners(fields)
+    fields["grpc"] = _grpc(command, fields, chosen)
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
     fields |= {
@@ -116,6 +118,18 @@ def _repository(
 
 def _listeners(fields: Mapping[str, Any]) -> dict[str, object]:
     return {"metrics_address": fields["metrics_address"] or fields["http_address"]}
+
+
+def _grpc(command: DialectName, fields: dict[str, Any], chosen: Chosen) -> dict[str, object]:
+    """Take the fields of gRPC together.
+
+    TLS is on once mutual TLS was mentioned, as in Triton; MLServer has one host for all listeners.
+    """
+    names = [name for name in fields if name.startswith(_GRPC_PREFIX)]
+    grpc = {name.removeprefix(_GRPC_PREFIX): fields.pop(name) for name in names}
+    if command is DialectName.MLSERVER and "grpc-address" not in chosen:
+        grpc["address"] = fields["http_address"]
+    return {**grpc, "use_ssl": grpc["use_ssl"] or "grpc-use-ssl-mutual" in chosen}
 
 
 def _loads_everything(

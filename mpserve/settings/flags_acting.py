@@ -7,9 +7,9 @@ are in Triton's words where it has some.
 from typing import Final
 
 from mpserve.settings.flags import Flag, Group, Kind
+from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
 from mpserve.settings.settings import MIB
 
-MAX_PORT: Final = 65535
 MAX_FRONTENDS: Final = 64  # each has a ring and an arena in shared memory
 MAX_QUEUE_SLOTS: Final = 1 << 16
 
@@ -234,25 +234,6 @@ _HTTP: Final = (
 
 _LISTENERS_TO_COME: Final = (
     Flag(
-        name="grpc-address",
-        kind=Kind.STRING,
-        group=Group.GRPC,
-        field="grpc_address",
-        default="0.0.0.0",  # noqa: S104  # the peers' default
-        help="Address of gRPC. Counts in the check for equal ports; gRPC is not served yet.",
-    ),
-    Flag(
-        name="grpc-port",
-        kind=Kind.INT,
-        group=Group.GRPC,
-        field="grpc_port",
-        default=8001,
-        start_default=8081,
-        least=1,
-        most=MAX_PORT,
-        help="Port of gRPC. Counts in the check for equal ports; gRPC is not served yet.",
-    ),
-    Flag(
         name="metrics-address",
         kind=Kind.STRING,
         group=Group.METRICS,
@@ -344,6 +325,7 @@ ACTING: Final = (
     *_LIFECYCLE,
     *_PROCESSES,
     *_HTTP,
+    *GRPC_ACTING,
     *_LISTENERS_TO_COME,
     *_METADATA,
     *_LOG,

@@ -9,11 +9,11 @@ from typing import Final
 
 from mpserve.settings import formats
 from mpserve.settings.flags import Flag, Group, Kind, Standing
-from mpserve.settings.values import INT32_MAX, BadValue
+from mpserve.settings.flags_grpc import GRPC_INERT
+from mpserve.settings.values import BadValue
 
 _OWN_PROCESSES: Final = "requests are carried by processes and shared memory, see --frontends"
 _NO_GPU: Final = "mpserve keeps tensors in host memory"
-_NO_GRPC: Final = "gRPC is not served yet"
 _NO_METRICS: Final = "metrics are not served yet"
 _NO_TRACING: Final = "tracing is not there yet"
 _NO_CACHE: Final = "there is no response cache yet"
@@ -95,107 +95,6 @@ _HTTP: Final = (
         is_off=_is_empty,
         reason="--http-restricted-api: routes can not be restricted yet",
         help="Refused: routes can not be restricted yet.",
-    ),
-)
-
-_GRPC: Final = (
-    Flag(
-        name="allow-grpc",
-        kind=Kind.BOOL,
-        group=Group.GRPC,
-        field="allow_grpc",
-        default=True,
-        off=(False,),
-        standing=Standing.REFUSED,
-        is_off=lambda texts: texts[-1].lower() in {"false", "off", "0"},
-        reason=f"--allow-grpc: {_NO_GRPC}; leave the flag out or say --allow-grpc=false",
-        help="Only false is taken: gRPC is not served yet.",
-    ),
-    _inert("reuse-grpc-port", Kind.BOOL, Group.GRPC, default=False, reason=_NO_GRPC),
-    _refused("grpc-header-forward-pattern", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
-    Flag(
-        name="grpc-infer-thread-count",
-        kind=Kind.INT,
-        group=Group.GRPC,
-        default=2,
-        least=2,
-        most=128,
-        bound_complaint=(
-            "invalid argument for --grpc_infer_thread_count. Must be in the range 2 to 128."
-        ),
-        standing=Standing.NO_EFFECT,
-        reason=_OWN_PROCESSES,
-        help=_no_effect(_OWN_PROCESSES),
-    ),
-    _inert(
-        "grpc-infer-allocation-pool-size", Kind.INT, Group.GRPC, default=8, reason=_OWN_PROCESSES
-    ),
-    Flag(
-        name="grpc-max-response-pool-size",
-        kind=Kind.INT,
-        group=Group.GRPC,
-        default=INT32_MAX,
-        least=1,
-        bound_complaint="Error: --grpc-max-response-pool-size must be greater than 0.",
-        standing=Standing.NO_EFFECT,
-        reason=_OWN_PROCESSES,
-        help=_no_effect(_OWN_PROCESSES),
-    ),
-    _refused("grpc-use-ssl", Kind.BOOL, Group.GRPC, default=False, reason=_NO_GRPC),
-    Flag(
-        name="grpc-use-ssl-mutual",
-        kind=Kind.BOOL,
-        group=Group.GRPC,
-        default=False,
-        standing=Standing.REFUSED,
-        is_off=lambda _: False,  # in Triton its mere presence switches TLS on
-        reason=f"--grpc-use-ssl-mutual: {_NO_GRPC}",
-        help="Refused with any value: gRPC is not served yet.",
-    ),
-    _refused("grpc-server-cert", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
-    _refused("grpc-server-key", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
-    _refused("grpc-root-cert", Kind.STRING, Group.GRPC, reason=_NO_GRPC),
-    Flag(
-        name="grpc-infer-response-compression-level",
-        kind=Kind.CHOICE,
-        group=Group.GRPC,
-        default="none",
-        choices=("none", "low", "medium", "high"),
-        complaint="invalid argument for --grpc_infer_response_compression_level",
-        standing=Standing.NO_EFFECT,
-        reason=_NO_GRPC,
-        help=_no_effect(_NO_GRPC),
-    ),
-    _inert("grpc-keepalive-time", Kind.INT, Group.GRPC, default=7_200_000, reason=_NO_GRPC),
-    _inert("grpc-keepalive-timeout", Kind.INT, Group.GRPC, default=20_000, reason=_NO_GRPC),
-    _inert(
-        "grpc-keepalive-permit-without-calls",
-        Kind.BOOL,
-        Group.GRPC,
-        default=False,
-        reason=_NO_GRPC,
-    ),
-    _inert("grpc-http2-max-pings-without-data", Kind.INT, Group.GRPC, default=2, reason=_NO_GRPC),
-    _inert(
-        "grpc-http2-min-recv-ping-interval-without-data",
-        Kind.INT,
-        Group.GRPC,
-        default=300_000,
-        reason=_NO_GRPC,
-    ),
-    _inert("grpc-http2-max-ping-strikes", Kind.INT, Group.GRPC, default=2, reason=_NO_GRPC),
-    _inert("grpc-max-connection-age", Kind.INT, Group.GRPC, default=0, reason=_NO_GRPC),
-    _inert("grpc-max-connection-age-grace", Kind.INT, Group.GRPC, default=0, reason=_NO_GRPC),
-    Flag(
-        name="grpc-restricted-protocol",
-        kind=Kind.STRING,
-        group=Group.GRPC,
-        repeatable=True,
-        check=formats.check_restricted_grpc,
-        standing=Standing.REFUSED,
-        is_off=_is_empty,
-        reason=f"--grpc-restricted-protocol: {_NO_GRPC}",
-        help="Refused: gRPC is not served yet.",
     ),
 )
 
@@ -403,7 +302,7 @@ INERT: Final = (
     *_REPOSITORY,
     *_SHARED_MEMORY,
     *_HTTP,
-    *_GRPC,
+    *GRPC_INERT,
     *_METRICS,
     *_TRACING,
     *_CACHE,

@@ -19,6 +19,7 @@ from mpserve.settings.environment import (
     read_environment,
     read_mlserver,
 )
+from mpserve.settings.extras import without_absent
 from mpserve.settings.flags import Flag, Group, Standing
 from mpserve.settings.flags_acting import ACTING
 from mpserve.settings.flags_inert import INERT
@@ -105,13 +106,15 @@ def _read(
     )
     check_usage(settings, said)
     check_creation(settings)
+    settings, absent = without_absent(settings, said)
     idle = tuple(
         f"--{flag.name} changes nothing: {flag.reason}"
         for flag in flags
         if flag.name in from_flags and flag.standing is Standing.NO_EFFECT
     )
     return Reading(
-        settings=settings, warnings=(*warnings_about(settings, said), *mlserver.warnings, *idle)
+        settings=settings,
+        warnings=(*warnings_about(settings, said), *absent, *mlserver.warnings, *idle),
     )
 
 

@@ -9,6 +9,7 @@ import enum
 import msgspec
 
 from mpserve.dialect import DialectName
+from mpserve.settings.grpc_settings import GrpcSettings
 
 MIB = 1 << 20
 
@@ -90,15 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Shared memory for tensors of each process: taken at its start, and at most.
     queue_slots
         Requests that may wait for one model version.
-    allow_grpc, allow_metrics
-        Wanted as the peer wants it by default. gRPC is not served yet; its port only counts in the
-        check for equal ports.
-    metrics_endpoint
-        Path of the metrics on their port.
-    metrics_interval_ms
-        How long one look at the machine is told again.
-    allow_cpu_metrics, metrics_counter_latencies
-        Whether `nv_cpu_*` and the durations of `nv_inference_*` are told.
+    allow_grpc, grpc
+        Whether gRPC is served, and how.
+    allow_metrics
+        Wanted as the peer wants it by default. Metrics are not served yet; the port only counts in
+        the check for equal ports.
     """
 
     dialect: DialectName = DialectName.TRITON
@@ -128,15 +125,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http_max_input_size: int = 64 * MIB
     # gRPC and metrics
     allow_grpc: bool = True
-    grpc_address: str = "0.0.0.0"  # noqa: S104  # the peers' default
-    grpc_port: int = 8001
+    grpc: GrpcSettings = GrpcSettings()
     allow_metrics: bool = True
     metrics_address: str = "0.0.0.0"  # noqa: S104  # the peers' default
     metrics_port: int = 8002
-    metrics_endpoint: str = "/metrics"
-    metrics_interval_ms: int = 2000
-    metrics_counter_latencies: bool = True
-    allow_cpu_metrics: bool = True
     # metadata
     server_name: str = "triton"
     server_version: str = ""

@@ -43,8 +43,12 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
             "Error: Incompatible flags --response-cache-byte-size and --cache-config both "
             "provided. Please provide one or the other."
         )
-    if not settings.allow_http:
-        raise UsageError("--allow-http=false leaves nothing to serve: gRPC is not served yet")
+    if not (settings.allow_http or settings.allow_grpc):
+        raise UsageError("--allow-http=false and --allow-grpc=false leave nothing to serve")
+    if settings.grpc.use_ssl and not (settings.grpc.server_cert and settings.grpc.server_key):
+        raise UsageError("--grpc-use-ssl needs --grpc-server-cert and --grpc-server-key")
+    if settings.grpc.use_ssl_mutual and not settings.grpc.root_cert:
+        raise UsageError("--grpc-use-ssl-mutual needs --grpc-root-cert")
     if settings.arena_max_bytes < settings.arena_initial_bytes:
         raise UsageError(
             f"--arena-max-bytes={settings.arena_max_bytes} is less than --arena-initial-bytes="
@@ -74,7 +78,7 @@ def _check_ports(settings: Settings) -> None:
         (name, address, port)
         for name, wanted, address, port in (
             ("HTTP", settings.allow_http, settings.http_address, settings.http_port),
-            ("GRPC", settings.allow_grpc, settings.grpc_address, settings.grpc_port),
+            ("GRPC", settings.allow_grpc, settings.grpc.address, settings.grpc.port),
             ("metrics", settings.allow_metrics, settings.metrics_address, settings.metrics_port),
         )
         if wanted
@@ -101,12 +105,15 @@ def check_creation(settings: Settings) -> None:
 
 def warnings_about(settings: Settings, chosen: Chosen) -> tuple[str, ...]:
     """Return what the operator should know before the server starts."""
-    found: list[str] = []
-    if settings.http_address in ANY_ADDRESS:
-        found.append(
-            f"HTTP listens on every interface of this machine ({settings.http_address}:"
-            f"{settings.http_port}); --http-address=127.0.0.1 keeps it local"
+    found = [
+        f"{name} listens on every interface of this machine ({address}:{port}); "
+        f"--{name.lower()}-address=127.0.0.1 keeps it local"
+        for name, wanted, address, port in (
+            ("HTTP", settings.allow_http, settings.http_address, settings.http_port),
+            ("gRPC", settings.allow_grpc, settings.grpc.address, settings.grpc.port),
         )
+        if wanted and address in ANY_ADDRESS
+    ]
     if "strict-model-config" in chosen:
         found.append(
             "'--strict-model-config' has been deprecated! Please use "
@@ -117,14 +124,6 @@ def warnings_about(settings: Settings, chosen: Chosen) -> tuple[str, ...]:
                 "Overriding deprecated '--strict-model-config' from False to True in favor of "
                 "'--disable-auto-complete-config'!"
             )
-    absent = [
-        f"{name} (port {port})"
-        for name, wanted, port in (
-            ("gRPC", settings.allow_grpc, settings.grpc_port),
-            ("metrics", settings.allow_metrics, settings.metrics_port),
-        )
-        if wanted
-    ]
-    if absent:
-        found.append(f"this version does not serve {' and '.join(absent)}")
+    if settings.allow_metrics:
+        found.append(f"this version does not serve metrics (port {settings.metrics_port})")
     return tuple(found)

@@ -1,5 +1,7 @@
 """Liveness and readiness, as the supervisor last told them."""
 
+from collections.abc import Callable
+
 from mpserve.control.messages import PublishTable
 
 
@@ -9,12 +11,27 @@ class Health:
     def __init__(self) -> None:
         self.is_live = False
         self.is_ready = False
+        self._watchers: set[Callable[[], None]] = set()
 
     def apply(self, table: PublishTable) -> None:
         """Take what the supervisor says."""
         self.is_live = table.server_live
         self.is_ready = table.server_ready
+        self._tell()
 
     def stop(self) -> None:
         """Be ready no more: the frontend ends."""
         self.is_ready = False
+        self._tell()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Call `watcher` whenever something was told, until `unwatch`."""
+        self._watchers.add(watcher)
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._watchers.discard(watcher)
+
+    def _tell(self) -> None:
+        for watcher in list(self._watchers):
+            watcher()

@@ -26,21 +26,26 @@ class InferHandler:
         self._dispatcher = dispatcher
         self._dialect = dialect
 
-    def find(self, name: str, version: str) -> RoutedModel:
-        """Return the version that would answer; "" for the default version.
+    def find(self, name: str, version: str, *, decoupled_refusal: str) -> RoutedModel:
+        """Return the version that would answer.
+
+        Parameters
+        ----------
+        version
+            "" for the default version.
+        decoupled_refusal
+            Said of a model that may answer several times.
 
         Raises
         ------
         ModelNotFound, ModelNotReady
             As the routing table has it.
         Unsupported
-            The model may answer several times, which one HTTP answer can not carry.
+            The model may answer several times, which one answer can not carry.
         """
         routed = self._table.ready(name, version)
         if routed.version.config.decoupled:
-            raise Unsupported(
-                "HTTP end point doesn't support models with decoupled transaction policy"
-            )
+            raise Unsupported(decoupled_refusal)
         return routed
 
     def identified(self, request: InferRequest) -> InferRequest:

@@ -35,6 +35,9 @@ class Decode(Protocol):
     ) -> InferRequest: ...
 
 
+_DECOUPLED_REFUSAL: Final = (
+    "HTTP end point doesn't support models with decoupled transaction policy"
+)
 DECODERS: Final[Mapping[DialectName, Decode]] = {
     DialectName.TRITON: v2_json.decode,
     DialectName.MLSERVER: mlserver_json.decode,
@@ -71,7 +74,7 @@ class HttpInfer:
         """Start the inference; its answer, or why there is none, goes to the exchange."""
         operation = Operation.INFER_OPENING
         try:
-            routed = self._handler.find(name, version)
+            routed = self._handler.find(name, version, decoupled_refusal=_DECOUPLED_REFUSAL)
             body = http.body()
             json_bytes = json_part_bytes(
                 http.header(HEADER_NAME.lower().encode()), body_bytes=len(body)

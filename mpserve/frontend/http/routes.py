@@ -15,9 +15,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from mpserve.dialect import DialectName
-from mpserve.errors import InvalidRequest
-
-MAX_VERSION: Final = (1 << 63) - 1
+from mpserve.frontend.handlers.version import any_version, version_number
 
 
 class Endpoint(enum.Enum):
@@ -97,25 +95,6 @@ def _decoded_name(part: bytes) -> str:
     return unquote_to_bytes(part).decode("utf-8", "replace")
 
 
-def _number_version(text: str) -> str:
-    """Return a version number without leading zeros; "" stays."""
-    if not text:
-        return text
-    digits = text.lstrip("0")
-    complaint = f"failed to get model version from specified version string '{text}'"
-    if not digits:
-        raise InvalidRequest(f"{complaint}, version should be an integral value > 0")
-    if len(digits) > len(str(MAX_VERSION)) or int(digits) > MAX_VERSION:
-        raise InvalidRequest(
-            f"{complaint} (details: stol), version should be an integral value > 0"
-        )
-    return digits
-
-
-def _any_version(text: str) -> str:
-    return text
-
-
 _TRITON_VERSION: Final = rb"(?:/versions/(?P<version>[0-9]+))?"
 _MLSERVER_VERSION: Final = rb"(?:/versions/(?P<version>[^/]+))?"
 _MODEL: Final = rb"/v2/models/(?P<model>[^/]+)"
@@ -157,7 +136,7 @@ ROUTES: Final = {
             ),
         ),
         decode_name=_name_as_sent,
-        check_version=_number_version,
+        check_version=version_number,
     ),
     DialectName.MLSERVER: RouteTable(
         routes=(
@@ -170,6 +149,6 @@ ROUTES: Final = {
             _route(rb"/v2/repository/models/(?P<model>[^/]+)/unload", "POST", Endpoint.UNLOAD),
         ),
         decode_name=_decoded_name,
-        check_version=_any_version,
+        check_version=any_version,
     ),
 }

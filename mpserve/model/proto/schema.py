@@ -35,7 +35,7 @@ class Schema:
         self._pool = descriptor_pool.DescriptorPool()
         self._names = names
         self._classes: dict[str, type[Message]] = {}
-        folder = resources.files(__package__)
+        folder = resources.files("mpserve.model.proto")
         for name in names:
             text = folder.joinpath(name).read_text("utf-8")
             self._pool.Add(parse_proto(text, name=name))

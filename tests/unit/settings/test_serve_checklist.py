@@ -189,10 +189,7 @@ def test_log_format_is_case_sensitive():
 @pytest.mark.parametrize(
     "argument",
     [
-        "--allow-grpc=true",
         "--allow-metrics=true",
-        "--grpc-use-ssl=true",
-        "--grpc-use-ssl-mutual=false",
         "--allow-client-shm=true",
         "--model-namespacing=true",
         "--rate-limit=execution_count",
@@ -202,7 +199,8 @@ def test_log_format_is_case_sensitive():
         "--response-cache-byte-size=1048576",
         "--http-restricted-api=health:k=v",
         "--http-header-forward-pattern=.*",
-        "--allow-http=false",
+        "--grpc-header-forward-pattern=.*",
+        "--grpc-restricted-protocol=health:k=v",
         "--allow-sagemaker=true",
     ],
 )
@@ -216,9 +214,8 @@ def test_a_feature_that_is_not_there_is_refused_with_the_reason(argument):
 @pytest.mark.parametrize(
     "argument",
     [
-        "--allow-grpc=false",
         "--allow-metrics=0",
-        "--grpc-use-ssl=false",
+        "--grpc-header-forward-pattern=",
         "--rate-limit=OFF",
         "--trace-config=level=OFF",
         "--trace-config=mode=triton",
@@ -249,8 +246,9 @@ def test_a_flag_that_can_not_matter_is_taken_with_a_warning(argument):
 
 
 def test_an_open_address_is_warned_about():
-    assert any("0.0.0.0:8000" in warning for warning in read().warnings)
-    local = read("--http-address=127.0.0.1").warnings
+    for place in ("0.0.0.0:8000", "0.0.0.0:8001"):
+        assert any(place in warning for warning in read().warnings)
+    local = read("--http-address=127.0.0.1", "--grpc-address=127.0.0.1").warnings
     assert not any("every interface" in warning for warning in local)
 
 

@@ -26,7 +26,7 @@ def read(tmp_path):
 def test_defaults_are_mlservers(read, tmp_path):
     settings = read().settings
     assert settings.dialect is DialectName.MLSERVER
-    assert (settings.http_port, settings.grpc_port, settings.metrics_port) == (8080, 8081, 8082)
+    assert (settings.http_port, settings.grpc.port, settings.metrics_port) == (8080, 8081, 8082)
     assert settings.server_name == "mlserver"
     assert settings.extensions == ()
     assert settings.model_repositories == (str(tmp_path),)
@@ -50,7 +50,7 @@ def test_the_environment_goes_before_the_file(read):
     settings = read(
         environment={"MLSERVER_HTTP_PORT": "9000"}, file={"http_port": 9100, "grpc_port": 9101}
     ).settings
-    assert (settings.http_port, settings.grpc_port) == (9000, 9101)
+    assert (settings.http_port, settings.grpc.port) == (9000, 9101)
 
 
 def test_a_flag_goes_before_the_environment(read):

@@ -1,0 +1,1 @@
+"""gRPC: services as bytes in, bytes out, and the transport that carries them."""

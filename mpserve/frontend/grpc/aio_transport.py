@@ -1,0 +1,191 @@
+"""The services over `grpc.aio`, as handlers of raw bytes: the portable transport.
+
+Guarantees: each call is answered once; a client that cancels, or whose deadline passes, is told to
+the service at once. Owner: a frontend. Importing this imports grpcio, an optional extra.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+
+from mpserve.dialect import GrpcCode
+from mpserve.frontend.grpc.call import (
+    SHUTTING_DOWN,
+    GrpcFailure,
+    Services,
+    StreamInput,
+    StreamMethod,
+    UnaryMethod,
+)
+
+STATUS_CODES: Final[Mapping[GrpcCode, grpc.StatusCode]] = {
+    code: status for code in GrpcCode for status in grpc.StatusCode if status.value[0] == code
+}
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
+Context = Any  # grpc.aio's, generic in its stubs only
+_Unary = Callable[[bytes, Context], Awaitable[bytes]]
+_Stream = Callable[[object, Context], Awaitable[None]]
+
+
+class AioHandlers(grpc.GenericRpcHandler):
+    """Finds the handler of each call by its path."""
+
+    def __init__(self, services: Services) -> None:
+        self._streams: set[StreamInput] = set()
+        self._is_draining = False
+        self._handlers: dict[str, Handler] = {
+            **{
+                path: grpc.unary_unary_rpc_method_handler(_unary(method))
+                for path, method in services.unary.items()
+            },
+            **{
+                path: grpc.stream_stream_rpc_method_handler(self._stream(method))
+                for path, method in services.streams.items()
+            },
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        """Return the handler of a call; `None` for a method that does not exist."""
+        if self._is_draining:
+            return _REFUSAL
+        return self._handlers.get(handler_call_details.method)
+
+    def drain(self) -> None:
+        """Take no new calls; let the streams end when what was asked is answered."""
+        self._is_draining = True
+        for stream in list(self._streams):
+            stream.on_drain()
+
+    def _stream(self, method: StreamMethod) -> _Stream:
+        async def serve(_: object, context: Context) -> None:
+            output = AioStreamOutput()
+            metadata = dict(context.invocation_metadata() or ())
+            stream = method(output, metadata)
+            self._streams.add(stream)
+            reader = asyncio.ensure_future(_read_stream(context, stream, output))
+            try:
+                await output.write_all(context)
+            finally:
+                self._streams.discard(stream)
+                reader.cancel()
+                if not output.has_ended:
+                    stream.on_client_gone()
+                await asyncio.gather(reader, return_exceptions=True)
+
+        return serve
+
+
+class AioCall:
+    """One unary call that waits."""
+
+    __slots__ = ("_on_client_gone", "result")
+
+    def __init__(self, result: asyncio.Future[bytes | GrpcFailure]) -> None:
+        self.result = result
+        self._on_client_gone: Callable[[], None] | None = None
+
+    def answer(self, message: bytes) -> None:
+        """Answer, unless the client is gone."""
+        if not self.result.done():
+            self.result.set_result(message)
+
+    def refuse(self, failure: GrpcFailure) -> None:
+        """Answer with a status, unless the client is gone."""
+        if not self.result.done():
+            self.result.set_result(failure)
+
+    def on_client_gone(self, callback: Callable[[], None]) -> None:
+        """Remember whom to tell."""
+        self._on_client_gone = callback
+
+    def tell_client_gone(self) -> None:
+        """Tell it."""
+        if self._on_client_gone is not None:
+            self._on_client_gone()
+
+
+class AioStreamOutput:
+    """The server's half of a stream: what waits to be written."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[bytes] = deque()
+        self._changed = asyncio.Event()
+        self._written = asyncio.Event()
+        self._failure: GrpcFailure | None = None
+        self.has_ended = False
+
+    def send(self, message: bytes) -> None:
+        """Put a message at the end of what waits."""
+        self._waiting.append(message)
+        self._changed.set()
+
+    def end(self, failure: GrpcFailure | None) -> None:
+        """End the stream when everything is written."""
+        self._failure = failure
+        self.has_ended = True
+        self._changed.set()
+
+    async def write_all(self, context: Context) -> None:
+        """Write what waits until the stream ends."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._waiting:
+                await context.write(self._waiting.popleft())
+            self._written.set()
+            if self.has_ended and not self._waiting:
+                if self._failure is not None:
+                    _set_status(context, self._failure)
+                return
+
+    async def wait_written(self) -> None:
+        """Wait until something more was written."""
+        self._written.clear()
+        await self._written.wait()
+
+
+async def _read_stream(context: Context, stream: StreamInput, output: AioStreamOutput) -> None:
+    while True:
+        while not stream.has_room():
+            await output.wait_written()
+        message = await context.read()
+        if message is grpc.aio.EOF:
+            stream.on_half_close()
+            return
+        stream.on_message(message)
+
+
+def _unary(method: UnaryMethod) -> _Unary:
+    # One future per call and no task: grpc.aio has made one already (bench: infer-small over gRPC).
+    async def serve(request: bytes, context: Context) -> bytes:
+        call = AioCall(asyncio.get_running_loop().create_future())
+        method(request, call)
+        try:
+            result = await call.result
+        except asyncio.CancelledError:
+            call.tell_client_gone()
+            raise
+        if isinstance(result, GrpcFailure):
+            _set_status(context, result)
+            return b""  # not sent: the status is not OK
+        return result
+
+    return serve
+
+
+def _set_status(context: Context, failure: GrpcFailure) -> None:
+    context.set_code(STATUS_CODES[failure.code])
+    context.set_details(failure.message)
+
+
+async def _refuse(_: object, context: Context) -> None:
+    _set_status(context, SHUTTING_DOWN)
+
+
+# Of the kind that fits every method: the client's message is not read.
+_REFUSAL: "Final[Handler]" = grpc.stream_stream_rpc_method_handler(_refuse)

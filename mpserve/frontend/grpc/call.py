@@ -1,0 +1,89 @@
+"""What a transport and the services say to each other. No transport's types appear here.
+
+A unary method gets the request's bytes and a `Call` that it answers once, now or later. A stream
+method gets a `StreamOutput` and returns a `StreamInput`, which is told what the client sends.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import msgspec
+
+from mpserve.dialect import Dialect, GrpcCode, Operation
+from mpserve.errors import Failure
+
+Metadata = Mapping[str, str]
+"""Metadata of a call by lower-case name; of repeated ones the last."""
+
+
+class GrpcFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """A status that is not OK."""
+
+    code: GrpcCode
+    message: str
+
+
+SHUTTING_DOWN: Final = GrpcFailure(
+    code=GrpcCode.UNAVAILABLE,
+    message="GRPC server is shutting down and has stopped accepting new requests.",
+)
+
+
+def grpc_failure(failure: Failure, *, dialect: Dialect, operation: Operation) -> GrpcFailure:
+    """Return how the dialect answers a failure of an operation."""
+    row = dialect.status(failure.code, operation=operation)
+    return GrpcFailure(code=row.grpc, message=failure.message)
+
+
+class Call(Protocol):
+    """One unary call that waits for its answer."""
+
+    def answer(self, message: bytes) -> None:
+        """Answer with an encoded message."""
+
+    def refuse(self, failure: GrpcFailure) -> None:
+        """Answer with a status."""
+
+    def on_client_gone(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the client cancels, or its deadline passes, before the answer."""
+
+
+class StreamOutput(Protocol):
+    """The server's half of a stream."""
+
+    def send(self, message: bytes) -> None:
+        """Send one encoded message."""
+
+    def end(self, failure: GrpcFailure | None) -> None:
+        """End the stream, with OK for `None`. Nothing can be sent after that."""
+
+
+class StreamInput(Protocol):
+    """The client's half of a stream, as a service hears it."""
+
+    def on_message(self, message: bytes) -> None:
+        """The client sent a message."""
+
+    def on_half_close(self) -> None:
+        """The client sends no more."""
+
+    def on_client_gone(self) -> None:
+        """The client cancelled, or its deadline passed: nobody listens any more."""
+
+    def on_drain(self) -> None:
+        """The server ends: take nothing new, and end when what was asked is answered."""
+
+    def has_room(self) -> bool:
+        """Tell whether one more message may be read now; `StreamOutput.send` may change that."""
+        ...
+
+
+UnaryMethod = Callable[[bytes, Call], None]
+StreamMethod = Callable[[StreamOutput, Metadata], StreamInput]
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is served, by path (`/package.Service/Method`)."""
+
+    unary: Mapping[str, UnaryMethod]
+    streams: Mapping[str, StreamMethod]

@@ -1,0 +1,173 @@
+"""`ModelInfer`: the bytes of a request -> the bytes of its answer, for calls and for streams."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Protocol
+
+from mpserve.codec import mlserver_proto, proto_response, v2_proto
+from mpserve.codec.proto_response import ProtoAnswer
+from mpserve.codec.v2_response import AnswerContext
+from mpserve.dialect import Dialect, DialectName, Operation
+from mpserve.dispatch.routing_table import RoutedModel
+from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.frontend.grpc.call import Call, GrpcFailure, grpc_failure
+from mpserve.frontend.grpc.messages import INFER_REQUEST, INFER_RESPONSE, inference_schema, parse
+from mpserve.frontend.handlers.infer import InferHandler
+from mpserve.frontend.handlers.labels import LabelFiles
+from mpserve.frontend.handlers.version import any_version, version_number
+from mpserve.model.request import InferRequest
+from mpserve.shm.dispatcher import Answer
+from mpserve.telemetry import log
+
+_DECOUPLED_REFUSAL: Final = (
+    "ModelInfer RPC doesn't support models with decoupled transaction policy"
+)
+
+OnResult = Callable[[bytes | GrpcFailure], None]
+
+
+class Decode(Protocol):
+    """A `ModelInferRequest` -> request."""
+
+    def __call__(self, message: Any, *, model_name: str) -> InferRequest: ...  # noqa: ANN401, D102
+
+
+DECODERS: Final[Mapping[DialectName, Decode]] = {
+    DialectName.TRITON: v2_proto.decode,
+    DialectName.MLSERVER: mlserver_proto.decode,
+}
+CHECK_VERSION: Final[Mapping[DialectName, Callable[[str], str]]] = {
+    DialectName.TRITON: version_number,
+    DialectName.MLSERVER: any_version,
+}
+
+
+class GrpcInfer:
+    """Inference over gRPC, whatever the transport."""
+
+    def __init__(self, *, handler: InferHandler, labels: LabelFiles, dialect: Dialect) -> None:
+        self._handler = handler
+        self._labels = labels
+        self._dialect = dialect
+        self._decode = DECODERS[dialect.name]
+        self._check_version = CHECK_VERSION[dialect.name]
+        schema = inference_schema(dialect.name)
+        self._request_class = schema.message(INFER_REQUEST)
+        self._response_class = schema.message(INFER_RESPONSE)
+
+    def answer(self, encoded: bytes, call: Call) -> None:
+        """Answer a call, now or when the model has."""
+        try:
+            message = self.parse(encoded)
+            token = self.start(
+                message,
+                decoupled_refusal=_DECOUPLED_REFUSAL,
+                is_final=None,
+                on_result=partial(_finish, call),
+            )
+        except MpserveError as error:
+            call.refuse(self.failure(error))
+            return
+        call.on_client_gone(partial(self._handler.cancel, token))
+
+    def parse(self, encoded: bytes) -> Any:  # noqa: ANN401  a ModelInferRequest
+        """Return the message of a request; raises `MalformedRequest`."""
+        return parse(self._request_class, encoded)
+
+    def start(
+        self,
+        message: Any,  # noqa: ANN401  a ModelInferRequest
+        *,
+        decoupled_refusal: str,
+        is_final: bool | None,
+        on_result: OnResult,
+    ) -> int:
+        """Check and submit a request; return its token for `cancel`.
+
+        Parameters
+        ----------
+        decoupled_refusal
+            Said of a model that may answer several times.
+        is_final
+            What the answer tells in a parameter; `None`: it has no such parameter.
+        on_result
+            Called once, never from here, with the encoded answer or why there is none.
+
+        Raises
+        ------
+        MpserveError
+            It was refused before it was queued.
+        """
+        routed = self._handler.find(
+            message.model_name,
+            self._check_version(message.model_version),
+            decoupled_refusal=decoupled_refusal,
+        )
+        request = self._handler.identified(self._decode(message, model_name=routed.model.name))
+        on_answer = partial(self._on_answer, request, routed, is_final, on_result)
+        return self._handler.start(request, routed=routed, on_answer=on_answer)
+
+    def cancel(self, token: int) -> None:
+        """Drop the answer of a request; take it back when it still waits."""
+        self._handler.cancel(token)
+
+    def failure(self, error: MpserveError) -> GrpcFailure:
+        """Return how an error of an inference is told."""
+        return grpc_failure(error.failure(), dialect=self._dialect, operation=Operation.INFER)
+
+    def _on_answer(
+        self,
+        request: InferRequest,
+        routed: RoutedModel,
+        is_final: bool | None,  # noqa: FBT001  bound by `partial`
+        on_result: OnResult,
+        answer: Answer,
+    ) -> None:
+        """Hand the result on. Called by the dispatcher, so nothing may escape."""
+        try:
+            result = self._result(request, routed, is_final, answer)
+        except MpserveError as error:
+            result = self.failure(error)
+        except Exception as error:  # noqa: BLE001  the border: logged and told
+            log.error("request.crashed", request_id=request.id, error=repr(error))
+            result = self._told(ErrorCode.INTERNAL, f"internal error: {error!r}")
+        on_result(result)
+
+    def _result(
+        self,
+        request: InferRequest,
+        routed: RoutedModel,
+        is_final: bool | None,  # noqa: FBT001  as `_on_answer`
+        answer: Answer,
+    ) -> bytes | GrpcFailure:
+        if answer.code:
+            return self._told(ErrorCode(answer.code), answer.error)
+        wants_classes = any(output.classification for output in request.outputs)
+        return proto_response.encode(
+            ProtoAnswer(
+                outputs=answer.outputs,
+                parameters_json=answer.parameters_json,
+                is_final=is_final,
+            ),
+            message=self._response_class(),
+            request=request,
+            context=AnswerContext(
+                dialect=self._dialect,
+                model_name=routed.model.name,
+                model_version=routed.version.version,
+                batches=routed.version.config.signature.max_batch_size > 0,
+                labels=self._labels.labels(routed) if wants_classes else {},
+            ),
+        )
+
+    def _told(self, code: ErrorCode, message: str) -> GrpcFailure:
+        return grpc_failure(
+            Failure(code=code, message=message), dialect=self._dialect, operation=Operation.INFER
+        )
+
+
+def _finish(call: Call, result: bytes | GrpcFailure) -> None:
+    if isinstance(result, GrpcFailure):
+        call.refuse(result)
+    else:
+        call.answer(result)

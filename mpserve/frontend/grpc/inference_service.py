@@ -1,0 +1,286 @@
+"""The unary methods of `GRPCInferenceService`, besides inference itself.
+
+Source: triton.md 4.5; MLServer 1.7.1, whose service has fewer methods.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+from google.protobuf import json_format
+
+from mpserve.codec import proto_parameters
+from mpserve.codec.management_json import LoadParameters
+from mpserve.codec.v2_proto import SHARED_MEMORY_DISABLED
+from mpserve.dialect import Dialect, Operation
+from mpserve.errors import (
+    ErrorCode,
+    Failure,
+    InvalidRequest,
+    ModelNotFound,
+    ModelNotReady,
+    MpserveError,
+    Unsupported,
+)
+from mpserve.frontend.grpc.call import Call, UnaryMethod, grpc_failure
+from mpserve.frontend.grpc.infer import CHECK_VERSION
+from mpserve.frontend.grpc.messages import INFERENCE_SERVICE, inference_schema, parse
+from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.handlers.metadata import MetadataHandler
+from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
+from mpserve.model.identity import model_name
+from mpserve.model.metadata import TensorMetadata
+from mpserve.model.proto.schema import Schema
+from mpserve.telemetry import log
+
+Message = Any  # protobuf makes the fields of messages at run time
+Fill = Callable[[Message, Message], None]
+"""Request, empty answer: fills the answer."""
+Ask = Callable[[Message, Callable[[RepositoryResult], None]], None]
+"""Request, callback: asks the supervisor."""
+
+_CONFIG: Final = "config"
+_FILE_PREFIX: Final = "file:"
+_NOT_BUILT: Final = "is not served yet"
+
+
+class InferenceService:
+    """Answers by method name; never raises."""
+
+    def __init__(
+        self,
+        *,
+        dialect: Dialect,
+        health: Health,
+        metadata: MetadataHandler,
+        repository: RepositoryCalls,
+    ) -> None:
+        self._dialect = dialect
+        self._health = health
+        self._metadata = metadata
+        self._repository = repository
+        self._check_version = CHECK_VERSION[dialect.name]
+        self._fills: Mapping[str, tuple[Operation, Fill]] = {
+            "ServerLive": (Operation.HEALTH, self._server_live),
+            "ServerReady": (Operation.HEALTH, self._server_ready),
+            "ModelReady": (Operation.MODEL_READY, self._model_ready),
+            "ServerMetadata": (Operation.SERVER_METADATA, self._server_metadata),
+            "ModelMetadata": (Operation.MODEL_METADATA, self._model_metadata),
+            "ModelConfig": (Operation.MODEL_CONFIG, self._model_config),
+            "ModelStatistics": (Operation.MODEL_METADATA, self._refuse_unbuilt),
+            "SystemSharedMemoryStatus": (Operation.MODEL_METADATA, self._no_regions),
+            "SystemSharedMemoryRegister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
+            "SystemSharedMemoryUnregister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
+            "CudaSharedMemoryStatus": (Operation.MODEL_METADATA, self._no_regions),
+            "CudaSharedMemoryRegister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
+            "CudaSharedMemoryUnregister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
+            "TraceSetting": (Operation.MODEL_METADATA, self._refuse_unbuilt),
+            "LogSettings": (Operation.MODEL_METADATA, self._refuse_unbuilt),
+        }
+        self._asks: Mapping[str, tuple[Operation, Ask]] = {
+            "RepositoryIndex": (Operation.INDEX, self._index),
+            "RepositoryModelLoad": (Operation.LOAD, self._load),
+            "RepositoryModelUnload": (Operation.UNLOAD, self._unload),
+        }
+
+    def methods(self) -> dict[str, UnaryMethod]:
+        """Return path -> method, for all that the dialect's service has and that is known here."""
+        schema = inference_schema(self._dialect.name)
+        return self.methods_of(schema, INFERENCE_SERVICE)
+
+    def methods_of(self, schema: Schema, service: str) -> dict[str, UnaryMethod]:
+        """Return path -> method for another service whose methods have the same names."""
+        found: dict[str, UnaryMethod] = {}
+        for name, method in schema.services()[service].methods_by_name.items():
+            request_class = schema.message(method.input_type.full_name)
+            answer_class = schema.message(method.output_type.full_name)
+            path = f"/{service}/{name}"
+            if name in self._fills:
+                operation, fill = self._fills[name]
+                found[path] = partial(
+                    self._answer, operation, _filled(request_class, answer_class, fill)
+                )
+            elif name in self._asks:
+                operation, ask = self._asks[name]
+                found[path] = partial(
+                    self._answer,
+                    operation,
+                    self._asked(operation, request_class, answer_class, ask),
+                )
+        return found
+
+    # --- the border ------------------------------------------------------------------------------
+
+    def _answer(
+        self, operation: Operation, method: UnaryMethod, encoded: bytes, call: Call
+    ) -> None:
+        try:
+            method(encoded, call)
+        except MpserveError as error:
+            self._refuse(call, operation, error.failure())
+        except Exception as error:  # noqa: BLE001  the border: logged and told
+            log.error(
+                "request.crashed",
+                target=operation.value,
+                error=repr(error),
+                traceback=traceback.format_exc(),
+            )
+            failure = Failure(code=ErrorCode.INTERNAL, message=f"internal error: {error!r}")
+            self._refuse(call, operation, failure)
+
+    def _refuse(self, call: Call, operation: Operation, failure: Failure) -> None:
+        call.refuse(grpc_failure(failure, dialect=self._dialect, operation=operation))
+
+    def _asked(
+        self, operation: Operation, request_class: Message, answer_class: Message, ask: Ask
+    ) -> UnaryMethod:
+        def method(encoded: bytes, call: Call) -> None:
+            ask(
+                parse(request_class, encoded),
+                partial(self._on_result, operation, answer_class, call),
+            )
+
+        return method
+
+    def _on_result(
+        self, operation: Operation, answer_class: Message, call: Call, result: RepositoryResult
+    ) -> None:
+        if isinstance(result, Failure):
+            self._refuse(call, operation, result)
+            return
+        answer = answer_class()
+        for row in result or ():
+            answer.models.add(
+                name=row.name,
+                version=row.version,
+                state=row.state.value if row.state is not None else "",
+                reason=row.reason,
+            )
+        call.answer(answer.SerializeToString())
+
+    # --- health and metadata ---------------------------------------------------------------------
+
+    def _server_live(self, _: Message, answer: Message) -> None:
+        answer.live = self._health.is_live
+
+    def _server_ready(self, _: Message, answer: Message) -> None:
+        answer.ready = self._health.is_ready
+
+    def _model_ready(self, request: Message, answer: Message) -> None:
+        version = self._check_version(request.version)
+        try:
+            self._metadata.model(request.name, version)
+        except (ModelNotFound, ModelNotReady):
+            answer.ready = False
+        else:
+            answer.ready = True
+
+    def _server_metadata(self, _: Message, answer: Message) -> None:
+        metadata = self._metadata.server()
+        answer.name = metadata.name
+        answer.version = metadata.version
+        answer.extensions.extend(metadata.extensions)
+
+    def _model_metadata(self, request: Message, answer: Message) -> None:
+        metadata = self._metadata.model(request.name, self._check_version(request.version))
+        answer.name = metadata.name
+        answer.versions.extend(metadata.versions)
+        answer.platform = metadata.platform
+        for tensors, told in ((metadata.inputs, answer.inputs), (metadata.outputs, answer.outputs)):
+            for tensor in tensors:
+                self._add_tensor(tensor, told)
+
+    def _add_tensor(self, tensor: TensorMetadata, told: Message) -> None:
+        one = told.add(name=tensor.name, datatype=tensor.datatype.name, shape=tensor.shape)
+        if self._dialect.response_names_parameters:
+            proto_parameters.fill(one.parameters, tensor.parameters_json)
+
+    def _model_config(self, request: Message, answer: Message) -> None:
+        text = self._metadata.config(request.name, self._check_version(request.version))
+        json_format.Parse(text, answer.config)
+
+    # --- what is not there -----------------------------------------------------------------------
+
+    def _refuse_unbuilt(self, request: Message, _: Message) -> None:
+        name = request.DESCRIPTOR.name.removesuffix("Request")
+        raise Unsupported(f"{name} {_NOT_BUILT}")
+
+    def _refuse_shared_memory(self, *_: Message) -> None:
+        raise Unsupported(SHARED_MEMORY_DISABLED)
+
+    def _no_regions(self, request: Message, _: Message) -> None:
+        if request.name:
+            kind = request.DESCRIPTOR.name.partition("SharedMemory")[0].lower()
+            raise ModelNotFound(f"Unable to find {kind} shared memory region: '{request.name}'")
+
+    # --- repository ------------------------------------------------------------------------------
+
+    def _index(self, request: Message, on_result: Callable[[RepositoryResult], None]) -> None:
+        self._refuse_repository_name(request)
+        self._repository.index(on_result, ready_only=request.ready)
+
+    def _load(self, request: Message, on_result: Callable[[RepositoryResult], None]) -> None:
+        self._refuse_repository_name(request)
+        name = model_name(request.model_name)
+        parameters = (
+            read_load(request.parameters) if self._dialect.load_reads_body else LoadParameters()
+        )
+        self._repository.load(name, parameters, on_result)
+
+    def _unload(self, request: Message, on_result: Callable[[RepositoryResult], None]) -> None:
+        self._refuse_repository_name(request)
+        dependents = self._dialect.load_reads_body and read_unload(request.parameters)
+        self._repository.unload(request.model_name, on_result, unload_dependents=dependents)
+
+    def _refuse_repository_name(self, request: Message) -> None:
+        if self._dialect.load_reads_body and request.repository_name:
+            raise Unsupported("'repository_name' specification is not supported")
+
+
+def read_load(parameters: Message) -> LoadParameters:
+    """Read the parameters of a load call.
+
+    Raises
+    ------
+    InvalidRequest
+        An unknown name, or a value of the wrong kind.
+    """
+    config = ""
+    files: dict[str, bytes] = {}
+    for name, parameter in parameters.items():
+        choice = parameter.WhichOneof("parameter_choice")
+        if name == _CONFIG:
+            _check_choice(choice, "string_param", f"load parameter '{name}'")
+            config = parameter.string_param
+        elif name.startswith(_FILE_PREFIX):
+            _check_choice(choice, "bytes_param", f"load parameter '{name}'")
+            files[name.removeprefix(_FILE_PREFIX)] = parameter.bytes_param
+        else:
+            raise InvalidRequest(f"unrecognized load parameter '{name}'.")
+    return LoadParameters(config=config, files=files)
+
+
+def read_unload(parameters: Message) -> bool:
+    """Return whether the dependents are to be unloaded too; raises `InvalidRequest`."""
+    if "unload_dependents" not in parameters:
+        return False
+    parameter = parameters["unload_dependents"]
+    choice = parameter.WhichOneof("parameter_choice")
+    _check_choice(choice, "bool_param", "'unload_dependents' parameter")
+    wanted: bool = parameter.bool_param
+    return wanted
+
+
+def _check_choice(choice: str | None, expected: str, place: str) -> None:
+    if choice != expected:
+        raise InvalidRequest(f"invalid value type for {place}, expected {expected}.")
+
+
+def _filled(request_class: Message, answer_class: Message, fill: Fill) -> UnaryMethod:
+    def method(encoded: bytes, call: Call) -> None:
+        answer = answer_class()
+        fill(parse(request_class, encoded), answer)
+        call.answer(answer.SerializeToString())
+
+    return method

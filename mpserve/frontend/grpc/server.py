@@ -1,0 +1,114 @@
+"""The gRPC server of a frontend: port, options, certificates; opened once, stopped once.
+
+Importing this imports grpcio, an optional extra: a frontend does so only when gRPC is wanted.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from mpserve.errors import ConfigError
+from mpserve.frontend.grpc.aio_transport import AioHandlers
+from mpserve.frontend.grpc.call import Services
+from mpserve.frontend.listener import refuse_taken
+from mpserve.settings import GrpcCompression, GrpcSettings
+
+COMPRESSION_LEVELS: Final = {
+    GrpcCompression.NONE: 0,
+    GrpcCompression.LOW: 1,
+    GrpcCompression.MEDIUM: 2,
+    GrpcCompression.HIGH: 3,
+}
+
+
+class GrpcServer:
+    """A listening server; `open` makes it."""
+
+    def __init__(self, server: grpc.aio.Server, handlers: AioHandlers) -> None:
+        self._server = server
+        self._handlers = handlers
+
+    @classmethod
+    async def open(
+        cls, services: Services, *, settings: GrpcSettings, exclusive: bool
+    ) -> "GrpcServer":
+        """Listen.
+
+        Parameters
+        ----------
+        exclusive
+            Refuse a port on which another server listens, although that one would share it.
+
+        Raises
+        ------
+        ConfigError
+            The address can not be used, the port is taken, or a certificate can not be read.
+        """
+        if exclusive:
+            refuse_taken(address=settings.address, port=settings.port)
+        place = _place(settings)
+        credentials = _credentials(settings)
+        handlers = AioHandlers(services)
+        server = grpc.aio.server(handlers=(handlers,), options=options(settings))
+        try:
+            if credentials is None:
+                server.add_insecure_port(place)
+            else:
+                server.add_secure_port(place, credentials)
+        except RuntimeError as error:  # grpcio's word for every reason
+            raise ConfigError(
+                f"Socket '{settings.address}:{settings.port}' already in use "
+            ) from error
+        await server.start()
+        return cls(server, handlers)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, finish what is in flight until the grace is over, close."""
+        self._handlers.drain()
+        await self._server.stop(grace_seconds)
+
+
+def options(settings: GrpcSettings) -> list[tuple[str, int]]:
+    """Return the channel arguments that the settings mean."""
+    chosen = {
+        "grpc.so_reuseport": 1,  # all frontends of a server share the port
+        "grpc.max_receive_message_length": settings.max_message_bytes,
+        "grpc.max_send_message_length": settings.max_message_bytes,
+        "grpc.default_compression_level": COMPRESSION_LEVELS[settings.compression_level],
+        "grpc.keepalive_time_ms": settings.keepalive_time_ms,
+        "grpc.keepalive_timeout_ms": settings.keepalive_timeout_ms,
+        "grpc.keepalive_permit_without_calls": int(settings.keepalive_permit_without_calls),
+        "grpc.http2.max_pings_without_data": settings.http2_max_pings_without_data,
+        "grpc.http2.min_ping_interval_without_data_ms": settings.http2_min_ping_interval_ms,
+        "grpc.http2.max_ping_strikes": settings.http2_max_ping_strikes,
+    }
+    ages = {
+        "grpc.max_connection_age_ms": settings.max_connection_age_ms,
+        "grpc.max_connection_age_grace_ms": settings.max_connection_age_grace_ms,
+    }
+    return [*chosen.items(), *((name, age) for name, age in ages.items() if age > 0)]
+
+
+def _place(settings: GrpcSettings) -> str:
+    host = settings.address or "0.0.0.0"  # noqa: S104  what "" means for the peers
+    return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+
+
+def _credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
+    if not settings.use_ssl:
+        return None
+    pair = (_read(settings.server_key), _read(settings.server_cert))
+    return grpc.ssl_server_credentials(
+        [pair],
+        root_certificates=_read(settings.root_cert) if settings.root_cert else None,
+        require_client_auth=settings.use_ssl_mutual,
+    )
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"'{path}' can not be read: {error.strerror}") from error

@@ -1,0 +1,57 @@
+"""All services of a frontend, put together by the dialect."""
+
+from mpserve.dialect import Dialect
+from mpserve.frontend.grpc.call import Services, StreamMethod, UnaryMethod
+from mpserve.frontend.grpc.health_service import CHECK_PATH, WATCH_PATH, HealthService
+from mpserve.frontend.grpc.infer import GrpcInfer
+from mpserve.frontend.grpc.infer_stream import InferStreams
+from mpserve.frontend.grpc.inference_service import InferenceService
+from mpserve.frontend.grpc.messages import INFERENCE_SERVICE, inference_schema
+from mpserve.frontend.grpc.reflection_service import PATH as REFLECTION_PATH
+from mpserve.frontend.grpc.reflection_service import ReflectionService
+from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.handlers.infer import InferHandler
+from mpserve.frontend.handlers.labels import LabelFiles
+from mpserve.frontend.handlers.metadata import MetadataHandler
+from mpserve.frontend.handlers.repository import RepositoryCalls
+from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, schema
+
+_REPOSITORY_SERVICE = "inference.model_repository.ModelRepositoryService"
+
+
+def make_services(
+    *,
+    dialect: Dialect,
+    health: Health,
+    metadata: MetadataHandler,
+    repository: RepositoryCalls,
+    infer: InferHandler,
+    labels: LabelFiles,
+) -> Services:
+    """Return every method that the dialect serves, over the handlers that HTTP uses too."""
+    offered = dialect.grpc_services
+    schemas = [inference_schema(dialect.name), schema(HEALTH)]
+    service = InferenceService(
+        dialect=dialect, health=health, metadata=metadata, repository=repository
+    )
+    grpc_infer = GrpcInfer(handler=infer, labels=labels, dialect=dialect)
+    checks = HealthService(health)
+    unary: dict[str, UnaryMethod] = {
+        **service.methods(),
+        f"/{INFERENCE_SERVICE}/ModelInfer": grpc_infer.answer,
+        CHECK_PATH: checks.check,
+    }
+    streams: dict[str, StreamMethod] = {
+        f"/{INFERENCE_SERVICE}/ModelStreamInfer": InferStreams(
+            infer=grpc_infer, dialect=dialect
+        ).open,
+    }
+    if offered.model_repository:
+        repository_schema = schema(MLSERVER_REPOSITORY)
+        schemas.append(repository_schema)
+        unary |= service.methods_of(repository_schema, _REPOSITORY_SERVICE)
+    if offered.health_watch:
+        streams[WATCH_PATH] = checks.watch
+    if offered.reflection:
+        streams[REFLECTION_PATH] = ReflectionService(schemas).open
+    return Services(unary=unary, streams=streams)
