@@ -93,9 +93,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Requests that may wait for one model version.
     allow_grpc, grpc
         Whether gRPC is served, and how.
-    allow_metrics
-        Wanted as the peer wants it by default. Metrics are not served yet; the port only counts in
-        the check for equal ports.
+    allow_metrics, metrics_endpoint
+        Whether metrics are served, and under which path of their port.
+    metrics_interval_ms
+        How long one look at the machine is told again.
+    allow_cpu_metrics, metrics_counter_latencies
+        Whether `nv_cpu_*` and the durations of `nv_inference_*` are told.
     """
 
     dialect: DialectName = DialectName.TRITON
@@ -129,6 +132,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_metrics: bool = True
     metrics_address: str = "0.0.0.0"  # noqa: S104  # the peers' default
     metrics_port: int = 8002
+    metrics_endpoint: str = "/metrics"
+    metrics_interval_ms: int = 2000
+    metrics_counter_latencies: bool = True
+    allow_cpu_metrics: bool = True
     # metadata
     server_name: str = "triton"
     server_version: str = ""

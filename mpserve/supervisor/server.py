@@ -14,16 +14,19 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from mpserve.control.messages import PublishTable
+from mpserve.errors import ConfigError
 from mpserve.lifecycle.actions import PublishTable as PublishAction
 from mpserve.lifecycle.index import is_ready
 from mpserve.model.identity import ModelName
 from mpserve.settings import ModelControlMode, Settings
 from mpserve.supervisor.frontends import FrontendOwner, Frontends
+from mpserve.supervisor.metrics_port import metrics_port
 from mpserve.supervisor.polling import Polling
 from mpserve.supervisor.processes import Processes
 from mpserve.supervisor.publication import Publication
 from mpserve.supervisor.repository_api import RepositoryApi
 from mpserve.supervisor.repository_view import RepositoryView
+from mpserve.supervisor.scrape import Scrape
 from mpserve.supervisor.shared_places import ServerMemory
 from mpserve.supervisor.spawner_link import SpawnerLink
 from mpserve.supervisor.startup import Loaded, load_at_start
@@ -83,6 +86,14 @@ class Server:
             ),
             now_ns=time.monotonic_ns,
         )
+        self._scrape = Scrape(
+            settings=settings,
+            actual=lambda: self._supervisor.actual,
+            ledger=self._supervisor.ledger,
+            workers=self._supervisor.workers,
+            frontends=self._frontends,
+            now_ns=time.monotonic_ns,
+        )
         self._supervisor.publish_by(self._publish)
         self._tasks = tasks
         self._stop = asyncio.Event()
@@ -101,6 +112,7 @@ class Server:
                 await self._frontends.all_ended()
                 await self._supervisor.workers.all_ended()
         self._view.discard_all_but(())
+        self._supervisor.ledger.close()
         await self._link.stop()
         log.info("server.ended", exit_code=code)
         return code
@@ -130,12 +142,13 @@ class Server:
         return not task.cancelled()
 
     async def _serve(self) -> int:
-        if not await self._start():
-            return EXIT_OK if self._stop.is_set() and not self._failure else EXIT_FAILED
-        await self._stop.wait()
-        return await self._shut_down()
+        async with contextlib.AsyncExitStack() as ports:
+            if not await self._start(ports):
+                return EXIT_OK if self._stop.is_set() and not self._failure else EXIT_FAILED
+            await self._stop.wait()
+            return await self._shut_down()
 
-    async def _start(self) -> bool:
+    async def _start(self, ports: contextlib.AsyncExitStack) -> bool:
         """Load and open the ports; false when the server should not go on, or was told to stop."""
         loaded = await self._unless_stopped(
             load_at_start(
@@ -151,10 +164,22 @@ class Server:
         if failure is not None:
             self._refuse(failure.message)
             return False
-        if self._stop.is_set():
+        if self._stop.is_set() or not await self._open_metrics(ports):
             return False
         log.info("server.ready", models=len(self._supervisor.actual.models))
         self._follow_repository(loaded)
+        return True
+
+    async def _open_metrics(self, ports: contextlib.AsyncExitStack) -> bool:
+        """Serve the metrics until `ports` are closed; false when their port can not be had."""
+        if not self._settings.allow_metrics:
+            return True
+        try:
+            port = await ports.enter_async_context(metrics_port(self._settings, self._scrape.page))
+        except ConfigError as error:
+            self._refuse(f"failed to start Metrics service: Unavailable - {error.message}")
+            return False
+        log.info("metrics.ready", port=port)
         return True
 
     def _may_go_on(self, loaded: Loaded) -> bool:
