@@ -25,11 +25,13 @@ from mpserve.model.tensor import Datatype
 from mpserve.runtimes.mlserver_wire import to_answer, to_inference_request
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
 from mpserve.runtimes.responses import (
+    Answer,
     NativeResponses,
     ResponseBuilder,
     failure_of,
     last_line,
 )
+from mpserve.runtimes.stacking import StackedRequest, alike, in_order, split
 from mpserve.telemetry import log
 
 SETTINGS_FILE: Final = "model-settings.json"
@@ -75,7 +77,7 @@ class MLServerModelRuntime:
             raise LoadError(last_line(error)) from error
 
     def execute(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Await `predict` for all requests at once, as MLServer does."""
+        """Await `predict`, once for all requests that are alike: MLServer's adaptive batching."""
         assert self._loop is not None, "execute before load"
         return self._loop.run_until_complete(self._predict_all(requests))
 
@@ -130,14 +132,31 @@ class MLServerModelRuntime:
     async def _predict_all(self, requests: Sequence[Request]) -> list[Response]:
         if len(requests) == 1:
             return [await self._predict(requests[0])]
-        return await asyncio.gather(*(self._predict(request) for request in requests))
+        groups = alike(requests)
+        members = ([requests[place] for place in places] for places in groups)
+        return in_order(groups, await asyncio.gather(*map(self._predict_group, members)))
+
+    async def _predict_group(self, requests: Sequence[Request]) -> Sequence[Response]:
+        assert self._responses is not None, "execute before load"
+        if len(requests) > 1:
+            try:
+                stacked = StackedRequest(requests)
+                answers = split(await self._ask(stacked), stacked.rows)
+                if answers is not None:
+                    return [self._responses.answer(answer) for answer in answers]
+            except Exception as error:  # noqa: BLE001  # told by the request that is to blame
+                log.debug("batch.divided", requests=len(requests), reason=last_line(error))
+        return await asyncio.gather(*map(self._predict, requests))
+
+    async def _ask(self, request: Request) -> Answer:
+        with self._model_context(self._settings):
+            response = await self._model.predict(to_inference_request(request, self._types))
+        return to_answer(response)
 
     async def _predict(self, request: Request) -> Response:
         assert self._responses is not None, "execute before load"
         try:
-            with self._model_context(self._settings):
-                response = await self._model.predict(to_inference_request(request, self._types))
-            return self._responses.answer(to_answer(response))
+            return self._responses.answer(await self._ask(request))
         except self._error_class as error:
             return self._responses.refuse(_failure_with_status(error))
         except Exception as error:  # noqa: BLE001  # the border around the model's code

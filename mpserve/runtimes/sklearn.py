@@ -8,7 +8,8 @@ from mpserve.errors import LoadError
 from mpserve.runtimes.artifact import find_artifact
 from mpserve.runtimes.estimator import EstimatorModel, EstimatorRules, complete_config
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
-from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, answer_each, last_line
+from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, last_line
+from mpserve.runtimes.stacking import answer_together
 
 RULES: Final = EstimatorRules(
     peer_class="SKLearnModel", methods=("predict", "predict_proba", "transform")
@@ -43,10 +44,10 @@ class SklearnRuntime:
         return complete_config(context)
 
     def execute(self, requests: Sequence[Request]) -> Sequence[Response]:
-        """Call the methods that each request names as its outputs."""
+        """Call the methods that the requests name as their outputs, once for all that are alike."""
         assert self._model is not None, "execute before load"
         assert self._responses is not None, "execute before load"
-        return answer_each(requests, self._responses, self._model.predict)
+        return answer_together(requests, self._responses, self._model.predict)
 
     def unload(self) -> None:
         """Forget the estimator."""

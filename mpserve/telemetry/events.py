@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 EVENTS: Final[Mapping[str, str]] = {
+    "batch.divided": "A model refused requests as one batch; each was answered on its own.",
     "call.broke": "A load, unload or index call met a defect of mpserve; the client got an error.",
     "frontend.died": "A frontend ended by itself; it is started again.",
     "frontend.hung": "A frontend did not take a routing table in time; it is replaced.",
@@ -19,6 +20,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "load.begun": "A load of a model starts (debug).",
     "lines.suppressed": "Lines that repeated too often were left out; says which and how many.",
     "message.unexpected": "A process sent a message that makes no sense now: a defect of mpserve.",
+    "metrics.ready": "The metrics are served.",
     "model.duplicated": "A model lies in two repositories; it is not served.",
     "model.load_failed": "A load of a model failed; what was serving before goes on.",
     "model.loaded": "A load of a model succeeded; the new versions serve.",
@@ -31,6 +33,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "repository.unreadable": "A repository folder can not be read; its models stay as they are.",
     "requests.refused": "Waiting requests were refused because their queue ended.",
     "scan.broke": "A scan of the repository met a defect of mpserve; the next one follows.",
+    "scrape.broke": "A defect of mpserve while the metrics were written; the scraper got a 500.",
     "segments.swept": "Shared memory that killed servers had left behind was removed.",
     "server.ended": "The server ended; the last line of its log.",
     "request.crashed": "A defect of mpserve while a request was answered; the client got a 500.",

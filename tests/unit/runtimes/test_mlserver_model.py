@@ -206,7 +206,30 @@ def test_a_request_without_an_id_gets_one(load):
     assert len(made) == 36
 
 
-def test_requests_of_one_call_run_at_once(load, runtime):
+def test_requests_that_are_alike_are_one_call_of_predict(load, runtime):
+    load(
+        """
+        class Model(MLModel):
+            async def predict(self, payload):
+                array = self.decode(payload.inputs[0], default_codec=NumpyCodec)
+                if -1 in array:
+                    raise MLServerError("no negative", 422)
+                found = np.stack([array.sum(axis=1), np.full(len(array), len(array))], axis=1)
+                return types.InferenceResponse(
+                    model_name=self.name, outputs=[NumpyCodec.encode_output("sum", found)]
+                )
+        """
+    )
+    rows = [PlainRequest(tensor("x", np.array([[place, 1]]))) for place in range(3)]
+    sums = [outputs(response)["sum"].tolist() for response in runtime.execute(rows)]
+    assert sums == [[[1, 3]], [[2, 3]], [[3, 3]]]
+    bad = PlainRequest(tensor("x", np.array([[-1, 1]])))
+    first, refused, third = runtime.execute([rows[0], bad, rows[2]])
+    assert refused.failure.message == "no negative"
+    assert [outputs(first)["sum"].tolist(), outputs(third)["sum"].tolist()] == [[[1, 1]], [[3, 1]]]
+
+
+def test_requests_that_are_not_alike_run_at_once(load, runtime):
     source = """
     class Model(MLModel):
         waiting = 0
@@ -217,8 +240,8 @@ def test_requests_of_one_call_run_at_once(load, runtime):
             return self.encode_response(np.array([self.waiting]))
     """
     load(source)
-    request = PlainRequest(tensor("x", np.zeros(1)))
-    both = runtime.execute([request, request])
+    requests = [PlainRequest(tensor(name, np.zeros(1))) for name in ("x", "y")]
+    both = runtime.execute(requests)
     assert [outputs(response)["output-1"].tolist() for response in both] == [[[2]], [[2]]]
 
 

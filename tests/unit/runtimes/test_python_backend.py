@@ -286,7 +286,6 @@ def test_the_model_completes_its_configuration_before_it_is_initialized(write_mo
     [
         ('"input":[{"name":"x"}]', InvalidRequest, "model input 'x' must specify 'data_type'"),
         ('"sequence_batching":{}', Unsupported, "'sequence_batching' of model 'm' is not"),
-        ('"model_transaction_policy":{"decoupled":true}', Unsupported, "decoupled"),
     ],
 )
 def test_a_configuration_that_is_not_served_never_reaches_initialize(

@@ -28,7 +28,7 @@ class TestConformance(RuntimeConformance):
 
     @pytest.fixture(autouse=True)
     def registered(self, documented, monkeypatch):
-        monkeypatch.setattr(registry, "_factory", lambda *_: documented)
+        monkeypatch.setattr(registry, "_imported", lambda *_: documented)
         monkeypatch.setitem(registry.BUILT_IN, "scale", "documented")
 
     @pytest.fixture

@@ -55,6 +55,13 @@ class EchoKind:
         return [type(features).__name__]
 
 
+class Counting:
+    """Sums each row, and says with how many it came."""
+
+    def predict(self, features):
+        return np.stack([features.sum(axis=1), np.full(len(features), len(features))], axis=1)
+
+
 class Broken:
     def predict(self, features):
         del features
@@ -239,6 +246,14 @@ def test_the_estimator_gets_the_tensor_without_a_copy(load):
     model = EstimatorModel(Keeper(), rules=RULES, context=context)
     model.predict(PlainRequest(tensor("x", array)))
     assert np.shares_memory(seen[0], array)
+
+
+def test_a_batch_of_requests_is_one_call_with_the_answers_of_single_ones(tmp_path, runtime):
+    joblib.dump(Counting(), tmp_path / "model.joblib")
+    runtime.load(mlserver_context(tmp_path, {"name": "m"}))
+    rows = [PlainRequest(tensor("x", MATRIX[[place]])) for place in range(4)]
+    answers = [outputs(response)["predict"].tolist() for response in runtime.execute(rows)]
+    assert answers == [[[row.sum(), 4.0]] for row in MATRIX]
 
 
 def test_what_the_model_raises_is_told_by_its_last_line(load):
