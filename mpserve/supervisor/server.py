@@ -207,6 +207,7 @@ class Server:
         log.info("server.stopping", exit_timeout_secs=self._settings.exit_timeout_secs)
         self._phase.is_serving = False
         self._api.end()
+        self._supervisor.refuse_open_wishes()  # the frontends wait for calls as for requests
         self._frontends.publish(self._table(frozenset()))
         try:
             async with asyncio.timeout(self._settings.exit_timeout_secs):

@@ -115,14 +115,18 @@ class Supervisor:
         self._wanted = self._wanted.ended()
         self._plan_soon()
 
-    def abandon(self) -> None:
-        """Answer all wishes that are still open: nothing is planned any more."""
+    def refuse_open_wishes(self) -> None:
+        """Answer all wishes that are still open: the server ends. What serves goes on serving."""
         failure = ShuttingDown("Server not ready").failure()
         for rows in self._settlements.values():
             for _, settlement in rows:
                 if not settlement.done():
                     settlement.set_result(failure)
         self._settlements.clear()
+
+    def abandon(self) -> None:
+        """Answer all wishes that are still open, and want nothing any more."""
+        self.refuse_open_wishes()
         self.end()
 
     def tell(self, event: Event) -> None:
