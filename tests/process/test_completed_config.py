@@ -158,8 +158,13 @@ def test_a_completion_that_can_not_be_served_fails_the_load_with_its_reason(serv
             "    def initialize(self, args):\n        raise AssertionError('never')\n",
             "max_batch_size: 4 dynamic_batching {}",
         )
-    server = serve(root, flags=["--exit-on-error=false"], wait_ready=False)
-    server.wait_live()
+    server = serve(root, flags=["--model-control-mode=explicit"])
+    for name, (_, reason) in REFUSED.items():
+        answer = server.load(name)
+        assert answer.status == 400
+        assert answer.json()["error"].startswith(
+            f"load failed for model '{name}': version 1 is at UNAVAILABLE state: {reason}"
+        )
     rows = {row["name"]: row for row in server.index()}
     for name, (_, reason) in REFUSED.items():
         assert rows[name]["state"] == "UNAVAILABLE"
