@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 3
+LAYOUT_VERSION: int = 4
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -356,6 +356,14 @@ class InstancePort:
     def fail(self, requests: list, code: int, message: str) -> None:
         """Answer the whole batch with an error. Empties `requests`."""
 
+    def detach(self, requests: list) -> None:
+        """
+        `execute` of a decoupled model returned: senders answer. Empties `requests`.
+        """
+
+    def set_decoupled(self, decoupled: bool) -> None:
+        """Requests are answered through their senders, any number of times."""
+
     def wake(self) -> None:
         """Let `pop` return; from any thread."""
 
@@ -486,7 +494,7 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int]) -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], native_inference: bool = True) -> None: ...
 
     def set_static(self, path: str, answer: bytes) -> None:
         """Whole answer (head and body) to GET of a path, from now on."""
@@ -538,6 +546,10 @@ class Exchange:
         """(name, value) pairs; names in lower case."""
 
     @property
+    def headers_as_sent(self) -> list:
+        """(name, value) pairs; names as the client spelled them."""
+
+    @property
     def http_minor(self) -> int: ...
 
     @property
@@ -547,6 +559,10 @@ class Exchange:
     @property
     def body_too_large(self) -> bool:
         """The body is past the limit and was not read."""
+
+    @property
+    def body_has_no_room(self) -> bool:
+        """No shared memory was left for the body, and it was not read."""
 
     @property
     def content_length(self) -> int: ...
@@ -559,6 +575,24 @@ class Exchange:
 
     def on_client_gone(self, callback: object) -> None:
         """Call `callback()` when the client goes before it is answered."""
+
+    def start_stream(self, status: int, headers: object) -> None:
+        """Answer bit by bit from now on. Framing headers are added."""
+
+    def write_chunk(self, data: object) -> None:
+        """Send the next piece; an empty one is no piece."""
+
+    def end_stream(self) -> None:
+        """The last piece was sent."""
+
+    @property
+    def writable(self) -> bool:
+        """
+        A piece sent now leaves at once: earlier requests are answered, and the client reads.
+        """
+
+    def on_writable(self, callback: object) -> None:
+        """Call `callback()` once, when the exchange has become writable."""
 
     def respond(self, status: int, headers: object, body: object) -> None:
         """

@@ -9,12 +9,11 @@ Source: Triton Python backend (class contract, `execute` results); errors word f
 import asyncio
 import inspect
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn, cast
 
 from mpserve.compat import triton_python_backend_utils as pb_utils
 from mpserve.errors import LoadError, ModelError, MpserveError, Unsupported
-from mpserve.model.config import ModelConfig
 from mpserve.model.triton.completion import complete
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
@@ -71,6 +70,22 @@ class PythonBackendRuntime:
             raise self._failed(describe_exception(error, outside=__file__)) from error
         return self._checked(results, requests)
 
+    def execute_stream(self, requests: Sequence[Request]) -> None:
+        """Let a decoupled model take a batch; its response senders answer."""
+        try:
+            results = self._execute(list(requests))
+            if inspect.iscoroutine(results):
+                results = self._await(results)
+        except MpserveError:
+            raise
+        except BaseException as error:  # SystemExit too: a request never ends the worker
+            raise self._failed(describe_exception(error, outside=__file__)) from error
+        if results is not None:
+            raise ModelError(
+                f"Python model '{self._instance_name}' is using the decoupled mode and the execute"
+                " function must return None."
+            )
+
     def unload(self) -> None:
         """Finalize the model; what it raises goes to the log."""
         model, self._model = self._model, None
@@ -96,7 +111,6 @@ class PythonBackendRuntime:
             filename=filename,
         )
         completed = self._complete_config(model_class, context)
-        _refuse_decoupled(completed.config, model_name=context.model_name)
         self._model = model_class()
         if hasattr(self._model, "initialize"):
             self._model.initialize(_arguments(context, completed.config_json))
@@ -132,9 +146,7 @@ class PythonBackendRuntime:
     def _settle(self, results: Any, requests: Sequence[Request]) -> list[Response | None]:  # noqa: ANN401  # a model may return anything
         """Return the list that an `execute` of another form stands for."""
         if inspect.iscoroutine(results):
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-            results = self._loop.run_until_complete(results)
+            results = self._await(results)
         if results is None and all(_sent_response(request) for request in requests):
             return [None] * len(requests)
         if not isinstance(results, list):
@@ -142,6 +154,11 @@ class PythonBackendRuntime:
                 f"Expected a list in the execute return, found type '{type(results)}'."
             )
         return results
+
+    def _await(self, coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401  # a model may return anything
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+        return self._loop.run_until_complete(coroutine)
 
     def _checked(self, results: list[Response | None], requests: Sequence[Request]) -> _Results:
         """Return one answer for each request; `results` itself when it is that already."""
@@ -188,14 +205,6 @@ def _refuse_environment(context: LoadContext) -> None:
         raise Unsupported(
             f"model '{context.model_name}' has the parameter {_ENVIRONMENT}, which is not"
             " supported; install the model's packages into the environment of the server"
-        )
-
-
-def _refuse_decoupled(config: ModelConfig, *, model_name: str) -> None:
-    if config.decoupled:
-        raise Unsupported(
-            f"model '{model_name}' has the decoupled transaction policy, which is not"
-            " supported; set model_transaction_policy { decoupled: false }"
         )
 
 

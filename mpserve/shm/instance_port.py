@@ -62,6 +62,8 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
         Outputs that the configuration declares; others are dropped unless `open_outputs`.
     absent_parameters
         What a request without parameters says of them.
+    decoupled
+        Requests are answered by their senders, any number of times.
     """
 
     instance_name: str
@@ -71,6 +73,7 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
     open_outputs: bool
     absent_parameters: str
     batch: BatchRule
+    decoupled: bool = False
 
 
 def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePort:
@@ -80,7 +83,7 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
     server ended.
     """
     segments = ArenaSegments(places.server_id, places.process_index, places.epoch)
-    return InstancePort(
+    port = InstancePort(
         board=Board.attach(places.board_segment).native,
         process_index=places.process_index,
         epoch=places.epoch,
@@ -105,3 +108,5 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         preferred_rows=list(rule.batch.preferred_rows),
         max_delay_us=rule.batch.max_delay_us,
     )
+    port.set_decoupled(rule.decoupled)
+    return port

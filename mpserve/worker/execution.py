@@ -21,7 +21,10 @@ class Port(Protocol):
         """Answer the batch: one native response for each native request, in order."""
 
     def fail(self, requests: list[Any], code: int, message: str) -> None:
-        """Answer the whole batch with an error."""
+        """Answer with an error what is not answered yet."""
+
+    def detach(self, requests: list[Any]) -> None:
+        """Leave the batch to its response senders."""
 
 
 class Execution:
@@ -35,6 +38,8 @@ class Execution:
         self._execute = runtime.execute
         self._complete = port.complete
         self._fail = port.fail
+        self._detach = port.detach
+        self._execute_stream = getattr(runtime, "execute_stream", runtime.execute)
 
     def run(self, requests: list[Request]) -> None:
         """Execute a batch and answer each of its requests."""
@@ -48,6 +53,17 @@ class Execution:
             failure = _failure_of(error)
         else:
             self._complete(requests, responses)
+            return
+        self._fail(requests, failure.code, failure.message)
+
+    def run_stream(self, requests: list[Request]) -> None:
+        """Execute a batch of a decoupled model, whose senders answer, now or later."""
+        try:
+            self._execute_stream(requests)
+        except BaseException as error:  # noqa: BLE001  # a request never ends the worker
+            failure = _failure_of(error)
+        else:
+            self._detach(requests)
             return
         self._fail(requests, failure.code, failure.message)
 

@@ -22,6 +22,7 @@ def instance_rule(start: WorkerStart, config: ModelConfig) -> InstanceRule:
         open_outputs=signature.open_outputs,
         absent_parameters=_ABSENT_PARAMETERS[start.format],
         batch=batch_rule(config),
+        decoupled=config.decoupled,
     )
 
 

@@ -6,6 +6,7 @@ Guarantees: what the queue still holds when it is retired is executed before the
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from mpserve.runtimes.protocol import Request
 from mpserve.shm.instance_port import InstancePlaces, InstancePort, open_instance_port
 from mpserve.worker.execution import Execution
 from mpserve.worker.instance_rule import instance_rule
@@ -35,18 +36,19 @@ def serve(loaded: Loaded, stop: Stop) -> None:
         port = _open_port(loaded)
         stop.on_request(port.wake)
         port.activate()
-        run(port, Execution(loaded.runtime, port), stop)
+        execution = Execution(loaded.runtime, port)
+        is_stream = loaded.completed.config.decoupled
+        run(port, execution.run_stream if is_stream else execution.run, stop)
     finally:
         loaded.runtime.unload()
 
 
-def run(port: InstancePort, execution: Execution, stop: Stop) -> None:
+def run(port: InstancePort, execute: Callable[[list[Request]], None], stop: Stop) -> None:
     """Pop and execute until the port ends or, with nothing waiting, until `stop`.
 
     Benchmark: `bench/micro/worker_loop.py`. One call each for pop, execute and complete.
     """
     pop = port.pop
-    execute = execution.run
     while True:
         try:
             requests = pop(IDLE_MS)

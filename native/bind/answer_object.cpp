@@ -36,6 +36,7 @@ void read_outputs(AnswerObject& object, Answer& answer) {
 void CallbackSink::on_answer(std::uint64_t, Answer& answer) {
     auto object = std::make_unique<AnswerObject>();
     object->code = static_cast<std::uint32_t>(answer.status);
+    object->final = answer.final;
     object->error.assign(answer.error);
     object->model_name = answer.route->model_name;
     object->model_version = answer.route->model_version;
@@ -47,7 +48,7 @@ void CallbackSink::on_answer(std::uint64_t, Answer& answer) {
         object->parameters.assign(answer.response->text(answer.response->header().parameters));
         read_outputs(*object, answer);
     }
-    const auto callback = std::exchange(callback_, {});
+    const auto callback = answer.final ? std::exchange(callback_, {}) : callback_;
     callback(nb::cast(std::move(object)));
 }
 

@@ -27,14 +27,12 @@ std::uint64_t mix(std::uint64_t digest, std::uint64_t value) noexcept {
 std::string_view default_error(Status status) noexcept {
     switch (status) {
         case Status::unavailable:
-            return "the worker process of the model ended before it answered; the request may be sent "
+            return "the worker process of the model ended before it answered; the request may be "
+                   "sent "
                    "again";
-        case Status::not_ready:
-            return "the model was unloaded before the request was executed";
-        case Status::exhausted:
-            return "no shared memory is left for the answer";
-        default:
-            return "the request could not be answered";
+        case Status::not_ready: return "the model was unloaded before the request was executed";
+        case Status::exhausted: return "no shared memory is left for the answer";
+        default: return "the request could not be answered";
     }
 }
 
@@ -47,14 +45,16 @@ void describe_batch(const MessageView& view, const Signature& signature, std::ui
     const bool batched = signature.max_batch_size > 0;
     for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
         const auto tensor = view.tensor(index);
-        for (const char letter : tensor.name) digest = mix(digest, static_cast<std::uint8_t>(letter));
+        for (const char letter : tensor.name)
+            digest = mix(digest, static_cast<std::uint8_t>(letter));
         digest = mix(digest, static_cast<std::uint8_t>(tensor.datatype));
         digest = mix(digest, tensor.shape.size());
         if (batched && index == 0 && !tensor.shape.empty()) {
-            rows = static_cast<std::uint32_t>(std::clamp<std::int64_t>(tensor.shape[0], 1, INT32_MAX));
+            rows =
+                static_cast<std::uint32_t>(std::clamp<std::int64_t>(tensor.shape[0], 1, INT32_MAX));
         }
-        // Along the first dimension a batch is stacked, whether rows are counted or, as in MLServer,
-        // requests.
+        // Along the first dimension a batch is stacked, whether rows are counted or, as in
+        // MLServer, requests.
         for (std::size_t axis = 1; axis < tensor.shape.size(); ++axis) {
             digest = mix(digest, static_cast<std::uint64_t>(tensor.shape[axis]));
         }
@@ -220,6 +220,17 @@ Dispatcher::InFlight* Dispatcher::find_in_flight(std::uint64_t token) noexcept {
     return entry.used && entry.turn == token >> 32 ? &entry : nullptr;
 }
 
+void Dispatcher::deliver(std::uint64_t token, Answer& answer) {
+    auto* entry = find_in_flight(token);
+    if (entry == nullptr || entry->sink == nullptr) return;
+    const auto route = entry->route;
+    const auto keep_alive = entry->keep_alive;
+    const auto request = MessageView::open(entry->block.data, entry->message_bytes);
+    answer.request = request ? &*request : nullptr;
+    answer.route = route.get();
+    entry->sink->on_answer(entry->tag, answer);
+}
+
 void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
                         const Completion* completion) {
     auto* entry = find_in_flight(token);
@@ -264,14 +275,21 @@ void Dispatcher::take(const Completion& completion) {
     }
     Answer answer;
     answer.status = static_cast<Status>(completion.status);
-    if (answer.status == Status::ok && !response) answer.status = Status::unavailable;
+    const bool is_empty = (completion.flags & kEmptyFinal) != 0;
+    if (answer.status == Status::ok && !response && !is_empty) answer.status = Status::unavailable;
     if (answer.status == Status::ok) {
-        answer.response = &*response;
+        answer.response = response ? &*response : nullptr;
     } else {
         answer.error = response ? response->text(response->header().error) : std::string_view{};
         if (answer.error.empty()) answer.error = default_error(answer.status);
     }
     answer.block = &block;
+    answer.final = (completion.flags & kMoreFollow) == 0;
+    if (!answer.final) {
+        deliver(completion.token, answer);
+        block.give_back();
+        return;
+    }
     settle(completion.token, answer, (completion.flags & kInputsLeased) != 0, &completion);
     block.give_back();  // unless the sink took it over
 }
@@ -307,14 +325,17 @@ void Dispatcher::forget(std::uint64_t token) noexcept {
     if (entry == nullptr) return;
     entry->sink = nullptr;
     auto& port = *entry->route->port;
-    const auto waiting = std::find_if(port.pending.begin(), port.pending.end(),
-                                      [token](const auto& request) { return request.token == token; });
+    const auto waiting =
+        std::find_if(port.pending.begin(), port.pending.end(),
+                     [token](const auto& request) { return request.token == token; });
     const bool taken_back = waiting != port.pending.end();
     if (taken_back) {
         port.pending.erase(waiting);
         port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
     } else if (!port.queue->cancel(token, process_, epoch_)) {
-        return;  // it runs: the answer is dropped when it comes
+        // It runs: its answers are dropped when they come, and the model can ask.
+        port.queue->mark_cancelled(token, process_, epoch_);
+        return;
     }
     turn_ns_ = 0;
     Answer answer;

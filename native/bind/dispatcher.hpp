@@ -67,13 +67,15 @@ struct Answer {
     const MessageView* response = nullptr;  // when ok
     BorrowedBlock* block = nullptr;         // of `response`; the sink may take it over
     const Route* route = nullptr;
+    bool final = true;  // no more answers follow
 };
 
 // Who waits for an answer: an HTTP connection or a Python callback.
 class AnswerSink {
 public:
     virtual ~AnswerSink() = default;
-    // `tag` is what the sink gave at submission.
+    // `tag` is what the sink gave at submission. A decoupled model gives any number of answers; an
+    // answer may have neither outputs nor an error: only the mark that it is the last.
     virtual void on_answer(std::uint64_t tag, Answer& answer) = 0;
 };
 
@@ -139,6 +141,8 @@ private:
     std::uint64_t turn_ns() noexcept;
     void count(const InFlight& entry, Status status) noexcept;
     void take(const Completion& completion);
+    // An answer after which more follow.
+    void deliver(std::uint64_t token, Answer& answer);
     void settle(std::uint64_t token, Answer& answer, bool inputs_leased,
                 const Completion* completion);
     void flush_dirty();

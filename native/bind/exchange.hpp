@@ -1,8 +1,10 @@
 // One HTTP request that Python answers.
 //
+// It is answered at once (`respond`), or bit by bit (`start_stream`, `write_chunk`, `end_stream`):
+// chunked, or for a client of HTTP/1.0 up to the end of the connection.
+//
 // Guarantees: the head and the body hold until the object ends; answering twice, or after the
-// client
-//   went, does nothing.
+//   client went, does nothing. Pieces leave in their order, after the answers to earlier requests.
 // Owner: Python; it keeps the connection object alive.
 #pragma once
 
@@ -42,12 +44,24 @@ public:
     Block block;  // the body lies in it
     const char* body = nullptr;
     std::uint64_t body_bytes = 0;
-    bool answered = false;
+    bool answered = false;  // the head is on its way
+    bool streaming = false;
     bool client_gone = false;
     nanobind::object on_client_gone;
+    nanobind::object on_writable;
 
     void respond(std::uint32_t status, nanobind::handle headers, nanobind::handle body_parts);
+    void start_stream(std::uint32_t status, nanobind::handle headers);
+    void write_chunk(nanobind::handle data);
+    void end_stream();
+    bool is_writable() const noexcept;
     void tell_client_gone();
+    void tell_writable();
+
+private:
+    void forget_callbacks();
+    std::string head_of(std::uint32_t status, nanobind::handle headers) const;
+    bool chunks() const noexcept { return minor_version > 0; }
 };
 
 void bind_exchange(nanobind::module_& m);

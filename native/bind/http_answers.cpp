@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "exchange.hpp"
 #include "http_connection.hpp"
 #include "lent_bytes.hpp"
 #include "mpserve/http_status.hpp"
@@ -127,6 +128,12 @@ void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
 void HttpConnection::on_answer(std::uint64_t sequence, Answer& answer) {
     auto* pending = find_pending(sequence);
     if (pending == nullptr || !is_open()) return;
+    // Routes of decoupled models are not native, so there is one answer with outputs.
+    if (!answer.final) return;
+    if (answer.status == Status::ok && answer.response == nullptr) {
+        answer.status = Status::internal;
+        answer.error = "expected a single response, got 0";
+    }
     encode_answer(*pending, answer);
     finish_answer(sequence);
     mark_dirty();
@@ -146,13 +153,54 @@ void HttpConnection::answer(std::uint64_t sequence, nb::list parts, bool close_a
     if (!updating_) flush();
 }
 
+void HttpConnection::stream(std::uint64_t sequence, nb::list parts, bool ends) {
+    auto* pending = find_pending(sequence);
+    if (pending == nullptr || pending->ready || !is_open()) return;
+    for (nb::handle part : parts) pending->parked.push_back(nb::borrow(part));
+    if (ends) {
+        pending->exchange.reset();
+        finish_answer(sequence);
+    } else if (pending == &pending_.front()) {
+        write_in_order();
+    }
+    if (!updating_) flush();
+}
+
+void HttpConnection::make_last(std::uint64_t sequence) {
+    auto* pending = find_pending(sequence);
+    if (pending == nullptr) return;
+    pending->keep_alive = false;
+    closing_ = true;
+    state_ = State::ignore;
+}
+
+bool HttpConnection::is_writable(std::uint64_t sequence) const noexcept {
+    return !writing_paused_ && sequence == first_sequence_ && is_open();
+}
+
+// Python may answer in the call, so nothing of this object is held over it.
+void HttpConnection::tell_writable() {
+    if (writing_paused_ || pending_.empty()) return;
+    const auto exchange = pending_.front().exchange;
+    if (exchange.is_valid()) nb::inst_ptr<Exchange>(exchange)->tell_writable();
+}
+
 // The answer to `sequence` is in `out_` (the first) or parked. Writes all that is now in order.
 void HttpConnection::finish_answer(std::uint64_t sequence) {
     pending_[sequence - first_sequence_].ready = true;
-    while (!pending_.empty() && pending_.front().ready) {
-        const auto parked = std::move(pending_.front().parked);
-        pending_.pop_front();
-        ++first_sequence_;
+    write_in_order();
+    tell_writable();
+}
+
+// An answer that comes bit by bit is written as far as it is there.
+void HttpConnection::write_in_order() {
+    for (bool goes_on = true; goes_on && !pending_.empty();) {
+        goes_on = pending_.front().ready;
+        const auto parked = std::exchange(pending_.front().parked, {});
+        if (goes_on) {
+            pending_.pop_front();
+            ++first_sequence_;
+        }
         for (const auto& part : parked) {
             if (PyBytes_CheckExact(part.ptr()) && PyBytes_GET_SIZE(part.ptr()) < kJoinBelow) {
                 out_.append({PyBytes_AS_STRING(part.ptr()),
@@ -195,6 +243,7 @@ void HttpConnection::flush() {
 
 void HttpConnection::resume_writing() {
     writing_paused_ = false;
+    tell_writable();
     resume_stalled();
 }
 

@@ -60,7 +60,8 @@ void bind_http_config(nb::module_& m) {
                nb::object on_protocol_error, std::uint64_t max_body_bytes,
                std::uint64_t max_binary_body_bytes, std::uint32_t max_header_bytes,
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
-               const std::string& style, const std::vector<std::uint16_t>& http_statuses) {
+               const std::string& style, const std::vector<std::uint16_t>& http_statuses,
+               bool native_inference) {
                 if (http_statuses.size() != kStatusCount) {
                     throw nb::value_error("http_statuses: one for each ErrorCode");
                 }
@@ -79,10 +80,12 @@ void bind_http_config(nb::module_& m) {
                 self->max_pipelined = max_pipelined;
                 self->style = style == "triton" ? ResponseStyle::triton : ResponseStyle::mlserver;
                 std::copy(http_statuses.begin(), http_statuses.end(), self->http_status.begin());
+                self->native_inference = native_inference;
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
-            "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a)
+            "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
+            "native_inference"_a = true)
         .def(
             "set_static",
             [](HttpConfig& self, const std::string& path, nb::bytes answer) {

@@ -33,6 +33,7 @@ struct HttpConfig {
     std::uint64_t max_binary_body_bytes = 0;  // JSON and binary tensors together
     std::uint32_t max_pipelined = 0;
     ResponseStyle style = ResponseStyle::triton;
+    bool native_inference = true;  // false: every inference needs what only Python does
     std::array<std::uint16_t, kStatusCount> http_status{};  // by Status
     StringMap<std::string> statics;                         // path -> whole answer to a GET
     std::unordered_set<HttpConnection*> connections;

@@ -298,6 +298,7 @@ const RouteRef* HttpConnection::find_route(std::string_view path) const noexcept
 // Takes the block over when it says true.
 bool HttpConnection::submit_inference(std::string_view body, const Block& block,
                                       std::uint64_t body_offset) {
+    if (!config_.native_inference) return false;
     const auto* found = find_route(head_.path);
     if (found == nullptr || body.empty() || !head_.content_encoding.empty() ||
         head_.repeated_singleton || head_.header_length_state == HeaderLength::invalid ||

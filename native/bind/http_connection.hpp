@@ -49,6 +49,12 @@ public:
 
     // Answer of Python to the request `sequence`. `parts` are bytes-like, already framed.
     void answer(std::uint64_t sequence, nanobind::list parts, bool close);
+    // The next pieces of an answer that comes bit by bit; `ends` with the last ones.
+    void stream(std::uint64_t sequence, nanobind::list parts, bool ends);
+    // Nothing is read after this request, and its answer's end is the connection's.
+    void make_last(std::uint64_t sequence);
+    // Whether a piece of the answer would leave at once: it is its turn, and the client reads.
+    bool is_writable(std::uint64_t sequence) const noexcept;
     bool is_open() const noexcept { return !transport_.is_none(); }
     // Writes what is ready; asked for by the dispatcher after a batch of answers.
     void flush();
@@ -95,6 +101,8 @@ private:
     void encode_answer(Pending& pending, Answer& answer);
     void append_error(std::uint32_t status, std::string_view message, bool keep_alive);
     void finish_answer(std::uint64_t sequence);
+    void write_in_order();
+    void tell_writable();
     void park(Pending& pending, std::size_t from);
     void write_out();
     void write(nanobind::handle data);

@@ -37,6 +37,11 @@ std::uint64_t unix_ms() noexcept {
 
 void PoppedLease::on_unused() noexcept {
     if (port_ != nullptr) {
+        if (detached_ && !closed_) {
+            port_->send_error(*this, Status::model_failed,
+                              "the model dropped the response sender of the request before it sent "
+                              "the final flag");
+        }
         std::erase(port_->leases_, this);
         if (return_later_) {
             Completion completion{};
@@ -177,7 +182,8 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
         }
         auto until = deadline;
         if (!returns_.empty()) until = std::min(until, now + kReturnsRetryNs);
-        if (const auto due = queue_.look_again_ns(instance_); due != 0) until = std::min(until, due);
+        if (const auto due = queue_.look_again_ns(instance_); due != 0)
+            until = std::min(until, due);
         if (until <= now) continue;
         const nb::gil_scoped_release unlocked;
         futex_wait(queue_.wake_word(instance_), seen, until - now);
@@ -249,8 +255,17 @@ void InstancePort::complete(nb::list requests, nb::list responses) {
 }
 
 void InstancePort::fail(nb::list requests, std::uint32_t code, std::string_view message) {
-    const auto status = code == 0 || code >= kStatusCount ? Status::internal : static_cast<Status>(code);
+    const auto status =
+        code == 0 || code >= kStatusCount ? Status::internal : static_cast<Status>(code);
     const auto executed_ns = now_ns();
+    if (decoupled_) {
+        for (const auto& active : active_) {
+            auto& lease = *static_cast<PoppedLease*>(active.lease.get());
+            if (!lease.is_closed()) send_error(lease, status, message);
+        }
+        detach(std::move(requests));
+        return;
+    }
     for (auto& active : active_) put_error(active, status, message);
     finish_batch(requests, executed_ns);
 }
@@ -338,10 +353,10 @@ void bind_instance_port(nb::module_& m) {
     nb::class_<InstancePort>(m, "InstancePort", "One model instance's access to its queue.")
         .def(
             "__init__",
-            [](InstancePort* self, nb::object board, std::uint32_t process_index, std::uint32_t epoch,
-               nb::object queue, std::uint32_t instance_slot, nb::object arena, nb::list rings,
-               std::vector<int> wake_fds, nb::object attach, std::string instance_name,
-               std::string model_name, std::string model_version,
+            [](InstancePort* self, nb::object board, std::uint32_t process_index,
+               std::uint32_t epoch, nb::object queue, std::uint32_t instance_slot, nb::object arena,
+               nb::list rings, std::vector<int> wake_fds, nb::object attach,
+               std::string instance_name, std::string model_name, std::string model_version,
                std::vector<std::string> output_names, bool open_outputs,
                std::string absent_parameters, std::uint32_t max_requests, std::uint32_t max_rows,
                std::vector<std::uint32_t> preferred_rows, std::uint64_t max_delay_us) {
@@ -352,18 +367,18 @@ void bind_instance_port(nb::module_& m) {
                 context->output_names = std::move(output_names);
                 context->open_outputs = open_outputs;
                 context->absent_parameters = std::move(absent_parameters);
-                new (self) InstancePort({.board = std::move(board),
-                                         .queue = std::move(queue),
-                                         .arena = std::move(arena),
-                                         .rings = std::move(rings),
-                                         .wake_fds = std::move(wake_fds)},
-                                        process_index, epoch, instance_slot, std::move(attach),
-                                        std::move(context),
-                                        {.max_rows = max_rows,
-                                         .max_requests = max_requests,
-                                         .max_delay_ns = std::min(max_delay_us, kMaxDelayUs) * 1'000,
-                                         .preferred_rows = {}},
-                                        std::move(preferred_rows));
+                new (self) InstancePort(
+                    {.board = std::move(board),
+                     .queue = std::move(queue),
+                     .arena = std::move(arena),
+                     .rings = std::move(rings),
+                     .wake_fds = std::move(wake_fds)},
+                    process_index, epoch, instance_slot, std::move(attach), std::move(context),
+                    {.max_rows = max_rows,
+                     .max_requests = max_requests,
+                     .max_delay_ns = std::min(max_delay_us, kMaxDelayUs) * 1'000,
+                     .preferred_rows = {}},
+                    std::move(preferred_rows));
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "queue"_a, "instance_slot"_a,
             "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "instance_name"_a, "model_name"_a,
@@ -372,12 +387,17 @@ void bind_instance_port(nb::module_& m) {
             "preferred_rows"_a = std::vector<std::uint32_t>(), "max_delay_us"_a = 0)
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
-             "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when the "
+             "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when "
+             "the "
              "queue or the instance was retired and nothing waits.")
         .def("complete", &InstancePort::complete, "requests"_a, "responses"_a,
              "Answer the batch: one response for each request, in order. Empties both lists.")
         .def("fail", &InstancePort::fail, "requests"_a, "code"_a, "message"_a,
              "Answer the whole batch with an error. Empties `requests`.")
+        .def("detach", &InstancePort::detach, "requests"_a,
+             "`execute` of a decoupled model returned: senders answer. Empties `requests`.")
+        .def("set_decoupled", &InstancePort::set_decoupled, "decoupled"_a,
+             "Requests are answered through their senders, any number of times.")
         .def("wake", &InstancePort::wake, nb::call_guard<nb::gil_scoped_release>(),
              "Let `pop` return; from any thread.");
 }

@@ -1,6 +1,7 @@
 // One model instance's access to its queue: take requests, give answers.
 //
-// Guarantees: each request taken is answered exactly once, or its slot stays marked as held until the
+// Guarantees: each request taken is answered exactly once, or its slot stays marked as held until
+// the
 //   reaper answers for this process. Input blocks stay lent while the model keeps a view of them.
 // Assumes: one thread calls `pop`, `complete` and `fail`; `wake` may come from any.
 // Owner: the worker process; it owns the blocks of the answers until a frontend took them.
@@ -36,6 +37,18 @@ public:
     // The port is gone: nobody is left to tell.
     void orphan() noexcept { port_ = nullptr; }
 
+    bool is_stream() const noexcept override;
+    bool is_closed() const noexcept { return closed_; }
+    void close(bool still_used) noexcept {
+        closed_ = true;
+        return_later_ = still_used;
+    }
+    void send(const InferenceRequest& request, nanobind::handle response,
+              std::uint32_t flags) override;
+    bool is_cancelled() const noexcept override;
+    // `execute` is over; what is not answered yet is the sender's.
+    void detach() noexcept { detached_ = true; }
+
 private:
     void on_unused() noexcept override;
 
@@ -43,15 +56,17 @@ private:
     PoppedRequest popped_;
     BorrowedBlock block_;  // keeps the segment mapped
     bool return_later_ = false;
+    bool detached_ = false;
+    bool closed_ = false;  // the final answer of a stream was sent
 };
 
 class InstancePort {
 public:
     struct Places {
-        nanobind::object board;   // keeps BoardObject alive
-        nanobind::object queue;   // QueueObject
-        nanobind::object arena;   // ArenaObject
-        nanobind::list rings;     // RingObject each
+        nanobind::object board;  // keeps BoardObject alive
+        nanobind::object queue;  // QueueObject
+        nanobind::object arena;  // ArenaObject
+        nanobind::list rings;    // RingObject each
         std::vector<int> wake_fds;
     };
 
@@ -65,11 +80,15 @@ public:
     void activate();
     // A batch, an empty list after `timeout_ms` or `wake`; raises StopIteration when retired.
     nanobind::list pop(std::uint32_t timeout_ms);
-    // One answer for each request, in order; empties `requests`, so that what the model did not keep
-    // goes back at once.
+    // One answer for each request, in order; empties `requests`, so that what the model did not
+    // keep goes back at once.
     void complete(nanobind::list requests, nanobind::list responses);
     void fail(nanobind::list requests, std::uint32_t code, std::string_view message);
+    // `execute` of a decoupled model returned: its requests are answered by their senders. One
+    // whose sender is dropped before it sent the final flag is failed.
+    void detach(nanobind::list requests);
     void wake() noexcept;
+    void set_decoupled(bool decoupled) noexcept { decoupled_ = decoupled; }
 
 private:
     friend class PoppedLease;
@@ -84,6 +103,12 @@ private:
     void put_answer(Active& active, nanobind::handle request, nanobind::handle response);
     void put_error(Active& active, Status status, std::string_view message);
     bool reserve(Active& active, std::uint64_t bytes, Block& block);
+    // Streams: one answer, and the end. See instance_stream.cpp.
+    void send_answer(PoppedLease& lease, const InferenceRequest& request, nanobind::handle response,
+                     bool final);
+    void send_error(PoppedLease& lease, Status status, std::string_view message);
+    void send_completion(PoppedLease& lease, Completion completion, bool final);
+    Block wait_for_room(const PoppedLease& lease, std::uint64_t bytes);
     void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
     void count_batch(std::uint64_t executed_ns) noexcept;
     BatchRow* batch_row(std::uint32_t rows) noexcept;
@@ -104,6 +129,7 @@ private:
     std::uint32_t epoch_;
     std::uint32_t instance_;
     std::atomic<bool> woken_{false};
+    bool decoupled_ = false;
 
     std::vector<PoppedRequest> popped_;
     std::vector<Active> active_;

@@ -13,7 +13,11 @@
 #include <cstdint>
 #include <utility>
 
+#include <nanobind/nanobind.h>
+
 namespace mpserve::bind {
+
+class InferenceRequest;
 
 class RequestLease {
 public:
@@ -21,6 +25,11 @@ public:
     RequestLease& operator=(const RequestLease&) = delete;
 
     std::uint32_t use_count() const noexcept { return use_count_; }
+
+    // The model answers through its sender, as often as it wants (a decoupled model).
+    virtual bool is_stream() const noexcept { return false; }
+    // Sends one of a stream's answers (an InferenceResponse, or None with the final flag).
+    virtual void send(const InferenceRequest&, nanobind::handle, std::uint32_t) {}
 
     // The client went away or changed its mind.
     virtual bool is_cancelled() const noexcept { return false; }

@@ -16,7 +16,13 @@ void send(const ResponseSender& self, nb::object response, std::uint32_t flags) 
             nb::str(response.type()).c_str();
         throw nb::type_error(text.c_str());
     }
-    nb::inst_ptr<InferenceRequest>(self.request)->send(std::move(response), flags);
+    auto* request = nb::inst_ptr<InferenceRequest>(self.request);
+    auto* lease = request->lease();
+    if (lease != nullptr && lease->is_stream()) {
+        lease->send(*request, response, flags);
+    } else {
+        request->send(std::move(response), flags);
+    }
 }
 
 bool is_cancelled(const ResponseSender& self) {

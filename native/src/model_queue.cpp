@@ -168,6 +168,7 @@ PushOutcome ModelQueue::push(std::span<const QueueRequest> requests, std::uint32
             slot.sequence = header_->next_sequence++;
             slot.enqueued_ns = now;
             slot.request = request;
+            slot.cancelled.store(0, std::memory_order_relaxed);
             set_state(slot, SlotState::waiting);  // COMMIT; killed before: the slot is free
             enqueue(index);
             ++outcome.pushed;
@@ -201,6 +202,20 @@ bool ModelQueue::cancel(std::uint64_t token, std::uint32_t frontend,
     }
     wake(picked);
     return found;
+}
+
+void ModelQueue::mark_cancelled(std::uint64_t token, std::uint32_t frontend,
+                                std::uint32_t frontend_epoch) noexcept {
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    for (std::uint32_t index = 0; index < slot_count_; ++index) {
+        auto& slot = slots_[index];
+        if (state_of(slot) == SlotState::running && slot.request.token == token &&
+            slot.frontend == frontend && slot.frontend_epoch == frontend_epoch) {
+            slot.cancelled.store(1, std::memory_order_relaxed);
+            return;
+        }
+    }
 }
 
 bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process,

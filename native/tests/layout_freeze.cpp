@@ -13,7 +13,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 3);
+static_assert(kLayoutVersion == 4);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -76,6 +76,7 @@ static_assert(is_shareable<QueueSlot> && sizeof(QueueSlot) == 128);
 static_assert(offsetof(QueueSlot, state) == 0);
 static_assert(offsetof(QueueSlot, sequence) == 32);
 static_assert(offsetof(QueueSlot, request) == 56);
+static_assert(offsetof(QueueSlot, cancelled) == 104);
 static_assert(is_shareable<QueueRequest> && sizeof(QueueRequest) == 48);
 
 static_assert(is_shareable<ArenaHeader> && sizeof(ArenaHeader) == 128);

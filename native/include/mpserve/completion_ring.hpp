@@ -39,6 +39,8 @@ inline constexpr std::uint32_t kMoreFollow = 1u << 1;
 // No answer: the worker's last view of the input block `block` is gone. It comes after the answer
 // that said `kInputsLeased`, because a ring keeps the order of one producer.
 inline constexpr std::uint32_t kInputsReturned = 1u << 2;
+// The last of a request's answers, without outputs: only the mark that no more follow.
+inline constexpr std::uint32_t kEmptyFinal = 1u << 3;
 
 struct Completion {
     std::uint64_t token;

@@ -79,7 +79,9 @@ struct QueueSlot {
     std::uint64_t enqueued_ns;
     std::uint64_t popped_ns;
     QueueRequest request;
-    std::uint64_t reserved_[3];
+    std::atomic<std::uint32_t> cancelled;  // 1: nobody waits for the answer of what runs here
+    std::uint32_t reserved_small_;
+    std::uint64_t reserved_[2];
 };
 static_assert(sizeof(QueueRequest) == 48);
 static_assert(sizeof(QueueSlot) == 128);
@@ -155,6 +157,10 @@ public:
     // Takes a waiting request back; false when it runs already or is gone.
     bool cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
 
+    // Tells the instance that runs the request that nobody waits for its answer.
+    void mark_cancelled(std::uint64_t token, std::uint32_t frontend,
+                        std::uint32_t frontend_epoch) noexcept;
+
     // Worker. `activate` makes the instance known; `pop` first frees `done`, then takes a batch.
     // `out` must have room for `rule.max_requests`; `count` says how many were taken. `starved` is
     // a mask of rings whose frontends must be signalled. On `empty` the instance is announced idle
@@ -166,6 +172,10 @@ public:
                    std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen) noexcept;
     std::uint64_t look_again_ns(std::uint32_t instance) const noexcept {
         return instances_[instance].look_again_ns;
+    }
+    // Whether a request that this process took was cancelled since. No lock: a late answer is fine.
+    bool is_cancelled(std::uint32_t slot) const noexcept {
+        return slot < slot_count_ && slots_[slot].cancelled.load(std::memory_order_relaxed) != 0;
     }
     std::atomic<std::uint32_t>& wake_word(std::uint32_t instance) noexcept {
         return instances_[instance].wake_word;

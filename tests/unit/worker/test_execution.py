@@ -14,6 +14,9 @@ class RecordingPort:
         self.answers.extend(responses)
         requests.clear()
 
+    def detach(self, requests):
+        requests.clear()
+
     def fail(self, requests, code, message):
         self.answers.extend((ErrorCode(code), message) for _ in requests)
         requests.clear()

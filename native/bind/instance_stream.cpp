@@ -1,0 +1,142 @@
+// Answers of decoupled models: any number for a request, from any thread, also after `execute`
+// returned.
+//
+// A slow reader is held back by the worker's arena: when it is full, `send` waits until answers
+// came back, the request was cancelled, or `kRoomNs` passed.
+
+#include <unistd.h>
+
+#include <nanobind/nanobind.h>
+
+#include "inference_request.hpp"
+#include "inference_response.hpp"
+#include "instance_port.hpp"
+#include "model_exception.hpp"
+#include "mpserve/wake.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+constexpr std::uint32_t kCompleteFinal = 1;  // TRITONSERVER_RESPONSE_COMPLETE_FINAL
+constexpr std::uint64_t kRoomNs = 60'000'000'000ULL;
+constexpr useconds_t kRoomNapUs = 500;
+
+}  // namespace
+
+bool PoppedLease::is_stream() const noexcept { return port_ != nullptr && port_->decoupled_; }
+
+bool PoppedLease::is_cancelled() const noexcept {
+    if (port_ == nullptr) return true;
+    return !port_->board_.is_current(popped_.frontend, popped_.frontend_epoch) ||
+           port_->queue_.is_cancelled(popped_.slot);
+}
+
+void PoppedLease::send(const InferenceRequest& request, nb::handle response, std::uint32_t flags) {
+    if (flags != 0 && flags != kCompleteFinal) {
+        throw ModelException("Unable to send response. Unsupported flag provided.");
+    }
+    if (response.is_none() && flags == 0) {
+        throw ModelException(
+            "Inference Response object must be provided when the response flags is set to zero.");
+    }
+    if (closed_) throw ModelException("Unable to send response. Response sender has been closed.");
+    if (port_ == nullptr) throw ModelException("Unable to send response. The instance has ended.");
+    const bool final = flags == kCompleteFinal;
+    closed_ = final;
+    if (response.is_none()) {
+        Completion completion{};
+        completion.flags = kEmptyFinal;
+        port_->send_completion(*this, completion, true);
+    } else {
+        port_->send_answer(*this, request, response, final);
+    }
+}
+
+Block InstancePort::wait_for_room(const PoppedLease& lease, std::uint64_t bytes) {
+    const auto deadline = now_ns() + kRoomNs;
+    for (;;) {
+        if (auto block = arena_.allocate(bytes)) return block;
+        if (lease.is_cancelled() || now_ns() > deadline) return {};
+        const nb::gil_scoped_release unlocked;
+        usleep(kRoomNapUs);
+    }
+}
+
+void InstancePort::send_answer(PoppedLease& lease, const InferenceRequest& request,
+                               nb::handle response, bool final) {
+    ResponseWriter writer;  // not the port's: a wait for room lets other threads send
+    const auto& given = nb::cast<const InferenceResponse&>(response);
+    const auto bytes = writer.measure(request, given);
+    const auto block = wait_for_room(lease, bytes);
+    Completion completion{};
+    if (!block) {
+        if (!final && lease.is_cancelled()) return;
+        completion.status = static_cast<std::uint32_t>(Status::exhausted);
+    } else {
+        writer.write(block.data, block.bytes, final ? kFinalResponse : 0);
+        const auto& header = *reinterpret_cast<const MessageHeader*>(block.data);
+        completion.status = header.status;
+        completion.block = block.ref;
+        completion.block_bytes = header.total_bytes;
+    }
+    send_completion(lease, completion, final);
+}
+
+void InstancePort::send_error(PoppedLease& lease, Status status, std::string_view message) {
+    Active failed;
+    put_error(failed, status, message);
+    send_completion(lease, failed.completion, true);
+}
+
+void InstancePort::send_completion(PoppedLease& lease, Completion completion, bool final) {
+    const auto& request = lease.popped();
+    completion.token = request.request.token;
+    completion.frontend_epoch = request.frontend_epoch;
+    completion.worker_index = process_;
+    completion.worker_epoch = epoch_;
+    completion.queue_ns = request.popped_ns - request.enqueued_ns;
+    completion.execute_ns = now_ns() - request.popped_ns;
+    if (final) {
+        const bool still_used = lease.use_count() > 0;
+        completion.flags |= still_used ? kInputsLeased : 0;
+        lease.close(still_used);
+    } else {
+        completion.flags |= kMoreFollow;
+    }
+    if (!board_.is_current(request.frontend, request.frontend_epoch)) {
+        if (completion.block != 0) arena_.release(completion.block);
+    } else {
+        if (completion.block != 0) {
+            arena_.lend(completion.block, request.frontend, request.frontend_epoch);
+        }
+        push(request.ring, completion);
+    }
+    if (!final) return;
+    auto& counters = queue_.counters(instance_);
+    const bool succeeded = completion.status == static_cast<std::uint32_t>(Status::ok);
+    count(succeeded ? counters.requests_ok : counters.requests_failed, 1);
+    if (succeeded) {
+        count(counters.inferences, request.request.rows);
+        count(counters.executions, 1);
+        count(counters.queue_ns, completion.queue_ns);
+        count(counters.execute_ns, completion.execute_ns);
+    }
+    done_.push_back(request.slot);
+    // The slot is freed by the next pop; the loop may sleep, and this may be another thread.
+    auto& word = queue_.wake_word(instance_);
+    word.fetch_add(1, std::memory_order_release);
+    futex_wake(word);
+}
+
+void InstancePort::detach(nb::list requests) {
+    for (const auto& active : active_) {
+        static_cast<PoppedLease*>(active.lease.get())->detach();
+    }
+    PyList_SetSlice(requests.ptr(), 0, PY_SSIZE_T_MAX, nullptr);
+    active_.clear();  // whose sender was dropped is failed now
+}
+
+}  // namespace mpserve::bind
