@@ -42,7 +42,7 @@ REFUSED = {
         "variable-size dimension for nameless",
     ),
     "rescheduled": (
-        'config.as_dict()["sequence_batching"] = config.as_dict().pop("dynamic_batching")',
+        'del config.as_dict()["dynamic_batching"]; config.as_dict()["sequence_batching"] = {}',
         "Invalid argument: Cannot update scheduling choice from dynamic_batching to "
         "dynamic_batching when auto-completing.",
     ),
