@@ -8,6 +8,7 @@ import enum
 
 import msgspec
 
+from mpserve.model.ensemble import Ensemble
 from mpserve.model.signature import Signature
 
 
@@ -77,6 +78,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
         Triton's backend word or "" for an MLServer model.
     platform
         As the metadata shows it.
+    ensemble
+        Graph of an ensemble, which has no workers; `None` for a model that has.
     batching
         `None` when requests are executed one by one.
     default_model_filename
@@ -87,6 +90,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     platform: str = ""
     backend: str = ""
+    ensemble: Ensemble | None = None
     signature: Signature = Signature()
     instance_groups: tuple[InstanceGroup, ...] = ()
     batching: BatchingPolicy | None = None

@@ -73,25 +73,59 @@ def _check_step(config: TritonConfig, index: int, step: EnsembleStep) -> None:
 
 
 def _check_use(config: TritonConfig, ensemble: EnsembleScheduling) -> None:
-    """Check that each tensor is written once and none is left over."""
-    written = {tensor.name for tensor in config.input}
-    for index, step in enumerate(ensemble.step):
-        for tensor in step.output_map.values():
-            if tensor in written:
-                raise InvalidRequest(
-                    f"ensemble tensor '{tensor}' can appear in an output map only once for "
-                    f"ensemble '{config.name}' step {index}"
-                )
-            written.add(tensor)
+    """Check that each tensor is written once, can be written at all, and that none is left over."""
+    inputs = [tensor.name for tensor in config.input]
+    outputs = [tensor.name for tensor in config.output]
+    writers = _writers(config, ensemble)
     read = {tensor for step in ensemble.step for tensor in step.input_map.values()}
-    outputs = {tensor.name for tensor in config.output}
-    for tensor in (tensor.name for tensor in config.input):
+    for tensor in inputs:
         if tensor not in read:
             raise InvalidRequest(
                 f"ensemble input '{tensor}' for ensemble {config.name} is not used"
             )
-    for tensor in sorted(outputs | read):
-        if tensor not in written:
-            raise InvalidRequest(f"output '{tensor}' for ensemble '{config.name}' is not written")
-    for tensor in sorted(written - read - outputs):
+    for tensor in outputs:
+        if tensor not in writers and tensor not in inputs:
+            raise InvalidRequest(
+                f"ensemble output '{tensor}' for ensemble {config.name} is not used"
+            )
+    connected = _connected(set(inputs), ensemble)
+    for tensor in (*outputs, *sorted(read)):
+        if tensor not in connected:
+            raise InvalidRequest(
+                f"output '{tensor}' for ensemble '{config.name}' is not written"
+                + _missing_link(writers.get(tensor), connected)
+            )
+    for tensor in sorted(writers.keys() - read - set(outputs)):
         raise InvalidRequest(f"ensemble tensor '{tensor}' is unused in ensemble '{config.name}'")
+
+
+def _writers(config: TritonConfig, ensemble: EnsembleScheduling) -> dict[str, EnsembleStep]:
+    writers: dict[str, EnsembleStep] = {}
+    given = {tensor.name for tensor in config.input}
+    for index, step in enumerate(ensemble.step):
+        for tensor in step.output_map.values():
+            if tensor in writers or tensor in given:
+                raise InvalidRequest(
+                    f"ensemble tensor '{tensor}' can appear in an output map only once for "
+                    f"ensemble '{config.name}' step {index}"
+                )
+            writers[tensor] = step
+    return writers
+
+
+def _connected(given: set[str], ensemble: EnsembleScheduling) -> set[str]:
+    """Return the tensors that come to be when the inputs are given; steps in a circle never run."""
+    connected = set(given)
+    waiting = list(ensemble.step)
+    while able := [step for step in waiting if connected.issuperset(step.input_map.values())]:
+        for step in able:
+            connected.update(step.output_map.values())
+            waiting.remove(step)
+    return connected
+
+
+def _missing_link(writer: EnsembleStep | None, connected: set[str]) -> str:
+    if writer is None:
+        return ""
+    missing = next(tensor for tensor in writer.input_map.values() if tensor not in connected)
+    return f": at least one of its depending tensors, '{missing}', is not connected"

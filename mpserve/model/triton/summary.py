@@ -9,6 +9,8 @@ from mpserve.model.config import (
     ModelConfig,
     QueuePolicy,
 )
+from mpserve.model.ensemble import Ensemble, Step
+from mpserve.model.identity import ModelName, Version
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
@@ -24,6 +26,7 @@ def summarize(config: TritonConfig) -> ModelConfig:
     return ModelConfig(
         platform=config.platform or config.backend,
         backend=config.backend,
+        ensemble=_ensemble(config),
         signature=Signature(
             inputs=tuple(_spec(tensor, batches=batches) for tensor in config.input),
             outputs=tuple(_spec(tensor, batches=batches) for tensor in config.output),
@@ -47,6 +50,25 @@ def summarize(config: TritonConfig) -> ModelConfig:
         label_files={
             output.name: output.label_filename for output in config.output if output.label_filename
         },
+    )
+
+
+def _ensemble(config: TritonConfig) -> Ensemble | None:
+    scheduling = config.ensemble_scheduling
+    if scheduling is UNSET:
+        return None
+    return Ensemble(
+        steps=tuple(
+            Step(
+                model=ModelName(step.model_name),
+                # Triton takes any negative number for the latest, and has 0 for one not given.
+                version=Version(str(step.model_version) if step.model_version > 0 else ""),
+                inputs=step.input_map,
+                outputs=step.output_map,
+            )
+            for step in scheduling.step
+        ),
+        max_inflight_requests=scheduling.max_inflight_requests,
     )
 
 

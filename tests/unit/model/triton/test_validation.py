@@ -199,7 +199,25 @@ ENSEMBLE = 'platform: "ensemble" input { name: "x" } output { name: "y" } '
         ),
         (
             f"{ENSEMBLE} ensemble_scheduling {{ {STEP % ('x', 'z')} }}",
-            "output 'y' for ensemble 'm' is not written",
+            "ensemble output 'y' for ensemble m is not used",
+        ),
+        (
+            f"{ENSEMBLE} ensemble_scheduling {{ {STEP % ('x', 'a')} {STEP % ('b', 'y')} }}",
+            "output 'y' for ensemble 'm' is not written: at least one of its depending tensors, "
+            "'b', is not connected",
+        ),
+        (
+            f"{ENSEMBLE} ensemble_scheduling "
+            f"{{ {STEP % ('x', 'y')} {STEP % ('a', 'b')} {STEP % ('b', 'a')} }}",
+            "output 'a' for ensemble 'm' is not written: at least one of its depending tensors, "
+            "'b', is not connected",
+        ),
+        (
+            f"{ENSEMBLE} ensemble_scheduling "
+            "{ step { model_name: 's' input_map { key: 'i' value: 'x' } "
+            "input_map { key: 'j' value: 'b' } output_map { key: 'o' value: 'y' } } }",
+            "output 'y' for ensemble 'm' is not written: at least one of its depending tensors, "
+            "'b', is not connected",
         ),
         (
             f"{ENSEMBLE} ensemble_scheduling {{ {STEP % ('x', 'y')} {STEP % ('x', 'z')} }}",
