@@ -13,11 +13,10 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, assert_never, cast
+from typing import TYPE_CHECKING, Final, assert_never
 
 import uvloop
 
-from mpserve.codec.http_connection import Exchange, HttpConnection
 from mpserve.control.channel import Channel
 from mpserve.control.messages import (
     CallDone,
@@ -41,9 +40,7 @@ from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
-from mpserve.frontend.http.endpoints import Endpoints
-from mpserve.frontend.http.infer import HttpInfer
-from mpserve.frontend.http.server import http_config, set_fixed_answers
+from mpserve.frontend.http.service import HttpService
 from mpserve.frontend.listener import listen, port_of
 from mpserve.settings import Settings, decode_settings
 from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
@@ -106,13 +103,15 @@ class Frontend:
             dispatcher=self._dispatcher,
             dialect=self._dialect,
         )
-        self._endpoints = self._make_endpoints()
-        self._config = http_config(
+        self._http = HttpService(
+            settings=settings,
             dispatcher=self._dispatcher,
-            dialect=self._dialect,
-            max_body_bytes=settings.http_max_input_size,
-            max_binary_body_bytes=settings.arena_max_bytes,
-            on_exchange=self._on_exchange,
+            health=self._health,
+            metadata=self._metadata,
+            statistics=StatisticsHandler(table=self._table, routes=self._routes),
+            repository=self._calls,
+            infer=self._infer,
+            labels=self._labels,
         )
         self._applied = 0
         self._has_table = asyncio.Event()
@@ -144,7 +143,7 @@ class Frontend:
         port = self._settings.http_port
         async with contextlib.AsyncExitStack() as listeners:
             if listener is not None:
-                server = await self._loop.create_server(self._make_connection, sock=listener)
+                server = await self._http.serve(listener)
                 listeners.callback(server.close)
                 port = port_of(listener)
             self._channel.send(FrontendReady(http_port=port))
@@ -174,10 +173,6 @@ class Frontend:
             exclusive=self._is_first() and not self._settings.grpc.reuse_port,
         )
 
-    def _make_connection(self) -> asyncio.BufferedProtocol:
-        # Native, so it has the methods of the protocol but not its base class.
-        return cast("asyncio.BufferedProtocol", HttpConnection(self._config))
-
     def _listen(self) -> socket.socket:
         return listen(
             address=self._settings.http_address,
@@ -201,8 +196,8 @@ class Frontend:
     async def _drain(self, grace_seconds: float) -> None:
         """Answer what is in flight; what is not answered in time is cut off."""
         self._health.stop()
-        self._set_fixed_answers()
-        self._config.drain()
+        self._http.set_fixed_answers()
+        self._http.drain()
         deadline = self._loop.time() + grace_seconds
         # The counts are the native core's, which tells no event when they change.
         while self._is_busy() and self._loop.time() < deadline:  # noqa: ASYNC110  see above
@@ -211,12 +206,12 @@ class Frontend:
             log.warning(
                 "frontend.cut_off",
                 in_flight=self._dispatcher.in_flight,
-                connections=self._config.connections,
+                connections=self._http.connections,
             )
 
     def _is_busy(self) -> bool:
         return bool(
-            self._dispatcher.in_flight or self._config.connections or self._calls.waiting_count()
+            self._dispatcher.in_flight or self._http.connections or self._calls.waiting_count()
         )
 
     # --- the supervisor -------------------------------------------------------------------------
@@ -251,7 +246,7 @@ class Frontend:
         self._routes.apply(removed=table.removed, changed=table.changed)
         self._labels.keep(self._table.generations())
         self._health.apply(table)
-        self._set_fixed_answers()
+        self._http.set_fixed_answers()
         self._applied = table.number
         self._has_table.set()
         self._dispatcher.flush()
@@ -265,35 +260,6 @@ class Frontend:
             self._channel.send(TableAcknowledged(number=number))
         else:
             self._loop.call_later(SETTLE_SECONDS, self._acknowledge, number)
-
-    # --- HTTP -----------------------------------------------------------------------------------
-
-    def _on_exchange(self, exchange: Exchange) -> None:
-        self._endpoints.answer(exchange)
-
-    def _set_fixed_answers(self) -> None:
-        set_fixed_answers(
-            self._config,
-            dialect=self._dialect,
-            health=self._health,
-            server=self._metadata.server(),
-        )
-
-    def _make_endpoints(self) -> Endpoints:
-        return Endpoints(
-            dialect=self._dialect,
-            health=self._health,
-            metadata=self._metadata,
-            statistics=StatisticsHandler(table=self._table, routes=self._routes),
-            repository=self._calls,
-            infer=HttpInfer(
-                handler=self._infer,
-                labels=self._labels,
-                dialect=self._dialect,
-                max_input_bytes=self._settings.http_max_input_size,
-            ),
-            max_body_bytes=self._settings.http_max_input_size,
-        )
 
 
 def _places(start: FrontendStart) -> DispatcherPlaces:

@@ -1,7 +1,9 @@
 """What the operator wants: `Settings`, and how it is read from flags, environment and files."""
 
 from mpserve.settings.grpc_settings import GrpcCompression, GrpcSettings
+from mpserve.settings.http_settings import Category, HttpSettings, Restriction
 from mpserve.settings.settings import (
+    Allocator,
     LogFormat,
     LogLevel,
     ModelControlMode,
@@ -11,11 +13,15 @@ from mpserve.settings.settings import (
 )
 
 __all__ = [
+    "Allocator",
+    "Category",
     "GrpcCompression",
     "GrpcSettings",
+    "HttpSettings",
     "LogFormat",
     "LogLevel",
     "ModelControlMode",
+    "Restriction",
     "Settings",
     "decode_settings",
     "encode_settings",

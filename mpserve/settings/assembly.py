@@ -9,11 +9,13 @@ import msgspec
 from mpserve.dialect import DialectName
 from mpserve.settings.environment import Chosen, MLServerChoice
 from mpserve.settings.flags import Flag, Value
-from mpserve.settings.formats import sorted_unique
+from mpserve.settings.formats import counts_latencies, sorted_unique
+from mpserve.settings.http_settings import read_restrictions
 from mpserve.settings.settings import LogLevel, ModelControlMode, Settings
 
 ALL_MODELS: Final = ("*",)
 _GRPC_PREFIX: Final = "grpc_"
+_HTTP_PREFIX: Final = "http."
 TRITON_EXTENSIONS: Final = (
     "classification",
     "sequence",
@@ -61,8 +63,9 @@ def assemble(
     }
     mode = ModelControlMode(fields["model_control_mode"])
     fields |= _repository(fields, values, mode=mode)
-    fields |= _listeners(fields)
+    fields |= _metrics(fields, values)
     fields["grpc"] = _grpc(command, fields, chosen)
+    fields["http"] = _http(fields, values)
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
     fields |= {
@@ -116,8 +119,13 @@ def _repository(
     }
 
 
-def _listeners(fields: Mapping[str, Any]) -> dict[str, object]:
-    return {"metrics_address": fields["metrics_address"] or fields["http_address"]}
+def _metrics(
+    fields: Mapping[str, Any], values: Mapping[str, tuple[Value, ...]]
+) -> dict[str, object]:
+    return {
+        "metrics_address": fields["metrics_address"] or fields["http_address"],
+        "metrics_counter_latencies": counts_latencies(values["metrics-config"]),
+    }
 
 
 def _grpc(command: DialectName, fields: dict[str, Any], chosen: Chosen) -> dict[str, object]:
@@ -130,6 +138,20 @@ def _grpc(command: DialectName, fields: dict[str, Any], chosen: Chosen) -> dict[
     if command is DialectName.MLSERVER and "grpc-address" not in chosen:
         grpc["address"] = fields["http_address"]
     return {**grpc, "use_ssl": grpc["use_ssl"] or "grpc-use-ssl-mutual" in chosen}
+
+
+def _http(
+    fields: dict[str, Any], values: Mapping[str, tuple[Value, ...]]
+) -> dict[str, object]:
+    """Take the fields of HTTP together that are not its listener's."""
+    names = [name for name in fields if name.startswith(_HTTP_PREFIX)]
+    http = {name.removeprefix(_HTTP_PREFIX): fields.pop(name) for name in names}
+    restricted = [str(text) for text in values["http-restricted-api"] if text]
+    return {
+        **http,
+        "restrictions": read_restrictions(restricted),
+        "use_ssl": http["use_ssl"] or http["use_ssl_mutual"],
+    }
 
 
 def _loads_everything(

@@ -8,6 +8,8 @@ from typing import Final
 
 from mpserve.settings.flags import Flag, Group, Kind
 from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
+from mpserve.settings.flags_http import HTTP_ACTING
+from mpserve.settings.flags_metrics import METRICS_ACTING
 from mpserve.settings.settings import MIB
 
 MAX_FRONTENDS: Final = 64  # each has a ring and an arena in shared memory
@@ -182,6 +184,23 @@ _PROCESSES: Final = (
         most=MAX_QUEUE_SLOTS,
         help="mpserve: requests that may wait for one model version.",
     ),
+    Flag(
+        name="allocator",
+        kind=Kind.CHOICE,
+        group=Group.PROCESSES,
+        field="allocator",
+        default="malloc",
+        choices=("malloc", "tcmalloc", "jemalloc"),
+        complaint="invalid argument for --allocator, use 'malloc', 'tcmalloc' or 'jemalloc'",
+        help="mpserve: memory allocator of the workers, unless a model says another.",
+    ),
+    Flag(
+        name="environments-dir",
+        kind=Kind.STRING,
+        group=Group.PROCESSES,
+        field="environments_dir",
+        help="mpserve: where packed Python environments of models are unpacked.",
+    ),
 )
 
 _HTTP: Final = (
@@ -229,32 +248,6 @@ _HTTP: Final = (
         least=1,
         bound_complaint="Error: --http-max-input-size must be greater than 0.",
         help="Largest request body in bytes, also after decompression.",
-    ),
-)
-
-_LISTENERS_TO_COME: Final = (
-    Flag(
-        name="metrics-address",
-        kind=Kind.STRING,
-        group=Group.METRICS,
-        field="metrics_address",
-        help=(
-            "Address of the metrics, by default that of HTTP. Counts in the check for equal ports; "
-            "metrics are not served yet."
-        ),
-    ),
-    Flag(
-        name="metrics-port",
-        kind=Kind.INT,
-        group=Group.METRICS,
-        field="metrics_port",
-        default=8002,
-        start_default=8082,
-        least=1,
-        most=MAX_PORT,
-        help=(
-            "Port of the metrics. Counts in the check for equal ports; metrics are not served yet."
-        ),
     ),
 )
 
@@ -325,8 +318,9 @@ ACTING: Final = (
     *_LIFECYCLE,
     *_PROCESSES,
     *_HTTP,
+    *HTTP_ACTING,
     *GRPC_ACTING,
-    *_LISTENERS_TO_COME,
+    *METRICS_ACTING,
     *_METADATA,
     *_LOG,
 )

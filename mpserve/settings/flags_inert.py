@@ -10,11 +10,11 @@ from typing import Final
 from mpserve.settings import formats
 from mpserve.settings.flags import Flag, Group, Kind, Standing
 from mpserve.settings.flags_grpc import GRPC_INERT
+from mpserve.settings.flags_metrics import METRICS_INERT
 from mpserve.settings.values import BadValue
 
 _OWN_PROCESSES: Final = "requests are carried by processes and shared memory, see --frontends"
 _NO_GPU: Final = "mpserve keeps tensors in host memory"
-_NO_METRICS: Final = "metrics are not served yet"
 _NO_TRACING: Final = "tracing is not there yet"
 _NO_CACHE: Final = "there is no response cache yet"
 _NO_DIRECTORY: Final = "mpserve finds runtimes by Python entry points, not in a directory"
@@ -79,50 +79,6 @@ def _refuse_empty_directory(texts: tuple[str, ...]) -> None:
 
 _HTTP: Final = (
     _inert("http-thread-count", Kind.INT, Group.HTTP, default=8, reason=_OWN_PROCESSES),
-    _refused(
-        "http-header-forward-pattern",
-        Kind.STRING,
-        Group.HTTP,
-        reason="headers are not forwarded to models yet",
-    ),
-    Flag(
-        name="http-restricted-api",
-        kind=Kind.STRING,
-        group=Group.HTTP,
-        repeatable=True,
-        check=formats.check_restricted_http,
-        standing=Standing.REFUSED,
-        is_off=_is_empty,
-        reason="--http-restricted-api: routes can not be restricted yet",
-        help="Refused: routes can not be restricted yet.",
-    ),
-)
-
-_METRICS: Final = (
-    Flag(
-        name="allow-metrics",
-        kind=Kind.BOOL,
-        group=Group.METRICS,
-        field="allow_metrics",
-        default=True,
-        standing=Standing.REFUSED,
-        is_off=lambda texts: texts[-1].lower() in {"false", "off", "0"},
-        reason=f"--allow-metrics: {_NO_METRICS}; leave the flag out or say --allow-metrics=false",
-        help="Only false is taken: metrics are not served yet.",
-    ),
-    _inert("allow-gpu-metrics", Kind.BOOL, Group.METRICS, default=True, reason=_NO_METRICS),
-    _inert("allow-cpu-metrics", Kind.BOOL, Group.METRICS, default=True, reason=_NO_METRICS),
-    _inert("metrics-interval-ms", Kind.INT, Group.METRICS, default=2000, reason=_NO_METRICS),
-    Flag(
-        name="metrics-config",
-        kind=Kind.STRING,
-        group=Group.METRICS,
-        repeatable=True,
-        check=formats.check_metrics_config,
-        standing=Standing.NO_EFFECT,
-        reason=_NO_METRICS,
-        help=_no_effect(_NO_METRICS),
-    ),
 )
 
 _TRACING: Final = (
@@ -303,7 +259,7 @@ INERT: Final = (
     *_SHARED_MEMORY,
     *_HTTP,
     *GRPC_INERT,
-    *_METRICS,
+    *METRICS_INERT,
     *_TRACING,
     *_CACHE,
     *_SCHEDULING,

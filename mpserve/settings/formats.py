@@ -6,9 +6,10 @@ reason of its form, because that is what the reader can mend.
 """
 
 import itertools
+from collections.abc import Iterable
 from typing import Final
 
-from mpserve.settings.values import BadValue, parse_integer
+from mpserve.settings.values import BadValue, parse_bool, parse_integer
 
 RESTRICTABLE: Final = (
     "health",
@@ -21,6 +22,8 @@ RESTRICTABLE: Final = (
     "trace",
     "logging",
 )
+COUNTER_LATENCIES: Final = "counter_latencies"
+_LATENCY_CHOICES: Final = (COUNTER_LATENCIES, "summary_latencies", "histogram_latencies")
 _TRACE_LEVELS: Final = frozenset(
     {"off", "false", "timestamps", "true", "on", "min", "max", "tensors"}
 )
@@ -103,9 +106,29 @@ def check_metrics_config(texts: tuple[str, ...]) -> None:
     """Check `<setting>=<value>`, without a comma before the equals sign."""
     for text in texts:
         complaint = f"--metrics-config option format is <setting>=<value>. Got {text}"
-        if "," in text.partition("=")[0]:
+        name, _, value = text.partition("=")
+        if "," in name:
             raise BadValue(complaint)
         _check_assignment(text, complaint=complaint)
+        if name in _LATENCY_CHOICES and parse_bool(value) and name != COUNTER_LATENCIES:
+            raise BadValue(f"{name} is not kept: mpserve tells latencies as counters only")
+
+
+def counts_latencies(texts: Iterable[object]) -> bool:
+    """Return what `--metrics-config` says of the counters of latencies; the last one counts."""
+    said = [str(text).partition("=")[2] for text in texts if _names_counters(str(text))]
+    return parse_bool(said[-1]) if said else True
+
+
+def _names_counters(text: str) -> bool:
+    return text.partition("=")[0] == COUNTER_LATENCIES
+
+
+def check_path(texts: tuple[str, ...]) -> None:
+    """Check the path of a URL."""
+    for text in texts:
+        if not text.startswith("/") or any(letter in text for letter in "?# "):
+            raise BadValue(f"a path like '/metrics' is needed, got '{text}'")
 
 
 def check_rate_limit_resource(texts: tuple[str, ...]) -> None:

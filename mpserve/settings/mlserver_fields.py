@@ -111,7 +111,6 @@ def _refused(name: str, reason: str) -> MLServerField:
 
 
 _OWN_WORKERS: Final = "each instance of a model is a worker process of its own"
-_NO_METRICS: Final = "metrics are not served yet"
 _NO_KAFKA: Final = "only set up for Kafka, which mpserve does not read"
 
 MLSERVER_FIELDS: Final = (
@@ -120,9 +119,11 @@ MLSERVER_FIELDS: Final = (
     MLServerField(name="grpc_port", flag="grpc-port", read=read_integer),
     MLServerField(name="grpc_max_message_length", flag="grpc-max-message-bytes", read=read_integer),
     MLServerField(name="metrics_port", flag="metrics-port", read=read_integer),
+    MLServerField(name="metrics_endpoint", flag="metrics-endpoint", read=read_text),
     MLServerField(name="server_name", flag="id", read=read_text),
     MLServerField(name="debug", flag="log-verbose", read=_as_verbosity),
     MLServerField(name="use_structured_logging", flag="log-format", read=_as_log_format),
+    MLServerField(name="environments_dir", flag="environments-dir", read=read_text),
     # The next three have no flag: `assembly.py` takes them by name.
     MLServerField(name="server_version"),
     MLServerField(name="extensions"),
@@ -130,10 +131,8 @@ MLSERVER_FIELDS: Final = (
     _no_effect("model_repository_root", "the FOLDER of the command is the repository"),
     _no_effect("parallel_workers", _OWN_WORKERS),
     _no_effect("parallel_workers_timeout", _OWN_WORKERS),
-    _no_effect("environments_dir", "environments are not unpacked"),
-    _no_effect("metrics_endpoint", _NO_METRICS),
-    _no_effect("metrics_rest_server_prefix", _NO_METRICS),
-    _no_effect("metrics_dir", _NO_METRICS),
+    _no_effect("metrics_rest_server_prefix", "requests of HTTP are not counted by path"),
+    _no_effect("metrics_dir", "what is counted lies in shared memory"),
     _no_effect("kafka_servers", _NO_KAFKA),
     _no_effect("kafka_topic_input", _NO_KAFKA),
     _no_effect("kafka_topic_output", _NO_KAFKA),

@@ -45,6 +45,10 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
         )
     if not (settings.allow_http or settings.allow_grpc):
         raise UsageError("--allow-http=false and --allow-grpc=false leave nothing to serve")
+    if settings.http.use_ssl and not (settings.http.server_cert and settings.http.server_key):
+        raise UsageError("--http-use-ssl needs --http-server-cert and --http-server-key")
+    if settings.http.use_ssl_mutual and not settings.http.root_cert:
+        raise UsageError("--http-use-ssl-mutual needs --http-root-cert")
     if settings.grpc.use_ssl and not (settings.grpc.server_cert and settings.grpc.server_key):
         raise UsageError("--grpc-use-ssl needs --grpc-server-cert and --grpc-server-key")
     if settings.grpc.use_ssl_mutual and not settings.grpc.root_cert:
@@ -111,6 +115,7 @@ def warnings_about(settings: Settings, chosen: Chosen) -> tuple[str, ...]:
         for name, wanted, address, port in (
             ("HTTP", settings.allow_http, settings.http_address, settings.http_port),
             ("gRPC", settings.allow_grpc, settings.grpc.address, settings.grpc.port),
+            ("metrics", settings.allow_metrics, settings.metrics_address, settings.metrics_port),
         )
         if wanted and address in ANY_ADDRESS
     ]
@@ -124,6 +129,4 @@ def warnings_about(settings: Settings, chosen: Chosen) -> tuple[str, ...]:
                 "Overriding deprecated '--strict-model-config' from False to True in favor of "
                 "'--disable-auto-complete-config'!"
             )
-    if settings.allow_metrics:
-        found.append(f"this version does not serve metrics (port {settings.metrics_port})")
     return tuple(found)

@@ -20,6 +20,7 @@ from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.event_query import read_event_query
 from mpserve.frontend.http.infer import CancellableExchange, HttpInfer
 from mpserve.frontend.http.responses import HttpResponse
+from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.routes import ROUTES, Endpoint, Match
 from mpserve.model.event import EventPage
 from mpserve.model.identity import model_name
@@ -53,6 +54,7 @@ class Endpoints:
         statistics: StatisticsHandler,
         repository: RepositoryCalls,
         infer: HttpInfer,
+        restrictions: Restrictions,
         max_body_bytes: int,
     ) -> None:
         self._dialect = dialect
@@ -62,6 +64,7 @@ class Endpoints:
         self._statistics = statistics
         self._repository = repository
         self._infer = infer
+        self._restrictions = restrictions
         self._max_body_bytes = max_body_bytes
         self._answers: Mapping[
             Endpoint, Callable[[CancellableExchange, HttpRequest, Match], HttpResponse | None]
@@ -105,6 +108,14 @@ class Endpoints:
             return responses.fault_response(
                 TransportFault.UNKNOWN_PATH, "Not Found", dialect=self._dialect
             )
+        http = HttpRequest(exchange, max_body_bytes=self._max_body_bytes)
+        lacking = self._restrictions.missing_header(match.endpoint, http)
+        if lacking is not None:
+            return responses.fault_response(
+                TransportFault.RESTRICTED,
+                f"This API is restricted, expecting header '{lacking}'",
+                dialect=self._dialect,
+            )
         if exchange.method != match.method:
             return responses.fault_response(
                 TransportFault.WRONG_METHOD,
@@ -112,7 +123,6 @@ class Endpoints:
                 dialect=self._dialect,
                 headers=((b"Allow", match.method.encode()),),
             )
-        http = HttpRequest(exchange, max_body_bytes=self._max_body_bytes)
         try:
             return self._answers[match.endpoint](exchange, http, match)
         except MpserveError as error:

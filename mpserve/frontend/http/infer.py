@@ -17,6 +17,7 @@ from mpserve.codec.v2_response import AnswerContext, encode
 from mpserve.dialect import Dialect, DialectName, Operation
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.http import responses
@@ -59,11 +60,13 @@ class HttpInfer:
         *,
         handler: InferHandler,
         labels: LabelFiles,
+        forwarding: HeaderForwarding,
         dialect: Dialect,
         max_input_bytes: int,
     ) -> None:
         self._handler = handler
         self._labels = labels
+        self._forwarding = forwarding
         self._dialect = dialect
         self._decode = DECODERS[dialect.name]
         self._max_input_bytes = max_input_bytes
@@ -83,6 +86,7 @@ class HttpInfer:
             request = self._handler.identified(
                 self._decode(body, json_bytes=json_bytes, context=self._context(routed))
             )
+            request = self._forwarding.apply(request, exchange.headers_as_sent)
             on_answer = partial(self._on_answer, exchange, http, request, routed)
             token = self._handler.start(request, routed=routed, on_answer=on_answer)
         except MpserveError as error:

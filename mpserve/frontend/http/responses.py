@@ -48,6 +48,8 @@ class Exchange(Protocol):
         Path and query as sent.
     headers
         Names in lower case.
+    headers_as_sent
+        Names as the client spelled them.
     body
         Without chunk framing, still compressed when it came so.
     body_too_large
@@ -64,6 +66,8 @@ class Exchange(Protocol):
     def target(self) -> bytes: ...  # noqa: D102
     @property
     def headers(self) -> Sequence[Header]: ...  # noqa: D102
+    @property
+    def headers_as_sent(self) -> Sequence[Header]: ...  # noqa: D102
     @property
     def body(self) -> memoryview: ...  # noqa: D102
     @property

@@ -10,7 +10,9 @@ from mpserve.dialect import Dialect, Operation
 from mpserve.errors import ErrorCode
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.http import responses
+from mpserve.frontend.http.restriction import Restrictions
 from mpserve.model.metadata import ServerMetadata
+from mpserve.settings import Category
 from mpserve.shm.dispatcher import Dispatcher
 
 MAX_HEADER_BYTES: Final = 64 * 1024
@@ -29,8 +31,15 @@ def http_config(
     max_body_bytes: int,
     max_binary_body_bytes: int,
     on_exchange: Callable[[Exchange], None],
+    native_inference: bool,
 ) -> HttpServerConfig:
-    """Return the configuration that every connection is made with."""
+    """Return the configuration that every connection is made with.
+
+    Parameters
+    ----------
+    native_inference
+        The core may answer inferences, because none needs what only Python looks at.
+    """
     codes = [code for code in ErrorCode if code is not ErrorCode.OK]
     statuses = [dialect.status(code, operation=Operation.INFER).http for code in codes]
     return HttpServerConfig(
@@ -44,18 +53,25 @@ def http_config(
         max_pipelined=MAX_PIPELINED,
         style=dialect.name.value,
         http_statuses=[200, *statuses],
+        native_inference=native_inference,
     )
 
 
 def set_fixed_answers(
-    config: HttpServerConfig, *, dialect: Dialect, health: Health, server: ServerMetadata
+    config: HttpServerConfig,
+    *,
+    dialect: Dialect,
+    health: Health,
+    server: ServerMetadata,
+    restrictions: Restrictions,
 ) -> None:
-    """Prebuild the answers that change only with the server's state."""
+    """Prebuild the answers that change only with the server's state, and that all may have."""
     live = dialect.live if health.is_live else dialect.not_live
     ready = dialect.ready if health.is_ready else dialect.not_ready
-    for path, response in (
-        (LIVE_PATH, responses.health_response(live)),
-        (READY_PATH, responses.health_response(ready)),
-        (SERVER_PATH, responses.json_response(server_metadata_body(server))),
+    for path, category, response in (
+        (LIVE_PATH, Category.HEALTH, responses.health_response(live)),
+        (READY_PATH, Category.HEALTH, responses.health_response(ready)),
+        (SERVER_PATH, Category.METADATA, responses.json_response(server_metadata_body(server))),
     ):
-        config.set_static(path, responses.whole(response))
+        if not restrictions.covers(category):
+            config.set_static(path, responses.whole(response))

@@ -22,7 +22,8 @@ class RecordedExchange:
     ) -> None:
         self.method = method
         self.target = path.encode()
-        self.headers = list(headers)
+        self.headers = [(name.lower(), value) for name, value in headers]
+        self.headers_as_sent = list(headers)
         self.body = memoryview(body)
         self.body_too_large = too_large
         self.body_has_no_room = False

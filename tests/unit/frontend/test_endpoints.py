@@ -17,6 +17,7 @@ from mpserve.control.messages import (
 from mpserve.dialect import MLSERVER, TRITON, Dialect
 from mpserve.dispatch.routing_table import RoutingTable
 from mpserve.errors import ErrorCode, Failure, ModelNotReady, QueueFull
+from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
@@ -25,6 +26,7 @@ from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.infer import HttpInfer
+from mpserve.frontend.http.restriction import Restrictions
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.signature import Signature, TensorSpec
@@ -86,8 +88,13 @@ class Frontend:
             statistics=StatisticsHandler(table=self.table, routes=routes),
             repository=self.calls,
             infer=HttpInfer(
-                handler=handler, labels=LabelFiles(), dialect=dialect, max_input_bytes=1000
+                handler=handler,
+                labels=LabelFiles(),
+                forwarding=HeaderForwarding(""),
+                dialect=dialect,
+                max_input_bytes=1000,
             ),
+            restrictions=Restrictions(),
             max_body_bytes=1000,
         )
 

@@ -189,7 +189,6 @@ def test_log_format_is_case_sensitive():
 @pytest.mark.parametrize(
     "argument",
     [
-        "--allow-metrics=true",
         "--allow-client-shm=true",
         "--model-namespacing=true",
         "--rate-limit=execution_count",
@@ -197,8 +196,6 @@ def test_log_format_is_case_sensitive():
         "--trace-level=TIMESTAMPS",
         "--cache-config=local,size=1048576",
         "--response-cache-byte-size=1048576",
-        "--http-restricted-api=health:k=v",
-        "--http-header-forward-pattern=.*",
         "--grpc-header-forward-pattern=.*",
         "--grpc-restricted-protocol=health:k=v",
         "--allow-sagemaker=true",
@@ -214,14 +211,12 @@ def test_a_feature_that_is_not_there_is_refused_with_the_reason(argument):
 @pytest.mark.parametrize(
     "argument",
     [
-        "--allow-metrics=0",
         "--grpc-header-forward-pattern=",
         "--rate-limit=OFF",
         "--trace-config=level=OFF",
         "--trace-config=mode=triton",
         "--trace-level=OFF",
         "--allow-client-shm=false",
-        "--http-header-forward-pattern=",
     ],
 )
 def test_a_feature_that_is_not_there_may_be_switched_off(argument):
@@ -237,12 +232,41 @@ def test_a_feature_that_is_not_there_may_be_switched_off(argument):
         "--pinned-memory-pool-byte-size=0",
         "--cuda-memory-pool-byte-size=0:67108864",
         "--host-policy=p,numa-node=0",
-        "--metrics-config=counter_latencies=true",
+        "--allow-gpu-metrics=false",
     ],
 )
 def test_a_flag_that_can_not_matter_is_taken_with_a_warning(argument):
     name = argument.partition("=")[0]
     assert any(warning.startswith(f"{name} changes nothing") for warning in read(argument).warnings)
+
+
+@pytest.mark.parametrize(
+    ("argument", "is_told"),
+    [
+        ("--metrics-config=counter_latencies=false", False),
+        ("--metrics-config=counter_latencies=true", True),
+        ("--metrics-config=summary_latencies=false", True),
+        ("--metrics-config=summary_quantiles=0.5:0.05", True),
+    ],
+)
+def test_the_counters_of_latencies_may_be_left_out(argument, is_told):
+    assert settings_of(argument).metrics_counter_latencies is is_told
+
+
+@pytest.mark.parametrize("name", ["summary_latencies", "histogram_latencies"])
+def test_latencies_that_are_not_kept_are_refused(name):
+    with pytest.raises(UsageError, match=f"{name} is not kept"):
+        read(f"--metrics-config={name}=true")
+
+
+def test_metrics_have_their_own_settings():
+    settings = settings_of(
+        "--allow-metrics=0", "--metrics-address=::1", "--metrics-port=9", "--metrics-endpoint=/m",
+        "--metrics-interval-ms=5", "--allow-cpu-metrics=false",
+    )  # fmt: skip
+    assert (settings.allow_metrics, settings.allow_cpu_metrics) == (False, False)
+    assert (settings.metrics_address, settings.metrics_port) == ("::1", 9)
+    assert (settings.metrics_endpoint, settings.metrics_interval_ms) == ("/m", 5)
 
 
 def test_an_open_address_is_warned_about():

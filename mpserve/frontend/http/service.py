@@ -1,0 +1,103 @@
+"""HTTP of a frontend as one thing: its endpoints, its fixed answers, its listener."""
+
+import asyncio
+import socket
+from typing import cast
+
+from mpserve.codec.http_connection import HttpConnection
+from mpserve.dialect import DIALECTS
+from mpserve.frontend.handlers.forwarding import HeaderForwarding
+from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.handlers.infer import InferHandler
+from mpserve.frontend.handlers.labels import LabelFiles
+from mpserve.frontend.handlers.metadata import MetadataHandler
+from mpserve.frontend.handlers.repository import RepositoryCalls
+from mpserve.frontend.handlers.statistics import StatisticsHandler
+from mpserve.frontend.http.endpoints import Endpoints
+from mpserve.frontend.http.infer import HttpInfer
+from mpserve.frontend.http.restriction import Restrictions
+from mpserve.frontend.http.server import http_config, set_fixed_answers
+from mpserve.settings import Category, Settings
+from mpserve.shm.dispatcher import Dispatcher
+
+
+class HttpService:
+    """Answers HTTP; listens once `serve` was called.
+
+    Parameters
+    ----------
+    health, metadata, statistics, repository, infer, labels
+        What is asked, shared with the other wires.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        health: Health,
+        metadata: MetadataHandler,
+        statistics: StatisticsHandler,
+        repository: RepositoryCalls,
+        infer: InferHandler,
+        labels: LabelFiles,
+    ) -> None:
+        self._dialect = DIALECTS[settings.dialect]
+        self._health = health
+        self._metadata = metadata
+        self._restrictions = Restrictions(settings.http.restrictions)
+        forwarding = HeaderForwarding(settings.http.header_forward_pattern)
+        endpoints = Endpoints(
+            dialect=self._dialect,
+            health=health,
+            metadata=metadata,
+            statistics=statistics,
+            repository=repository,
+            infer=HttpInfer(
+                handler=infer,
+                labels=labels,
+                forwarding=forwarding,
+                dialect=self._dialect,
+                max_input_bytes=settings.http_max_input_size,
+            ),
+            restrictions=self._restrictions,
+            max_body_bytes=settings.http_max_input_size,
+        )
+        self._config = http_config(
+            dispatcher=dispatcher,
+            dialect=self._dialect,
+            max_body_bytes=settings.http_max_input_size,
+            max_binary_body_bytes=settings.arena_max_bytes,
+            on_exchange=endpoints.answer,
+            native_inference=not (
+                forwarding.forwards or self._restrictions.covers(Category.INFERENCE)
+            ),
+        )
+
+    @property
+    def connections(self) -> int:
+        """Number of open connections."""
+        return self._config.connections
+
+    async def serve(self, listener: socket.socket) -> asyncio.Server:
+        """Take connections until the returned server is closed."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self._make_connection, sock=listener)
+
+    def set_fixed_answers(self) -> None:
+        """Take the server's state into the answers that are made beforehand."""
+        set_fixed_answers(
+            self._config,
+            dialect=self._dialect,
+            health=self._health,
+            server=self._metadata.server(),
+            restrictions=self._restrictions,
+        )
+
+    def drain(self) -> None:
+        """Close idle connections now, the others after the answers they wait for."""
+        self._config.drain()
+
+    def _make_connection(self) -> asyncio.BufferedProtocol:
+        # Native, so it has the methods of the protocol but not its base class.
+        return cast("asyncio.BufferedProtocol", HttpConnection(self._config))
