@@ -160,11 +160,13 @@ class Server:
         )
         if loaded is None or not self._may_go_on(loaded):
             return False
+        if not await self._open_metrics(ports):  # first: who is ready can also be scraped
+            return False
         failure = await self._unless_stopped(self._frontends.start())
         if failure is not None:
             self._refuse(failure.message)
             return False
-        if self._stop.is_set() or not await self._open_metrics(ports):
+        if self._stop.is_set():
             return False
         log.info("server.ready", models=len(self._supervisor.actual.models))
         self._follow_repository(loaded)
