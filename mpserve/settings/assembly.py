@@ -10,10 +10,12 @@ from mpserve.dialect import DialectName
 from mpserve.settings.environment import Chosen, MLServerChoice
 from mpserve.settings.flags import Flag, Value
 from mpserve.settings.formats import counts_latencies, sorted_unique
+from mpserve.settings.http_settings import read_restrictions
 from mpserve.settings.settings import LogLevel, ModelControlMode, Settings
 
 ALL_MODELS: Final = ("*",)
 _GRPC_PREFIX: Final = "grpc_"
+_HTTP_PREFIX: Final = "http."
 TRITON_EXTENSIONS: Final = (
     "classification",
     "sequence",
@@ -63,6 +65,7 @@ def assemble(
     fields |= _repository(fields, values, mode=mode)
     fields |= _metrics(fields, values)
     fields["grpc"] = _grpc(command, fields, chosen)
+    fields["http"] = _http(fields, values)
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
     fields |= {
@@ -135,6 +138,20 @@ def _grpc(command: DialectName, fields: dict[str, Any], chosen: Chosen) -> dict[
     if command is DialectName.MLSERVER and "grpc-address" not in chosen:
         grpc["address"] = fields["http_address"]
     return {**grpc, "use_ssl": grpc["use_ssl"] or "grpc-use-ssl-mutual" in chosen}
+
+
+def _http(
+    fields: dict[str, Any], values: Mapping[str, tuple[Value, ...]]
+) -> dict[str, object]:
+    """Take the fields of HTTP together that are not its listener's."""
+    names = [name for name in fields if name.startswith(_HTTP_PREFIX)]
+    http = {name.removeprefix(_HTTP_PREFIX): fields.pop(name) for name in names}
+    restricted = [str(text) for text in values["http-restricted-api"] if text]
+    return {
+        **http,
+        "restrictions": read_restrictions(restricted),
+        "use_ssl": http["use_ssl"] or http["use_ssl_mutual"],
+    }
 
 
 def _loads_everything(

@@ -8,6 +8,7 @@ from typing import Final
 
 from mpserve.settings.flags import Flag, Group, Kind
 from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
+from mpserve.settings.flags_http import HTTP_ACTING
 from mpserve.settings.flags_metrics import METRICS_ACTING
 from mpserve.settings.settings import MIB
 
@@ -183,6 +184,23 @@ _PROCESSES: Final = (
         most=MAX_QUEUE_SLOTS,
         help="mpserve: requests that may wait for one model version.",
     ),
+    Flag(
+        name="allocator",
+        kind=Kind.CHOICE,
+        group=Group.PROCESSES,
+        field="allocator",
+        default="malloc",
+        choices=("malloc", "tcmalloc", "jemalloc"),
+        complaint="invalid argument for --allocator, use 'malloc', 'tcmalloc' or 'jemalloc'",
+        help="mpserve: memory allocator of the workers, unless a model says another.",
+    ),
+    Flag(
+        name="environments-dir",
+        kind=Kind.STRING,
+        group=Group.PROCESSES,
+        field="environments_dir",
+        help="mpserve: where packed Python environments of models are unpacked.",
+    ),
 )
 
 _HTTP: Final = (
@@ -300,6 +318,7 @@ ACTING: Final = (
     *_LIFECYCLE,
     *_PROCESSES,
     *_HTTP,
+    *HTTP_ACTING,
     *GRPC_ACTING,
     *METRICS_ACTING,
     *_METADATA,

@@ -79,23 +79,6 @@ def _refuse_empty_directory(texts: tuple[str, ...]) -> None:
 
 _HTTP: Final = (
     _inert("http-thread-count", Kind.INT, Group.HTTP, default=8, reason=_OWN_PROCESSES),
-    _refused(
-        "http-header-forward-pattern",
-        Kind.STRING,
-        Group.HTTP,
-        reason="headers are not forwarded to models yet",
-    ),
-    Flag(
-        name="http-restricted-api",
-        kind=Kind.STRING,
-        group=Group.HTTP,
-        repeatable=True,
-        check=formats.check_restricted_http,
-        standing=Standing.REFUSED,
-        is_off=_is_empty,
-        reason="--http-restricted-api: routes can not be restricted yet",
-        help="Refused: routes can not be restricted yet.",
-    ),
 )
 
 _TRACING: Final = (

@@ -123,6 +123,7 @@ MLSERVER_FIELDS: Final = (
     MLServerField(name="server_name", flag="id", read=read_text),
     MLServerField(name="debug", flag="log-verbose", read=_as_verbosity),
     MLServerField(name="use_structured_logging", flag="log-format", read=_as_log_format),
+    MLServerField(name="environments_dir", flag="environments-dir", read=read_text),
     # The next three have no flag: `assembly.py` takes them by name.
     MLServerField(name="server_version"),
     MLServerField(name="extensions"),
@@ -130,7 +131,6 @@ MLSERVER_FIELDS: Final = (
     _no_effect("model_repository_root", "the FOLDER of the command is the repository"),
     _no_effect("parallel_workers", _OWN_WORKERS),
     _no_effect("parallel_workers_timeout", _OWN_WORKERS),
-    _no_effect("environments_dir", "environments are not unpacked"),
     _no_effect("metrics_rest_server_prefix", "requests of HTTP are not counted by path"),
     _no_effect("metrics_dir", "what is counted lies in shared memory"),
     _no_effect("kafka_servers", _NO_KAFKA),

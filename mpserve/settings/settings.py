@@ -10,6 +10,7 @@ import msgspec
 
 from mpserve.dialect import DialectName
 from mpserve.settings.grpc_settings import GrpcSettings
+from mpserve.settings.http_settings import HttpSettings
 
 MIB = 1 << 20
 
@@ -44,6 +45,15 @@ class LogFormat(enum.Enum):
     """The same with UTC timestamps in ISO 8601 form (Triton's word)."""
     JSON = "json"
     """One JSON object a line."""
+
+
+class Allocator(enum.Enum):
+    """Which library serves `malloc` in workers."""
+
+    MALLOC = "malloc"
+    """The C library's own."""
+    TCMALLOC = "tcmalloc"
+    JEMALLOC = "jemalloc"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +101,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Shared memory for tensors of each process: taken at its start, and at most.
     queue_slots
         Requests that may wait for one model version.
+    allocator
+        Of workers whose model does not say another.
+    environments_dir
+        Where packed Python environments of models are unpacked; "" for a folder of the system's
+        temporary directory.
+    http
+        Restrictions, forwarded headers and TLS of HTTP.
     allow_grpc, grpc
         Whether gRPC is served, and how.
     allow_metrics, metrics_endpoint
@@ -120,12 +137,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arena_initial_bytes: int = MIB
     arena_max_bytes: int = 1024 * MIB
     queue_slots: int = 1024
+    allocator: Allocator = Allocator.MALLOC
+    environments_dir: str = ""
     # HTTP
     allow_http: bool = True
     http_address: str = "0.0.0.0"  # noqa: S104  # the peers' default; a warning is printed
     http_port: int = 8000
     reuse_http_port: bool = False
     http_max_input_size: int = 64 * MIB
+    http: HttpSettings = HttpSettings()
     # gRPC and metrics
     allow_grpc: bool = True
     grpc: GrpcSettings = GrpcSettings()

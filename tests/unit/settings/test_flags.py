@@ -6,6 +6,7 @@ from mpserve.dialect import DialectName
 from mpserve.settings import Settings, decode_settings, encode_settings
 from mpserve.settings.flags import Standing
 from mpserve.settings.grpc_settings import GrpcSettings
+from mpserve.settings.http_settings import HttpSettings
 from mpserve.settings.reading import SERVE_FLAGS, START_FLAGS, read_serve
 
 # Triton's flags as its usage text lists them, written down by hand.
@@ -33,9 +34,11 @@ vertex-ai-thread-count vertex-ai-default-model
 """.split()
 
 
-FIELDS = {name for name in Settings.__struct_fields__ if name != "grpc"} | {
-    f"grpc_{name}" for name in GrpcSettings.__struct_fields__
-}
+FIELDS = (
+    {name for name in Settings.__struct_fields__ if name not in {"grpc", "http"}}
+    | {f"grpc_{name}" for name in GrpcSettings.__struct_fields__}
+    | {f"http.{name}" for name in HttpSettings.__struct_fields__}
+)
 
 
 @pytest.mark.parametrize("name", TRITON_FLAGS)
@@ -63,7 +66,7 @@ def test_the_default_of_a_flag_passes_its_own_check(flag):
 
 
 def test_every_field_of_settings_can_be_told():
-    told_elsewhere = {"log_level", "server_version", "extensions"}
+    told_elsewhere = {"log_level", "server_version", "extensions", "http.restrictions"}
     filled = {flag.field for flag in SERVE_FLAGS if flag.field}
     assert FIELDS - filled == told_elsewhere
 

@@ -196,8 +196,6 @@ def test_log_format_is_case_sensitive():
         "--trace-level=TIMESTAMPS",
         "--cache-config=local,size=1048576",
         "--response-cache-byte-size=1048576",
-        "--http-restricted-api=health:k=v",
-        "--http-header-forward-pattern=.*",
         "--grpc-header-forward-pattern=.*",
         "--grpc-restricted-protocol=health:k=v",
         "--allow-sagemaker=true",
@@ -219,7 +217,6 @@ def test_a_feature_that_is_not_there_is_refused_with_the_reason(argument):
         "--trace-config=mode=triton",
         "--trace-level=OFF",
         "--allow-client-shm=false",
-        "--http-header-forward-pattern=",
     ],
 )
 def test_a_feature_that_is_not_there_may_be_switched_off(argument):
