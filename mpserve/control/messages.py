@@ -267,18 +267,38 @@ FromFrontend = (
 # --- supervisor <-> spawner ---------------------------------------------------------------------
 
 
+class Program(msgspec.Struct, frozen=True, kw_only=True):
+    """Another program in place of a fork of the spawner.
+
+    Attributes
+    ----------
+    environment
+        Absolute path of a Python environment, a folder or a packed one; "" for the server's own.
+    environments_directory
+        Where packed environments are unpacked.
+    preload
+        Shared library to be loaded before all others, "" for none.
+    """
+
+    environment: str
+    environments_directory: str
+    preload: str
+
+
 class Spawn(Message, frozen=True, kw_only=True):
     """Fork a process.
 
     Two file descriptors come along (SCM_RIGHTS): the child's end of its control socket, and what
     becomes its stderr. `role` is a row of the spawner's table of entry points; `start` the
-    `WorkerStart` or `FrontendStart` as MessagePack.
+    `WorkerStart` or `FrontendStart` as MessagePack. With a `program` the fork replaces itself by
+    it.
     """
 
     spawn_id: int
     role: str
     title: str
     start: bytes
+    program: Program | None = None
 
 
 class Spawned(Message, frozen=True, kw_only=True):

@@ -100,6 +100,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, str] = {}
     label_files: dict[str, str] = {}
     """Output name -> label file, relative to the model directory."""
+    environment: str = ""
+    """Python environment of the workers: folder or packed archive, relative to the model directory
+    or with Triton's word for it; "" for the server's own."""
+    allocator: str = ""
+    """Memory allocator of the workers, "" for the server's choice."""
 
 
 class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):

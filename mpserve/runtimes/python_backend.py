@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn, cast
 
 from mpserve.compat import triton_python_backend_utils as pb_utils
-from mpserve.errors import LoadError, ModelError, MpserveError, Unsupported
+from mpserve.errors import LoadError, ModelError, MpserveError
 from mpserve.model.triton.completion import complete
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
@@ -25,7 +25,6 @@ _Execute = Callable[[list[Request]], Any]  # Any: a model may return anything
 
 _KIND_PREFIX: Final = "KIND_"
 _DEVICE_ID: Final = "0"  # Triton's text for the CPU
-_ENVIRONMENT: Final = "EXECUTION_ENV_PATH"
 
 # The native objects satisfy the protocols of runtimes; the stub can not say so.
 _RESPONSE: Final[type] = pb_utils.InferenceResponse
@@ -47,7 +46,6 @@ class PythonBackendRuntime:
 
     def load(self, context: LoadContext) -> CompletedConfig:
         """Import the model, let it complete its configuration, and initialize it."""
-        _refuse_environment(context)
         self._instance_name = context.instance_name
         pb_utils.supply()
         try:
@@ -196,15 +194,6 @@ class PythonBackendRuntime:
         return ModelError(
             "Failed to process the request(s) for model instance"
             f" '{self._instance_name}', message: {text}"
-        )
-
-
-def _refuse_environment(context: LoadContext) -> None:
-    """Before the model is imported: it would miss the packages of its environment."""
-    if _ENVIRONMENT in context.config.parameters:
-        raise Unsupported(
-            f"model '{context.model_name}' has the parameter {_ENVIRONMENT}, which is not"
-            " supported; install the model's packages into the environment of the server"
         )
 
 

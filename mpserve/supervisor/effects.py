@@ -127,10 +127,10 @@ class Effects:
         assert instance is not None, "an instance is started that is not there"
         try:
             self._workers.start(record, instance, complete_config=action.complete_config)
-        except OSError as error:
+        except (MpserveError, OSError) as error:
             self._told_of_no_process(key, error)
 
-    def _told_of_no_process(self, key: InstanceKey, error: OSError) -> None:
+    def _told_of_no_process(self, key: InstanceKey, error: MpserveError | OSError) -> None:
         log.error("worker.refused", **described(key), reason=str(error))
         self._tell(InstanceEnded(instance=key, failure=_failure_of(error), at_ns=self._now_ns()))
 

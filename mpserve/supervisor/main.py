@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from mpserve.errors import ArenaFull
+from mpserve.errors import ArenaFull, LoadError
 from mpserve.settings import Settings
 from mpserve.shm.sweep import sweep_dead_servers
+from mpserve.supervisor.allocator import find_allocator
 from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.shared_places import claimed_identity, wake_descriptors
@@ -38,6 +39,11 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
         Exit code: 0 after an orderly end, 1 when it could not start or not end in time.
     """
     set_process_title("mpserve")
+    try:
+        find_allocator(settings.allocator)
+    except LoadError as error:
+        sys.stderr.write(f"mpserve: --allocator: {error.message}\n")
+        return EXIT_FAILED
     _become_subreaper()
     try:
         return _run(settings, entry_points)

@@ -24,6 +24,7 @@ from mpserve.control.messages import (
     ChildExited,
     FrontendStart,
     Message,
+    Program,
     Spawn,
     Spawned,
     SpawnFailed,
@@ -101,6 +102,7 @@ class Processes:
         start: WorkerStart | FrontendStart,
         *,
         title: str,
+        program: Program | None = None,
         receives: MessageTypes,
         on_message: Callable[[Message], None],
         on_end: Callable[[ChildEnd], None],
@@ -109,6 +111,8 @@ class Processes:
 
         Parameters
         ----------
+        program
+            What the child becomes; a fork of the spawner when there is none.
         receives
             Union of what the child may send; `on_message` gets it.
         on_end
@@ -123,7 +127,11 @@ class Processes:
         )
         self._awaited[child.spawn_id] = child
         message = Spawn(
-            spawn_id=child.spawn_id, role=role, title=title, start=msgspec.msgpack.encode(start)
+            spawn_id=child.spawn_id,
+            role=role,
+            title=title,
+            start=msgspec.msgpack.encode(start),
+            program=program,
         )
         self._link.spawn(message, fds=(theirs.detach(), stderr_fd))
         return child

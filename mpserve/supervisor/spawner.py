@@ -32,17 +32,21 @@ from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.messages import (
     ChildExited,
     FromSpawner,
+    Program,
     Spawn,
     Spawned,
     SpawnFailed,
     StopSpawner,
     ToSpawner,
+    WorkerLoadFailed,
 )
+from mpserve.errors import MpserveError
 from mpserve.supervisor.descriptors import close_all_but
 from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
 from mpserve.supervisor.process_title import set_process_title
 
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
+EXIT_NOT_EXECUTED: Final = 66  # EX_NOINPUT: there is no such program
 FDS_PER_SPAWN: Final = 2  # control socket, stderr
 _READ_BYTES: Final = 1 << 16
 _STDERR_FD: Final = 2
@@ -59,9 +63,12 @@ class SpawnerArguments(msgspec.Struct, frozen=True, kw_only=True):
 class Spawner:
     """State of the spawner process."""
 
-    def __init__(self, control: socket.socket, entry_points: EntryPoints) -> None:
+    def __init__(
+        self, control: socket.socket, entry_points: EntryPoints, *, kept_fds: tuple[int, ...]
+    ) -> None:
         self._control = control
         self._entry_points = entry_points
+        self._kept_fds = kept_fds
         self._decoder: FrameDecoder[Spawn | StopSpawner] = FrameDecoder(ToSpawner)
         self._fds: deque[int] = deque()
         self._unloaded = deque(
@@ -145,9 +152,12 @@ class Spawner:
                 os.close(fd)
             self._control.close()
             set_process_title(message.title)
-            exit_code = run_entry_point(
-                self._entry_points[message.role], message.start, socket.socket(fileno=control_fd)
-            )
+            entry_point = self._entry_points[message.role]
+            control = socket.socket(fileno=control_fd)
+            if message.program is not None:
+                exit_code = self._execute(message, message.program, entry_point, control)
+            else:
+                exit_code = run_entry_point(entry_point, message.start, control)
         except SystemExit as error:
             exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
@@ -155,6 +165,31 @@ class Spawner:
         finally:
             _flush_streams()
             os._exit(exit_code)
+
+    def _execute(
+        self, message: Spawn, program: Program, entry_point: EntryPoint, control: socket.socket
+    ) -> int:
+        """Replace this child by a program; returns only when that is not possible."""
+        # Imported in the child: the spawner itself has no use for archives and subprocesses.
+        from mpserve.supervisor.program import Execution, execute  # noqa: PLC0415
+
+        try:
+            execute(
+                program,
+                Execution(
+                    target=entry_point.target,
+                    start_type=entry_point.start,
+                    start=message.start,
+                    title=message.title,
+                    control_fd=control.fileno(),
+                ),
+                kept_fds=self._kept_fds,
+                environ=os.environ,
+            )
+        except MpserveError as error:
+            failed = WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc())
+            control.sendall(encode_frame(failed))
+        return EXIT_NOT_EXECUTED
 
     def _reap(self) -> None:
         while self._children:
@@ -225,7 +260,7 @@ def spawner_main(arguments: SpawnerArguments) -> int:
     set_process_title("mpserve spawner")
     control = socket.socket(fileno=arguments.control_fd)
     control.settimeout(None)
-    return Spawner(control, arguments.entry_points).run()
+    return Spawner(control, arguments.entry_points, kept_fds=arguments.kept_fds).run()
 
 
 def _note_signal(_number: int, _frame: object) -> None:

@@ -30,6 +30,7 @@ from mpserve.shm.sweep import sweep_process
 from mpserve.supervisor.entrypoints import WORKER
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.processes import Child, ChildEnd, Processes
+from mpserve.supervisor.program import program_of
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
 
@@ -116,8 +117,17 @@ class Workers:
     def start(
         self, record: GenerationRecord, instance: InstanceRecord, *, complete_config: bool
     ) -> None:
-        """Start the worker of `instance`."""
+        """Start the worker of `instance`.
+
+        Raises
+        ------
+        LoadError
+            It needs a program that is not there.
+        OSError
+            The system refused.
+        """
         key = instance.key
+        program = program_of(record, self._settings)
         process = self._memory.begin_worker()
         queue = self._queues[record.generation]
         start = WorkerStart(
@@ -143,6 +153,7 @@ class Workers:
             WORKER,
             start,
             title=f"mps:{key.name}",
+            program=program,
             receives=FromWorker,
             on_message=partial(self._on_message, key),
             on_end=partial(self._on_end, key),

@@ -1,5 +1,7 @@
 """The whole configuration to the part that decides how mpserve runs the model. Pure."""
 
+from typing import Final
+
 from msgspec import UNSET
 
 from mpserve.model.config import (
@@ -14,6 +16,9 @@ from mpserve.model.identity import ModelName, Version
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
+
+ENVIRONMENT_PARAMETER: Final = "EXECUTION_ENV_PATH"
+ALLOCATOR_PARAMETER: Final = "MPSERVE_ALLOCATOR"
 
 
 def summarize(config: TritonConfig) -> ModelConfig:
@@ -47,10 +52,17 @@ def summarize(config: TritonConfig) -> ModelConfig:
         and config.model_transaction_policy.decoupled,
         default_model_filename=config.default_model_filename,
         parameters={name: value.string_value for name, value in config.parameters.items()},
+        environment=_parameter(config, ENVIRONMENT_PARAMETER),
+        allocator=_parameter(config, ALLOCATOR_PARAMETER),
         label_files={
             output.name: output.label_filename for output in config.output if output.label_filename
         },
     )
+
+
+def _parameter(config: TritonConfig, name: str) -> str:
+    value = config.parameters.get(name)
+    return "" if value is None else value.string_value
 
 
 def _ensemble(config: TritonConfig) -> Ensemble | None:

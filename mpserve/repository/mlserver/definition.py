@@ -17,6 +17,7 @@ from mpserve.repository.found import ScanOptions
 from mpserve.repository.layout import MODEL_SETTINGS_FILE, SERVER_SETTINGS_FILE
 from mpserve.repository.mlserver.model_settings import (
     MetadataTensor,
+    ModelParameters,
     ModelSettings,
     ReadSettings,
     parse_model_settings,
@@ -32,6 +33,9 @@ RUNTIMES: Final = {
 """`implementation` -> our own runtime; any other is a class that the runtime `mlserver` imports."""
 
 DEFAULT_RUNTIME: Final = "mlserver"
+ALLOCATOR_EXTRA: Final = "mpserve_allocator"
+"""Member of `parameters.extra` that names the memory allocator of the workers."""
+
 US_PER_S: Final = 1_000_000
 
 
@@ -106,6 +110,8 @@ def configuration_of(settings: ModelSettings) -> ModelConfig:
             InstanceGroup(name=settings.name, count=max(settings.parallel_workers or 1, 1)),
         ),
         batching=_batching(settings),
+        environment=_environment(settings.parameters),
+        allocator=_allocator(settings.parameters),
     )
 
 
@@ -170,6 +176,19 @@ def _batching(settings: ModelSettings) -> BatchingPolicy | None:
         preferred_sizes=(settings.max_batch_size,),
         max_delay_us=round(settings.max_batch_time * US_PER_S),
     )
+
+
+def _environment(parameters: ModelParameters | None) -> str:
+    """As MLServer: a folder goes before an archive."""
+    if parameters is None:
+        return ""
+    return parameters.environment_path or parameters.environment_tarball or ""
+
+
+def _allocator(parameters: ModelParameters | None) -> str:
+    extra = (parameters.extra if parameters else None) or {}
+    word = extra.get(ALLOCATOR_EXTRA, "")
+    return word if isinstance(word, str) else repr(word)
 
 
 def _uri(settings: ModelSettings) -> str:

@@ -327,12 +327,6 @@ def test_a_wrong_completion_fails_the_load(load, body, words):
     assert caught.value.message.startswith(words)
 
 
-def test_what_is_not_served_is_refused_at_the_load(load):
-    config = ModelConfig(parameters={"EXECUTION_ENV_PATH": "/e.tar.gz"})
-    with pytest.raises(Unsupported, match="not supported"):
-        load(executing("return []"), config=config)
-
-
 def test_a_decoupled_model_that_returns_something_is_told_so(load):
     runtime = load(executing("return []"), config=ModelConfig(decoupled=True))
     with pytest.raises(ModelError, match="is using the decoupled mode and the execute function"):
