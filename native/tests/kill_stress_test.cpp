@@ -37,10 +37,8 @@ constexpr std::uint64_t kArenaBytes = 1 << 20;
 constexpr std::uint32_t kOutstanding = 24;
 constexpr std::array<std::uint32_t, 1> kPreferredRows{3};
 // With a delay, so that instances die while they wait for company too.
-constexpr BatchRule kRule{.max_rows = 4,
-                          .max_requests = 4,
-                          .max_delay_ns = 300'000,
-                          .preferred_rows = kPreferredRows};
+constexpr BatchRule kRule{
+    .max_rows = 4, .max_requests = 4, .max_delay_ns = 300'000, .preferred_rows = kPreferredRows};
 constexpr int kAnswerDeadlineMs =
     20'000;  // far above any scheduling delay: a wait past it is a hang
 

@@ -61,7 +61,8 @@ public:
     std::uint32_t check(SegmentKind kind) const noexcept {
         if (base_ == nullptr || bytes_ < sizeof(SegmentHeader)) return 0;
         auto* header = reinterpret_cast<SegmentHeader*>(base_);
-        if (std::atomic_ref(header->magic).load(std::memory_order_acquire) != kSegmentMagic) return 0;
+        if (std::atomic_ref(header->magic).load(std::memory_order_acquire) != kSegmentMagic)
+            return 0;
         if (header->kind != static_cast<std::uint32_t>(kind) || header->bytes > bytes_) return 0;
         return header->layout_version;
     }
