@@ -24,6 +24,7 @@ void empty(nb::list& list) {
 }
 
 constexpr std::uint64_t kReturnsRetryNs = 1'000'000;  // a full ring is looked at again
+constexpr std::uint64_t kTrimNs = 1'000'000'000;      // between two looks at what is unused
 constexpr std::uint64_t kMaxDelayUs = 3'600'000'000;  // an hour: nobody means more
 
 std::uint64_t unix_ms() noexcept {
@@ -149,6 +150,12 @@ void InstancePort::accept(nb::list& requests, std::size_t popped) {
     }
 }
 
+void InstancePort::trim(std::uint64_t now) {
+    arena_.trim_idle();
+    peers_.forget_gone(board_);
+    trim_at_ns_ = now + kTrimNs;
+}
+
 nb::list InstancePort::pop(std::uint32_t timeout_ms) {
     if (!active_.empty()) throw nb::value_error("pop: the last batch was not answered");
     const std::uint64_t deadline = now_ns() + std::uint64_t{timeout_ms} * 1'000'000;
@@ -171,13 +178,13 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
             accept(requests, popped);
             if (nb::len(requests) == 0) continue;
             started_ns_ = now_ns();
+            if (started_ns_ >= trim_at_ns_) trim(started_ns_);
             return requests;
         }
         if (woken_.exchange(false, std::memory_order_acq_rel)) return requests;
         const auto now = now_ns();
         if (now >= deadline) {
-            arena_.trim_idle();
-            peers_.forget_gone(board_);
+            trim(now);
             return requests;
         }
         auto until = deadline;

@@ -114,6 +114,8 @@ private:
     BatchRow* batch_row(std::uint32_t rows) noexcept;
     void push(std::uint32_t ring, const Completion& completion) noexcept;
     void flush_returns() noexcept;
+    // Gives unused shared memory back; with traffic or without, about once a second.
+    void trim(std::uint64_t now);
     void signal(std::uint64_t rings) noexcept;
 
     Places places_;
@@ -138,6 +140,7 @@ private:
     std::deque<std::pair<std::uint32_t, Completion>> returns_;  // found a full ring
     ResponseWriter writer_;
     std::uint64_t started_ns_ = 0;
+    std::uint64_t trim_at_ns_ = 0;
     BatchRow* batch_row_ = nullptr;  // of the last batch
     std::uint32_t batch_row_rows_ = 0;
 };
