@@ -11,7 +11,7 @@ HOARD = 200
 WARM_CYCLES = 3
 CYCLES = int(full_or(50, 15))
 LARGE = 1 << 20  # elements; 4 MiB
-LARGE_REQUESTS = 3
+LARGE_REQUESTS = 2
 MAY_GROW = 5 * MEBIBYTE
 QUESTION = {"inputs": [{"name": "INPUT0", "shape": [1], "datatype": "FP32", "data": [1]}]}
 
