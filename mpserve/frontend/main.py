@@ -97,6 +97,7 @@ class Frontend:
             send=self._channel.send, call_later=self._call_later, settings=settings
         )
         self._metadata = MetadataHandler(table=self._table, settings=settings)
+        self._statistics = StatisticsHandler(table=self._table, routes=self._routes)
         self._infer = InferHandler(
             table=self._table,
             routes=self._routes,
@@ -108,7 +109,7 @@ class Frontend:
             dispatcher=self._dispatcher,
             health=self._health,
             metadata=self._metadata,
-            statistics=StatisticsHandler(table=self._table, routes=self._routes),
+            statistics=self._statistics,
             repository=self._calls,
             infer=self._infer,
             labels=self._labels,
@@ -163,6 +164,7 @@ class Frontend:
             dialect=self._dialect,
             health=self._health,
             metadata=self._metadata,
+            statistics=self._statistics,
             repository=self._calls,
             infer=self._infer,
             labels=self._labels,

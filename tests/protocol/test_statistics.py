@@ -191,3 +191,30 @@ def test_frontends_tell_the_same(serve, repository):
     for _ in range(20):  # each on a connection of its own, which either frontend may get
         tell(server, "a")
     assert {counted(server) for _ in range(10)} == {20}
+
+
+# --- over gRPC ----------------------------------------------------------------------------------
+
+
+def test_grpc_tells_what_http_tells(triton):
+    grpc = pytest.importorskip("tritonclient.grpc")
+    triton.infer("m", rows(2))
+    with grpc.InferenceServerClient(triton.grpc_address) as client:
+        answer = client.get_inference_statistics("m", as_json=True)
+        everything = client.get_inference_statistics()
+        with pytest.raises(grpc.InferenceServerException) as refused:
+            client.get_inference_statistics("nope")
+    (told,) = answer["model_stats"]
+    wanted = statistics(triton)
+    assert (told["name"], told["version"]) == ("m", "1")
+    assert int(told["inference_count"]) == wanted["inference_count"]
+    assert int(told["last_inference"]) == wanted["last_inference"]
+    success = wanted["inference_stats"]["success"]
+    assert told["inference_stats"]["success"] == {key: str(one) for key, one in success.items()}
+    sizes = [int(batch["batch_size"]) for batch in told["batch_stats"]]
+    assert sizes == [batch["batch_size"] for batch in wanted["batch_stats"]]
+    assert [one.name for one in everything.model_stats] == sorted(
+        one.name for one in everything.model_stats
+    )
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert refused.value.message() == "requested model 'nope' is not available"

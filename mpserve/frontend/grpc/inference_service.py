@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 from google.protobuf import json_format
 
 from mpserve.codec import proto_parameters
@@ -29,6 +30,7 @@ from mpserve.frontend.grpc.messages import INFERENCE_SERVICE, inference_schema, 
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
+from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.model.identity import model_name
 from mpserve.model.metadata import TensorMetadata
 from mpserve.model.proto.schema import Schema
@@ -54,11 +56,13 @@ class InferenceService:
         dialect: Dialect,
         health: Health,
         metadata: MetadataHandler,
+        statistics: StatisticsHandler,
         repository: RepositoryCalls,
     ) -> None:
         self._dialect = dialect
         self._health = health
         self._metadata = metadata
+        self._statistics = statistics
         self._repository = repository
         self._check_version = CHECK_VERSION[dialect.name]
         self._fills: Mapping[str, tuple[Operation, Fill]] = {
@@ -68,7 +72,7 @@ class InferenceService:
             "ServerMetadata": (Operation.SERVER_METADATA, self._server_metadata),
             "ModelMetadata": (Operation.MODEL_METADATA, self._model_metadata),
             "ModelConfig": (Operation.MODEL_CONFIG, self._model_config),
-            "ModelStatistics": (Operation.MODEL_METADATA, self._refuse_unbuilt),
+            "ModelStatistics": (Operation.STATISTICS, self._model_statistics),
             "SystemSharedMemoryStatus": (Operation.MODEL_METADATA, self._no_regions),
             "SystemSharedMemoryRegister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
             "SystemSharedMemoryUnregister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
@@ -199,6 +203,14 @@ class InferenceService:
     def _model_config(self, request: Message, answer: Message) -> None:
         text = self._metadata.config(request.name, self._check_version(request.version))
         json_format.Parse(text, answer.config)
+
+    def _model_statistics(self, request: Message, answer: Message) -> None:
+        found = (
+            self._statistics.of_model(request.name, self._check_version(request.version))
+            if request.name
+            else self._statistics.of_all()
+        )
+        json_format.ParseDict(msgspec.to_builtins(found), answer)  # named alike on both wires
 
     # --- what is not there -----------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
+from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, schema
 
 _REPOSITORY_SERVICE = "inference.model_repository.ModelRepositoryService"
@@ -24,6 +25,7 @@ def make_services(
     dialect: Dialect,
     health: Health,
     metadata: MetadataHandler,
+    statistics: StatisticsHandler,
     repository: RepositoryCalls,
     infer: InferHandler,
     labels: LabelFiles,
@@ -32,7 +34,11 @@ def make_services(
     offered = dialect.grpc_services
     schemas = [inference_schema(dialect.name), schema(HEALTH)]
     service = InferenceService(
-        dialect=dialect, health=health, metadata=metadata, repository=repository
+        dialect=dialect,
+        health=health,
+        metadata=metadata,
+        statistics=statistics,
+        repository=repository,
     )
     grpc_infer = GrpcInfer(handler=infer, labels=labels, dialect=dialect)
     checks = HealthService(health)
