@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mpserve.shm.sweep import sweep_dead_servers
 from tests.fixtures.server import Server, free_ports
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import SLOW, tensors, write_triton
@@ -91,18 +90,6 @@ def test_an_idle_connection_does_not_delay_the_end(serve, repository):
             continue
 
 
-def test_a_request_past_the_grace_is_cut_off(serve, repository):
-    server = serve(repository, flags=["--exit-timeout-secs=1"])
-    asking = Asking(server, 15)
-    time.sleep(0.3)  # as above
-    begun = time.monotonic()
-    server.process.terminate()
-    server.expected_exit_code = 1  # as Triton ends when the time is over
-    assert server.wait_exit() == 1
-    assert time.monotonic() - begun < 10
-    assert asking.answer() != 200
-
-
 def test_frontends_share_the_port_and_a_dead_one_comes_back(serve, repository):
     server = serve(repository, flags=["--frontends=2"])
     wait_until(lambda: len(frontends(server)) == 2, deadline=10, what="two frontends")
@@ -111,17 +98,6 @@ def test_frontends_share_the_port_and_a_dead_one_comes_back(serve, repository):
     wait_until(lambda: len(frontends(server) - {victim}) == 2, deadline=10, what="another frontend")
     answers = [server.post("/v2/models/slow/infer", slow(0)).status for _ in range(20)]
     assert answers == [200] * 20
-
-
-def test_all_processes_end_when_the_supervisor_is_killed(serve, repository):
-    server = serve(repository)
-    tree = server.processes()
-    server.process.kill()
-    server.process.wait(timeout=10)
-    _, alive = psutil.wait_procs(tree[1:], timeout=15)
-    assert alive == []
-    server.expected_exit_code = None
-    assert sweep_dead_servers() > 0  # what the next start would do
 
 
 @pytest.mark.parametrize("sharing", [True, False])

@@ -1,0 +1,75 @@
+"""How a server ends: by signals, with requests and loads under way, within its time."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from tests.fixtures.pace import within
+from tests.fixtures.teller import in_flight
+from tests.fixtures.waiting import wait_until
+
+EXPLICIT = "--model-control-mode=explicit"
+AT_ONCE_SECONDS = within(2)
+
+
+def pids(server, title):
+    return [process.pid for process in server.processes_named(title)]
+
+
+def are_gone(processes):
+    return all(
+        not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        for process in processes
+    )
+
+
+def test_a_signal_to_the_whole_group_lets_requests_in_flight_finish(serve, repository):
+    repository.add("teller", "a")
+    server = serve(repository.path)
+    with in_flight(server, "a", seconds=0.5) as request:
+        os.killpg(server.pid, signal.SIGTERM)
+        assert request.result.status == 200
+    assert server.wait_exit() == 0
+
+
+def test_a_request_beyond_the_exit_timeout_is_cut_off_with_exit_code_1(serve, repository):
+    repository.add("teller", "a")
+    server = serve(repository.path, flags=["--exit-timeout-secs=1"])
+    server.expected_exit_code = None
+    with in_flight(server, "a", seconds=30):
+        assert server.stop() == 1
+    assert "Exit timeout expired. Exiting immediately." in server.log_text
+
+
+def test_a_second_signal_ends_the_server_at_once(serve, repository):
+    repository.add("teller", "a")
+    server = serve(repository.path)
+    server.expected_exit_code = None
+    with in_flight(server, "a", seconds=30):
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "Signal (15) received." in server.log_text)
+        begun = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert server.wait_exit() == 1
+        assert time.monotonic() - begun < AT_ONCE_SECONDS
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_a_long_load_ends_the_server_in_order(serve, repository, number):
+    repository.add("teller", "a", parameters={"load_seconds": "60"})
+    server = serve(repository.path, wait_ready=False)
+    wait_until(lambda: pids(server, "mps:a"), what="a worker that loads")
+    begun = time.monotonic()
+    server.process.send_signal(number)
+    assert server.wait_exit() == 0
+    assert time.monotonic() - begun < AT_ONCE_SECONDS
+
+
+def test_an_idle_server_ends_with_0_and_says_which_signal_it_got(serve, repository):
+    repository.add("teller", "a")
+    server = serve(repository.path)
+    assert server.stop() == 0
+    assert "Signal (15) received." in server.log_text
