@@ -173,9 +173,17 @@ class PublishTable(Message, frozen=True, kw_only=True):
 
 
 class TableAcknowledged(Message, frozen=True, kw_only=True):
-    """No request goes to a queue that the table of this number no longer names."""
+    """No request goes to a queue that the table of this number no longer names, but to those held.
+
+    Attributes
+    ----------
+    held
+        Generations that requests of ensembles which began before this table still need. Told again,
+        with the same number, when there are fewer.
+    """
 
     number: int
+    held: tuple[Generation, ...] = ()
 
 
 class FrontendReady(Message, frozen=True, kw_only=True):

@@ -5,7 +5,9 @@ from typing import TypeAlias
 import msgspec
 
 from mpserve.errors import Failure
+from mpserve.lifecycle.actual import Misfit
 from mpserve.lifecycle.wanted import Wish
+from mpserve.model.event import Origin
 from mpserve.model.identity import Generation, InstanceKey, ModelName
 
 
@@ -69,6 +71,26 @@ class WithdrawGeneration(Action, frozen=True, kw_only=True):
     failure: Failure
 
 
+class AssembleGeneration(Action, frozen=True, kw_only=True):
+    """The models of an ensemble are there, or `misfit` says why it can not serve with them."""
+
+    name: ModelName
+    generation: Generation
+    misfit: Misfit | None
+
+
+class WithdrawEnsemble(Action, frozen=True, kw_only=True):
+    """Its models have changed so that it can not serve: take it out of the routing table.
+
+    `origin` is who changed them.
+    """
+
+    name: ModelName
+    generation: Generation
+    misfit: Misfit
+    origin: Origin
+
+
 class RetireGeneration(Action, frozen=True, kw_only=True):
     """No frontend names it any more: close its queue for good."""
 
@@ -120,6 +142,8 @@ AnyAction: TypeAlias = (
     | RetryGeneration
     | FailGeneration
     | WithdrawGeneration
+    | AssembleGeneration
+    | WithdrawEnsemble
     | RetireGeneration
     | RemoveGeneration
     | StartInstance

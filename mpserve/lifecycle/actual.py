@@ -111,6 +111,11 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
         return settings_of(self.definition, self.version)
 
     @property
+    def is_ensemble(self) -> bool:
+        """Whether it serves by the workers of other models, and has none of its own."""
+        return self.config.ensemble is not None
+
+    @property
     def has_process(self) -> bool:
         """Whether any instance may have a process."""
         return any(instance.has_process for instance in self.instances)
@@ -158,6 +163,19 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
 
 
+class Misfit(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an ensemble can not serve with the models that there are.
+
+    Attributes
+    ----------
+    is_absence
+        One of them is not wanted: nobody did anything wrong.
+    """
+
+    failure: Failure
+    is_absence: bool = False
+
+
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One model that was wanted at some time.
 
@@ -169,6 +187,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
         Number of the last wish that was settled.
     reasons
         Versions that were there and are not available, each with the reason.
+    misfit
+        Why an ensemble waits for its models to change; `None` for one that does not.
     """
 
     name: ModelName
@@ -177,6 +197,7 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     operation: Operation | None = None
     settled: int = 0
     reasons: dict[Version, str] = {}
+    misfit: Misfit | None = None
 
     def serving(self, version: Version) -> GenerationRecord | None:
         """Return the generation of `version` that the routing table names, if there is one."""
@@ -209,6 +230,8 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _is_steady(record: GenerationRecord) -> bool:
+    if record.is_ensemble:
+        return record.phase is Phase.SERVING
     phases = {instance.phase for instance in record.instances}
     return (
         record.phase is Phase.SERVING
@@ -232,6 +255,9 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
         Models whose row in the routing table may differ from what was published.
     last_generation
         Highest generation ever given.
+    held
+        Generations that requests of ensembles still use in some frontend, though its table may not
+        name them any more.
     """
 
     models: dict[ModelName, ModelRecord] = {}
@@ -240,6 +266,7 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: int = 0
     changed: frozenset[ModelName] = frozenset()
     last_generation: int = 0
+    held: frozenset[Generation] = frozenset()
 
     def with_model(self, model: ModelRecord) -> Self:
         """Return the same with `model` in place of the one of its name."""

@@ -54,3 +54,9 @@ class TableAcknowledged(Event, frozen=True, kw_only=True):
     """All living frontends know the routing table of this number."""
 
     number: int
+
+
+class GenerationsHeld(Event, frozen=True, kw_only=True):
+    """These are all generations that requests of ensembles still use without being in the table."""
+
+    generations: frozenset[Generation]

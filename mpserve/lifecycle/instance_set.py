@@ -62,6 +62,8 @@ _GOING = frozenset({InstancePhase.SURPLUS, InstancePhase.STOPPING, InstancePhase
 
 
 def _wanted(config: ModelConfig, *, default_name: str) -> Iterator[tuple[str, InstanceGroup]]:
+    if config.ensemble is not None:
+        return
     groups = config.instance_groups or (InstanceGroup(name=default_name),)
     for group in groups:
         for number in range(max(group.count, 1)):

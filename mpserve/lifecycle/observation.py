@@ -15,6 +15,7 @@ from mpserve.lifecycle.actions import (
     AbortOperation,
     Action,
     AdmitGeneration,
+    AssembleGeneration,
     BeginOperation,
     CommitOperation,
     FailGeneration,
@@ -26,6 +27,7 @@ from mpserve.lifecycle.actions import (
     SettleWish,
     StartInstance,
     StopInstance,
+    WithdrawEnsemble,
     WithdrawGeneration,
 )
 from mpserve.lifecycle.actual import (
@@ -38,6 +40,7 @@ from mpserve.lifecycle.actual import (
 from mpserve.lifecycle.events import (
     Event,
     GenerationRefused,
+    GenerationsHeld,
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
@@ -66,6 +69,8 @@ def observe(actual: Actual, happened: Event | Action, *, policy: RestartPolicy) 
                 table_number=happened.number,
                 changed=actual.changed - happened.names,
             )
+        case GenerationsHeld():
+            return replace(actual, held=happened.generations)
         case InstanceEnded():
             return _ended(actual, happened, policy=policy)
         case _:
@@ -134,24 +139,43 @@ def _refused(actual: Actual, event: GenerationRefused) -> Actual:
 
 
 def _withdrawn(actual: Actual, action: WithdrawGeneration) -> Actual:
-    next_table = actual.table_number + 1
+    model = actual.models[action.name]
+    reason = shown_reason(action.failure)
+    return _out_of_the_table(actual, model, action.generation, action.failure, reason)
 
-    def change(record: GenerationRecord) -> GenerationRecord:
-        return replace(
-            record,
-            phase=next_phase(record.phase, Turn.WITHDRAW),
-            withdrawn_in=next_table,
-            failure=action.failure,
-        )
 
+def _out_of_the_table(
+    actual: Actual, model: ModelRecord, number: Generation, failure: Failure, reason: str
+) -> Actual:
+    record = model.generation(number)
+    assert record is not None, "a generation is withdrawn that is not there"
+    withdrawn = replace(
+        record,
+        phase=next_phase(record.phase, Turn.WITHDRAW),
+        withdrawn_in=actual.table_number + 1,
+        failure=failure,
+    )
+    noted = replace(model, reasons={**model.reasons, record.version.version: reason})
+    return actual.with_model(noted.with_generation(withdrawn))
+
+
+def _assembled(actual: Actual, action: AssembleGeneration) -> Actual:
     model = actual.models[action.name]
     record = model.generation(action.generation)
-    assert record is not None, "a generation is withdrawn that is not there"
-    version = record.version.version
-    noted = replace(
-        model, reasons={**model.reasons, version: shown_reason(action.failure)}
-    ).with_generation(change(record))
-    return actual.with_model(noted)
+    assert record is not None, "a generation is assembled that is not there"
+    if action.misfit is None:
+        loaded = replace(record, phase=next_phase(record.phase, Turn.LOAD))
+        return actual.with_model(model.with_generation(loaded))
+    failed = replace(record, failure=action.misfit.failure)
+    return actual.with_model(replace(model, misfit=action.misfit).with_generation(failed))
+
+
+def _ensemble_withdrawn(actual: Actual, action: WithdrawEnsemble) -> Actual:
+    failure = action.misfit.failure
+    # An ensemble that only lacks a model which somebody unloaded counts as unloaded with it.
+    reason = UNLOADED if action.misfit.is_absence else shown_reason(failure)
+    model = replace(actual.models[action.name], misfit=action.misfit)
+    return _out_of_the_table(actual, model, action.generation, failure, reason)
 
 
 def _removed(actual: Actual, action: RemoveGeneration) -> Actual:
@@ -338,6 +362,8 @@ _OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] =
     RetryGeneration: _retried,
     FailGeneration: _failed_for_good,
     WithdrawGeneration: _withdrawn,
+    AssembleGeneration: _assembled,
+    WithdrawEnsemble: _ensemble_withdrawn,
     RetireGeneration: _retired,
     RemoveGeneration: _removed,
     StartInstance: _started,

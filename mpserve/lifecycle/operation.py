@@ -35,7 +35,7 @@ UPDATABLE_KEYS = ("instance_group", "version_policy")
 def begin(model: ModelRecord, wish: Wish, *, last_generation: int) -> ModelRecord:
     """Return `model` with the operation that carries out `wish`, and what has to load for it."""
     if wish.definition is None:
-        return replace(model, operation=Operation(wish=wish.number, definition=None))
+        return replace(model, misfit=None, operation=Operation(wish=wish.number, definition=None))
     definition = wish.definition
     kept: dict[Generation, GenerationRecord] = {}
     new: list[GenerationRecord] = []
@@ -59,6 +59,7 @@ def begin(model: ModelRecord, wish: Wish, *, last_generation: int) -> ModelRecor
     return replace(
         model,
         generations=(*grown, *new),
+        misfit=None,
         operation=Operation(
             wish=wish.number,
             definition=definition,
@@ -137,6 +138,7 @@ def commit(model: ModelRecord, *, next_table: int) -> ModelRecord:
         model,
         definition=definition,
         generations=tuple(generations),
+        misfit=None,
         reasons={key: text for key, text in model.reasons.items() if key not in loaded},
     )
     # When the table stays as it is there is no next one to wait for.

@@ -42,11 +42,13 @@ from mpserve.lifecycle.actual import (
     ModelRecord,
     Operation,
 )
+from mpserve.lifecycle.graph import assemblies, reviews
 from mpserve.lifecycle.operation import failures, is_concluded
-from mpserve.lifecycle.reasons import load_failure
+from mpserve.lifecycle.reasons import load_failure, misfit_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.event import Origin
+from mpserve.model.identity import Generation
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -74,6 +76,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
     now_ns: int
     acknowledged: int
+    held: frozenset[Generation]
     stopping: bool
     limits: Limits
 
@@ -94,6 +97,7 @@ def plan(wanted: Wanted, actual: Actual, *, now_ns: int, limits: Limits) -> tupl
     moment = Moment(
         now_ns=now_ns,
         acknowledged=actual.acknowledged,
+        held=actual.held,
         stopping=wanted.stopping,
         limits=limits,
     )
@@ -104,6 +108,9 @@ def plan(wanted: Wanted, actual: Actual, *, now_ns: int, limits: Limits) -> tupl
     for name in sorted(actual.unsteady):
         actions += _for_model(actual.models[name], moment)
     actions += _admissions(actual, moment)
+    if not wanted.stopping:
+        actions += assemblies(wanted, actual)
+        actions += () if actions else reviews(wanted, actual)
     if not actions and actual.changed:
         actions.append(PublishTable(number=actual.table_number + 1, names=actual.changed))
     return tuple(actions)
@@ -175,6 +182,10 @@ def _conclusion(model: ModelRecord, operation: Operation) -> Action:
     failed = failures(model, operation)
     if not failed:
         return CommitOperation(name=model.name)
+    if model.misfit is not None:
+        return AbortOperation(
+            name=model.name, failure=misfit_failure(model.name, model.misfit.failure)
+        )
     failure = load_failure(
         model.name,
         ((record.version.version, reason) for record, reason in failed),
@@ -186,11 +197,11 @@ def _conclusion(model: ModelRecord, operation: Operation) -> Action:
 def _admissions(actual: Actual, moment: Moment) -> Iterator[Action]:
     """Let the longest waiting generations load, as many as there is room for."""
     records = [one for name in actual.unsteady for one in actual.models[name].generations]
-    loading = sum(one.phase is Phase.LOADING for one in records)
+    loading = sum(one.phase is Phase.LOADING and not one.is_ensemble for one in records)
     room = 0 if moment.stopping else moment.limits.loading_versions - loading
     if room <= 0:
         return
-    queued = [one for one in records if one.phase is Phase.QUEUED]
+    queued = [one for one in records if one.phase is Phase.QUEUED and not one.is_ensemble]
     for one in sorted(queued, key=lambda one: (one.wish, one.generation))[:room]:
         yield AdmitGeneration(name=one.name, generation=one.generation)
 
@@ -249,7 +260,9 @@ def _serving(model: ModelRecord, record: GenerationRecord, moment: Moment) -> It
 
 
 def _all_given_up(record: GenerationRecord) -> bool:
-    return all(one.phase is InstancePhase.GIVEN_UP for one in record.instances)
+    return not record.is_ensemble and all(
+        one.phase is InstancePhase.GIVEN_UP for one in record.instances
+    )
 
 
 def _may_start_again(instance: InstanceRecord, moment: Moment) -> bool:
@@ -262,8 +275,17 @@ def _may_start_again(instance: InstanceRecord, moment: Moment) -> bool:
 
 
 def _withdrawn(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
-    if moment.acknowledged >= record.withdrawn_in:
+    is_held = record.generation in moment.held and _can_answer(record)
+    if moment.acknowledged >= record.withdrawn_in and not is_held:
         yield RetireGeneration(name=record.name, generation=record.generation)
+
+
+def _can_answer(record: GenerationRecord) -> bool:
+    """Whether those who hold a generation get what they wait for; else they would wait in vain."""
+    return record.is_ensemble or any(one.phase in _ANSWERING for one in record.instances)
+
+
+_ANSWERING: Final = frozenset({InstancePhase.READY, InstancePhase.SURPLUS})
 
 
 def _draining(_model: ModelRecord, record: GenerationRecord, _moment: Moment) -> Iterator[Action]:

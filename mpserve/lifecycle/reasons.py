@@ -58,6 +58,12 @@ def load_failure(
     return Failure(code=ErrorCode.LOAD_FAILED, message=f"load failed for model '{name}': {pieces}")
 
 
+def misfit_failure(name: ModelName, failure: Failure) -> Failure:
+    """Return the answer to a load of an ensemble that its models do not let serve."""
+    message = f"load failed for model '{name}': {failure.message}\n"
+    return Failure(code=ErrorCode.LOAD_FAILED, message=message)
+
+
 def _version_words(version: Version) -> str:
     return f"version {version} is" if version else "it is"
 

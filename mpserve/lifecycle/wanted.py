@@ -21,12 +21,15 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         Model to serve; `None` to unload it.
     origin
         Who made it; for those who read the events.
+    is_pulled
+        The model was never asked for by itself, only as one of an ensemble.
     """
 
     number: int
     name: ModelName
     definition: ModelDefinition | None
     origin: Origin = Origin.CLIENT
+    is_pulled: bool = False
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):

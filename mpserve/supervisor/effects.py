@@ -8,6 +8,7 @@ from mpserve.lifecycle.actions import (
     AbortOperation,
     Action,
     AdmitGeneration,
+    AssembleGeneration,
     BeginOperation,
     CommitOperation,
     FailGeneration,
@@ -19,12 +20,13 @@ from mpserve.lifecycle.actions import (
     SettleWish,
     StartInstance,
     StopInstance,
+    WithdrawEnsemble,
     WithdrawGeneration,
 )
 from mpserve.lifecycle.actual import Actual, GenerationRecord
 from mpserve.lifecycle.events import Event, GenerationRefused, InstanceEnded
 from mpserve.lifecycle.transitions import Phase
-from mpserve.model.identity import Generation, InstanceKey, ModelName, VersionKey
+from mpserve.model.identity import Generation, InstanceKey, ModelName
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.workers import Workers, described
 from mpserve.telemetry import log
@@ -69,6 +71,8 @@ class Effects:
             RetryGeneration: self._retry,
             FailGeneration: self._fail,
             WithdrawGeneration: self._withdraw,
+            AssembleGeneration: self._nothing,
+            WithdrawEnsemble: self._withdraw_ensemble,
             RetireGeneration: self._retire,
             RemoveGeneration: self._remove,
             StartInstance: self._start,
@@ -90,9 +94,7 @@ class Effects:
         record = _generation(actual, action.name, action.generation)
         log.info("version.loading", **_described(record), attempt=record.attempt)
         try:
-            self._workers.open_queue(
-                action.generation, VersionKey(name=record.name, version=record.version.version)
-            )
+            self._workers.open_queue(record)
         except (MpserveError, OSError) as error:
             failure = _failure_of(error)
             log.error("queue.refused", **_described(record), reason=failure.message)
@@ -112,6 +114,12 @@ class Effects:
     def _withdraw(self, action: WithdrawGeneration, actual: Actual) -> None:
         record = _generation(actual, action.name, action.generation)
         log.error("version.given_up", **_described(record), reason=action.failure.message)
+
+    def _withdraw_ensemble(self, action: WithdrawEnsemble, actual: Actual) -> None:
+        record = _generation(actual, action.name, action.generation)
+        log.warning(
+            "ensemble.withdrawn", **_described(record), reason=action.misfit.failure.message
+        )
 
     def _retire(self, action: RetireGeneration, _actual: Actual) -> None:
         self._workers.retire_queue(action.generation)

@@ -10,7 +10,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from mpserve.lifecycle.actions import Action, BeginOperation, StartInstance, WithdrawGeneration
+from mpserve.lifecycle.actions import (
+    Action,
+    BeginOperation,
+    StartInstance,
+    WithdrawEnsemble,
+    WithdrawGeneration,
+)
 from mpserve.lifecycle.actual import Actual
 from mpserve.lifecycle.events import Event, InstanceEnded, InstanceReady
 from mpserve.lifecycle.journal import Transition, transitions
@@ -54,6 +60,8 @@ class EventLog:
         """Note the transitions that `happened` made."""
         if isinstance(happened, BeginOperation):
             self._origins[happened.wish.name] = happened.wish.origin
+        elif isinstance(happened, WithdrawEnsemble):
+            self._origins[happened.name] = happened.origin
         name = _model_of(happened)
         if name is None or name not in after.models:
             return

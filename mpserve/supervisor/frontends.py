@@ -32,6 +32,7 @@ from mpserve.control.messages import (
 )
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.model.identity import Generation
 from mpserve.settings import Settings, encode_settings
 from mpserve.shm.sweep import sweep_process
 from mpserve.supervisor.entrypoints import FRONTEND
@@ -53,6 +54,7 @@ class FrontendPlace(msgspec.Struct, kw_only=True):
     process: ProcessIdentity | None = None
     child: Child | None = None
     acknowledged: int = -1
+    held: frozenset[Generation] = frozenset()
     is_ready: bool = False
     starts: int = 0
     deaths: Deaths = Deaths()
@@ -67,12 +69,14 @@ class FrontendOwner:
         *,
         whole_table: Callable[[], PublishTable],
         acknowledged: Callable[[int], None],
+        held: Callable[[frozenset[Generation]], None],
         called: Callable[[Call, Answer], None],
         died: Callable[[ProcessIdentity], None],
         gave_up: Callable[[str], None],
     ) -> None:
         self.whole_table = whole_table
         self.acknowledged = acknowledged
+        self.held = held
         self.called = called
         self.died = died
         self.gave_up = gave_up
@@ -179,6 +183,7 @@ class Frontends:
         match message:
             case TableAcknowledged():
                 place.acknowledged = max(place.acknowledged, message.number)
+                place.held = frozenset(message.held)
                 self._tell_acknowledged()
             case FrontendReady():
                 self._on_ready(place, message)
@@ -200,6 +205,7 @@ class Frontends:
         assert place.process is not None
         process = place.process
         place.child = None
+        place.held = frozenset()
         self._owner.died(process)
         self._memory.end(process)
         sweep_process(self._memory.server_id, process.index, process.epoch)
@@ -233,6 +239,7 @@ class Frontends:
 
     def _tell_acknowledged(self) -> None:
         """The lowest number of all that live; with none, nobody routes by an older table."""
+        self._owner.held(frozenset[Generation]().union(*(place.held for place in self._places)))
         living = [place.acknowledged for place in self._places if place.child is not None]
         self._owner.acknowledged(min(living, default=self._published))
 

@@ -27,21 +27,20 @@ from mpserve.errors import (
     ControlRefused,
     ErrorCode,
     Failure,
-    InternalError,
-    LoadError,
     ModelNotFound,
     MpserveError,
     ShuttingDown,
 )
 from mpserve.lifecycle.actual import shown_versions
+from mpserve.lifecycle.graph import unneeded_with
 from mpserve.lifecycle.index import index_rows
 from mpserve.lifecycle.reasons import UNLOADED
-from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName, model_name
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.repository import Override, ScanResult
 from mpserve.settings import ModelControlMode, Settings
+from mpserve.supervisor.loads import Loads
 from mpserve.supervisor.repository_view import RepositoryView
 from mpserve.supervisor.supervisor import Supervisor, directories_in_use, is_gone
 from mpserve.telemetry import log
@@ -71,6 +70,7 @@ class RepositoryApi:
         self._view = view
         self._mode = settings.model_control_mode
         self._dialect: Dialect = DIALECTS[settings.dialect]
+        self._loads = Loads(supervisor=supervisor, view=view, dialect=self._dialect)
         self._tasks = tasks
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._is_ending = False
@@ -91,15 +91,21 @@ class RepositoryApi:
             checked = model_name(name)
             async with self._turns[checked]:
                 self._refuse_at_end()
-                definition = await self._definition(checked, override)
-                failure = await self._supervisor.wish(checked, definition, origin=origin)
+                begun = await self._loads.begin(checked, override, origin=origin)
+                failure = await begun.settlement
                 if failure is None:
-                    self._view.remember(definition, override)
+                    self._view.remember(begun.definition, override)
         except MpserveError as error:
             return error.failure()
         finally:
             self._view.discard_all_but(directories_in_use(self._supervisor.actual))
         return failure
+
+    async def unload_with_members(self, name: str) -> Failure | None:
+        """Unload an ensemble and the models that only it needs; as `unload` for any other model."""
+        members = unneeded_with(ModelName(name), self._supervisor.wanted)
+        failures = await asyncio.gather(*(self.unload(one) for one in (name, *members)))
+        return next((failure for failure in failures if failure is not None), None)
 
     async def unload(self, name: str) -> Failure | None:
         """Unload a model; return why that is not possible, `None` on success."""
@@ -144,7 +150,8 @@ class RepositoryApi:
                 )
                 reply(CallDone(call_id=call.call_id, failure=failure))
             case UnloadCall():
-                failure = self._control_refused(call.name) or await self.unload(call.name)
+                unload = self.unload_with_members if call.unload_dependents else self.unload
+                failure = self._control_refused(call.name) or await unload(call.name)
                 reply(CallDone(call_id=call.call_id, failure=failure))
             case IndexCall():
                 rows = await self.index(ready_only=call.ready_only)
@@ -164,30 +171,16 @@ class RepositoryApi:
         if self._is_ending:
             raise ShuttingDown("Server not ready")
 
-    async def _definition(self, name: ModelName, override: Override | None) -> ModelDefinition:
-        """Read the model; errors of the scan become what the dialect calls them."""
-        try:
-            return await self._view.model(name, override)
-        except LoadError as error:
-            raise LoadError(f"load failed for model '{name}': {error.message}\n") from error
-        except MpserveError as error:
-            log.error("model.unreadable", model=name, reason=error.message)
-            raise self._unreadable(name, error) from error
-
-    def _unreadable(self, name: ModelName, error: MpserveError) -> MpserveError:
-        phrases = self._dialect.phrases
-        if isinstance(error, ModelNotFound):
-            return ModelNotFound(phrases.load_of_unknown_model.format(name=name))
-        return InternalError(phrases.load_of_broken_model.format(name=name, reason=error.message))
-
     def _unload_of_unknown(self, name: str) -> Failure | None:
         if self._dialect.unload_of_unknown_succeeds:
             return None
         return ModelNotFound(self._dialect.phrases.unknown_model.format(name=name)).failure()
 
     def _is_known(self, name: ModelName) -> bool:
-        """Whether there is something to unload: it serves, or its load has failed."""
+        """Whether there is something to unload: it serves, its load has failed, or it waits."""
         model = self._supervisor.actual.models.get(name)
+        if model is not None and model.misfit is not None:
+            return True
         return model is not None and any(
             one.state is not ModelState.UNAVAILABLE or one.reason != UNLOADED
             for one in shown_versions(model)

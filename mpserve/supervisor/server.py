@@ -80,6 +80,7 @@ class Server:
             owner=FrontendOwner(
                 whole_table=self._whole_table,
                 acknowledged=self._supervisor.acknowledged,
+                held=self._supervisor.held,
                 called=self._api.call,
                 died=self._supervisor.workers.reap_frontend,
                 gave_up=self._give_up,

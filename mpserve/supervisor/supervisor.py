@@ -15,14 +15,14 @@ from typing import Final
 from mpserve.errors import Failure, ShuttingDown
 from mpserve.lifecycle.actions import Action, PublishTable, SettleWish
 from mpserve.lifecycle.actual import Actual
-from mpserve.lifecycle.events import Event, TableAcknowledged
+from mpserve.lifecycle.events import Event, GenerationsHeld, TableAcknowledged
 from mpserve.lifecycle.observation import observe
 from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
 from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
-from mpserve.model.identity import ModelName
+from mpserve.model.identity import Generation, ModelName
 from mpserve.settings import Settings
 from mpserve.supervisor.effects import Effects
 from mpserve.supervisor.event_log import EventLog
@@ -97,15 +97,32 @@ class Supervisor:
         self._publish = publish
 
     def wish(
-        self, name: ModelName, definition: ModelDefinition | None, *, origin: Origin
+        self,
+        name: ModelName,
+        definition: ModelDefinition | None,
+        *,
+        origin: Origin,
+        is_pulled: bool = False,
     ) -> Settlement:
-        """Want `name` to be served as defined, or not at all; the future says how that ended."""
+        """Want `name` to be served as defined, or not at all; the future says how that ended.
+
+        Parameters
+        ----------
+        is_pulled
+            It is wanted for an ensemble only.
+        """
         self._last_wish += 1
         number = self._last_wish
         settlement: Settlement = self._loop.create_future()
         self._settlements.setdefault(name, []).append((number, settlement))
         self._wanted = self._wanted.with_wish(
-            Wish(number=number, name=name, definition=definition, origin=origin)
+            Wish(
+                number=number,
+                name=name,
+                definition=definition,
+                origin=origin,
+                is_pulled=is_pulled,
+            )
         )
         self._plan_soon()
         return settlement
@@ -138,6 +155,11 @@ class Supervisor:
         """All living frontends know the table of this number."""
         if number > self._actual.acknowledged:
             self.tell(TableAcknowledged(number=number))
+
+    def held(self, generations: frozenset[Generation]) -> None:
+        """Requests of ensembles still use these generations and no others; told before a number."""
+        if generations != self._actual.held:
+            self.tell(GenerationsHeld(generations=generations))
 
     async def until(self, condition: Callable[[Actual], bool]) -> None:
         """Wait until `condition` holds."""

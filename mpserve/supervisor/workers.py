@@ -83,16 +83,18 @@ class Workers:
         """Return the segment name of a generation's queue."""
         return self._queues[generation].name
 
-    def open_queue(self, generation: Generation, version: VersionKey) -> None:
-        """Make the queue of a generation that is about to load."""
+    def open_queue(self, record: GenerationRecord) -> None:
+        """Make the queue of a generation that is about to load; an ensemble only counts in it."""
+        generation = record.generation
         queue = ModelQueue.create(
             self._memory.server_id,
             generation,
             rings=self._memory.rings,
             wake_fds=self._memory.wake_fds,
-            slots=self._settings.queue_slots,
+            slots=1 if record.is_ensemble else self._settings.queue_slots,
         )
         self._queues[generation] = queue
+        version = VersionKey(name=record.name, version=record.version.version)
         self._ledger.opened(generation, version, queue)
 
     def retire_queue(self, generation: Generation) -> None:

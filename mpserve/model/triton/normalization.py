@@ -17,6 +17,7 @@ from mpserve.model.triton.config import (
     LatestVersions,
     OptimizationPolicy,
     PinnedMemoryBuffer,
+    TransactionPolicy,
     TritonConfig,
     VersionPolicy,
 )
@@ -229,11 +230,18 @@ def _with_pinned_memory(config: TritonConfig) -> TritonConfig:
     )
 
 
+def _with_transaction_policy(config: TritonConfig) -> TritonConfig:
+    if config.platform != ENSEMBLE or config.model_transaction_policy is not UNSET:
+        return config
+    return replace(config, model_transaction_policy=TransactionPolicy())
+
+
 _STEPS: Final[tuple[Callable[[TritonConfig], TritonConfig], ...]] = (
     _with_version_policy,
     _with_preferred_sizes,
     _with_sequence_defaults,
     _with_pinned_memory,
+    _with_transaction_policy,
 )
 
 

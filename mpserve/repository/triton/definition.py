@@ -17,6 +17,7 @@ from mpserve.model.identity import ModelName, Version
 from mpserve.model.triton.config import TritonConfig, VersionPolicy
 from mpserve.model.triton.config_json import encode_config
 from mpserve.model.triton.normalization import (
+    ENSEMBLE,
     fill_backend,
     normalize,
     normalize_instance_groups,
@@ -94,7 +95,7 @@ def read_triton_model(
         runtime=config.backend,
         config=summarize(config),
         config_json=encode_config(config),
-        auto_complete=options.auto_complete,
+        auto_complete=options.auto_complete and config.platform != ENSEMBLE,
         versions=_version_definitions(snapshot, config, choice.versions),
         snapshot_digest=snapshot_digest(snapshot),
     )
@@ -148,7 +149,7 @@ def _first_version_entries(snapshot: Snapshot) -> frozenset[str]:
 
 def _check(config: TritonConfig, *, name: ModelName, options: ScanOptions) -> None:
     validate(config)
-    if not options.auto_complete:
+    if not options.auto_complete or config.platform == ENSEMBLE:
         validate_tensors(config)
     validate_label_files(config)
     if config.name != name:
