@@ -1,4 +1,4 @@
-"""MLServer's `model-settings.json` and `settings.json` as Structs. Pure: texts in, Structs out.
+"""MLServer's `model-settings.json` as Structs. Pure: text in, Structs out.
 
 What a file says wins over `MLSERVER_MODEL_*`, which fill what it leaves out; so does MLServer 1.7
 (the file's values are the arguments of the settings' constructor). Fields it does not know are
@@ -13,7 +13,6 @@ import msgspec
 from mpserve.errors import RepositoryError
 
 MODEL_PREFIX: Final = "MLSERVER_MODEL_"
-SERVER_PREFIX: Final = "MLSERVER_"
 
 Json = dict[str, object]
 
@@ -74,16 +73,6 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     cache_enabled: bool = False
 
 
-class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`settings.json`: those fields that concern the models; `None` where nothing is said."""
-
-    model_repository_root: str | None = None
-    load_models_at_startup: bool | None = None
-    parallel_workers: int | None = None
-    environments_dir: str | None = None
-    cache_enabled: bool | None = None
-
-
 class ReadSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings, and their JSON text with the environment and unknown parameters in it.
 
@@ -138,39 +127,16 @@ def parse_model_settings(
     )
 
 
-def parse_server_settings(
-    text: bytes, *, path: str, environment: Mapping[str, str]
-) -> ServerSettings:
-    """Parse a `settings.json`; `MLSERVER_*` fill what it leaves out.
-
-    Raises
-    ------
-    RepositoryError
-        When it is no JSON object, or a field is of the wrong type.
-    """
-    try:
-        fields = msgspec.json.decode(text, type=Json)
-        named = _overlay(environment, ServerSettings, prefix=SERVER_PREFIX)
-        return msgspec.convert(named | fields, ServerSettings, strict=False)
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise RepositoryError(f"failed to load settings at {path}: {error}") from error
-
-
 _MODEL_FIELDS: Final = frozenset(ModelSettings.__struct_fields__) | {"$schema"}
 
 
-def _overlay(
-    environment: Mapping[str, str],
-    struct: type[msgspec.Struct],
-    *,
-    prefix: str = MODEL_PREFIX,
-) -> Json:
+def _overlay(environment: Mapping[str, str], struct: type[msgspec.Struct]) -> Json:
     """Return the fields of `struct` that the environment has; those that are no scalars as JSON."""
     by_name = {name.upper(): value for name, value in environment.items()}
     return {
-        field.name: _value(by_name[f"{prefix}{field.name.upper()}"], name=field.name)
+        field.name: _value(by_name[f"{MODEL_PREFIX}{field.name.upper()}"], name=field.name)
         for field in msgspec.structs.fields(struct)
-        if f"{prefix}{field.name.upper()}" in by_name
+        if f"{MODEL_PREFIX}{field.name.upper()}" in by_name
     }
 
 

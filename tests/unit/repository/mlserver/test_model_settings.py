@@ -4,9 +4,7 @@ import pytest
 from mpserve.errors import RepositoryError
 from mpserve.repository.mlserver.model_settings import (
     MetadataTensor,
-    ServerSettings,
     parse_model_settings,
-    parse_server_settings,
 )
 
 # The expected values below were printed by MLServer 1.7.1 for the same files and environment.
@@ -102,15 +100,6 @@ def test_invalid_settings_are_refused_with_their_path(text, reason):
     assert reason in message
 
 
-def test_server_settings_are_read_with_the_environment():
-    read = parse_server_settings(
-        b'{"load_models_at_startup": false, "http_port": 1}',
-        path="p",
-        environment={"MLSERVER_PARALLEL_WORKERS": "4", "MLSERVER_LOAD_MODELS_AT_STARTUP": "true"},
-    )
-    assert read == ServerSettings(load_models_at_startup=False, parallel_workers=4)
-
-
-def test_invalid_server_settings_are_refused():
-    with pytest.raises(RepositoryError, match="failed to load settings at p: "):
-        parse_server_settings(b'{"parallel_workers": "x"}', path="p", environment={})
+def test_fields_that_are_not_known_are_named():
+    read = parsed('{"implementation": "a.B", "$schema": "x", "paralel": 1, "other": {}}')
+    assert read.unknown == ("paralel", "other")
