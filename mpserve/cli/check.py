@@ -56,7 +56,13 @@ def check(
     # Imported late: `mpserve --help` must not pay for it.
     from mpserve.cli.findings import print_lines, print_table  # noqa: PLC0415
     from mpserve.repository.inspection import Severity  # noqa: PLC0415
+    from mpserve.settings.formats import check_local  # noqa: PLC0415
+    from mpserve.settings.values import BadValue  # noqa: PLC0415
 
+    try:
+        check_local(repositories)
+    except BadValue as error:
+        raise click.BadParameter(str(error), param_hint="REPOSITORY") from error
     roots = tuple(os.path.abspath(path) for path in repositories)  # noqa: PTH100  # links are kept
     found = _inspect(roots, dialect=dialect, config_name=model_config_name, strict=strict)
     if output_format == "json":

@@ -10,6 +10,7 @@ from mpserve.settings.flags import Flag, Group, Kind
 from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
 from mpserve.settings.flags_http import HTTP_ACTING
 from mpserve.settings.flags_metrics import METRICS_ACTING
+from mpserve.settings.formats import check_local
 from mpserve.settings.settings import MIB
 
 MAX_FRONTENDS: Final = 64  # each has a ring and an arena in shared memory
@@ -23,6 +24,7 @@ _REPOSITORY: Final = (
         group=Group.REPOSITORY,
         field="model_repositories",
         repeatable=True,
+        check=check_local,
         help="Folder of models; several are kept sorted, each once.",
     ),
     Flag(

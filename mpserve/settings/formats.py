@@ -33,6 +33,17 @@ _PAIR_COMPLAINT: Final = (
 )
 
 
+def check_local(texts: tuple[str, ...]) -> None:
+    """Check that folders are of this machine: no `s3://`, `gs://`, `as://` or other address."""
+    for text in texts:
+        scheme, mark, _ = text.partition("://")
+        if mark and scheme.isalnum():
+            raise BadValue(
+                f"'{text}' is remote storage, which mpserve does not read; copy it or mount it, "
+                "and give the folder"
+            )
+
+
 def check_restricted_http(texts: tuple[str, ...]) -> None:
     """Check `<api>,<api>:<key>=<value>`."""
     _check_restricted(texts, flag="http-restricted-api", noun="api")

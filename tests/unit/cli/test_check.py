@@ -143,6 +143,12 @@ def test_a_terminal_gets_a_table(write, tmp_path, capsys):
     assert rows[-1] == "2 models: 1 error, 0 warnings"
 
 
+def test_remote_storage_is_refused():
+    outcome = CliRunner().invoke(main, ["check", "gs://bucket/models"])
+    assert outcome.exit_code == 2
+    assert "is remote storage, which mpserve does not read" in " ".join(outcome.stderr.split())
+
+
 def test_a_repository_that_is_not_there_fails(check, tmp_path):
     outcome = CliRunner().invoke(main, ["check", str(tmp_path / "no")])
     assert outcome.exit_code == 1

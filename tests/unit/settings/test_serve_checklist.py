@@ -37,6 +37,12 @@ def settings_of(*arguments):
             id="7",
         ),
         pytest.param(
+            ["--model-repository=s3://bucket/models"],
+            "Bad option: \"--model-repository\".\n's3://bucket/models' is remote storage, which "
+            "mpserve does not read; copy it or mount it, and give the folder",
+            id="remote storage",
+        ),
+        pytest.param(
             ["--load-model=a"],
             "Error: Use of '--load-model' requires setting "
             "'--model-control-mode=explicit' as well.",
