@@ -5,8 +5,8 @@ import time
 import psutil
 import pytest
 
-from tests.fixtures.closed_loop import ClosedLoop, Connection
-from tests.fixtures.pace import within
+from tests.fixtures.closed_loop import ClosedLoop, Connection, post_bytes
+from tests.fixtures.pace import IS_FULL, within
 from tests.fixtures.teller import tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
@@ -14,6 +14,7 @@ ANSWERED_SECONDS = within(1)
 BACK_SECONDS = within(2)
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=*", "--log-format=json"]
 CONNECTIONS = 16
+HUNG_SECONDS = 90.0  # three times what a frontend may be silent
 
 
 def frontend_of(server, connection: Connection) -> psutil.Process:
@@ -120,3 +121,28 @@ def test_the_requests_of_a_dead_frontend_leave_nothing_behind(serve, repository)
             load.wait_answered(deadline=2 * BACK_SECONDS)
         load.wait_answered(by_each=30)
     assert {one.status for one in load.failed} <= {0}
+
+
+@pytest.mark.skipif(not IS_FULL, reason="waits until a frontend counts as hung")
+@pytest.mark.timeout(180)
+def test_a_frontend_that_hangs_is_replaced_and_loads_go_on(serve, repository):
+    repository.add("teller", "m")
+    server = serve(repository.path, flags=[*EXPLICIT, "--frontends=2"])
+    wait_until(lambda: server.events("server.ready"), what="both frontends to listen")
+    connections = [Connection(server) for _ in range(CONNECTIONS)]
+    holders = [frontend_of(server, connection) for connection in connections]
+    hung = server.process_named("mps frontend 1")
+    living = next(one for one, holder in zip(connections, holders, strict=True) if holder != hung)
+    living.socket.settimeout(HUNG_SECONDS)
+    repository.add_version("teller", "m", 2)
+    hung.suspend()
+    assert living.exchange(post_bytes("/v2/repository/models/m/load", {}))[0] == 200
+    for connection in connections:
+        connection.close()
+    assert server.events("frontend.hung", frontend=1)
+    wait_until(
+        lambda: len(server.events("frontend.ready", frontend=1)) == 2,
+        deadline=BACK_SECONDS,
+        what="another frontend",
+    )
+    assert tell(server, "m").version == 2

@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from tests.fixtures.closed_loop import ClosedLoop
-from tests.fixtures.pace import full_or
-from tests.fixtures.teller import teller_bytes
+from tests.fixtures.closed_loop import ClosedLoop, Connection
+from tests.fixtures.pace import full_or, within
+from tests.fixtures.teller import in_flight, tell, teller_bytes
+from tests.fixtures.waiting import wait_until
 
 CLIENTS = 16
 RELOADS = 10
@@ -69,3 +70,47 @@ def test_no_request_fails_while_reloads_fail(serve, repository):
     assert load.failed == []
     assert {outcome.value("VALUE") for outcome in load.outcomes} == {5}
     assert {outcome.value("PID") for outcome in load.outcomes} == {load.outcomes[0].value("PID")}
+
+
+def test_no_request_fails_while_poll_mode_takes_new_versions(serve, repository):
+    repository.add("teller", "m")
+    server = serve(repository.path, flags=["--model-control-mode=poll", "--repository-poll-secs=1"])
+    with ClosedLoop(server, teller_bytes("m"), clients=CLIENTS) as load:
+        for version in (2, 3):
+            repository.add_version("teller", "m", version)
+            load.wait_answered(
+                that=lambda outcome, version=version: outcome.value("VERSION") == version,
+                deadline=within(10),
+            )
+    assert load.failed == []
+
+
+def test_a_request_on_its_way_is_answered_by_what_serves_when_it_has_come(serve, repository):
+    """Half of the body is there when the model it was routed to goes."""
+    repository.add("teller", "m")
+    server = serve(repository.path, flags=REPOSITORY)
+    request = teller_bytes("m")
+    halves = request[:-20], request[-20:]
+    connections = [Connection(server) for _ in range(4)]
+    for connection in connections:
+        connection.socket.sendall(halves[0])
+    first = server.process_named("mps:m")
+    repository.add_version("teller", "m", 2)
+    assert server.load("m").status == 200
+    wait_until(lambda: not first.is_running(), what="the old worker to end")
+    for connection in connections:
+        assert connection.exchange(halves[1])[0] == 200
+        connection.close()
+
+
+def test_a_load_does_not_wait_for_a_long_request(serve, repository):
+    repository.add("teller", "m")
+    server = serve(repository.path, flags=REPOSITORY)
+    with in_flight(server, "m", seconds=3) as request:
+        repository.add_version("teller", "m", 2)
+        assert server.load("m").status == 200
+        assert tell(server, "m").version == 2
+        assert request.outcome is None, "the load waited for the request"
+    assert request.result.status == 200
+    assert request.result.value("VERSION") == 1
+    wait_until(lambda: len(server.processes_named("mps:m")) == 1, what="the old worker to end")

@@ -4,11 +4,11 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
 
+from tests.fixtures.closed_loop import ClosedLoop
 from tests.fixtures.pace import within
-from tests.fixtures.teller import in_flight
+from tests.fixtures.teller import in_flight, teller_bytes
 from tests.fixtures.waiting import wait_until
 
 EXPLICIT = "--model-control-mode=explicit"
@@ -17,13 +17,6 @@ AT_ONCE_SECONDS = within(2)
 
 def pids(server, title):
     return [process.pid for process in server.processes_named(title)]
-
-
-def are_gone(processes):
-    return all(
-        not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-        for process in processes
-    )
 
 
 def test_a_signal_to_the_whole_group_lets_requests_in_flight_finish(serve, repository):
@@ -73,3 +66,18 @@ def test_an_idle_server_ends_with_0_and_says_which_signal_it_got(serve, reposito
     server = serve(repository.path)
     assert server.stop() == 0
     assert "Signal (15) received." in server.log_text
+
+
+@pytest.mark.parametrize("frontends", [1, 2])
+def test_clients_that_never_pause_delay_no_end_and_get_no_error(serve, repository, frontends):
+    """Each request that was taken is answered well; after that the connection is closed."""
+    repository.add("teller", "a")
+    server = serve(repository.path, flags=[f"--frontends={frontends}"])
+    with ClosedLoop(server, teller_bytes("a", seconds=0.005), clients=8) as load:
+        load.wait_answered(by_each=3)
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < AT_ONCE_SECONDS
+    assert {outcome.status for outcome in load.outcomes} <= {200, 0}
+    refused = {outcome.body.split(b"(")[0] for outcome in load.failed}
+    assert refused <= {b"ConnectionResetError", b"ConnectionRefusedError", b"BrokenPipeError"}
