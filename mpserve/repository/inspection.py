@@ -104,6 +104,7 @@ def inspect(roots: Sequence[str], options: ScanOptions, *, check: VersionCheck) 
         *_root_findings(roots, result, options=options),
         *(found for one in candidates for found in _candidate_findings(one, options, check=check)),
         *_duplicate_findings(result),
+        *_ensemble_findings(result, options=options),
     ]
     return Inspection(
         models=tuple(_inspected(one) for one in candidates),
@@ -168,6 +169,26 @@ def _duplicate_findings(result: ScanResult) -> Iterator[Finding]:
                 path=directory,
                 message=f"model '{name}' is {NOT_UNIQUE}: it lies also in {others}",
             )
+
+
+def _ensemble_findings(result: ScanResult, *, options: ScanOptions) -> Iterator[Finding]:
+    """An ensemble needs its models. Whether they fit together shows when they are loaded."""
+    for candidate in (one for folder in result.folders.values() for one in folder.candidates):
+        definition = candidate.outcome
+        if isinstance(definition, Failure) or definition.config.ensemble is None:
+            continue
+        source = _Source.of(candidate, take_snapshot(candidate.directory), options=options)
+        for step in definition.config.ensemble.steps:
+            member = result.definitions.get(step.model)
+            if member is None:
+                reason = f"'{step.model}', a model of this ensemble, is not available or ambiguous"
+                yield source.finding(Severity.ERROR, candidate.name, reason)
+            elif step.version and all(one.version != step.version for one in member.versions):
+                reason = (
+                    f"'{step.model}', a model of this ensemble, would not serve the required "
+                    f"version {step.version}"
+                )
+                yield source.finding(Severity.ERROR, candidate.name, reason)
 
 
 # --- models --------------------------------------------------------------------------------------

@@ -125,3 +125,28 @@ def test_every_version_that_would_be_served_is_checked(write, look):
 
     look(check)
     assert seen == [("a", "1"), ("a", "2")]
+
+
+ENSEMBLE = """platform: "ensemble"
+input [ { name: "X" data_type: TYPE_FP32 dims: 1 } ]
+output [ { name: "Y" data_type: TYPE_FP32 dims: 1 } ]
+ensemble_scheduling { step [ {
+  model_name: "a" model_version: %d
+  input_map { key: "IN" value: "X" }
+  output_map { key: "OUT" value: "Y" }
+} ] }
+"""
+
+
+def test_an_ensemble_needs_its_models(write, look):
+    write({"e/config.pbtxt": ENSEMBLE % -1, "e/1/keep": ""})
+    assert told(look()) == [("e", "e/config.pbtxt", 5)]
+    write({"a/1/model.py": ""})
+    assert told(look()) == []
+
+
+def test_an_ensemble_needs_the_version_that_it_names(write, look):
+    write({"e/config.pbtxt": ENSEMBLE % 2, "e/1/keep": "", "a/1/model.py": ""})
+    assert told(look()) == [("e", "e/config.pbtxt", 5)]
+    write({"a/2/model.py": ""})
+    assert told(look()) == []
