@@ -400,7 +400,12 @@ class Answer:
     def error(self) -> str: ...
 
     @property
-    def final(self) -> bool: ...
+    def final(self) -> bool:
+        """No more answers follow."""
+
+    @property
+    def is_mark(self) -> bool:
+        """No answer, only the mark that none follow."""
 
     @property
     def request_id(self) -> str: ...
@@ -676,3 +681,22 @@ def encode_infer(outputs: Sequence[tuple[str, str, Sequence[int], bytes, str, bo
     """
     Write an HTTP answer of outputs (name, datatype, shape, data, parameters_json, binary): (outcome, bytes).
     """
+
+class ProtoSink:
+    """Holds the callback of a `ProtoInfer` in flight."""
+
+class ProtoInfer:
+    """`ModelInfer` in bytes, as far as it is common."""
+
+    def __init__(self, *, dispatcher: object, on_failure: object, on_rare: object) -> None:
+        """
+        `on_failure(code, message)` makes what a callback gets for a failure; `on_rare(Answer)` encodes an answer that the core does not.
+        """
+
+    def submit(self, message: bytes, callback: object) -> int:
+        """
+        Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later.
+        """
+
+    def counts(self) -> dict:
+        """How many requests were taken, and declined for what."""

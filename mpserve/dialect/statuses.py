@@ -39,6 +39,9 @@ class Operation(enum.Enum):
     INFER = "infer"
     INFER_ANSWER = "infer_answer"
     """Writing the answer of an inference whose model has succeeded."""
+    GENERATE = "generate"
+    GENERATE_ANSWER = "generate_answer"
+    """The first answer of a model to a generate request."""
     INDEX = "index"
     LOAD = "load"
     UNLOAD = "unload"
@@ -194,6 +197,12 @@ PARTICULAR: Final[Mapping[DialectName, Mapping[tuple[Operation, ErrorCode], Stat
         (Operation.INFER_ANSWER, ErrorCode.INTERNAL): StatusRow(
             http=500, grpc=GrpcCode.INTERNAL, content_type=TEXT
         ),
+        # Triton reads the error's code after it has freed the error: clients know only this one.
+        **{
+            (Operation.GENERATE_ANSWER, code): StatusRow(http=400, grpc=GrpcCode.UNKNOWN)
+            for code in ErrorCode
+            if code is not ErrorCode.OK
+        },
     },
     _M: {},
 }

@@ -33,10 +33,11 @@ void read_outputs(AnswerObject& object, Answer& answer) {
 
 }  // namespace
 
-void CallbackSink::on_answer(std::uint64_t, Answer& answer) {
+nb::object make_answer_object(Answer& answer) {
     auto object = std::make_unique<AnswerObject>();
     object->code = static_cast<std::uint32_t>(answer.status);
     object->final = answer.final;
+    object->is_mark = answer.status == Status::ok && answer.response == nullptr;
     object->error.assign(answer.error);
     object->model_name = answer.route->model_name;
     object->model_version = answer.route->model_version;
@@ -48,8 +49,12 @@ void CallbackSink::on_answer(std::uint64_t, Answer& answer) {
         object->parameters.assign(answer.response->text(answer.response->header().parameters));
         read_outputs(*object, answer);
     }
+    return nb::cast(std::move(object));
+}
+
+void CallbackSink::on_answer(std::uint64_t, Answer& answer) {
     const auto callback = answer.final ? std::exchange(callback_, {}) : callback_;
-    callback(nb::cast(std::move(object)));
+    callback(make_answer_object(answer));
 }
 
 void bind_answer_object(nb::module_& m) {
@@ -63,7 +68,8 @@ void bind_answer_object(nb::module_& m) {
     nb::class_<AnswerObject>(m, "Answer", "A finished request.")
         .def_ro("code", &AnswerObject::code, "`ErrorCode` value; 0 when it succeeded.")
         .def_ro("error", &AnswerObject::error)
-        .def_ro("final", &AnswerObject::final)
+        .def_ro("final", &AnswerObject::final, "No more answers follow.")
+        .def_ro("is_mark", &AnswerObject::is_mark, "No answer, only the mark that none follow.")
         .def_ro("request_id", &AnswerObject::request_id)
         .def_ro("has_request_id", &AnswerObject::has_request_id)
         .def_ro("parameters_json", &AnswerObject::parameters)

@@ -16,6 +16,7 @@ namespace mpserve::bind {
 struct AnswerObject {
     std::uint32_t code = 0;
     bool final = true;
+    bool is_mark = false;
     std::string error;
     std::string request_id;
     bool has_request_id = false;
@@ -32,6 +33,9 @@ struct OutputTensor {
     std::string parameters;
     nanobind::object data;  // read-only memoryview
 };
+
+// Takes the response's block over: the object's outputs look into it.
+nanobind::object make_answer_object(Answer& answer);
 
 // Calls `callback(AnswerObject)` once.
 class CallbackSink final : public AnswerSink {

@@ -26,7 +26,7 @@ class InferHandler:
         self._dispatcher = dispatcher
         self._dialect = dialect
 
-    def find(self, name: str, version: str, *, decoupled_refusal: str) -> RoutedModel:
+    def find(self, name: str, version: str, *, decoupled_refusal: str | None) -> RoutedModel:
         """Return the version that would answer.
 
         Parameters
@@ -34,17 +34,17 @@ class InferHandler:
         version
             "" for the default version.
         decoupled_refusal
-            Said of a model that may answer several times.
+            Said of a model that may answer several times; `None`: it may.
 
         Raises
         ------
         ModelNotFound, ModelNotReady
             As the routing table has it.
         Unsupported
-            The model may answer several times, which one answer can not carry.
+            The model may answer several times, which the wire can not carry.
         """
         routed = self._table.ready(name, version)
-        if routed.version.config.decoupled:
+        if routed.version.config.decoupled and decoupled_refusal is not None:
             raise Unsupported(decoupled_refusal)
         return routed
 

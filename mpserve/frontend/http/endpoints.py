@@ -16,9 +16,9 @@ from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http import responses
+from mpserve.frontend.http.answer_stream import StreamingExchange
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.event_query import read_event_query
-from mpserve.frontend.http.infer import CancellableExchange, HttpInfer
 from mpserve.frontend.http.responses import HttpResponse
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.routes import ROUTES, Endpoint, Match
@@ -35,6 +35,9 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.MODEL_CONFIG: Operation.MODEL_CONFIG,
     Endpoint.STATISTICS: Operation.STATISTICS,
     Endpoint.INFER: Operation.INFER_OPENING,
+    Endpoint.INFER_STREAM: Operation.INFER_OPENING,
+    Endpoint.GENERATE: Operation.GENERATE,
+    Endpoint.GENERATE_STREAM: Operation.GENERATE,
     Endpoint.INDEX: Operation.INDEX,
     Endpoint.LOAD: Operation.LOAD,
     Endpoint.UNLOAD: Operation.UNLOAD,
@@ -42,8 +45,18 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
 }
 
 
+StartInference = Callable[[StreamingExchange, HttpRequest, str, str], None]
+"""Starts an inference by a version of a model; may raise `MpserveError`."""
+
+
 class Endpoints:
-    """Answers requests; never raises."""
+    """Answers requests; never raises.
+
+    Parameters
+    ----------
+    inferences
+        Every way to ask for an inference.
+    """
 
     def __init__(
         self,
@@ -53,7 +66,7 @@ class Endpoints:
         metadata: MetadataHandler,
         statistics: StatisticsHandler,
         repository: RepositoryCalls,
-        infer: HttpInfer,
+        inferences: Mapping[Endpoint, StartInference],
         restrictions: Restrictions,
         max_body_bytes: int,
     ) -> None:
@@ -63,11 +76,10 @@ class Endpoints:
         self._metadata = metadata
         self._statistics = statistics
         self._repository = repository
-        self._infer = infer
         self._restrictions = restrictions
         self._max_body_bytes = max_body_bytes
         self._answers: Mapping[
-            Endpoint, Callable[[CancellableExchange, HttpRequest, Match], HttpResponse | None]
+            Endpoint, Callable[[StreamingExchange, HttpRequest, Match], HttpResponse | None]
         ] = {
             Endpoint.LIVE: self._live,
             Endpoint.READY: self._ready,
@@ -76,14 +88,17 @@ class Endpoints:
             Endpoint.MODEL_METADATA: self._model_metadata,
             Endpoint.MODEL_CONFIG: self._model_config,
             Endpoint.STATISTICS: self._model_statistics,
-            Endpoint.INFER: self._start_infer,
+            **{
+                endpoint: partial(self._start_inference, start)
+                for endpoint, start in inferences.items()
+            },
             Endpoint.INDEX: self._index,
             Endpoint.LOAD: self._load,
             Endpoint.UNLOAD: self._unload,
             Endpoint.EVENTS: self._events,
         }
 
-    def answer(self, exchange: CancellableExchange) -> None:
+    def answer(self, exchange: StreamingExchange) -> None:
         """Answer a request, now or when its answer is there."""
         try:
             response = self._response(exchange)
@@ -102,7 +117,7 @@ class Endpoints:
         if response is not None:
             responses.send(exchange, response)
 
-    def _response(self, exchange: CancellableExchange) -> HttpResponse | None:
+    def _response(self, exchange: StreamingExchange) -> HttpResponse | None:
         match = self._routes.match(exchange.target)
         if match is None:
             return responses.fault_response(
@@ -170,27 +185,26 @@ class Endpoints:
 
     # --- inference ------------------------------------------------------------------------------
 
-    def _start_infer(
-        self, exchange: CancellableExchange, http: HttpRequest, match: Match
-    ) -> HttpResponse | None:
-        self._infer.answer(exchange, http, match.model, self._version(match))
-        return None
+    def _start_inference(
+        self, start: StartInference, exchange: StreamingExchange, http: HttpRequest, match: Match
+    ) -> None:
+        start(exchange, http, match.model, self._version(match))
 
     # --- repository -----------------------------------------------------------------------------
 
-    def _index(self, exchange: CancellableExchange, http: HttpRequest, _: Match) -> None:
+    def _index(self, exchange: StreamingExchange, http: HttpRequest, _: Match) -> None:
         ready_only = management_json.read_index(http.body(), dialect=self._dialect)
         self._repository.index(
             partial(self._send_result, exchange, Operation.INDEX), ready_only=ready_only
         )
 
-    def _events(self, exchange: CancellableExchange, _: HttpRequest, __: Match) -> None:
+    def _events(self, exchange: StreamingExchange, _: HttpRequest, __: Match) -> None:
         wanted = read_event_query(exchange.target)
         self._repository.events(
             partial(self._send_events, exchange), model=wanted.model, since=wanted.since
         )
 
-    def _send_events(self, exchange: CancellableExchange, result: Failure | EventPage) -> None:
+    def _send_events(self, exchange: StreamingExchange, result: Failure | EventPage) -> None:
         if isinstance(result, Failure):
             response = responses.failure_response(
                 result, dialect=self._dialect, operation=Operation.INDEX
@@ -199,7 +213,7 @@ class Endpoints:
             response = responses.json_response(msgspec.json.encode(result))
         responses.send(exchange, response)
 
-    def _load(self, exchange: CancellableExchange, http: HttpRequest, match: Match) -> None:
+    def _load(self, exchange: StreamingExchange, http: HttpRequest, match: Match) -> None:
         self._refuse_repository_name(match)
         name = model_name(match.model)
         parameters = (
@@ -211,7 +225,7 @@ class Endpoints:
             name, parameters, partial(self._send_result, exchange, Operation.LOAD)
         )
 
-    def _unload(self, exchange: CancellableExchange, http: HttpRequest, match: Match) -> None:
+    def _unload(self, exchange: StreamingExchange, http: HttpRequest, match: Match) -> None:
         self._refuse_repository_name(match)
         dependents = self._dialect.load_reads_body and management_json.read_unload(http.body())
         self._repository.unload(
@@ -221,7 +235,7 @@ class Endpoints:
         )
 
     def _send_result(
-        self, exchange: CancellableExchange, operation: Operation, result: RepositoryResult
+        self, exchange: StreamingExchange, operation: Operation, result: RepositoryResult
     ) -> None:
         if isinstance(result, Failure):
             response = responses.failure_response(

@@ -9,11 +9,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final, Protocol
 
+import msgspec
+
 from mpserve.codec import mlserver_json, v2_json
 from mpserve.codec.content_encoding import ContentEncoding, accepted_encoding, deflate
 from mpserve.codec.v2_binary import HEADER_NAME, json_part_bytes
 from mpserve.codec.v2_json import RequestContext
-from mpserve.codec.v2_response import AnswerContext, encode
+from mpserve.codec.v2_response import AnswerContext, EncodedAnswer, encode
 from mpserve.dialect import Dialect, DialectName, Operation
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import ErrorCode, Failure, MpserveError
@@ -22,7 +24,7 @@ from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.body import HttpRequest
-from mpserve.frontend.http.responses import Header, HttpResponse
+from mpserve.frontend.http.responses import Exchange, Header, HttpResponse
 from mpserve.model.request import Bytes, InferRequest
 from mpserve.shm.dispatcher import Answer
 from mpserve.telemetry import log
@@ -45,11 +47,18 @@ DECODERS: Final[Mapping[DialectName, Decode]] = {
 }
 
 
-class CancellableExchange(responses.Exchange, Protocol):
+class CancellableExchange(Exchange, Protocol):
     """An exchange that tells when its client goes."""
 
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the client goes before it is answered."""
+
+
+class _OpenBody(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A body without its coding, and how much of it is JSON."""
+
+    body: Bytes
+    json_bytes: int
 
 
 class HttpInfer:
@@ -78,15 +87,9 @@ class HttpInfer:
         operation = Operation.INFER_OPENING
         try:
             routed = self._handler.find(name, version, decoupled_refusal=_DECOUPLED_REFUSAL)
-            body = http.body()
-            json_bytes = json_part_bytes(
-                http.header(HEADER_NAME.lower().encode()), body_bytes=len(body)
-            )
+            body = self._open(http)
             operation = Operation.INFER
-            request = self._handler.identified(
-                self._decode(body, json_bytes=json_bytes, context=self._context(routed))
-            )
-            request = self._forwarding.apply(request, exchange.headers_as_sent)
+            request = self._read(exchange, body, routed)
             on_answer = partial(self._on_answer, exchange, http, request, routed)
             token = self._handler.start(request, routed=routed, on_answer=on_answer)
         except MpserveError as error:
@@ -97,16 +100,46 @@ class HttpInfer:
             return
         exchange.on_client_gone(partial(self._handler.cancel, token))
 
-    def _context(self, routed: RoutedModel) -> RequestContext:
-        return RequestContext(
+    def read(self, exchange: Exchange, http: HttpRequest, routed: RoutedModel) -> InferRequest:
+        """Return the request of an exchange; raises `MpserveError`."""
+        return self._read(exchange, self._open(http), routed)
+
+    def encode(
+        self, answer: Answer, request: InferRequest, routed: RoutedModel, parameters_json: str
+    ) -> EncodedAnswer:
+        """Return an answer as it goes on the wire; raises as `v2_response.encode`."""
+        wants_classes = any(output.classification for output in request.outputs)
+        return encode(
+            answer.outputs,
+            request=request,
+            parameters_json=parameters_json,
+            context=AnswerContext(
+                dialect=self._dialect,
+                model_name=routed.model.name,
+                model_version=routed.version.version,
+                batches=routed.version.config.signature.max_batch_size > 0,
+                labels=self._labels.labels(routed) if wants_classes else {},
+            ),
+        )
+
+    def _open(self, http: HttpRequest) -> _OpenBody:
+        body = http.body()
+        header = http.header(HEADER_NAME.lower().encode())
+        return _OpenBody(body=body, json_bytes=json_part_bytes(header, body_bytes=len(body)))
+
+    def _read(self, exchange: Exchange, opened: _OpenBody, routed: RoutedModel) -> InferRequest:
+        context = RequestContext(
             model_name=routed.model.name,
             signature=routed.version.config.signature,
             max_input_bytes=self._max_input_bytes,
         )
+        decoded = self._decode(opened.body, json_bytes=opened.json_bytes, context=context)
+        request = self._handler.identified(decoded)
+        return self._forwarding.apply(request, exchange.headers_as_sent)
 
     def _on_answer(
         self,
-        exchange: responses.Exchange,
+        exchange: Exchange,
         http: HttpRequest,
         request: InferRequest,
         routed: RoutedModel,
@@ -137,19 +170,7 @@ class HttpInfer:
                 dialect=self._dialect,
                 operation=Operation.INFER,
             )
-        wants_classes = any(output.classification for output in request.outputs)
-        encoded = encode(
-            answer.outputs,
-            request=request,
-            parameters_json=answer.parameters_json,
-            context=AnswerContext(
-                dialect=self._dialect,
-                model_name=routed.model.name,
-                model_version=routed.version.version,
-                batches=routed.version.config.signature.max_batch_size > 0,
-                labels=self._labels.labels(routed) if wants_classes else {},
-            ),
-        )
+        encoded = self.encode(answer, request, routed, answer.parameters_json)
         headers: list[Header] = []
         if encoded.blobs:
             headers.append((HEADER_NAME.encode(), str(len(encoded.json_text)).encode()))

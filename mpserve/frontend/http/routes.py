@@ -29,6 +29,9 @@ class Endpoint(enum.Enum):
     MODEL_CONFIG = "model_config"
     STATISTICS = "statistics"
     INFER = "infer"
+    INFER_STREAM = "infer_stream"
+    GENERATE = "generate"
+    GENERATE_STREAM = "generate_stream"
     INDEX = "index"
     LOAD = "load"
     UNLOAD = "unload"
@@ -116,6 +119,10 @@ ROUTES: Final = {
     DialectName.TRITON: RouteTable(
         routes=(
             _route(_MODEL + _TRITON_VERSION + rb"/infer", "POST", Endpoint.INFER),
+            _route(_MODEL + _TRITON_VERSION + rb"/generate", "POST", Endpoint.GENERATE),
+            _route(
+                _MODEL + _TRITON_VERSION + rb"/generate_stream", "POST", Endpoint.GENERATE_STREAM
+            ),
             _route(_MODEL + _TRITON_VERSION + rb"/ready", "GET", Endpoint.MODEL_READY),
             _route(_MODEL + _TRITON_VERSION + rb"/config", "GET", Endpoint.MODEL_CONFIG),
             # Goes before the metadata of a model of that name, which therefore has none.
@@ -140,7 +147,12 @@ ROUTES: Final = {
     ),
     DialectName.MLSERVER: RouteTable(
         routes=(
-            _route(_MODEL + _MLSERVER_VERSION + rb"/infer", "POST", Endpoint.INFER),
+            _route(_MODEL + _MLSERVER_VERSION + rb"/(?:infer|generate)", "POST", Endpoint.INFER),
+            _route(
+                _MODEL + _MLSERVER_VERSION + rb"/(?:infer|generate)_stream",
+                "POST",
+                Endpoint.INFER_STREAM,
+            ),
             _route(_MODEL + _MLSERVER_VERSION + rb"/ready", "GET", Endpoint.MODEL_READY),
             _route(_MODEL + _MLSERVER_VERSION, "GET", Endpoint.MODEL_METADATA),
             *_HEALTH,

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
-from typing import cast
+from pathlib import Path
+from typing import Final, cast
 
+from mpserve.codec.cloud_events import EventSource
 from mpserve.codec.http_connection import HttpConnection
 from mpserve.dialect import DIALECTS
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
@@ -14,11 +16,13 @@ from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http.endpoints import Endpoints
-from mpserve.frontend.http.infer import HttpInfer
+from mpserve.frontend.http.inferences import make_inferences
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.server import http_config, set_fixed_answers
 from mpserve.settings import Category, Settings
 from mpserve.shm.dispatcher import Dispatcher
+
+_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class HttpService:
@@ -47,19 +51,21 @@ class HttpService:
         self._metadata = metadata
         self._restrictions = Restrictions(settings.http.restrictions)
         forwarding = HeaderForwarding(settings.http.header_forward_pattern)
+        inferences = make_inferences(
+            handler=infer,
+            labels=labels,
+            forwarding=forwarding,
+            dialect=self._dialect,
+            max_input_bytes=settings.http_max_input_size,
+            source=EventSource(server_name=settings.server_name, namespace=_namespace()),
+        )
         endpoints = Endpoints(
             dialect=self._dialect,
             health=health,
             metadata=metadata,
             statistics=statistics,
             repository=repository,
-            infer=HttpInfer(
-                handler=infer,
-                labels=labels,
-                forwarding=forwarding,
-                dialect=self._dialect,
-                max_input_bytes=settings.http_max_input_size,
-            ),
+            inferences=inferences,
             restrictions=self._restrictions,
             max_body_bytes=settings.http_max_input_size,
         )
@@ -101,3 +107,11 @@ class HttpService:
     def _make_connection(self) -> asyncio.BufferedProtocol:
         # Native, so it has the methods of the protocol but not its base class.
         return cast("asyncio.BufferedProtocol", HttpConnection(self._config))
+
+
+def _namespace() -> str:
+    """Return the namespace of Kubernetes that this runs in, "" outside of it."""
+    try:
+        return _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from mpserve.codec.cloud_events import EventSource
 from mpserve.control.messages import (
     CallDone,
     IndexCall,
@@ -25,7 +26,7 @@ from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http.endpoints import Endpoints
-from mpserve.frontend.http.infer import HttpInfer
+from mpserve.frontend.http.inferences import make_inferences
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
@@ -81,19 +82,21 @@ class Frontend:
         handler = InferHandler(
             table=self.table, routes=routes, dispatcher=self.queue, dialect=dialect
         )
+        inferences = make_inferences(
+            handler=handler,
+            labels=LabelFiles(),
+            forwarding=HeaderForwarding(""),
+            dialect=dialect,
+            max_input_bytes=1000,
+            source=EventSource(server_name="s"),
+        )
         self.endpoints = Endpoints(
             dialect=dialect,
             health=self.health,
             metadata=MetadataHandler(table=self.table, settings=self.settings),
             statistics=StatisticsHandler(table=self.table, routes=routes),
             repository=self.calls,
-            infer=HttpInfer(
-                handler=handler,
-                labels=LabelFiles(),
-                forwarding=HeaderForwarding(""),
-                dialect=dialect,
-                max_input_bytes=1000,
-            ),
+            inferences=inferences,
             restrictions=Restrictions(),
             max_body_bytes=1000,
         )

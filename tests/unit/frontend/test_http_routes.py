@@ -26,6 +26,9 @@ GET, POST = "GET", "POST"
          Match(endpoint=Endpoint.STATISTICS, method=GET, model="m", version="2")),
         ("/v2/models/m/config", Match(endpoint=Endpoint.MODEL_CONFIG, method=GET, model="m")),
         ("/v2/models/m/infer", Match(endpoint=Endpoint.INFER, method=POST, model="m")),
+        ("/v2/models/m/generate", Match(endpoint=Endpoint.GENERATE, method=POST, model="m")),
+        ("/v2/models/m/versions/2/generate_stream",
+         Match(endpoint=Endpoint.GENERATE_STREAM, method=POST, model="m", version="2")),
         ("/v2/models/stats/infer", Match(endpoint=Endpoint.INFER, method=POST, model="stats")),
         ("/v2/models/a%20b/infer", Match(endpoint=Endpoint.INFER, method=POST, model="a%20b")),
         ("/v2/repository/index", Match(endpoint=Endpoint.INDEX, method=POST)),
@@ -43,7 +46,7 @@ def test_triton_knows_these_paths(path, expected):
     "path",
     ["", "/", "/v2/", "/v2/models", "/v2/models/", "/v2/models/m/", "//v2",
      "/v2/models/m/versions/", "/v2/models/m/versions/v1", "/v2/models/m/stats/", "/v2/models/a/b",
-     "/v2/models/m/infer/", "/v2/repository/models/m", "/V2", "/v2/models/m/generate", "*",
+     "/v2/models/m/infer/", "/v2/repository/models/m", "/V2", "/v2/models/m/infer_stream", "*",
      "/v2/models/m/infer\n"],
 )  # fmt: skip
 def test_triton_knows_no_other_paths(path):

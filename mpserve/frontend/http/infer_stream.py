@@ -1,0 +1,63 @@
+"""`POST …/infer_stream` and `…/generate_stream` (MLServer): an inference, answered by events.
+
+Source: mlserver-observed.md, "Inference".
+"""
+
+from functools import partial
+
+from mpserve.codec.cloud_events import EventSource, with_event_headers
+from mpserve.dialect import Dialect, Operation
+from mpserve.dispatch.routing_table import RoutedModel
+from mpserve.errors import Failure, InvalidRequest
+from mpserve.frontend.handlers.infer import InferHandler
+from mpserve.frontend.http import responses
+from mpserve.frontend.http.answer_stream import EventStream, StreamingExchange
+from mpserve.frontend.http.body import HttpRequest
+from mpserve.frontend.http.infer import HttpInfer
+from mpserve.frontend.http.responses import HttpResponse
+from mpserve.model.request import InferRequest
+from mpserve.shm.dispatcher import Answer
+
+
+class HttpInferStream:
+    """The endpoint. Errors before the request is queued are raised.
+
+    Parameters
+    ----------
+    infer
+        Reads requests and writes answers as the endpoint for one answer does.
+    """
+
+    def __init__(
+        self, *, handler: InferHandler, infer: HttpInfer, source: EventSource, dialect: Dialect
+    ) -> None:
+        self._handler = handler
+        self._infer = infer
+        self._source = source
+        self._dialect = dialect
+
+    def answer(
+        self, exchange: StreamingExchange, http: HttpRequest, name: str, version: str
+    ) -> None:
+        """Answer with an event for each response of the model."""
+        routed = self._handler.find(name, version, decoupled_refusal=None)
+        request = self._infer.read(exchange, http, routed)
+        if request.binary_by_default or any(output.binary for output in request.outputs):
+            raise InvalidRequest("binary outputs can not be sent as events; ask for JSON outputs")
+        stream = EventStream(
+            exchange, encode=partial(self._encode, request, routed), refuse=self._refuse
+        )
+        token = self._handler.start(request, routed=routed, on_answer=stream.on_answer)
+        stream.attach(partial(self._handler.cancel, token))
+
+    def _encode(self, request: InferRequest, routed: RoutedModel, answer: Answer) -> bytes:
+        parameters_json = with_event_headers(
+            answer.parameters_json,
+            source=self._source,
+            model_name=routed.model.name,
+            answer_id=request.id,
+        )
+        return self._infer.encode(answer, request, routed, parameters_json).json_text
+
+    def _refuse(self, failure: Failure) -> HttpResponse:
+        return responses.failure_response(failure, dialect=self._dialect, operation=Operation.INFER)
