@@ -34,6 +34,7 @@ from mpserve.dialect import DIALECTS
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutingTable
 from mpserve.errors import ConfigError, Failure
+from mpserve.frontend.grpc import library
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
@@ -157,6 +158,7 @@ class Frontend:
 
     async def _open_grpc(self) -> "GrpcServer":
         # Here, because both import grpcio and protobuf: 100 ms and 20 MiB that HTTP does not need.
+        library.prepare()
         from mpserve.frontend.grpc.server import GrpcServer  # noqa: PLC0415
         from mpserve.frontend.grpc.services import make_services  # noqa: PLC0415
 
@@ -167,6 +169,7 @@ class Frontend:
             statistics=self._statistics,
             repository=self._calls,
             infer=self._infer,
+            dispatcher=self._dispatcher,
             labels=self._labels,
         )
         return await GrpcServer.open(

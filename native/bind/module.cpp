@@ -9,6 +9,7 @@
 #include "instance_port.hpp"
 #include "lent_bytes.hpp"
 #include "model_objects.hpp"
+#include "proto_infer.hpp"
 #include "shared_objects.hpp"
 
 NB_MODULE(_native, m) {
@@ -24,4 +25,5 @@ NB_MODULE(_native, m) {
     mpserve::bind::bind_http_connection(m);
     mpserve::bind::bind_exchange(m);
     mpserve::bind::bind_codec(m);
+    mpserve::bind::bind_proto_infer(m);
 }

@@ -5,6 +5,7 @@
 #include "mpserve/checked.hpp"
 #include "mpserve/json_scanner.hpp"
 #include "mpserve/json_tensor.hpp"
+#include "mpserve/signature_check.hpp"
 
 namespace mpserve {
 
@@ -18,24 +19,6 @@ bool add_member(MemberSet& seen, unsigned member) noexcept {
     const bool is_new = (seen & bit) == 0;
     seen |= bit;
     return is_new;
-}
-
-bool shape_fits(const TensorSpec& spec, std::span<const std::int64_t> shape) noexcept {
-    if (spec.any_shape) return true;
-    if (spec.shape.size() != shape.size()) return false;
-    for (std::size_t index = 0; index < shape.size(); ++index) {
-        if (spec.shape[index] != -1 && spec.shape[index] != shape[index]) return false;
-    }
-    return true;
-}
-
-// Position of the spec with this name, or `specs.size()`. Clients mostly keep the model's order.
-std::size_t find_spec(const std::vector<TensorSpec>& specs, std::string_view name,
-                      std::size_t likely) noexcept {
-    if (likely < specs.size() && specs[likely].name == name) return likely;
-    std::size_t index = 0;
-    while (index < specs.size() && specs[index].name != name) ++index;
-    return index;
 }
 
 bool is_reserved_parameter(std::string_view key) noexcept {
@@ -53,8 +36,8 @@ public:
         : decoder_(decoder),
           scanner_(json),
           binary_left_(binary_bytes),
-          signature_(signature),
-          options_(options) {}
+          options_(options),
+          signature_(signature) {}
 
     DecodeOutcome run() noexcept {
         MemberSet seen = 0;
@@ -63,8 +46,9 @@ public:
         if (!is_read) return outcome_;
         if (!scanner_.at_end()) return DecodeOutcome::json;
         if (decoder_.input_count_ == 0) return DecodeOutcome::structure;
-        if (!signature_.open_inputs && required_seen_ != required_inputs())
-            return DecodeOutcome::name;
+        if (const auto outcome = signature_.finish(); outcome != DecodeOutcome::accepted) {
+            return outcome;
+        }
         return binary_left_ == 0 ? DecodeOutcome::accepted : DecodeOutcome::count;
     }
 
@@ -289,43 +273,8 @@ private:
     }
 
     bool check_signature(const InferDecoder::Input& input) noexcept {
-        if (signature_.open_inputs) {
-            for (std::uint32_t index = 0; index < decoder_.input_count_; ++index) {
-                if (decoder_.inputs_[index].name == input.name) return decline(DecodeOutcome::name);
-            }
-            return check_batch(input);
-        }
-        const auto& specs = signature_.inputs;
-        const auto position = find_spec(specs, input.name, decoder_.input_count_);
-        if (position == specs.size()) return decline(DecodeOutcome::name);
-        if (position >= 64) return decline(DecodeOutcome::limit);
-        const auto bit = std::uint64_t{1} << position;
-        if ((inputs_seen_ & bit) != 0) return decline(DecodeOutcome::name);
-        inputs_seen_ |= bit;
-        const auto& spec = specs[position];
-        if (!spec.optional) ++required_seen_;
-        if (spec.datatype != Datatype::invalid && spec.datatype != input.datatype) {
-            return decline(DecodeOutcome::datatype);
-        }
-        if (!shape_fits(spec, input.dimensions())) return decline(DecodeOutcome::shape);
-        return check_batch(input);
-    }
-
-    bool check_batch(const InferDecoder::Input& input) noexcept {
-        if (signature_.max_batch_size <= 0) return true;
-        if (input.rank == 0 || input.shape[0] < 1 || input.shape[0] > signature_.max_batch_size) {
-            return decline(DecodeOutcome::shape);
-        }
-        if (decoder_.input_count_ > 0 && input.shape[0] != decoder_.inputs_[0].shape[0]) {
-            return decline(DecodeOutcome::shape);
-        }
-        return true;
-    }
-
-    std::size_t required_inputs() const noexcept {
-        std::size_t required = 0;
-        for (const auto& spec : signature_.inputs) required += spec.optional ? 0 : 1;
-        return required;
+        const auto outcome = signature_.add_input(input.name, input.datatype, input.dimensions());
+        return outcome == DecodeOutcome::accepted || decline(outcome);
     }
 
     bool read_output() noexcept {
@@ -358,14 +307,8 @@ private:
     }
 
     bool check_output(std::string_view name) noexcept {
-        const auto& specs = signature_.outputs;
-        if (!signature_.open_outputs &&
-            find_spec(specs, name, decoder_.output_count_) == specs.size()) {
-            return decline(DecodeOutcome::name);
-        }
-        for (std::uint32_t index = 0; index < decoder_.output_count_; ++index) {
-            if (decoder_.outputs_[index].name == name) return decline(DecodeOutcome::name);
-        }
+        const auto outcome = signature_.add_output(name);
+        if (outcome != DecodeOutcome::accepted) return decline(outcome);
         ++decoder_.output_count_;
         return true;
     }
@@ -373,10 +316,8 @@ private:
     InferDecoder& decoder_;
     JsonScanner scanner_;
     std::uint64_t binary_left_;
-    const Signature& signature_;
     const DecodeOptions& options_;
-    std::uint64_t inputs_seen_ = 0;
-    std::size_t required_seen_ = 0;
+    SignatureCheck signature_;
     DecodeOutcome outcome_ = DecodeOutcome::json;
 };
 

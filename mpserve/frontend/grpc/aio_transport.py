@@ -89,15 +89,10 @@ class AioCall:
         self.result = result
         self._on_client_gone: Callable[[], None] | None = None
 
-    def answer(self, message: bytes) -> None:
+    def finish(self, result: bytes | GrpcFailure) -> None:
         """Answer, unless the client is gone."""
         if not self.result.done():
-            self.result.set_result(message)
-
-    def refuse(self, failure: GrpcFailure) -> None:
-        """Answer with a status, unless the client is gone."""
-        if not self.result.done():
-            self.result.set_result(failure)
+            self.result.set_result(result)
 
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Remember whom to tell."""

@@ -38,11 +38,8 @@ def grpc_failure(failure: Failure, *, dialect: Dialect, operation: Operation) ->
 class Call(Protocol):
     """One unary call that waits for its answer."""
 
-    def answer(self, message: bytes) -> None:
-        """Answer with an encoded message."""
-
-    def refuse(self, failure: GrpcFailure) -> None:
-        """Answer with a status."""
+    def finish(self, result: bytes | GrpcFailure) -> None:
+        """Answer with an encoded message, or with a status."""
 
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the client cancels, or its deadline passes, before the answer."""

@@ -29,7 +29,7 @@ class HealthService:
 
     def check(self, _: bytes, call: Call) -> None:
         """Answer `Check`; the name of the service is not looked at."""
-        call.answer(self.state())
+        call.finish(self.state())
 
     def watch(self, output: StreamOutput, _: Metadata) -> "HealthWatch":
         """Open a `Watch`."""

@@ -134,7 +134,7 @@ class InferenceService:
             self._refuse(call, operation, failure)
 
     def _refuse(self, call: Call, operation: Operation, failure: Failure) -> None:
-        call.refuse(grpc_failure(failure, dialect=self._dialect, operation=operation))
+        call.finish(grpc_failure(failure, dialect=self._dialect, operation=operation))
 
     def _asked(
         self, operation: Operation, request_class: Message, answer_class: Message, ask: Ask
@@ -161,7 +161,7 @@ class InferenceService:
                 state=row.state.value if row.state is not None else "",
                 reason=row.reason,
             )
-        call.answer(answer.SerializeToString())
+        call.finish(answer.SerializeToString())
 
     # --- health and metadata ---------------------------------------------------------------------
 
@@ -293,6 +293,6 @@ def _filled(request_class: Message, answer_class: Message, fill: Fill) -> UnaryM
     def method(encoded: bytes, call: Call) -> None:
         answer = answer_class()
         fill(parse(request_class, encoded), answer)
-        call.answer(answer.SerializeToString())
+        call.finish(answer.SerializeToString())
 
     return method

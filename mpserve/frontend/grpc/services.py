@@ -16,6 +16,7 @@ from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, schema
+from mpserve.shm.dispatcher import Dispatcher
 
 _REPOSITORY_SERVICE = "inference.model_repository.ModelRepositoryService"
 
@@ -28,6 +29,7 @@ def make_services(
     statistics: StatisticsHandler,
     repository: RepositoryCalls,
     infer: InferHandler,
+    dispatcher: Dispatcher,
     labels: LabelFiles,
 ) -> Services:
     """Return every method that the dialect serves, over the handlers that HTTP uses too."""
@@ -40,7 +42,7 @@ def make_services(
         statistics=statistics,
         repository=repository,
     )
-    grpc_infer = GrpcInfer(handler=infer, labels=labels, dialect=dialect)
+    grpc_infer = GrpcInfer(handler=infer, dispatcher=dispatcher, labels=labels, dialect=dialect)
     checks = HealthService(health)
     unary: dict[str, UnaryMethod] = {
         **service.methods(),

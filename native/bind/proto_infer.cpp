@@ -1,0 +1,125 @@
+#include "proto_infer.hpp"
+
+#include <utility>
+
+#include <nanobind/stl/string.h>
+
+#include "answer_object.hpp"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace mpserve::bind {
+
+namespace {
+
+// One request in flight; it keeps the object that encodes its answer.
+class ProtoSink final : public AnswerSink {
+public:
+    ProtoSink(nb::object owner, nb::object callback)
+        : owner_(std::move(owner)), callback_(std::move(callback)) {}
+    void on_answer(std::uint64_t, Answer& answer) override {
+        callback_(nb::cast<ProtoInfer&>(owner_).result_of(answer));
+    }
+
+private:
+    nb::object owner_;
+    nb::object callback_;
+};
+
+nb::object text_of(std::string_view text) {
+    return nb::steal(
+        PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
+}  // namespace
+
+ProtoInfer::ProtoInfer(nb::object dispatcher, nb::object on_failure, nb::object on_rare)
+    : dispatcher_owner_(std::move(dispatcher)),
+      dispatcher_(nb::cast<Dispatcher&>(dispatcher_owner_)),
+      on_failure_(std::move(on_failure)),
+      on_rare_(std::move(on_rare)) {}
+
+std::uint64_t ProtoInfer::decline(DecodeOutcome outcome) noexcept {
+    ++declined[static_cast<std::size_t>(outcome)];
+    return 0;
+}
+
+std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback) {
+    auto outcome = decoder_.scan(message);
+    if (outcome != DecodeOutcome::accepted) return decline(outcome);
+    const auto* found = dispatcher_.find(decoder_.model_name(), decoder_.model_version());
+    if (found == nullptr || !(*found)->native || !dispatcher_.has_room(**found)) {
+        return decline(DecodeOutcome::feature);
+    }
+    const auto& route = *found;
+    outcome = decoder_.check(route->signature);
+    if (outcome != DecodeOutcome::accepted) return decline(outcome);
+    const auto block = dispatcher_.arena().allocate(decoder_.block_bytes());
+    if (!block) return decline(DecodeOutcome::room);
+    builder_.begin(block.data, block.bytes, block.bytes, MessageKind::request);
+    outcome = decoder_.fill(builder_);
+    const auto bytes = builder_.header().total_bytes;
+    const auto view =
+        outcome == DecodeOutcome::accepted ? MessageView::open(block.data, bytes) : std::nullopt;
+    if (!view) {
+        dispatcher_.arena().release(block.ref);
+        return decline(outcome);
+    }
+    Submission submission{.route = route, .block = block, .message_bytes = bytes};
+    describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
+    auto* sink = new ProtoSink(nb::find(this), std::move(callback));
+    auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
+    ++requests_native;
+    return dispatcher_.submit(std::move(submission), sink, std::move(owner), 0);
+}
+
+nb::object ProtoInfer::result_of(Answer& answer) {
+    if (answer.status != Status::ok) {
+        return on_failure_(static_cast<std::uint32_t>(answer.status), text_of(answer.error));
+    }
+    const auto id = answer.request == nullptr ? std::string_view{}
+                                              : answer.request->text(answer.request->header().id);
+    const ProtoEncodeContext context{.model_name = answer.route->model_name,
+                                     .model_version = answer.route->model_version,
+                                     .id = id};
+    if (answer.response == nullptr || !encoder_.plan(*answer.response, context)) {
+        return on_rare_(make_answer_object(answer));
+    }
+    auto encoded =
+        nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(encoder_.bytes())));
+    if (!encoded.is_valid()) throw nb::python_error();
+    encoder_.write(PyBytes_AS_STRING(encoded.ptr()));
+    return encoded;
+}
+
+void bind_proto_infer(nb::module_& m) {
+    nb::class_<ProtoSink>(m, "ProtoSink", "Holds the callback of a `ProtoInfer` in flight.");
+    nb::class_<ProtoInfer>(m, "ProtoInfer", "`ModelInfer` in bytes, as far as it is common.")
+        .def(nb::init<nb::object, nb::object, nb::object>(), nb::kw_only(), "dispatcher"_a,
+             "on_failure"_a, "on_rare"_a,
+             "`on_failure(code, message)` makes what a callback gets for a failure; "
+             "`on_rare(Answer)` encodes an answer that the core does not.")
+        .def(
+            "submit",
+            [](ProtoInfer& self, const nb::bytes& message, nb::object callback) {
+                return self.submit({message.c_str(), message.size()}, std::move(callback));
+            },
+            "message"_a, "callback"_a,
+            "Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 "
+            "when Python has to read it. `callback(result)` is called once, later.")
+        .def(
+            "counts",
+            [](const ProtoInfer& self) {
+                nb::dict counts;
+                counts["native"] = self.requests_native;
+                for (std::size_t index = 1; index < kDecodeOutcomeCount; ++index) {
+                    const auto name = decode_outcome_name(static_cast<DecodeOutcome>(index));
+                    counts[nb::str(name.data(), name.size())] = self.declined[index];
+                }
+                return counts;
+            },
+            "How many requests were taken, and declined for what.");
+}
+
+}  // namespace mpserve::bind

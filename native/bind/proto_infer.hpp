@@ -1,0 +1,48 @@
+// `ModelInfer` in bytes: a common request goes into the arena and its answer comes out of it
+// without a protobuf object; everything else is Python's.
+//
+// Guarantees: a request that was declined left nothing behind; one that was accepted is answered
+// once
+//   by its callback, unless it is cancelled by its token.
+// Owner: one per frontend.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include <nanobind/nanobind.h>
+
+#include "dispatcher.hpp"
+#include "mpserve/proto_decode.hpp"
+#include "mpserve/proto_encode.hpp"
+
+namespace mpserve::bind {
+
+class ProtoInfer {
+public:
+    ProtoInfer(nanobind::object dispatcher, nanobind::object on_failure, nanobind::object on_rare);
+
+    // Token of the submitted request; 0 when Python has to read it.
+    std::uint64_t submit(std::string_view message, nanobind::object callback);
+
+    // What a callback gets: encoded bytes, or what `on_failure` or `on_rare` made.
+    nanobind::object result_of(Answer& answer);
+
+    std::uint64_t requests_native = 0;
+    std::array<std::uint64_t, kDecodeOutcomeCount> declined{};
+
+private:
+    std::uint64_t decline(DecodeOutcome outcome) noexcept;
+
+    nanobind::object dispatcher_owner_;
+    Dispatcher& dispatcher_;
+    nanobind::object on_failure_;
+    nanobind::object on_rare_;
+    ProtoInferDecoder decoder_;
+    ProtoInferEncoder encoder_;
+    MessageBuilder builder_;
+};
+
+void bind_proto_infer(nanobind::module_& m);
+
+}  // namespace mpserve::bind

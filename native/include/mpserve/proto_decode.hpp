@@ -1,0 +1,78 @@
+// `ModelInferRequest` (protobuf) with raw tensors → request message in a block.
+//
+// As with JSON (v2_decode.hpp), it accepts what is valid and common and *declines* everything else,
+// which the Python codec then reads: parameters, typed contents, more raw entries than inputs.
+//
+// Three steps, because the model is named in the message: `scan` reads the structure, `check`
+// compares it with the signature of the model that was found, `fill` writes the message; each
+// tensor is copied once, from the client's bytes into the block.
+//
+// Guarantees: what is accepted is a valid message whose texts are UTF-8, fits the signature, and
+//   opens with MessageView. No allocation once warm.
+// Assumes: the bytes and the signature stay as they are from `scan` to `fill`.
+// Owner: one ProtoInferDecoder per thread, reused.
+// Source: triton.md 4.3 and 4.6.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "mpserve/decode_outcome.hpp"
+#include "mpserve/message.hpp"
+#include "mpserve/proto_wire.hpp"
+#include "mpserve/signature.hpp"
+
+namespace mpserve {
+
+class ProtoInferDecoder {
+public:
+    static constexpr std::size_t kMaxInputs = 64;
+    static constexpr std::size_t kMaxOutputs = 64;
+
+    DecodeOutcome scan(std::string_view message) noexcept;
+
+    // After an accepted `scan`: as the client sent them.
+    std::string_view model_name() const noexcept { return model_name_; }
+    std::string_view model_version() const noexcept { return model_version_; }
+    std::string_view id() const noexcept { return id_; }
+
+    DecodeOutcome check(const Signature& signature) noexcept;
+
+    // After an accepted `check`: bytes that `fill` appends at most.
+    std::uint64_t block_bytes() const noexcept;
+
+    // Into a builder on which `begin` was called. `accepted`: the message is finished.
+    DecodeOutcome fill(MessageBuilder& builder) const noexcept;
+
+private:
+    struct Input {
+        std::string_view name;
+        std::string_view data;
+        Datatype datatype = Datatype::invalid;
+        std::uint8_t rank = 0;
+        std::array<std::int64_t, kMaxRank> shape;
+
+        std::span<const std::int64_t> dimensions() const noexcept { return {shape.data(), rank}; }
+    };
+
+    void forget() noexcept;
+    DecodeOutcome scan_field(ProtoReader& reader, std::uint32_t& seen) noexcept;
+    DecodeOutcome add_input(std::string_view message) noexcept;
+    DecodeOutcome add_output(std::string_view message) noexcept;
+    DecodeOutcome add_data(std::string_view data) noexcept;
+    DecodeOutcome read_dimensions(Input& input, ProtoReader& reader, ProtoWire wire) noexcept;
+
+    std::string_view model_name_;
+    std::string_view model_version_;
+    std::string_view id_;
+    std::uint32_t input_count_ = 0;
+    std::uint32_t output_count_ = 0;
+    std::uint32_t data_count_ = 0;
+    std::array<Input, kMaxInputs> inputs_;
+    std::array<std::string_view, kMaxOutputs> outputs_;
+};
+
+}  // namespace mpserve

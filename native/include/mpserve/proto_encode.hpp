@@ -1,0 +1,60 @@
+// Response message → `ModelInferResponse` (protobuf) with raw outputs, in a buffer of known size.
+//
+// Two passes: `plan` counts, `write` writes, so that the caller gives the memory that is sent and
+// each output is copied once, out of the response's block.
+//
+// Guarantees: `write` writes exactly `bytes()`; texts are those of an opened MessageView.
+// Assumes: the response and the context's texts stay as they are from `plan` to `write`.
+// Owner: one ProtoInferEncoder per thread, reused.
+// Source: triton.md 4.3 and 4.6. Fields stand in the order of their numbers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "mpserve/message.hpp"
+
+namespace mpserve {
+
+struct ProtoEncodeContext {
+    std::string_view model_name;
+    std::string_view model_version;
+    std::string_view id;
+};
+
+class ProtoInferEncoder {
+public:
+    // False when the response has what only the Python codec writes: a parameter that is no plain
+    // text, number or boolean, or an output in a client's shared memory.
+    bool plan(const MessageView& response, const ProtoEncodeContext& context);
+    std::size_t bytes() const noexcept { return bytes_; }
+    void write(char* out) const noexcept;
+
+private:
+    // A member of a JSON object as a map entry: key and encoded InferParameter.
+    struct Parameter {
+        std::string_view key;
+        std::string_view text;     // of a string
+        std::uint64_t number = 0;  // of the others, as a varint or as the bits of a double
+        std::uint32_t field = 0;   // of InferParameter
+
+        std::size_t value_bytes() const noexcept;
+        std::size_t entry_bytes() const noexcept;
+        char* write(char* at) const noexcept;
+    };
+
+    bool add_parameters(std::string_view object);
+    std::size_t output_bytes(std::uint32_t index) const noexcept;
+    char* write_output(char* at, std::uint32_t index) const noexcept;
+    char* write_parameters(char* at, std::size_t first, std::size_t behind) const noexcept;
+
+    const MessageView* response_ = nullptr;
+    ProtoEncodeContext context_;
+    std::size_t bytes_ = 0;
+    std::vector<Parameter> parameters_;        // of the response, then of each output
+    std::vector<std::size_t> parameters_end_;  // of the response, then of each output
+};
+
+}  // namespace mpserve
