@@ -137,6 +137,7 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     entry.block = submission.block;
     entry.message_bytes = submission.message_bytes;
     entry.submitted_ns = turn_ns();
+    entry.failed = Status::ok;
     entry.route = std::move(submission.route);
     return token;
 }
@@ -222,7 +223,9 @@ Dispatcher::InFlight* Dispatcher::find_in_flight(std::uint64_t token) noexcept {
 
 void Dispatcher::deliver(std::uint64_t token, Answer& answer) {
     auto* entry = find_in_flight(token);
-    if (entry == nullptr || entry->sink == nullptr) return;
+    if (entry == nullptr) return;
+    if (entry->failed == Status::ok) entry->failed = answer.status;
+    if (entry->sink == nullptr) return;
     const auto route = entry->route;
     const auto keep_alive = entry->keep_alive;
     const auto request = MessageView::open(entry->block.data, entry->message_bytes);
@@ -235,7 +238,8 @@ void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
                         const Completion* completion) {
     auto* entry = find_in_flight(token);
     if (entry == nullptr) return;
-    count(*entry, answer.status);
+    // One answer that is an error makes the request a failure, as Triton counts it.
+    count(*entry, entry->failed == Status::ok ? answer.status : entry->failed);
     const auto block = entry->block;
     const auto route = std::move(entry->route);
     const auto keep_alive = std::move(entry->keep_alive);

@@ -133,6 +133,7 @@ private:
         Block block;
         std::uint64_t message_bytes = 0;
         std::uint64_t submitted_ns = 0;
+        Status failed = Status::ok;  // of an answer before the final one
     };
 
     InFlight* find_in_flight(std::uint64_t token) noexcept;

@@ -27,13 +27,6 @@ constexpr std::uint64_t kReturnsRetryNs = 1'000'000;  // a full ring is looked a
 constexpr std::uint64_t kTrimNs = 1'000'000'000;      // between two looks at what is unused
 constexpr std::uint64_t kMaxDelayUs = 3'600'000'000;  // an hour: nobody means more
 
-std::uint64_t unix_ms() noexcept {
-    timespec now{};
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
-           static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
-}
-
 }  // namespace
 
 void PoppedLease::on_unused() noexcept {
@@ -326,25 +319,41 @@ void InstancePort::count_batch(std::uint64_t executed_ns) noexcept {
     auto& counters = queue_.counters(instance_);
     count(counters.requests_ok, succeeded);
     count(counters.requests_failed, active_.size() - succeeded);
-    counters.arena_used_bytes.store(arena_.used_bytes(), std::memory_order_relaxed);
-    counters.arena_total_bytes.store(arena_.total_bytes(), std::memory_order_relaxed);
+    count_arena(counters);
     if (succeeded == 0) return;
     const auto input_ns = started_ns_ - popped_ns;
     const auto execute_ns = executed_ns - started_ns_;
     const auto output_ns = now_ns() - executed_ns;
     count(counters.inferences, succeeded_rows);
-    count(counters.executions, 1);
     count(counters.queue_ns, queued_ns);
     count(counters.input_ns, input_ns * succeeded);
     count(counters.execute_ns, execute_ns * succeeded);
     count(counters.output_ns, output_ns * succeeded);
     counters.last_inference_unix_ms.store(unix_ms(), std::memory_order_relaxed);
+    count_execution(rows, input_ns, execute_ns, output_ns);
+}
+
+void InstancePort::count_execution(std::uint64_t rows, std::uint64_t input_ns,
+                                   std::uint64_t execute_ns, std::uint64_t output_ns) noexcept {
+    count(queue_.counters(instance_).executions, 1);
     auto* row = batch_row(static_cast<std::uint32_t>(std::min<std::uint64_t>(rows, UINT32_MAX)));
     if (row == nullptr) return;
     count(row->executions, 1);
     count(row->input_ns, input_ns);
     count(row->execute_ns, execute_ns);
     count(row->output_ns, output_ns);
+}
+
+void InstancePort::count_arena(InstanceCounters& counters) const noexcept {
+    counters.arena_used_bytes.store(arena_.used_bytes(), std::memory_order_relaxed);
+    counters.arena_total_bytes.store(arena_.total_bytes(), std::memory_order_relaxed);
+}
+
+std::uint64_t InstancePort::unix_ms() noexcept {
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
+           static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
 }
 
 // The row of a batch of this size; a batch is mostly of the size of the one before.

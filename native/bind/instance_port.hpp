@@ -111,6 +111,11 @@ private:
     Block wait_for_room(const PoppedLease& lease, std::uint64_t bytes);
     void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
     void count_batch(std::uint64_t executed_ns) noexcept;
+    void count_stream(const PoppedRequest& request, const Completion& completion) noexcept;
+    void count_execution(std::uint64_t rows, std::uint64_t input_ns, std::uint64_t execute_ns,
+                         std::uint64_t output_ns) noexcept;
+    void count_arena(InstanceCounters& counters) const noexcept;
+    static std::uint64_t unix_ms() noexcept;
     BatchRow* batch_row(std::uint32_t rows) noexcept;
     void push(std::uint32_t ring, const Completion& completion) noexcept;
     void flush_returns() noexcept;

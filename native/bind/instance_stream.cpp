@@ -6,6 +6,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+
 #include <nanobind/nanobind.h>
 
 #include "inference_request.hpp"
@@ -106,6 +108,7 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
     } else {
         completion.flags |= kMoreFollow;
     }
+    if (final) count_stream(request, completion);
     if (!board_.is_current(request.frontend, request.frontend_epoch)) {
         if (completion.block != 0) arena_.release(completion.block);
     } else {
@@ -115,15 +118,6 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
         push(request.ring, completion);
     }
     if (!final) return;
-    auto& counters = queue_.counters(instance_);
-    const bool succeeded = completion.status == static_cast<std::uint32_t>(Status::ok);
-    count(succeeded ? counters.requests_ok : counters.requests_failed, 1);
-    if (succeeded) {
-        count(counters.inferences, request.request.rows);
-        count(counters.executions, 1);
-        count(counters.queue_ns, completion.queue_ns);
-        count(counters.execute_ns, completion.execute_ns);
-    }
     done_.push_back(request.slot);
     // The slot is freed by the next pop; the loop may sleep, and this may be another thread.
     auto& word = queue_.wake_word(instance_);
@@ -131,10 +125,30 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
     futex_wake(word);
 }
 
+// A request of a decoupled model ends; what it executed for is not of one batch.
+void InstancePort::count_stream(const PoppedRequest& request,
+                                const Completion& completion) noexcept {
+    auto& counters = queue_.counters(instance_);
+    const bool succeeded = completion.status == static_cast<std::uint32_t>(Status::ok);
+    count(succeeded ? counters.requests_ok : counters.requests_failed, 1);
+    count_arena(counters);
+    if (!succeeded) return;
+    count(counters.inferences, request.request.rows);
+    count(counters.queue_ns, completion.queue_ns);
+    count(counters.execute_ns, completion.execute_ns);
+    counters.last_inference_unix_ms.store(unix_ms(), std::memory_order_relaxed);
+}
+
 void InstancePort::detach(nb::list requests) {
+    std::uint64_t rows = 0;
+    std::uint64_t popped_ns = started_ns_;
     for (const auto& active : active_) {
-        static_cast<PoppedLease*>(active.lease.get())->detach();
+        auto* lease = static_cast<PoppedLease*>(active.lease.get());
+        rows += lease->popped().request.rows;
+        popped_ns = std::min(popped_ns, lease->popped().popped_ns);
+        lease->detach();
     }
+    if (rows != 0) count_execution(rows, started_ns_ - popped_ns, now_ns() - started_ns_, 0);
     PyList_SetSlice(requests.ptr(), 0, PY_SSIZE_T_MAX, nullptr);
     active_.clear();  // whose sender was dropped is failed now
 }

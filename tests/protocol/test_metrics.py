@@ -192,9 +192,10 @@ def test_a_request_past_the_limit_of_the_queue_is_rejected(serve, repository):
         assert failures(server) == {"REJECTED": 1}
 
 
-def test_a_request_that_waits_is_pending_and_cancelled_with_its_client(serve, repository):
+@pytest.mark.parametrize("slots", [1024, 1], ids=["in the queue", "for room in the queue"])
+def test_a_request_that_waits_is_pending_and_cancelled_with_its_client(serve, repository, slots):
     repository.add("teller", "a")
-    server = serve(repository.path, flags=EXPLICIT)
+    server = serve(repository.path, flags=(*EXPLICIT, f"--queue-slots={slots}"))
     with in_flight(server, "a", seconds=1):
         with in_waiting(server):
             pass
