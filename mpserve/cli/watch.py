@@ -127,6 +127,9 @@ def text_line(event: RepositoryEvent) -> str:
     stamp = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
     version = f":{event.version}" if event.version else ""
     instance = "" if event.instance is None else f" instance {event.instance}"
+    if event.to is None:
+        why = " ".join(event.why.split())
+        return f"{event.number} {stamp} {event.model} {event.asked_by.value}: unchanged ({why})"
     was = "-" if event.from_state is None else event.from_state.value
     took = f" after {event.took_ms} ms" if event.from_state is not None else ""
     why = f" ({' '.join(event.why.split())})" if event.why else ""

@@ -25,6 +25,8 @@ class Origin(enum.Enum):
 class RepositoryEvent(msgspec.Struct, frozen=True, kw_only=True, rename={"from_state": "from"}):
     """One transition of a generation of a model version, or of one instance of it that serves.
 
+    Or a model that should have been loaded and can not be read: then nothing changed.
+
     Attributes
     ----------
     number
@@ -32,13 +34,14 @@ class RepositoryEvent(msgspec.Struct, frozen=True, kw_only=True, rename={"from_s
     at_unix_ns
         Wall time.
     generation
-        Grows with every (re)load; a reload is a new one, beside the one that serves.
+        Grows with every (re)load; a reload is a new one, beside the one that serves. 0 for a model
+        that can not be read.
     instance
         Index of the instance; `None` when the whole generation is meant.
     asked_by
         Who made it happen.
     from_state, to
-        `None` before the first state.
+        `None` before the first state, and where nothing changed.
     took_ms
         How long it was in `from_state`; 0 when there was none.
     why
@@ -53,7 +56,7 @@ class RepositoryEvent(msgspec.Struct, frozen=True, kw_only=True, rename={"from_s
     instance: int | None
     asked_by: Origin
     from_state: ModelState | None
-    to: ModelState
+    to: ModelState | None
     took_ms: int
     why: str
 

@@ -74,6 +74,24 @@ class EventLog:
             gone = {one.generation for one in known.generations}
             self._forget(gone.difference(one.generation for one in model.generations))
 
+    def refused(self, name: ModelName, *, origin: Origin, why: str) -> None:
+        """Note that a model should have been loaded and can not be read: nothing changed."""
+        self._events.append(
+            RepositoryEvent(
+                number=self._next_number(),
+                at_unix_ns=self._unix_ns(),
+                model=name,
+                version="",
+                generation=0,
+                instance=None,
+                asked_by=origin,
+                from_state=None,
+                to=None,
+                took_ms=0,
+                why=why,
+            )
+        )
+
     def page(self, *, model: str, since: int) -> EventPage:
         """Return the events after number `since` of one model, "" for all."""
         return EventPage(
@@ -91,10 +109,9 @@ class EventLog:
         whole = self._entered_ns.get((one.generation, None), now_ns)
         entered_ns = self._entered_ns.get((one.generation, one.instance), whole)
         self._entered_ns[one.generation, one.instance] = now_ns
-        self._last += 1
         self._events.append(
             RepositoryEvent(
-                number=self._last,
+                number=self._next_number(),
                 at_unix_ns=self._unix_ns(),
                 model=name,
                 version=one.version,
@@ -107,6 +124,10 @@ class EventLog:
                 why=one.why,
             )
         )
+
+    def _next_number(self) -> int:
+        self._last += 1
+        return self._last
 
     def _forget(self, gone: set[Generation]) -> None:
         if gone:

@@ -51,7 +51,7 @@ class Loads:
             It can not be read; in the words of the dialect.
         """
         async with self._turn:
-            definition = await self._definition(name, override)
+            definition = await self._definition(name, override, origin=origin)
             await self._pull(definition, seen={name}, origin=origin)
             settlement = self._supervisor.wish(name, definition, origin=origin)
         return BegunLoad(definition=definition, settlement=settlement)
@@ -70,7 +70,7 @@ class Loads:
             try:
                 found = await self._view.model(member, None)
             except MpserveError as error:
-                log.error("model.unreadable", model=member, reason=error.message)
+                self._tell_unreadable(member, error, origin=origin)
                 continue
             await self._pull(found, seen=seen, origin=origin)
             if not self._is_there(found):
@@ -95,15 +95,23 @@ class Loads:
         wish = self._supervisor.wanted.wishes.get(name)
         return wish is not None and wish.definition is not None and not wish.is_pulled
 
-    async def _definition(self, name: ModelName, override: Override | None) -> ModelDefinition:
+    async def _definition(
+        self, name: ModelName, override: Override | None, *, origin: Origin
+    ) -> ModelDefinition:
         """Read the model; errors of the scan become what the dialect calls them."""
         try:
             return await self._view.model(name, override)
         except LoadError as error:
+            self._supervisor.events.refused(name, origin=origin, why=error.message)
             raise LoadError(f"load failed for model '{name}': {error.message}\n") from error
         except MpserveError as error:
-            log.error("model.unreadable", model=name, reason=error.message)
+            self._tell_unreadable(name, error, origin=origin)
             raise self._unreadable(name, error) from error
+
+    def _tell_unreadable(self, name: ModelName, error: MpserveError, *, origin: Origin) -> None:
+        log.error("model.unreadable", model=name, reason=error.message)
+        if not isinstance(error, ModelNotFound):  # names that no model has would fill the events
+            self._supervisor.events.refused(name, origin=origin, why=error.message)
 
     def _unreadable(self, name: ModelName, error: MpserveError) -> MpserveError:
         phrases = self._dialect.phrases

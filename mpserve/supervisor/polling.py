@@ -94,4 +94,5 @@ class Polling:
         for name, failure in result.broken.items():
             if self._told.get(name) != failure.message:
                 log.error("model.unreadable", model=name, reason=failure.message)
+                self._supervisor.events.refused(name, origin=Origin.POLL, why=failure.message)
         self._told = {name: failure.message for name, failure in result.broken.items()}

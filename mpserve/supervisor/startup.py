@@ -68,6 +68,7 @@ async def _load_all(result: ScanResult, *, supervisor: Supervisor) -> bool:
     """Load every model of the scan; true when one is not there at the end."""
     for name, failure in result.broken.items():
         log.error("model.unreadable", model=name, reason=failure.message)
+        supervisor.events.refused(name, origin=Origin.START, why=failure.message)
     for name, directories in result.duplicates.items():
         log.error("model.duplicated", model=name, directories=", ".join(directories))
     failures = await asyncio.gather(*_wishes(result.definitions, supervisor))

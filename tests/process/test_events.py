@@ -60,6 +60,28 @@ def test_a_change_that_poll_took_is_told(serve, repository):
     ]
 
 
+def test_a_change_that_poll_could_not_take_is_told_with_the_reason(serve, repository):
+    repository.add("teller", "a")
+    server = serve(repository.path, flags=["--model-control-mode=poll", "--repository-poll-secs=1"])
+    begun = events(server)["last"]
+    repository.write("a/config.pbtxt", "no configuration")
+    wait_until(lambda: events(server)["last"] > begun)
+    (refused,) = events(server, f"?since={begun}")["events"]
+    assert (refused["model"], refused["asked_by"], refused["to"]) == ("a", "poll", None)
+    assert "config.pbtxt" in refused["why"]
+    assert tell(server, "a").version == 1
+
+
+def test_a_load_of_what_can_not_be_read_is_told_and_of_what_is_not_there_is_not(serve, repository):
+    repository.add("teller", "a")
+    server = serve(repository.path, flags=[EXPLICIT])
+    repository.write("a/config.pbtxt", "no configuration")
+    assert server.load("a").status == 500
+    assert server.load("absent").status != 200
+    (refused,) = events(server)["events"]
+    assert (refused["model"], refused["asked_by"], refused["to"]) == ("a", "client", None)
+
+
 def test_a_failed_load_tells_why(serve, repository):
     repository.add_faulty("bad", place="initialize", fault="raise")
     server = serve(repository.path, flags=[EXPLICIT])

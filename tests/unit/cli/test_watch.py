@@ -93,3 +93,20 @@ def test_a_line_tells_the_instance_and_why():
         "5 1970-01-01T00:00:00.000Z a generation 3 instance 1 crash: - → UNAVAILABLE "
         "(it died by signal 9)"
     )
+
+
+def test_a_line_tells_that_nothing_changed():
+    event = RepositoryEvent(
+        number=6,
+        at_unix_ns=0,
+        model="a",
+        version="",
+        generation=0,
+        instance=None,
+        asked_by=Origin.POLL,
+        from_state=None,
+        to=None,
+        took_ms=0,
+        why="no configuration",
+    )
+    assert text_line(event) == "6 1970-01-01T00:00:00.000Z a poll: unchanged (no configuration)"

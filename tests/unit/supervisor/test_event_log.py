@@ -111,3 +111,10 @@ def test_what_begins_without_a_change_is_no_event():
     wish = Wish(number=1, name="m", definition=None, origin=Origin.CLIENT)
     story.observe(BeginOperation(wish=wish))
     assert story.told() == []
+
+
+def test_a_model_that_can_not_be_read_is_an_event_that_changes_nothing():
+    story = Story()
+    story.log.refused("m", origin=Origin.POLL, why="no configuration")
+    (one,) = story.log.page(model="m", since=0).events
+    assert (one.number, one.asked_by, one.to, one.why) == (1, Origin.POLL, None, "no configuration")
