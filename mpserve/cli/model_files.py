@@ -16,6 +16,8 @@ from mpserve.runtimes.artifact import find_artifact
 from mpserve.runtimes.protocol import LoadContext
 from mpserve.runtimes.python_model_file import DEFAULT_FILE, MODEL_CLASS
 from mpserve.runtimes.registry import runtime_class
+from mpserve.supervisor.allocator import allocator_of, find_allocator
+from mpserve.supervisor.program import environment_place
 
 _ENSEMBLE: Final = "ensemble"
 
@@ -27,6 +29,7 @@ def missing_files(definition: ModelDefinition, version: VersionDefinition) -> It
     if not runtime or definition.config.platform == _ENSEMBLE:
         return
     context = _context(definition, version)
+    yield from _program(context)
     try:
         default_files = tuple(runtime_class(runtime).default_files)
     except MpserveError as error:
@@ -40,6 +43,18 @@ def missing_files(definition: ModelDefinition, version: VersionDefinition) -> It
             find_artifact(context, default_files=default_files)
         except MpserveError as error:
             yield _finding(context, context.version_directory, error.message)
+
+
+def _program(context: LoadContext) -> Iterator[Finding]:
+    """The environment and the allocator that a model asks for must be there."""
+    place = environment_place(context.config.environment, context.model_directory)
+    if place and not Path(place).exists():
+        yield _finding(context, place, "there is no such Python environment")
+    if context.config.allocator:
+        try:
+            find_allocator(allocator_of(context.config.allocator))
+        except MpserveError as error:
+            yield _finding(context, context.model_directory, error.message)
 
 
 def _context(definition: ModelDefinition, version: VersionDefinition) -> LoadContext:

@@ -7,22 +7,30 @@ model files, label files, custom configurations. Loads no model.
 import enum
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from mpserve.errors import Failure, MpserveError
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.identity import ModelName
+from mpserve.model.triton.config_json import decode_config
 from mpserve.repository.candidates import NOT_UNIQUE
 from mpserve.repository.found import Candidate, ScanOptions, ScanResult
-from mpserve.repository.layout import CONFIG_FILE, CUSTOM_CONFIGS, MODEL_SETTINGS_FILE
+from mpserve.repository.layout import (
+    CONFIG_FILE,
+    CUSTOM_CONFIGS,
+    MODEL_SETTINGS_FILE,
+    WARM_UP_FOLDER,
+)
 from mpserve.repository.scan import scan
 from mpserve.repository.snapshot import Snapshot, take_snapshot
 from mpserve.repository.text_place import line_of
 from mpserve.repository.triton.definition import config_path, read_triton_model
 
-_CUSTOM_SUFFIX = ".pbtxt"
+_CUSTOM_SUFFIX: Final = ".pbtxt"
 
 
 class Severity(enum.Enum):
@@ -208,6 +216,7 @@ def _candidate_findings(
         yield from _custom_config_findings(candidate.name, snapshot, source, options=options)
     if isinstance(candidate.outcome, ModelDefinition):
         yield from _label_findings(candidate.outcome, snapshot, source)
+        yield from _warm_up_findings(candidate.outcome, snapshot, source)
         for version in candidate.outcome.versions:
             yield from check(candidate.outcome, version)
 
@@ -285,4 +294,15 @@ def _label_findings(
                 f"label file '{file_name}' of output '{output}' is not in the model's folder: "
                 "its classes have no labels"
             )
+            yield source.finding(Severity.ERROR, definition.name, message)
+
+
+def _warm_up_findings(
+    definition: ModelDefinition, snapshot: Snapshot, source: _Source
+) -> Iterator[Finding]:
+    samples = decode_config(definition.config_json).model_warmup if definition.config_json else ()
+    for wanted in (one for sample in samples for one in sample.inputs.values()):
+        file_name = wanted.input_data_file
+        if file_name is not UNSET and not snapshot.has_file(f"{WARM_UP_FOLDER}/{file_name}"):
+            message = f"warmup data file '{file_name}' is not in the folder '{WARM_UP_FOLDER}'"
             yield source.finding(Severity.ERROR, definition.name, message)

@@ -16,7 +16,9 @@ CUSTOM_CONFIGS: Final = "configs"
 MODEL_SETTINGS_FILE: Final = "model-settings.json"
 SERVER_SETTINGS_FILE: Final = "settings.json"
 
-RESERVED_DIRECTORIES: Final = frozenset({"warmup", "initial_state", CUSTOM_CONFIGS})
+WARM_UP_FOLDER: Final = "warmup"
+
+RESERVED_DIRECTORIES: Final = frozenset({WARM_UP_FOLDER, "initial_state", CUSTOM_CONFIGS})
 """Directories of a model that are not versions, without a warning."""
 
 IGNORED_DIRECTORIES: Final = frozenset(

@@ -66,13 +66,14 @@ def program_of(record: GenerationRecord, settings: Settings) -> Program | None:
     if allocator is Allocator.MALLOC and not config.environment:
         return None
     return Program(
-        environment=_absolute(config.environment, record.definition.directory),
+        environment=environment_place(config.environment, record.definition.directory),
         environments_directory=settings.environments_dir or default_directory(),
         preload=find_allocator(allocator),
     )
 
 
-def _absolute(environment: str, model_directory: str) -> str:
+def environment_place(environment: str, model_directory: str) -> str:
+    """Return the absolute path of an environment that a model asks for; "" for none."""
     if not environment:
         return ""
     expanded = environment.replace(MODEL_DIRECTORY_WORD, model_directory)

@@ -143,6 +143,20 @@ def test_a_terminal_gets_a_table(write, tmp_path, capsys):
     assert rows[-1] == "2 models: 1 error, 0 warnings"
 
 
+def test_the_environment_and_the_allocator_of_a_model_must_be_there(write, check):
+    config = """
+        parameters { key: "EXECUTION_ENV_PATH" value { string_value: "%s" } }
+        parameters { key: "MPSERVE_ALLOCATOR" value { string_value: "%s" } }
+    """
+    write({"a/1/model.py": MODEL, "a/config.pbtxt": config % ("env", "what")})
+    outcome = check()
+    assert outcome.exit_code == 1
+    assert "a/env: error: [a] there is no such Python environment" in outcome.stdout
+    assert "unknown allocator 'what'" in outcome.stdout
+    write({"a/env/pyvenv.cfg": "", "a/config.pbtxt": config % ("env", "malloc")})
+    assert check().exit_code == 0
+
+
 def test_remote_storage_is_refused():
     outcome = CliRunner().invoke(main, ["check", "gs://bucket/models"])
     assert outcome.exit_code == 2

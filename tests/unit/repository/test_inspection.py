@@ -150,3 +150,13 @@ def test_an_ensemble_needs_the_version_that_it_names(write, look):
     assert told(look()) == [("e", "e/config.pbtxt", 5)]
     write({"a/2/model.py": ""})
     assert told(look()) == []
+
+
+def test_a_missing_warm_up_file_is_told_with_its_line(write, look):
+    sample = 'model_warmup { name: "s" batch_size: 1 inputs { key: "x" value {\n' + (
+        'data_type: TYPE_FP32 dims: 1 input_data_file: "x.bin" } } }'
+    )
+    write({"a/config.pbtxt": PYTHON + sample, "a/1/model.py": ""})
+    assert told(look()) == [("a", "a/config.pbtxt", 3)]
+    write({"a/warmup/x.bin": "0000"})
+    assert told(look()) == []
