@@ -1,8 +1,8 @@
 """The identity of one running server: part of every segment's name, and a lock that proves life.
 
 Guarantees: while any process of the server lives, nobody removes its segments (`sweep`). The proof
-is an flock on `/dev/shm/mps-<id>-owner`, which the kernel drops with the last process that inherited
-it: it holds across process namespaces that share `/dev/shm` and knows no reused process ids.
+is an flock on `/dev/shm/mps-<id>-owner`, which the kernel drops with the last process that has it
+open: it holds across process namespaces that share `/dev/shm` and knows no reused process ids.
 """
 
 import fcntl
