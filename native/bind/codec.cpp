@@ -16,6 +16,8 @@
 
 #include "mpserve/http_chunked.hpp"
 #include "mpserve/http_head.hpp"
+#include "mpserve/proto_decode.hpp"
+#include "mpserve/proto_encode.hpp"
 #include "mpserve/v2_decode.hpp"
 #include "mpserve/v2_encode.hpp"
 #include "signature.hpp"
@@ -175,6 +177,27 @@ DecodedRequest decode(const nb::bytes& json, const nb::bytes& binary, nb::handle
     return describe(*view);
 }
 
+DecodedRequest decode_proto(const nb::bytes& message, nb::handle inputs, nb::handle outputs,
+                            std::int32_t max_batch_size, bool open_inputs, bool open_outputs) {
+    const auto signature =
+        read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
+    ProtoInferDecoder decoder;
+    DecodedRequest declined;
+    declined.outcome = decoder.scan(view_of(message));
+    if (declined.outcome == DecodeOutcome::accepted) declined.outcome = decoder.check(signature);
+    if (declined.outcome != DecodeOutcome::accepted) return declined;
+    const auto bytes = decoder.block_bytes();
+    const ScratchBlock block(bytes);
+    MessageBuilder builder;
+    builder.begin(block.data(), bytes, bytes, MessageKind::request);
+    declined.outcome = decoder.fill(builder);
+    const auto view = MessageView::open(block.data(), bytes);
+    if (declined.outcome != DecodeOutcome::accepted || !view) {
+        throw std::runtime_error("a checked request does not fit the room it asked for");
+    }
+    return describe(*view);
+}
+
 void bind_requests(nb::module_& m) {
     nb::class_<DecodedRequest>(m, "DecodedRequest", "A V2 request as the core reads it.")
         .def_prop_ro(
@@ -192,6 +215,9 @@ void bind_requests(nb::module_& m) {
           "inputs"_a = nb::make_tuple(), "outputs"_a = nb::make_tuple(), "max_batch_size"_a = 0,
           "open_inputs"_a = false, "open_outputs"_a = false, "keep_tensor_parameters"_a = false,
           "max_json_bytes"_a = UINT64_MAX, "Read a V2 inference request.");
+    m.def("decode_infer_proto", &decode_proto, "message"_a, nb::kw_only(),
+          "inputs"_a = nb::make_tuple(), "outputs"_a = nb::make_tuple(), "max_batch_size"_a = 0,
+          "open_inputs"_a = false, "open_outputs"_a = false, "Read a `ModelInferRequest`.");
 }
 
 // --- answers ------------------------------------------------------------------------------------
@@ -227,6 +253,28 @@ bool build_answer(MessageBuilder& builder, const std::vector<AnswerRow>& outputs
         std::memcpy(place, data.data(), data.size());
     }
     return builder.finish();
+}
+
+// Bytes of a `ModelInferResponse`; `None` when Python has to write it.
+std::optional<nb::bytes> encode_proto(const std::vector<AnswerRow>& outputs,
+                                      const std::string& model_name,
+                                      const std::string& model_version,
+                                      const std::string& request_id,
+                                      const std::string& parameters_json) {
+    const auto bytes = message_bytes(outputs, parameters_json);
+    const ScratchBlock block(bytes);
+    MessageBuilder builder;
+    builder.begin(block.data(), bytes, bytes, MessageKind::response);
+    const bool is_built = build_answer(builder, outputs, parameters_json);
+    const auto view = is_built ? MessageView::open(block.data(), bytes) : std::nullopt;
+    if (!view) throw nb::value_error("an output's data does not fit its shape and datatype");
+    ProtoInferEncoder encoder;
+    const ProtoEncodeContext context{
+        .model_name = model_name, .model_version = model_version, .id = request_id};
+    if (!encoder.plan(*view, context)) return std::nullopt;
+    std::string encoded(encoder.bytes(), '\0');
+    encoder.write(encoded.data());
+    return bytes_of(encoded);
 }
 
 std::pair<std::string, nb::bytes> encode(const std::vector<AnswerRow>& outputs, bool mlserver,
@@ -276,6 +324,10 @@ void bind_codec(nb::module_& m) {
           "model_version"_a = "", "request_id"_a = "", "parameters_json"_a = "",
           "Write an HTTP answer of outputs (name, datatype, shape, data, parameters_json, binary): "
           "(outcome, bytes).");
+    m.def("encode_infer_proto", &encode_proto, "outputs"_a, nb::kw_only(), "model_name"_a,
+          "model_version"_a, "request_id"_a = "", "parameters_json"_a = "",
+          "Write a `ModelInferResponse`; `None`: it is Python's to write. `outputs` as in "
+          "`encode_infer`.");
 }
 
 }  // namespace mpserve::bind

@@ -1,0 +1,189 @@
+#include <random>
+#include <string>
+
+#include "check.hpp"
+#include "codec_fixtures.hpp"
+#include "mpserve/proto_decode.hpp"
+#include "mpserve/proto_encode.hpp"
+
+using namespace mpserve;
+using namespace mpserve::fixtures;
+using enum mpserve::DecodeOutcome;
+
+namespace {
+
+std::string field(std::uint32_t number, const std::string& content) {
+    std::string text(content.size() + 16, '\0');
+    text.resize(
+        static_cast<std::size_t>(put_delimited(text.data(), number, content) - text.data()));
+    return text;
+}
+
+std::string shape_of(std::initializer_list<std::uint64_t> sizes) {
+    std::string text(sizes.size() * 10, '\0');
+    char* at = text.data();
+    for (const auto size : sizes) at = put_varint(at, size);
+    text.resize(static_cast<std::size_t>(at - text.data()));
+    return field(3, text);
+}
+
+std::string tensor(const std::string& name, const std::string& datatype,
+                   std::initializer_list<std::uint64_t> sizes) {
+    return field(5, field(1, name) + field(2, datatype) + shape_of(sizes));
+}
+
+const std::string kModel = field(1, "m");
+const std::string kTwoFloats = std::string("\0\0\x80\x3f\0\0\0\xc0", 8);  // 1.0, -2.0
+
+Decoded decode_proto(const std::string& body, const Signature& signature) {
+    static ProtoInferDecoder decoder;
+    static MessageBuilder builder;
+    // A copy of just this size, so that the address sanitizer sees a read past the end.
+    const std::vector<char> exact(body.begin(), body.end());
+    auto outcome = decoder.scan({exact.data(), exact.size()});
+    if (outcome == accepted) outcome = decoder.check(signature);
+    if (outcome != accepted) return {.outcome = outcome, .message = {}};
+    TestBlock block(decoder.block_bytes());
+    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::request);
+    return finish(decoder.fill(builder), builder, block, block.bytes());
+}
+
+DecodeOutcome outcome_of(const std::string& body) {
+    return decode_proto(body, open_signature()).outcome;
+}
+
+std::string request() { return kModel + tensor("A", "FP32", {1, 2}) + field(7, kTwoFloats); }
+
+}  // namespace
+
+TEST_CASE(a_request_becomes_a_message) {
+    const std::string strings("\0\0\0\0\2\0\0\0ab", 10);
+    const auto body = kModel + field(2, "1") + field(3, "r1") + tensor("A", "FP32", {1, 2}) +
+                      tensor("S", "BYTES", {2}) + field(6, field(1, "X")) +
+                      field(6, field(1, "Y")) + field(7, kTwoFloats) + field(7, strings);
+    const auto decoded = decode_proto(body, open_signature());
+    CHECK_EQUAL(decoded.outcome, accepted);
+    CHECK_EQUAL(decoded.message,
+                "id=r1 parameters= flags=12\n"
+                "A FP32,1,2  0000803f000000c0\n"
+                "S BYTES,2  00000000020000006162\n"
+                "-> X 3\n-> Y 3");
+    CHECK(decoded.is_aligned);
+    CHECK(decoded.used <= decoded.planned);
+}
+
+TEST_CASE(fields_may_come_in_any_order) {
+    const auto wanted = decode_proto(request(), open_signature()).message;
+    const auto input = tensor("A", "FP32", {1, 2});
+    CHECK_EQUAL(decode_proto(field(7, kTwoFloats) + input + kModel, open_signature()).message,
+                wanted);
+    const std::string unpacked("\x18\x01\x18\x02", 4);  // the shape, element by element
+    const auto other = field(5, unpacked + field(2, "FP32") + field(1, "A"));
+    CHECK_EQUAL(decode_proto(kModel + other + field(7, kTwoFloats), open_signature()).message,
+                wanted);
+}
+
+TEST_CASE(what_is_rare_is_left_to_python) {
+    const auto rest = field(7, kTwoFloats);
+    CHECK_EQUAL(outcome_of(request() + field(4, "")), feature);  // parameters
+    CHECK_EQUAL(outcome_of(request() + field(9, "")), feature);  // a later protocol
+    CHECK_EQUAL(outcome_of(request() + kModel), structure);      // given twice
+    CHECK_EQUAL(outcome_of(kModel + tensor("A", "FP32", {1, 2})), count);
+    CHECK_EQUAL(outcome_of(request() + rest), count);
+    CHECK_EQUAL(outcome_of(kModel), count);
+    CHECK_EQUAL(outcome_of(kModel + field(5, field(1, "A") + field(5, "")) + rest), feature);
+    CHECK_EQUAL(outcome_of(request() + field(6, field(2, ""))), feature);
+    CHECK_EQUAL(outcome_of(kModel + tensor("A", "FP33", {1, 2}) + rest), datatype);
+    CHECK_EQUAL(outcome_of(kModel + tensor("A", "FP32", {1, 3}) + rest), count);
+    CHECK_EQUAL(outcome_of(kModel + tensor("A", "FP32", {std::uint64_t(-1), 2}) + rest), shape);
+    CHECK_EQUAL(outcome_of(kModel + tensor("A", "FP32", {1ull << 62, 1ull << 62}) + rest), shape);
+    CHECK_EQUAL(outcome_of(kModel + tensor("\xff", "FP32", {1, 2}) + rest), structure);
+    CHECK_EQUAL(outcome_of(kModel + tensor("S", "BYTES", {3}) + rest), count);
+}
+
+TEST_CASE(a_signature_is_kept) {
+    Signature signature;
+    signature.max_batch_size = 4;
+    signature.inputs = {spec("A", Datatype::fp32, {-1, 2}),
+                        spec("B", Datatype::int8, {-1, 1}, true)};
+    signature.outputs = {spec("X", Datatype::fp32, {-1, 2})};
+    const auto judge = [&signature](const std::string& body) {
+        return decode_proto(kModel + body, signature).outcome;
+    };
+    const auto good = tensor("A", "FP32", {1, 2}) + field(7, kTwoFloats);
+    CHECK_EQUAL(judge(good), accepted);
+    CHECK_EQUAL(judge(good + field(6, field(1, "X"))), accepted);
+    CHECK_EQUAL(judge(good + field(6, field(1, "Y"))), name);
+    CHECK_EQUAL(judge(good + field(6, field(1, "X")) + field(6, field(1, "X"))), name);
+    CHECK_EQUAL(judge(good + tensor("B", "INT8", {1, 1}) + field(7, "b")), accepted);
+    CHECK_EQUAL(judge(good + tensor("B", "INT8", {2, 1}) + field(7, "bb")), shape);
+    CHECK_EQUAL(judge(tensor("B", "INT8", {1, 1}) + field(7, "b")), name);  // A is missing
+    CHECK_EQUAL(judge(tensor("A", "FP32", {2, 1}) + field(7, kTwoFloats)), shape);
+    CHECK_EQUAL(judge(tensor("A", "INT32", {1, 2}) + field(7, kTwoFloats)), datatype);
+    CHECK_EQUAL(judge(tensor("C", "FP32", {1, 2}) + field(7, kTwoFloats)), name);
+}
+
+TEST_CASE(no_bytes_are_read_past_the_end) {
+    const auto whole = request() + field(3, "r1") + field(6, field(1, "X"));
+    for (std::size_t bytes = 0; bytes < whole.size(); ++bytes) {
+        decode_proto(whole.substr(0, bytes), open_signature());
+    }
+    std::mt19937_64 random(check::seed());
+    for (int round = 0; round < 20'000; ++round) {
+        auto body = whole;
+        for (auto changes = 1 + random() % 3; changes > 0; --changes) {
+            body[random() % body.size()] = static_cast<char>(random());
+        }
+        const auto decoded = decode_proto(body, open_signature());
+        CHECK(decoded.outcome != room);
+        CHECK(decoded.message != "does not open");
+    }
+}
+
+TEST_CASE(a_response_becomes_its_message) {
+    TestBlock block(4096);
+    MessageBuilder builder;
+    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::response);
+    CHECK(builder.append_text(R"({"yes":true,"n":-1,"t":"x"})", builder.header().parameters));
+    Text parameters{};
+    CHECK(builder.append_text(R"({"content_type":"np"})", parameters));
+    const std::int64_t sizes[] = {1, 2};
+    auto* place = builder.append_tensor("Y", Datatype::fp32, sizes, kTwoFloats.size());
+    std::memcpy(place, kTwoFloats.data(), kTwoFloats.size());
+    builder.set_tensor_parameters(parameters);
+    CHECK(builder.append_tensor("", Datatype::int8, {}, 1) != nullptr);
+    CHECK(builder.finish());
+    const auto view = MessageView::open(block.data(), block.bytes());
+    ProtoInferEncoder encoder;
+    CHECK(encoder.plan(*view, {.model_name = "m", .model_version = "", .id = "r"}));
+    std::string encoded(encoder.bytes(), '\0');
+    encoder.write(encoded.data());
+    const auto entry = [](const std::string& key, const std::string& value) {
+        return field(4, field(1, key) + field(2, value));
+    };
+    const auto scalar_output = view->tensor(1);
+    CHECK_EQUAL(encoded, field(1, "m") + field(3, "r") + entry("yes", "\x08\x01") +
+                             entry("n", "\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01") +
+                             entry("t", field(3, "x")) +
+                             field(5, field(1, "Y") + field(2, "FP32") + field(3, "\x01\x02") +
+                                          entry("content_type", field(3, "np"))) +
+                             field(5, field(2, "INT8")) + field(6, kTwoFloats) +
+                             field(6, {reinterpret_cast<const char*>(scalar_output.data), 1}));
+}
+
+TEST_CASE(parameters_without_a_plain_form_are_left_to_python) {
+    for (const char* const object :
+         {R"({"a":0.5})", R"({"a":null})", R"({"a":[]})", R"({"a":"\n"})", R"({"\u0061":1})",
+          R"({"a":1,"a":2})", R"({"a":18446744073709551615})", R"({"a":1)", R"(1)"}) {
+        TestBlock block(1024);
+        MessageBuilder builder;
+        builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::response);
+        CHECK(builder.append_text(object, builder.header().parameters));
+        CHECK(builder.finish());
+        const auto view = MessageView::open(block.data(), block.bytes());
+        ProtoInferEncoder encoder;
+        CHECK(!encoder.plan(*view, {.model_name = "m", .model_version = "1", .id = ""}));
+    }
+}
+
+int main() { return mpserve::check::run_all(); }
