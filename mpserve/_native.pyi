@@ -46,6 +46,12 @@ class CompletionRing:
         """Make an empty ring in a zeroed segment."""
 
     @property
+    def arena_used_bytes(self) -> int: ...
+
+    @property
+    def arena_total_bytes(self) -> int: ...
+
+    @property
     def capacity(self) -> int: ...
 
 class ModelQueue:

@@ -1,7 +1,7 @@
 """One scrape of the metrics: the server as it is now, as a page of text."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -11,6 +11,7 @@ from mpserve.lifecycle.actual import Actual, GenerationRecord, InstanceRecord, v
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import VersionKey
 from mpserve.settings import Settings
+from mpserve.shm.completion_ring import CompletionRing
 from mpserve.supervisor.frontends import Frontends
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.workers import Workers
@@ -40,12 +41,14 @@ class Scrape:
         ledger: Ledger,
         workers: Workers,
         frontends: Frontends,
+        rings: Sequence[CompletionRing],
         now_ns: Callable[[], int],
     ) -> None:
         self._actual = actual
         self._ledger = ledger
         self._workers = workers
         self._frontends = frontends
+        self._rings = rings
         self._choice = MetricsChoice(
             dialect=settings.dialect, counter_latencies=settings.metrics_counter_latencies
         )
@@ -105,6 +108,8 @@ class Scrape:
         return tuple(
             FrontendView(
                 index=place.index,
+                arena_used_bytes=self._rings[place.index].native.arena_used_bytes,
+                arena_total_bytes=self._rings[place.index].native.arena_total_bytes,
                 resident_bytes=self._resident(place.child.pid if place.child else None),
                 restarts=max(place.starts - 1, 0),
             )

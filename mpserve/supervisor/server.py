@@ -93,6 +93,7 @@ class Server:
             ledger=self._supervisor.ledger,
             workers=self._supervisor.workers,
             frontends=self._frontends,
+            rings=memory.rings,
             now_ns=time.monotonic_ns,
         )
         self._supervisor.publish_by(self._publish)

@@ -13,7 +13,7 @@ from mpserve.dialect import DialectName
 from mpserve.telemetry.counters import FailureReason, ModelCounts
 from mpserve.telemetry.exposition import Family, Kind, Sample
 from mpserve.telemetry.machine import Machine
-from mpserve.telemetry.snapshot import Snapshot, VersionView
+from mpserve.telemetry.snapshot import FrontendView, InstanceView, Snapshot, VersionView
 
 _NS_PER_US: Final = 1000
 _NS_PER_SECOND: Final = 1_000_000_000
@@ -104,17 +104,22 @@ def _request_seconds(snapshot: Snapshot) -> Iterator[Sample]:
         yield Sample(labels=labels, suffix="_sum", value=seconds)
 
 
-def _instance_samples(
-    value: Callable[[VersionView, int], float],
+def _place(view: VersionView, instance: InstanceView) -> str:
+    return f"worker:{view.model}/{view.version}/{instance.index}"
+
+
+def _of_arenas(
+    of_frontend: Callable[[FrontendView], int], of_instance: Callable[[InstanceView], int]
 ) -> Read:
-    return lambda snapshot: [
-        Sample(
-            labels={**_plain(view), "instance": str(view.instances[at].index)},
-            value=value(view, at),
-        )
-        for view in snapshot.versions
-        for at in range(len(view.instances))
-    ]
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for one in snapshot.frontends:
+            yield Sample(labels={"process": f"frontend:{one.index}"}, value=of_frontend(one))
+        for view in snapshot.versions:
+            for instance in view.instances:
+                labels = {"process": _place(view, instance)}
+                yield Sample(labels=labels, value=of_instance(instance))
+
+    return read
 
 
 def _worker_states(snapshot: Snapshot) -> Iterator[Sample]:
@@ -140,8 +145,8 @@ def _resident(snapshot: Snapshot) -> Iterator[Sample]:
         yield Sample(labels={"process": f"frontend:{one.index}"}, value=one.resident_bytes)
     for view in snapshot.versions:
         for instance in view.instances:
-            place = f"worker:{view.model}/{view.version}/{instance.index}"
-            yield Sample(labels={"process": place}, value=instance.resident_bytes)
+            labels = {"process": _place(view, instance)}
+            yield Sample(labels=labels, value=instance.resident_bytes)
 
 
 def _frontend_restarts(snapshot: Snapshot) -> Iterator[Sample]:
@@ -277,13 +282,19 @@ _OWN: Final = (
     ),
     _gauge(
         "mpserve_arena_used_bytes",
-        "Shared memory in use for answers of an instance, after its last one",
-        _instance_samples(lambda view, at: view.instances[at].counts.arena_used_bytes),
+        "Shared memory that a process has in use: a frontend for requests, a worker for answers",
+        _of_arenas(
+            lambda frontend: frontend.arena_used_bytes,
+            lambda instance: instance.counts.arena_used_bytes,
+        ),
     ),
     _gauge(
         "mpserve_arena_total_bytes",
-        "Shared memory reserved for answers of an instance",
-        _instance_samples(lambda view, at: view.instances[at].counts.arena_total_bytes),
+        "Shared memory that a process has reserved for that",
+        _of_arenas(
+            lambda frontend: frontend.arena_total_bytes,
+            lambda instance: instance.counts.arena_total_bytes,
+        ),
     ),
     _counter(
         "mpserve_frontend_restarts_total",

@@ -54,9 +54,17 @@ class LoadCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FrontendView(msgspec.Struct, frozen=True, kw_only=True):
-    """One frontend's place; `resident_bytes` 0 while nobody is in it."""
+    """One frontend's place; `resident_bytes` 0 while nobody is in it.
+
+    Attributes
+    ----------
+    arena_used_bytes, arena_total_bytes
+        As told last, about once in a second.
+    """
 
     index: int
+    arena_used_bytes: int = 0
+    arena_total_bytes: int = 0
     resident_bytes: int = 0
     restarts: int = 0
 

@@ -352,6 +352,7 @@ void Dispatcher::trim() {
     arena_.collect();
     arena_.trim_idle();
     peers_.forget_gone(board_);
+    ring_.tell_arena(arena_.used_bytes(), arena_.total_bytes());
 }
 
 }  // namespace mpserve::bind

@@ -59,7 +59,8 @@ std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
         bool wake = false;
         answered += rings[request.ring]->ring.push({&completion, 1}, wake);
     }
-    // Signalled whether or not they look asleep: the dead may have taken the mark and not signalled.
+    // Signalled whether or not they look asleep: the dead may have taken the mark and not
+    // signalled.
     for (const auto fd : wake_fds) eventfd_signal(fd);
     return answered;
 }
@@ -80,7 +81,7 @@ nb::dict counts_of(ModelQueue& queue) {
                                                               "other"};
     struct Sum {
         const char* name;
-        Counter InstanceCounters::*counter;
+        Counter InstanceCounters::* counter;
     };
     static constexpr Sum kSums[] = {{"inferences", &InstanceCounters::inferences},
                                     {"executions", &InstanceCounters::executions},
@@ -147,9 +148,10 @@ nb::dict instance_dict(const InstanceCounters& counters) {
 void bind_board(nb::module_& m) {
     nb::class_<BoardObject>(m, "Board", "Process table: who lives, by index and epoch.")
         .def(nb::new_([](nb::object buffer) {
-                 return attach_object<BoardObject>(
-                     std::move(buffer), SegmentKind::board, "board",
-                     [](auto& object, const Segment& segment) { return object.board.attach(segment); });
+                 return attach_object<BoardObject>(std::move(buffer), SegmentKind::board, "board",
+                                                   [](auto& object, const Segment& segment) {
+                                                       return object.board.attach(segment);
+                                                   });
              }),
              "buffer"_a)
         .def_static("required_bytes", &Board::required_bytes, "processes"_a)
@@ -160,24 +162,29 @@ void bind_board(nb::module_& m) {
                 if (!Board().format(mapping.segment(), processes)) refuse("board", 0);
             },
             "buffer"_a, "processes"_a, "Make an empty table in a zeroed segment.")
-        .def("begin", [](BoardObject& self, std::uint32_t index) { return self.board.begin(index); },
-             "index"_a, "Epoch of a process that is about to start; 0 when the index is too large.")
-        .def("end", [](BoardObject& self, std::uint32_t index) { self.board.end(index); }, "index"_a,
-             "The process was reaped: blocks lent to it return to their owners.")
-        .def("is_current",
-             [](const BoardObject& self, std::uint32_t index, std::uint32_t epoch) {
-                 return self.board.is_current(index, epoch);
-             },
-             "index"_a, "epoch"_a)
+        .def(
+            "begin", [](BoardObject& self, std::uint32_t index) { return self.board.begin(index); },
+            "index"_a, "Epoch of a process that is about to start; 0 when the index is too large.")
+        .def(
+            "end", [](BoardObject& self, std::uint32_t index) { self.board.end(index); }, "index"_a,
+            "The process was reaped: blocks lent to it return to their owners.")
+        .def(
+            "is_current",
+            [](const BoardObject& self, std::uint32_t index, std::uint32_t epoch) {
+                return self.board.is_current(index, epoch);
+            },
+            "index"_a, "epoch"_a)
         .def_prop_ro("processes", [](const BoardObject& self) { return self.board.processes(); });
 }
 
 void bind_ring(nb::module_& m) {
     nb::class_<RingObject>(m, "CompletionRing", "Finished requests on their way to one frontend.")
         .def(nb::new_([](nb::object buffer) {
-                 return attach_object<RingObject>(
-                     std::move(buffer), SegmentKind::ring, "completion ring",
-                     [](auto& object, const Segment& segment) { return object.ring.attach(segment); });
+                 return attach_object<RingObject>(std::move(buffer), SegmentKind::ring,
+                                                  "completion ring",
+                                                  [](auto& object, const Segment& segment) {
+                                                      return object.ring.attach(segment);
+                                                  });
              }),
              "buffer"_a)
         .def_static("required_bytes", &CompletionRing::required_bytes, "capacity"_a)
@@ -187,19 +194,26 @@ void bind_ring(nb::module_& m) {
                 const Mapping mapping(std::move(buffer));
                 CompletionRing ring;
                 if (!ring.format(mapping.segment(), capacity)) {
-                    throw nb::value_error("capacity: a power of two that fits the segment is needed");
+                    throw nb::value_error(
+                        "capacity: a power of two that fits the segment is needed");
                 }
             },
             "buffer"_a, "capacity"_a, "Make an empty ring in a zeroed segment.")
+        .def_prop_ro("arena_used_bytes",
+                     [](const RingObject& self) { return self.ring.arena_used_bytes(); })
+        .def_prop_ro("arena_total_bytes",
+                     [](const RingObject& self) { return self.ring.arena_total_bytes(); })
         .def_prop_ro("capacity", [](const RingObject& self) { return self.ring.capacity(); });
 }
 
 void bind_queue(nb::module_& m) {
     nb::class_<QueueObject>(m, "ModelQueue", "Requests of one generation of one model version.")
         .def(nb::new_([](nb::object buffer) {
-                 return attach_object<QueueObject>(
-                     std::move(buffer), SegmentKind::queue, "model queue",
-                     [](auto& object, const Segment& segment) { return object.queue.attach(segment); });
+                 return attach_object<QueueObject>(std::move(buffer), SegmentKind::queue,
+                                                   "model queue",
+                                                   [](auto& object, const Segment& segment) {
+                                                       return object.queue.attach(segment);
+                                                   });
              }),
              "buffer"_a)
         .def_static("required_bytes", &ModelQueue::required_bytes, "slots"_a)
@@ -209,17 +223,21 @@ void bind_queue(nb::module_& m) {
                 const Mapping mapping(std::move(buffer));
                 ModelQueue queue;
                 if (!queue.format(mapping.segment(), slots, generation)) {
-                    throw nb::value_error("slots: a positive number that fits the segment is needed");
+                    throw nb::value_error(
+                        "slots: a positive number that fits the segment is needed");
                 }
             },
             "buffer"_a, "slots"_a, "generation"_a, "Make an empty queue in a zeroed segment.")
-        .def("retire", [](QueueObject& self) { self.queue.retire(); },
-             "Take no more requests; instances stop when what waits is done.")
-        .def("retire_instance",
-             [](QueueObject& self, std::uint32_t instance) { self.queue.retire_instance(instance); },
-             "instance"_a, "Let one instance finish what it runs and then stop.")
-        .def("is_drained", [](QueueObject& self) { return self.queue.is_drained(); },
-             "Nothing waits and nothing runs.")
+        .def(
+            "retire", [](QueueObject& self) { self.queue.retire(); },
+            "Take no more requests; instances stop when what waits is done.")
+        .def(
+            "retire_instance",
+            [](QueueObject& self, std::uint32_t instance) { self.queue.retire_instance(instance); },
+            "instance"_a, "Let one instance finish what it runs and then stop.")
+        .def(
+            "is_drained", [](QueueObject& self) { return self.queue.is_drained(); },
+            "Nothing waits and nothing runs.")
         .def("wake_all", [](QueueObject& self) { self.queue.wake_all(); })
         .def(
             "reap_instance",
@@ -239,7 +257,8 @@ void bind_queue(nb::module_& m) {
             [](QueueObject& self, std::uint32_t process, std::uint32_t epoch) {
                 return self.queue.drop_frontend(process, epoch);
             },
-            "process_index"_a, "epoch"_a, "Drop what a dead frontend left waiting; return how many.")
+            "process_index"_a, "epoch"_a,
+            "Drop what a dead frontend left waiting; return how many.")
         .def(
             "answer_waiting",
             [](QueueObject& self, std::uint32_t code, const std::vector<RingObject*>& rings,
@@ -249,37 +268,46 @@ void bind_queue(nb::module_& m) {
             },
             "code"_a, "rings"_a, "wake_fds"_a,
             "Answer all that waits with this `ErrorCode`: no instance will come back.")
-        .def("depth", [](const QueueObject& self) { return self.queue.depth(); }, "Requests that wait.")
-        .def("running", [](const QueueObject& self) { return self.queue.running(); },
-             "Requests that instances hold.")
-        .def("counts", [](QueueObject& self) { return counts_of(self.queue); },
-             "What was counted since the queue was made, added up over frontends and instances. "
-             "`batches`: (rows, executions, input_ns, execute_ns, output_ns) of each instance.")
-        .def("instance_counts",
-             [](QueueObject& self, std::uint32_t instance) {
-                 if (instance >= kMaxInstances) throw nb::index_error("no such instance");
-                 return instance_dict(self.queue.counters(instance));
-             },
-             "instance"_a, "Requests and shared memory of one instance.")
+        .def(
+            "depth", [](const QueueObject& self) { return self.queue.depth(); },
+            "Requests that wait.")
+        .def(
+            "running", [](const QueueObject& self) { return self.queue.running(); },
+            "Requests that instances hold.")
+        .def(
+            "counts", [](QueueObject& self) { return counts_of(self.queue); },
+            "What was counted since the queue was made, added up over frontends and instances. "
+            "`batches`: (rows, executions, input_ns, execute_ns, output_ns) of each instance.")
+        .def(
+            "instance_counts",
+            [](QueueObject& self, std::uint32_t instance) {
+                if (instance >= kMaxInstances) throw nb::index_error("no such instance");
+                return instance_dict(self.queue.counters(instance));
+            },
+            "instance"_a, "Requests and shared memory of one instance.")
         .def_prop_ro("generation", [](const QueueObject& self) { return self.queue.generation(); });
     m.attr("MAX_INSTANCES") = kMaxInstances;
 }
 
 void bind_arena(nb::module_& m) {
     nb::class_<ArenaObject>(m, "Arena", "This process's allocator of shared memory for tensors.")
-        .def(nb::init<nb::object, nb::object, std::uint64_t, std::uint64_t>(), "create"_a, "remove"_a,
-             "initial_bytes"_a, "max_bytes"_a)
-        .def("collect", [](ArenaObject& self) { return self.arena.collect(); },
-             "Take in blocks that borrowers gave back; return how many.")
-        .def("reclaim_dead",
-             [](ArenaObject& self, const BoardObject& board) {
-                 return self.arena.reclaim_dead(board.board);
-             },
-             "board"_a, "Free what was lent to dead processes; return how many blocks.")
-        .def("trim", [](ArenaObject& self, std::uint64_t keep) { self.arena.trim(keep); },
-             "keep_bytes"_a = 0, "Remove unused large segments.")
+        .def(nb::init<nb::object, nb::object, std::uint64_t, std::uint64_t>(), "create"_a,
+             "remove"_a, "initial_bytes"_a, "max_bytes"_a)
+        .def(
+            "collect", [](ArenaObject& self) { return self.arena.collect(); },
+            "Take in blocks that borrowers gave back; return how many.")
+        .def(
+            "reclaim_dead",
+            [](ArenaObject& self, const BoardObject& board) {
+                return self.arena.reclaim_dead(board.board);
+            },
+            "board"_a, "Free what was lent to dead processes; return how many blocks.")
+        .def(
+            "trim", [](ArenaObject& self, std::uint64_t keep) { self.arena.trim(keep); },
+            "keep_bytes"_a = 0, "Remove unused large segments.")
         .def_prop_ro("used_bytes", [](const ArenaObject& self) { return self.arena.used_bytes(); })
-        .def_prop_ro("total_bytes", [](const ArenaObject& self) { return self.arena.total_bytes(); })
+        .def_prop_ro("total_bytes",
+                     [](const ArenaObject& self) { return self.arena.total_bytes(); })
         .def_prop_ro("blocks", [](const ArenaObject& self) { return self.arena.blocks(); });
 }
 

@@ -13,7 +13,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 4);
+static_assert(kLayoutVersion == 5);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -39,6 +39,8 @@ static_assert(offsetof(RingHeader, tail) == 128);
 static_assert(offsetof(RingHeader, head) == 192);
 static_assert(offsetof(RingHeader, armed) == 256);
 static_assert(offsetof(RingHeader, capacity) == 260);
+static_assert(offsetof(RingHeader, arena_used_bytes) == 264);
+static_assert(offsetof(RingHeader, arena_total_bytes) == 272);
 static_assert(is_shareable<Completion> && sizeof(Completion) == 64);
 static_assert(offsetof(Completion, token) == 0);
 static_assert(offsetof(Completion, frontend_epoch) == 8);

@@ -116,6 +116,13 @@ def test_mlservers_families_are_told_in_its_dialect(mlserver):
     assert (answer.status, answer.json()) == (404, {"detail": "Not Found"})
 
 
+def test_shared_memory_is_told_of_every_process_that_has_some(triton):
+    assert triton.infer("m", ONE_ROW).status == 200
+    for process in ("frontend:0", "worker:m/1/0"):
+        name = f'mpserve_arena_total_bytes{{process="{process}"}}'
+        wait_until(lambda name=name: series(triton)[name] > 0, what=f"{process} to tell")
+
+
 # --- over the life of a model -------------------------------------------------------------------
 
 

@@ -64,6 +64,8 @@ struct RingHeader {
     alignas(64) std::atomic<std::uint64_t> head;
     alignas(64) std::atomic<std::uint32_t> armed;
     std::uint32_t capacity;
+    std::atomic<std::uint64_t> arena_used_bytes;  // of the consumer's arena, told now and then
+    std::atomic<std::uint64_t> arena_total_bytes;
 };
 static_assert(sizeof(RingHeader) == 320);
 
@@ -83,6 +85,17 @@ public:
     std::size_t pop(std::span<Completion> out) noexcept;
     // Announce sleep; true when the ring is empty and the consumer may sleep.
     bool arm() noexcept;
+    // The consumer tells of its arena, for whoever looks: nothing that the ring needs.
+    void tell_arena(std::uint64_t used_bytes, std::uint64_t total_bytes) noexcept {
+        header_->arena_used_bytes.store(used_bytes, std::memory_order_relaxed);
+        header_->arena_total_bytes.store(total_bytes, std::memory_order_relaxed);
+    }
+    std::uint64_t arena_used_bytes() const noexcept {
+        return header_->arena_used_bytes.load(std::memory_order_relaxed);
+    }
+    std::uint64_t arena_total_bytes() const noexcept {
+        return header_->arena_total_bytes.load(std::memory_order_relaxed);
+    }
     std::uint32_t capacity() const noexcept { return header_->capacity; }
 
 private:

@@ -44,7 +44,11 @@ VIEW = VersionView(
 SNAPSHOT = Snapshot(
     versions=(VIEW,),
     loads=(LoadCounts(model="m", succeeded=3, failed=1, seconds=2.5),),
-    frontends=(FrontendView(index=0, resident_bytes=50, restarts=1),),
+    frontends=(
+        FrontendView(
+            index=0, arena_used_bytes=7, arena_total_bytes=8, resident_bytes=50, restarts=1
+        ),
+    ),
     machine=Machine(processor_utilization=0.25, memory_total_bytes=4, memory_used_bytes=3),
     supervisor_bytes=70,
 )
@@ -135,6 +139,12 @@ def test_workers_are_counted_by_state():
         ("", "model=m", "state=ready", "version=1"): 2,
         ("", "model=m", "state=resting", "version=1"): 1,
     }
+
+
+def test_shared_memory_is_told_of_frontends_and_workers():
+    workers = {("", f"process=worker:m/1/{index}"): 10 for index in range(3)}
+    assert samples("mpserve_arena_used_bytes") == {("", "process=frontend:0"): 7, **workers}
+    assert samples("mpserve_arena_total_bytes")["", "process=frontend:0"] == 8
 
 
 def test_memory_is_told_of_every_process():
