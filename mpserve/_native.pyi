@@ -486,6 +486,9 @@ class Dispatcher:
     def cancel(self, token: int) -> None:
         """Drop the answer of a request; take it back when it still waits."""
 
+    def count(self, route: Route, code: int, taken_ns: int, rows: int) -> None:
+        """Count a request of an ensemble, which this process answers itself."""
+
     def trim(self) -> None:
         """Give unused shared memory back."""
 

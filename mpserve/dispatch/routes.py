@@ -4,7 +4,8 @@ Owner: a frontend. A queue's mapping is closed when no route leads to it any mor
 request was answered.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from mpserve.control.messages import ModelEntry, VersionEntry
 from mpserve.errors import ModelNotReady
 from mpserve.model.definition import ConfigFormat
-from mpserve.model.identity import ModelName
+from mpserve.model.identity import Generation, ModelName
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.state import ModelState
 from mpserve.shm.dispatcher import Dispatcher, QueuePort, Route
@@ -28,6 +29,7 @@ NativeSpec = tuple[str, int, list[int] | None, bool]
 class _OpenQueue(msgspec.Struct, frozen=True, kw_only=True):
     """A queue that routes lead, or led, to."""
 
+    generation: Generation
     mapping: ModelQueue
     port: QueuePort
 
@@ -40,10 +42,20 @@ class _ReadyRoute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Routes:
-    """Keeps the dispatcher's table equal to what was published."""
+    """Keeps the dispatcher's table equal to what was published.
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    Parameters
+    ----------
+    on_released
+        Called when a generation that the table no longer names is held no more.
+    """
+
+    def __init__(
+        self, dispatcher: Dispatcher, *, on_released: Callable[[], None] = lambda: None
+    ) -> None:
         self._dispatcher = dispatcher
+        self._on_released = on_released
+        self._holds: Counter[int] = Counter()  # by generation
         self._models: dict[str, dict[str, _ReadyRoute]] = {}
         self._queues: dict[str, _OpenQueue] = {}
         self._retired: list[_OpenQueue] = []
@@ -77,21 +89,43 @@ class Routes:
         queue = self._queues.get(ready.entry.queue_segment) if ready is not None else None
         return queue.mapping.counts() if queue is not None else ModelCounts()
 
+    def hold(self, generations: Iterable[int]) -> None:
+        """Note that a request of an ensemble will still send requests to these generations."""
+        self._holds.update(generations)
+
+    def release(self, generations: Iterable[int]) -> None:
+        """Take one `hold` back."""
+        self._holds.subtract(generations)
+        gone = {one for one in generations if not self._holds[one]}
+        for generation in gone:
+            del self._holds[generation]
+        if any(queue.generation in gone for queue in self._retired):
+            self._on_released()
+
+    def held(self) -> tuple[Generation, ...]:
+        """Return the generations that are held though the table does not name them any more."""
+        return tuple(
+            sorted(queue.generation for queue in self._retired if self._holds[queue.generation])
+        )
+
     def is_settled(self) -> bool:
         """Tell whether no request is on its way to a queue that is no longer named."""
         return all(queue.port.pending == 0 for queue in self._retired)
 
     def close_retired(self) -> None:
         """Unmap the queues that are neither named nor used any more."""
-        mappings = [queue.mapping for queue in self._retired if not queue.port.in_flight]
+        mappings = [queue.mapping for queue in self._retired if not self._is_used(queue)]
         # Ports look into the mappings, so they go first.
-        self._retired = [queue for queue in self._retired if queue.port.in_flight]
+        self._retired = [queue for queue in self._retired if self._is_used(queue)]
         for mapping in mappings:
             mapping.close()
 
     def retired_count(self) -> int:
         """Return how many queues wait for their last answer."""
         return len(self._retired)
+
+    def _is_used(self, queue: _OpenQueue) -> bool:
+        return bool(queue.port.in_flight or self._holds[queue.generation])
 
     def _ready_routes(self, model: ModelEntry) -> dict[str, _ReadyRoute]:
         known = self._models.get(model.name, {})
@@ -103,7 +137,7 @@ class Routes:
             if before is not None and before.entry == entry:
                 routes[entry.version] = before
                 continue
-            port = self._port(entry.queue_segment)
+            port = self._port(entry)
             if port is not None:
                 routes[entry.version] = _ReadyRoute(
                     entry=entry, route=_native_route(model, entry, port)
@@ -116,7 +150,8 @@ class Routes:
             table[DEFAULT_VERSION] = list(table.values())[-1]  # versions ascend
         return table
 
-    def _port(self, segment: str) -> QueuePort | None:
+    def _port(self, entry: VersionEntry) -> QueuePort | None:
+        segment = entry.queue_segment
         known = self._queues.get(segment)
         if known is not None:
             return known.port
@@ -126,7 +161,7 @@ class Routes:
             log.warning("queue.vanished", segment=segment)
             return None
         port = self._dispatcher.make_port(mapping.native)
-        self._queues[segment] = _OpenQueue(mapping=mapping, port=port)
+        self._queues[segment] = _OpenQueue(generation=entry.generation, mapping=mapping, port=port)
         return port
 
     def _retire_unnamed(self) -> None:
@@ -156,7 +191,9 @@ def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Ro
 
 
 def _is_for_the_core(entry: VersionEntry, signature: Signature) -> bool:
-    """Decoupled models are refused, which the core never does; it knows no ragged inputs."""
+    """The core knows neither ensembles nor ragged inputs, and never answers more than once."""
+    if entry.config.ensemble is not None:
+        return False
     return not entry.config.decoupled and not any(spec.ragged for spec in signature.inputs)
 
 

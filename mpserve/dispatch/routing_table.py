@@ -33,9 +33,12 @@ class RoutingTable:
     def __init__(self, phrases: Phrases) -> None:
         self._phrases = phrases
         self._models: dict[str, ModelEntry] = {}
+        self.changes = 0
+        """How often the table has changed, for those who remember what they found in it."""
 
     def apply(self, *, removed: Iterable[ModelName], changed: Iterable[ModelEntry]) -> None:
         """Take a change of the supervisor's table."""
+        self.changes += 1
         for name in removed:
             self._models.pop(name, None)
         for model in changed:

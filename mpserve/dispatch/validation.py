@@ -125,7 +125,7 @@ class _Check:
                 f"inference input '{tensor.name}' data-type is '{tensor.datatype.name}', but model "
                 f"'{self._model_name}' expects '{spec.datatype.name}'"
             )
-        if spec.shape is not None and not spec.ragged and not _fits(tensor.shape, spec.shape):
+        if spec.shape is not None and not spec.ragged and not fits(tensor.shape, spec.shape):
             note = _BATCH_NOTE if self._signature.max_batch_size > 0 else ""
             raise self._refusal(
                 f"unexpected shape for input '{tensor.name}' {self._of_model}. Expected "
@@ -179,7 +179,8 @@ class _Check:
         return InvalidRequest(self._request.prefix + text)
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+def fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Tell whether a shape is what a signature wants; -1 there stands for any size."""
     return len(shape) == len(wanted) and all(
         want in {-1, size} for size, want in zip(shape, wanted, strict=True)
     )

@@ -88,7 +88,7 @@ class Frontend:
         self._wake_fd = start.places.wake_fds[start.frontend_index]
         self._dispatcher = open_dispatcher(_places(start), call_soon=self._loop.call_soon)
         self._table = RoutingTable(self._dialect.phrases)
-        self._routes = Routes(self._dispatcher)
+        self._routes = Routes(self._dispatcher, on_released=self._tell_released)
         self._labels = LabelFiles()
         self._health = Health()
         self._channel: Channel[ToFrontend] = Channel.open(
@@ -262,9 +262,12 @@ class Frontend:
         if number < self._applied:
             return  # a later table is acknowledged instead, which says more
         if self._routes.is_settled():
-            self._channel.send(TableAcknowledged(number=number))
+            self._channel.send(TableAcknowledged(number=number, held=self._routes.held()))
         else:
             self._loop.call_later(SETTLE_SECONDS, self._acknowledge, number)
+
+    def _tell_released(self) -> None:
+        self._acknowledge(self._applied)
 
 
 def _places(start: FrontendStart) -> DispatcherPlaces:

@@ -1,3 +1,4 @@
+#include <chrono>
 #include <cstring>
 
 #include <nanobind/stl/optional.h>
@@ -77,6 +78,33 @@ std::vector<GivenTensor> read_tensors(nb::handle inputs) {
 void count_refusal(const Route& route) noexcept {
     auto& failures = route.port->counters->failures;
     count(failures[static_cast<std::size_t>(FailureReason::rejected)], 1);
+}
+
+// A request that this process answered itself, by requests to other models. Nobody else writes the
+// counters of the instance whose number is the ring's: an ensemble has no instances.
+void count_own(QueuePort& port, std::uint32_t ring, Status status, std::uint64_t taken_ns,
+               std::uint32_t rows) noexcept {
+    auto& counters = *port.counters;
+    if (status != Status::ok) {
+        count(counters.failures[static_cast<std::size_t>(failure_reason(status))], 1);
+        count(counters.failure_ns, taken_ns);
+        return;
+    }
+    count(counters.successes, 1);
+    count(counters.success_ns, taken_ns);
+    auto& own = port.queue->counters(ring);
+    count(own.inferences, rows);
+    count(own.executions, 1);
+    count(own.execute_ns, taken_ns);
+    const auto wall = std::chrono::system_clock::now().time_since_epoch();
+    own.last_inference_unix_ms.store(
+        static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(wall).count()),
+        std::memory_order_relaxed);
+    auto* batch = claim_batch_row(port.queue->batch_rows(), ring, rows);
+    if (batch == nullptr) return;
+    count(batch->executions, 1);
+    count(batch->execute_ns, taken_ns);
 }
 
 // Writes a request message from Python's tensors. The block is released when it does not fit.
@@ -256,6 +284,15 @@ void bind_dispatcher(nb::module_& m) {
             "each; `callback(Answer)` is called once, unless the request is cancelled.")
         .def("cancel", &Dispatcher::forget, "token"_a,
              "Drop the answer of a request; take it back when it still waits.")
+        .def(
+            "count",
+            [](Dispatcher& self, const RouteObject& route, std::uint32_t code,
+               std::uint64_t taken_ns, std::uint32_t rows) {
+                count_own(*route.route->port, self.ring_index(), static_cast<Status>(code),
+                          taken_ns, rows);
+            },
+            "route"_a, "code"_a, "taken_ns"_a, "rows"_a,
+            "Count a request of an ensemble, which this process answers itself.")
         .def("trim", &Dispatcher::trim, "Give unused shared memory back.")
         .def_prop_ro("in_flight", &Dispatcher::in_flight);
     m.attr("SEQUENCE_START") = kSequenceStart;

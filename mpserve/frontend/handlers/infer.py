@@ -2,10 +2,13 @@
 
 import uuid
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
 from mpserve.dialect import Dialect
+from mpserve.dispatch.ensemble import Ensembles
+from mpserve.dispatch.ensemble_answer import OnAnswer
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
 from mpserve.dispatch.submission import submit
@@ -25,6 +28,7 @@ class InferHandler:
         self._routes = routes
         self._dispatcher = dispatcher
         self._dialect = dialect
+        self._ensembles = Ensembles(table=table, routes=routes, dispatcher=dispatcher)
 
     def find(self, name: str, version: str, *, decoupled_refusal: str | None) -> RoutedModel:
         """Return the version that would answer.
@@ -74,9 +78,13 @@ class InferHandler:
         """
         name, version = routed.model.name, routed.version
         validate(request, signature=version.config.signature, model_name=name)
+        if version.config.ensemble is not None:
+            # What it answers has the attributes of an `Answer`.
+            told = cast("OnAnswer", on_answer)
+            return self._ensembles.start(request, routed=routed, on_answer=told)
         route = self._routes.route(name, version.version)
         return submit(request, dispatcher=self._dispatcher, route=route, on_answer=on_answer)
 
     def cancel(self, token: int) -> None:
         """Drop the answer of a request; take it back when it still waits."""
-        self._dispatcher.cancel(token)
+        self._ensembles.cancel(token)

@@ -28,7 +28,7 @@ PLATFORMS_OF: Final = {
 }
 """Platforms that go with a backend, for backends that have platforms."""
 
-REFUSED_FIELDS: Final = ("ensemble_scheduling", "sequence_batching", "model_repository_agents")
+REFUSED_FIELDS: Final = ("sequence_batching", "model_repository_agents")
 """Fields without which the model would answer wrongly, and that are not served."""
 
 
