@@ -10,6 +10,7 @@ Source: Triton's `EXECUTION_ENV_PATH`; MLServer's `environment_path` and `enviro
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -26,10 +27,13 @@ MODEL_DIRECTORY_WORD: Final = "$$TRITON_MODEL_DIRECTORY"
 _BOOTSTRAP: Final = (
     "import sys;"
     "sys.path[:] = [path for path in sys.path if path] + sys.argv[2].split(':');"
+    "import mpserve;"
+    "mpserve.__path__.append(sys.argv[3]);"
     "from mpserve.supervisor.executed import main;"
     "sys.exit(main(int(sys.argv[1])))"
 )
-"""The environment's own packages come first; what it has not is found where the server found it."""
+"""The environment's own packages come first; what it has not is found where the server found it. The
+native core of an editable installation lies apart from the sources, so its folder is named."""
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +108,14 @@ def execute(
         os.set_inheritable(fd, True)  # noqa: FBT003  # the function's only form
     os.execve(  # noqa: S606  # what the operator configured
         interpreter,
-        [str(interpreter), "-c", _BOOTSTRAP, str(start_fd), ":".join(package_directories())],
+        [
+            str(interpreter),
+            "-c",
+            _BOOTSTRAP,
+            str(start_fd),
+            ":".join(package_directories()),
+            core_directory(),
+        ],
         environment_variables(environ, folder=folder, preload=program.preload),
     )
 
@@ -133,6 +144,14 @@ def package_directories() -> tuple[str, ...]:
     own = str(Path(mpserve.__file__).parents[1])
     installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     return tuple(dict.fromkeys((own, *installed)))
+
+
+def core_directory() -> str:
+    """Return where the native core lies."""
+    spec = find_spec("mpserve._native")
+    assert spec is not None, "the core is part of the package"
+    assert spec.origin is not None, "the core is a file"
+    return str(Path(spec.origin).parent)
 
 
 def _prepended(first: str, rest: str) -> str:
