@@ -132,6 +132,12 @@ class Unsupported(MpserveError):
     code = ErrorCode.UNSUPPORTED
 
 
+class WordUnknown(MpserveError):
+    """A word that is none of those a setting can have; Triton says so with its code for outages."""
+
+    code = ErrorCode.UNAVAILABLE
+
+
 class AlreadyExists(MpserveError):
     """The name is taken."""
 

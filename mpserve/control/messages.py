@@ -11,7 +11,9 @@ from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.event import EventPage
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
+from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.state import IndexRow, ModelState
+from mpserve.model.trace_setting import TraceChange, TraceSetting
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -124,7 +126,13 @@ class WorkerLoadFailed(Message, frozen=True, kw_only=True):
     traceback: str
 
 
-ToWorker = StopWorker
+class SetLog(Message, frozen=True, kw_only=True):
+    """Write to the log what `switches` say, from now on. Also for frontends."""
+
+    switches: LogSwitches
+
+
+ToWorker = StopWorker | SetLog
 FromWorker = WorkerReady | WorkerLoadFailed
 
 
@@ -239,6 +247,21 @@ class EventsCall(Message, frozen=True, kw_only=True):
     since: int
 
 
+class LoggingCall(Message, frozen=True, kw_only=True):
+    """Request of a client for the switches of the log, after a change of them."""
+
+    call_id: int
+    change: LogChange
+
+
+class TraceCall(Message, frozen=True, kw_only=True):
+    """Request of a client for the trace setting of a model, "" for the server's, after a change."""
+
+    call_id: int
+    model: str
+    change: TraceChange
+
+
 class CallDone(Message, frozen=True, kw_only=True):
     """Answer to a load or unload call; `failure` is `None` on success."""
 
@@ -260,7 +283,30 @@ class EventsReply(Message, frozen=True, kw_only=True):
     page: EventPage
 
 
-ToFrontend = PublishTable | StopFrontend | CallDone | IndexReply | EventsReply
+class LoggingReply(Message, frozen=True, kw_only=True):
+    """Answer to a logging call."""
+
+    call_id: int
+    switches: LogSwitches
+
+
+class TraceReply(Message, frozen=True, kw_only=True):
+    """Answer to a trace call."""
+
+    call_id: int
+    setting: TraceSetting
+
+
+ToFrontend = (
+    PublishTable
+    | StopFrontend
+    | SetLog
+    | CallDone
+    | IndexReply
+    | EventsReply
+    | LoggingReply
+    | TraceReply
+)
 FromFrontend = (
     TableAcknowledged
     | FrontendReady
@@ -269,6 +315,8 @@ FromFrontend = (
     | UnloadCall
     | IndexCall
     | EventsCall
+    | LoggingCall
+    | TraceCall
 )
 
 

@@ -45,6 +45,8 @@ class Operation(enum.Enum):
     INDEX = "index"
     LOAD = "load"
     UNLOAD = "unload"
+    TRACE = "trace"
+    LOGGING = "logging"
 
 
 class GrpcCode(enum.IntEnum):

@@ -25,10 +25,13 @@ from mpserve.control.messages import (
     FrontendReady,
     FrontendStart,
     IndexReply,
+    LoggingReply,
     PublishTable,
+    SetLog,
     StopFrontend,
     TableAcknowledged,
     ToFrontend,
+    TraceReply,
 )
 from mpserve.dialect import DIALECTS
 from mpserve.dispatch.routes import Routes
@@ -227,7 +230,9 @@ class Frontend:
                 self._apply(message)
             case StopFrontend():
                 self._stop(message.grace_ms / 1000)
-            case CallDone() | IndexReply() | EventsReply():
+            case SetLog():
+                log.switch(message.switches)
+            case CallDone() | IndexReply() | EventsReply() | LoggingReply() | TraceReply():
                 self._calls.on_reply(message)
             case _:
                 assert_never(message)

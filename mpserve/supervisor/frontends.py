@@ -24,10 +24,14 @@ from mpserve.control.messages import (
     IndexCall,
     IndexReply,
     LoadCall,
+    LoggingCall,
+    LoggingReply,
     Message,
     PublishTable,
     StopFrontend,
     TableAcknowledged,
+    TraceCall,
+    TraceReply,
     UnloadCall,
 )
 from mpserve.errors import ErrorCode, Failure
@@ -43,8 +47,9 @@ from mpserve.telemetry import log
 SILENT_SECONDS: Final = 30.0  # far beyond any turn of its loop
 POLICY: Final = RestartPolicy()
 
-Call = LoadCall | UnloadCall | IndexCall | EventsCall
-Answer = Callable[[CallDone | IndexReply | EventsReply], None]
+RepositoryCall = LoadCall | UnloadCall | IndexCall | EventsCall
+Call = RepositoryCall | LoggingCall | TraceCall
+Answer = Callable[[CallDone | IndexReply | EventsReply | LoggingReply | TraceReply], None]
 
 
 class FrontendPlace(msgspec.Struct, kw_only=True):
@@ -190,7 +195,9 @@ class Frontends:
             case FrontendFailed():
                 place.failure = message.failure
                 self._changed.set()
-            case LoadCall() | UnloadCall() | IndexCall() | EventsCall():
+            case (
+                LoadCall() | UnloadCall() | IndexCall() | EventsCall() | LoggingCall() | TraceCall()
+            ):
                 self._owner.called(message, partial(self._send, place))
             case _:
                 log.error("message.unexpected", sender="frontend", kind=type(message).__name__)

@@ -89,6 +89,7 @@ class Processes:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self._last_spawn_id = 0
+        self._told_to_all: Message | None = None
         self._awaited: dict[int, Child] = {}  # by spawn id, until the spawner answered
         self._children: dict[int, Child] = {}  # by pid
         link.attach(self)
@@ -134,7 +135,15 @@ class Processes:
             program=program,
         )
         self._link.spawn(message, fds=(theirs.detach(), stderr_fd))
+        if self._told_to_all is not None:
+            child.send(self._told_to_all)
         return child
+
+    def tell_all(self, message: Message) -> None:
+        """Send a message to every child, and to each that starts from now on before any other."""
+        self._told_to_all = message
+        for child in (*self._awaited.values(), *self._children.values()):
+            child.send(message)
 
     def kill_all(self) -> None:
         """End every child at once."""

@@ -13,13 +13,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from mpserve.control.messages import PublishTable
+from mpserve.control.messages import LoggingCall, PublishTable, TraceCall
 from mpserve.errors import ConfigError
 from mpserve.lifecycle.actions import PublishTable as PublishAction
 from mpserve.lifecycle.index import is_ready
 from mpserve.model.identity import ModelName
 from mpserve.settings import ModelControlMode, Settings
-from mpserve.supervisor.frontends import FrontendOwner, Frontends
+from mpserve.supervisor.frontends import Answer, Call, FrontendOwner, Frontends
 from mpserve.supervisor.metrics_port import metrics_port
 from mpserve.supervisor.polling import Polling
 from mpserve.supervisor.processes import Processes
@@ -27,6 +27,7 @@ from mpserve.supervisor.publication import Publication
 from mpserve.supervisor.repository_api import RepositoryApi
 from mpserve.supervisor.repository_view import RepositoryView
 from mpserve.supervisor.scrape import Scrape
+from mpserve.supervisor.setting_api import SettingApi
 from mpserve.supervisor.shared_places import ServerMemory
 from mpserve.supervisor.spawner_link import SpawnerLink
 from mpserve.supervisor.startup import Loaded, load_at_start
@@ -73,6 +74,7 @@ class Server:
         self._api = RepositoryApi(
             supervisor=self._supervisor, view=self._view, settings=settings, tasks=tasks
         )
+        self._setting_api = SettingApi(processes=self._processes, settings=settings)
         self._frontends = Frontends(
             processes=self._processes,
             memory=memory,
@@ -81,7 +83,7 @@ class Server:
                 whole_table=self._whole_table,
                 acknowledged=self._supervisor.acknowledged,
                 held=self._supervisor.held,
-                called=self._api.call,
+                called=self._called,
                 died=self._supervisor.workers.reap_frontend,
                 gave_up=self._give_up,
             ),
@@ -101,6 +103,13 @@ class Server:
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
         self._failure = ""
+
+    def _called(self, call: Call, answer: Answer) -> None:
+        match call:
+            case LoggingCall() | TraceCall():
+                self._setting_api.call(call, answer)
+            case _:
+                self._api.call(call, answer)
 
     async def run(self) -> int:
         """Serve; return the exit code."""

@@ -20,6 +20,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "library.logged": "A line of Python's `logging`, from a model or a library.",
     "load.begun": "A load of a model starts (debug).",
     "lines.suppressed": "Lines that repeated too often were left out; says which and how many.",
+    "log.switched": "A client changed what the log writes; it says what is written from now on.",
     "message.unexpected": "A process sent a message that makes no sense now: a defect of mpserve.",
     "metrics.ready": "The metrics are served.",
     "model.duplicated": "A model lies in two repositories; it is not served.",

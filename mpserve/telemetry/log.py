@@ -19,8 +19,10 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 import orjson
 
+from mpserve.model.log_switches import LogSwitches
 from mpserve.settings import LogFormat, LogLevel
 
 STDERR_FD: Final = 2
@@ -76,7 +78,9 @@ class Log:
         role: str,
         fd: int = STDERR_FD,
     ) -> None:
-        self._threshold = _SEVERITY[level]
+        self._written = frozenset(
+            one for one in LogLevel if _SEVERITY[one] >= _SEVERITY[level] < _SEVERITY[LogLevel.OFF]
+        )
         self._format = log_format
         self._role = role
         self._fd = fd
@@ -85,7 +89,19 @@ class Log:
 
     def writes(self, level: LogLevel) -> bool:
         """Return whether events of `level` are written, to spare costly fields."""
-        return _SEVERITY[level] >= self._threshold
+        return level in self._written
+
+    def switch(self, switches: LogSwitches) -> None:
+        """Write what `switches` say from now on."""
+        wanted = {
+            LogLevel.DEBUG: switches.verbose_level > 0,
+            LogLevel.INFO: switches.info,
+            LogLevel.WARNING: switches.warning,
+            LogLevel.ERROR: switches.error,
+        }
+        self._format = LogFormat(switches.log_format)
+        self._colours = self._colours and self._format is LogFormat.DEFAULT
+        self._written = frozenset(level for level, is_on in wanted.items() if is_on)
 
     def emit(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
         """Write one event if its level is written and it did not repeat too often."""
@@ -194,6 +210,16 @@ def configure(*, level: str, log_format: str, role: str) -> None:
     """
     global _current  # noqa: PLW0603  # one log per process, set once at its start
     _current = Log(level=LogLevel(level), log_format=LogFormat(log_format), role=role)
+
+
+def switch(switches: LogSwitches) -> None:
+    """Let this process write what `switches` say from now on."""
+    _current.switch(switches)
+
+
+def described(switches: LogSwitches) -> dict[str, object]:
+    """Return switches as the fields of an event."""
+    return msgspec.structs.asdict(switches)
 
 
 def is_debug() -> bool:

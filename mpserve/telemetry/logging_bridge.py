@@ -38,4 +38,9 @@ def bridge_logging() -> None:
     """Send the root logger's records to our log, in place of its present handlers."""
     root = logging.getLogger()
     root.handlers = [LoggingBridge()]
-    root.setLevel(logging.DEBUG if log.is_debug() else logging.INFO)
+    follow_level()
+
+
+def follow_level() -> None:
+    """Let the root logger make the records that our log writes now."""
+    logging.getLogger().setLevel(logging.DEBUG if log.is_debug() else logging.INFO)

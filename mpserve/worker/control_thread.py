@@ -12,7 +12,9 @@ import time
 from typing import Final
 
 from mpserve.control.channel import BlockingChannel
-from mpserve.control.messages import StopWorker
+from mpserve.control.messages import SetLog, ToWorker
+from mpserve.telemetry import log
+from mpserve.telemetry.logging_bridge import follow_level
 from mpserve.worker.stop_request import StopRequest
 
 EXIT_STOPPED: Final = 0
@@ -24,7 +26,7 @@ ORPHAN_SECONDS: Final = 30.0
 class ControlThread:
     """Listens from its start to the end of the process."""
 
-    def __init__(self, channel: BlockingChannel[StopWorker], stop: StopRequest) -> None:
+    def __init__(self, channel: BlockingChannel[ToWorker], stop: StopRequest) -> None:
         self._channel = channel
         self._stop = stop
         self._is_loading = True
@@ -39,7 +41,10 @@ class ControlThread:
         self._is_loading = False
 
     def _listen(self) -> None:
-        is_orphan = self._channel.receive() is None
+        while isinstance(message := self._channel.receive(), SetLog):
+            log.switch(message.switches)
+            follow_level()
+        is_orphan = message is None
         if self._is_loading:
             os._exit(EXIT_STOPPED)
         self._stop.request()

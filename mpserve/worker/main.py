@@ -14,7 +14,6 @@ from typing import Final
 
 from mpserve.control.channel import BlockingChannel
 from mpserve.control.messages import (
-    StopWorker,
     ToWorker,
     WorkerLoadFailed,
     WorkerReady,
@@ -35,7 +34,7 @@ EXIT_LOAD_FAILED: Final = 66  # EX_NOINPUT: the model can not be used
 def main(start: WorkerStart, control: socket.socket) -> int:
     """Be the worker of the instance that `start` names; return the exit code."""
     _prepare(start)
-    channel: BlockingChannel[StopWorker] = BlockingChannel(control, ToWorker)
+    channel: BlockingChannel[ToWorker] = BlockingChannel(control, ToWorker)
     stop = StopRequest()
     listener = ControlThread(channel, stop)
     listener.start()
@@ -86,7 +85,7 @@ def _seed_numpy() -> None:
         numpy_random.seed()
 
 
-def _load(start: WorkerStart, channel: BlockingChannel[StopWorker]) -> Loaded | None:
+def _load(start: WorkerStart, channel: BlockingChannel[ToWorker]) -> Loaded | None:
     """Load the model and tell the supervisor how that went."""
     begun_ns = time.monotonic_ns()
     try:

@@ -18,20 +18,29 @@ from mpserve.control.messages import (
     IndexCall,
     IndexReply,
     LoadCall,
+    LoggingCall,
+    LoggingReply,
     Message,
+    TraceCall,
+    TraceReply,
     UnloadCall,
 )
 from mpserve.errors import ErrorCode, Failure
 from mpserve.model.event import EventPage
+from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.state import IndexRow
+from mpserve.model.trace_setting import TraceChange, TraceSetting
 from mpserve.settings import Settings
 
 INDEX_SECONDS: Final = 10.0  # the supervisor reads it from memory
 UNLOAD_SECONDS: Final = 60.0  # it marks and returns; earlier wishes for the model come first
 LOAD_SLACK_SECONDS: Final = 60.0  # scan, start of processes, publication
 
+Reply = CallDone | IndexReply | EventsReply | LoggingReply | TraceReply
 RepositoryResult = Failure | tuple[IndexRow, ...] | None
 OnResult = Callable[[RepositoryResult], None]
+OnSwitches = Callable[[Failure | LogSwitches], None]
+OnSetting = Callable[[Failure | TraceSetting], None]
 OnEvents = Callable[[Failure | EventPage], None]
 
 
@@ -106,7 +115,19 @@ class RepositoryCalls:
         if call_id is not None:
             self._send(EventsCall(call_id=call_id, model=model, since=since))
 
-    def on_reply(self, reply: CallDone | IndexReply | EventsReply) -> None:
+    def logging(self, on_result: OnSwitches, *, change: LogChange) -> None:
+        """Change the switches of the log; `on_result` gets all of them."""
+        call_id = self._open("logging", INDEX_SECONDS, on_result)
+        if call_id is not None:
+            self._send(LoggingCall(call_id=call_id, change=change))
+
+    def trace(self, on_result: OnSetting, *, model: str, change: TraceChange) -> None:
+        """Change the trace setting of a model, or ("") the server's; `on_result` gets it."""
+        call_id = self._open("trace setting", INDEX_SECONDS, on_result)
+        if call_id is not None:
+            self._send(TraceCall(call_id=call_id, model=model, change=change))
+
+    def on_reply(self, reply: Reply) -> None:
         """Take an answer of the supervisor; a late one is dropped."""
         waiting = self._waiting.pop(reply.call_id, None)
         if waiting is None:
@@ -117,6 +138,10 @@ class RepositoryCalls:
                 waiting.on_result(reply.rows)
             case EventsReply():
                 waiting.on_result(reply.page)
+            case LoggingReply():
+                waiting.on_result(reply.switches)
+            case TraceReply():
+                waiting.on_result(reply.setting)
             case CallDone():
                 waiting.on_result(reply.failure)
             case _:

@@ -22,6 +22,7 @@ from mpserve.frontend.http.event_query import read_event_query
 from mpserve.frontend.http.responses import HttpResponse
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.routes import ROUTES, Endpoint, Match
+from mpserve.frontend.http.setting_endpoints import SettingEndpoints
 from mpserve.model.event import EventPage
 from mpserve.model.identity import model_name
 from mpserve.telemetry import log
@@ -42,6 +43,8 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.LOAD: Operation.LOAD,
     Endpoint.UNLOAD: Operation.UNLOAD,
     Endpoint.EVENTS: Operation.INDEX,
+    Endpoint.TRACE: Operation.TRACE,
+    Endpoint.LOGGING: Operation.LOGGING,
 }
 
 
@@ -78,6 +81,7 @@ class Endpoints:
         self._repository = repository
         self._restrictions = restrictions
         self._max_body_bytes = max_body_bytes
+        settings = SettingEndpoints(dialect=dialect, metadata=metadata, calls=repository)
         self._answers: Mapping[
             Endpoint, Callable[[StreamingExchange, HttpRequest, Match], HttpResponse | None]
         ] = {
@@ -96,6 +100,8 @@ class Endpoints:
             Endpoint.LOAD: self._load,
             Endpoint.UNLOAD: self._unload,
             Endpoint.EVENTS: self._events,
+            Endpoint.TRACE: settings.trace,
+            Endpoint.LOGGING: settings.logging,
         }
 
     def answer(self, exchange: StreamingExchange) -> None:
@@ -131,12 +137,12 @@ class Endpoints:
                 f"This API is restricted, expecting header '{lacking}'",
                 dialect=self._dialect,
             )
-        if exchange.method != match.method:
+        if exchange.method not in {match.method, match.other_method}:
             return responses.fault_response(
                 TransportFault.WRONG_METHOD,
                 "Method Not Allowed",
                 dialect=self._dialect,
-                headers=((b"Allow", match.method.encode()),),
+                headers=((b"Allow", match.allowed.encode()),),
             )
         try:
             return self._answers[match.endpoint](exchange, http, match)

@@ -28,6 +28,8 @@ CATEGORIES: Final[Mapping[Endpoint, Category]] = {
     Endpoint.LOAD: Category.MODEL_REPOSITORY,
     Endpoint.UNLOAD: Category.MODEL_REPOSITORY,
     Endpoint.EVENTS: Category.MODEL_REPOSITORY,
+    Endpoint.TRACE: Category.TRACE,
+    Endpoint.LOGGING: Category.LOGGING,
 }
 
 

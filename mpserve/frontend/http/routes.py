@@ -36,6 +36,8 @@ class Endpoint(enum.Enum):
     LOAD = "load"
     UNLOAD = "unload"
     EVENTS = "events"
+    TRACE = "trace"
+    LOGGING = "logging"
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,21 +46,28 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     method
-        The only one that is allowed.
+        The only one that is allowed, but for `other_method`.
     model, version, repository
         Parts of the path, "" where it has none; the version as sent (`checked_version`).
     """
 
     endpoint: Endpoint
     method: str
+    other_method: str = ""
     model: str = ""
     version: str = ""
     repository: str = ""
+
+    @property
+    def allowed(self) -> str:
+        """Methods that are allowed, as the header `Allow` names them."""
+        return ", ".join(filter(None, (self.method, self.other_method)))
 
 
 class _Route(msgspec.Struct, frozen=True, kw_only=True):
     pattern: re.Pattern[bytes]
     method: str
+    other_method: str
     endpoint: Endpoint
 
 
@@ -86,7 +95,12 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
                 parts = {
                     name: self.decode_name(part) for name, part in found.groupdict(b"").items()
                 }
-                return Match(endpoint=route.endpoint, method=route.method, **parts)
+                return Match(
+                    endpoint=route.endpoint,
+                    method=route.method,
+                    other_method=route.other_method,
+                    **parts,
+                )
         return None
 
 
@@ -103,8 +117,10 @@ _MLSERVER_VERSION: Final = rb"(?:/versions/(?P<version>[^/]+))?"
 _MODEL: Final = rb"/v2/models/(?P<model>[^/]+)"
 
 
-def _route(pattern: bytes, method: str, endpoint: Endpoint) -> _Route:
-    return _Route(pattern=re.compile(pattern), method=method, endpoint=endpoint)
+def _route(pattern: bytes, method: str, endpoint: Endpoint, other_method: str = "") -> _Route:
+    return _Route(
+        pattern=re.compile(pattern), method=method, other_method=other_method, endpoint=endpoint
+    )
 
 
 _HEALTH: Final = (
@@ -128,6 +144,9 @@ ROUTES: Final = {
             # Goes before the metadata of a model of that name, which therefore has none.
             _route(rb"/v2/models/stats", "GET", Endpoint.STATISTICS),
             _route(_MODEL + _TRITON_VERSION + rb"/stats", "GET", Endpoint.STATISTICS),
+            _route(_MODEL + rb"/trace/setting", "GET", Endpoint.TRACE, "POST"),
+            _route(rb"/v2/trace/setting", "GET", Endpoint.TRACE, "POST"),
+            _route(rb"/v2/logging", "GET", Endpoint.LOGGING, "POST"),
             _route(_MODEL + _TRITON_VERSION, "GET", Endpoint.MODEL_METADATA),
             *_HEALTH,
             _route(rb"/v2/repository(?:/(?P<repository>[^/]+))?/index", "POST", Endpoint.INDEX),

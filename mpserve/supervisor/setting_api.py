@@ -1,0 +1,85 @@
+"""What clients may change of a running server: the switches of its log, and its trace settings.
+
+Owner: the supervisor. All processes are told of the log at once, and those that start later when
+they start. A trace setting is kept and told, but nothing is traced: a level other than OFF needs a
+trace file, which the server can not be given.
+"""
+
+from collections.abc import Callable
+
+from mpserve.control.messages import (
+    CallDone,
+    LoggingCall,
+    LoggingReply,
+    SetLog,
+    TraceCall,
+    TraceReply,
+)
+from mpserve.errors import InvalidRequest, MpserveError
+from mpserve.model.log_switches import LogSwitches, switched
+from mpserve.model.trace_setting import (
+    TraceOverride,
+    TraceSetting,
+    changed,
+    overridden,
+)
+from mpserve.settings import LogLevel, Settings
+from mpserve.supervisor.processes import Processes
+from mpserve.telemetry import log
+
+NO_TRACE_FILE = "Attempting to set invalid trace setting :trace file name is not given"
+
+SettingCall = LoggingCall | TraceCall
+Reply = Callable[[LoggingReply | TraceReply | CallDone], None]
+
+
+class SettingApi:
+    """Answers the calls that frontends pass on."""
+
+    def __init__(self, *, processes: Processes, settings: Settings) -> None:
+        self._processes = processes
+        self._switches = first_switches(settings)
+        self._overrides: dict[str, TraceOverride] = {}  # by model; "" is the server's
+
+    def call(self, call: SettingCall, reply: Reply) -> None:
+        """Carry out `call` and give its answer to `reply`."""
+        try:
+            if isinstance(call, LoggingCall):
+                reply(self._log(call))
+            else:
+                reply(self._trace(call))
+        except MpserveError as error:
+            reply(CallDone(call_id=call.call_id, failure=error.failure()))
+
+    def _log(self, call: LoggingCall) -> LoggingReply:
+        switches = switched(self._switches, call.change)
+        if switches != self._switches:
+            self._switches = switches
+            log.info("log.switched", **log.described(switches))
+            log.switch(switches)
+            self._processes.tell_all(SetLog(switches=switches))
+        return LoggingReply(call_id=call.call_id, switches=switches)
+
+    def _trace(self, call: TraceCall) -> TraceReply:
+        override = changed(self._overrides.get(call.model, TraceOverride()), call.change)
+        if override.levels:
+            raise InvalidRequest(NO_TRACE_FILE)
+        self._overrides[call.model] = override
+        setting = overridden(TraceSetting(), self._overrides.get("", TraceOverride()))
+        if call.model:
+            setting = overridden(setting, override)
+        return TraceReply(call_id=call.call_id, setting=setting)
+
+
+def first_switches(settings: Settings) -> LogSwitches:
+    """Return what the log writes at the start."""
+    order = list(LogLevel)
+    threshold = order.index(settings.log_level)
+    return LogSwitches(
+        info=order.index(LogLevel.INFO) >= threshold,
+        warning=order.index(LogLevel.WARNING) >= threshold,
+        error=order.index(LogLevel.ERROR) >= threshold,
+        verbose_level=settings.log_verbose,
+        log_format=settings.log_format.value,
+        log_file=settings.log_file,
+    )
