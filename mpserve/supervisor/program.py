@@ -32,8 +32,8 @@ _BOOTSTRAP: Final = (
     "from mpserve.supervisor.executed import main;"
     "sys.exit(main(int(sys.argv[1])))"
 )
-"""The environment's own packages come first; what it has not is found where the server found it. The
-native core of an editable installation lies apart from the sources, so its folder is named."""
+"""The environment's own packages come first; what it has not is found where the server found it.
+The core of an editable installation lies apart from the sources, so its folder is named."""
 
 
 class Execution(msgspec.Struct, frozen=True, kw_only=True):
