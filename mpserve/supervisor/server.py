@@ -123,8 +123,8 @@ class Server:
                 await self._frontends.all_ended()
                 await self._supervisor.workers.all_ended()
         self._view.discard_all_but(())
-        self._supervisor.ledger.close()
         await self._link.stop()
+        self._supervisor.ledger.close()  # last: what ended may still be planned on until here
         log.info("server.ended", exit_code=code)
         return code
 
