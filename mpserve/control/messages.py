@@ -89,12 +89,14 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a frontend needs to serve.
 
-    `settings_json` is the encoded `mpserve.settings.Settings`.
+    `settings_json` is the encoded `mpserve.settings.Settings`; `http_fd` the inherited Unix-domain
+    socket to listen on, -1 for none.
     """
 
     frontend_index: int
     places: SharedPlaces
     settings_json: bytes
+    http_fd: int = -1
 
 
 # --- supervisor <-> worker ----------------------------------------------------------------------

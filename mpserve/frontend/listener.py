@@ -1,6 +1,8 @@
 """The listening socket of a frontend; all frontends of a server share its address and port."""
 
+import contextlib
 import errno
+import os
 import socket
 from typing import Final
 
@@ -32,6 +34,20 @@ def listen(*, address: str, port: int, exclusive: bool) -> socket.socket:
     listener.listen(BACKLOG)
     listener.settimeout(0.0)
     return listener
+
+
+def listen_inherited(fd: int) -> socket.socket:
+    """Return a bound Unix-domain socket as a listening one; others may listen on it, too."""
+    listener = socket.socket(fileno=os.dup(fd))
+    listener.listen(BACKLOG)
+    listener.settimeout(0.0)
+    return listener
+
+
+def shut(fd: int) -> None:
+    """Refuse connections to an inherited socket from now on, in every process that listens."""
+    with socket.socket(fileno=os.dup(fd)) as listener, contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def refuse_taken(*, address: str, port: int) -> None:

@@ -45,7 +45,8 @@ from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http.service import HttpService
-from mpserve.frontend.listener import listen, port_of
+from mpserve.frontend.listener import listen, listen_inherited, port_of, shut
+from mpserve.frontend.tls import tls_context
 from mpserve.settings import Settings, decode_settings
 from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
 from mpserve.telemetry import log
@@ -139,6 +140,7 @@ class Frontend:
         try:
             grpc = await self._open_grpc() if self._settings.allow_grpc else None
             service = "HTTP"
+            tls = tls_context(self._settings.http)
             listener = self._listen() if self._settings.allow_http else None
         except ConfigError as error:
             message = f"failed to start {service} service: Unavailable - {error.message}"
@@ -148,9 +150,13 @@ class Frontend:
         port = self._settings.http_port
         async with contextlib.AsyncExitStack() as listeners:
             if listener is not None:
-                server = await self._http.serve(listener)
+                server = await self._http.serve(listener, tls=tls)
                 listeners.callback(server.close)
-                port = port_of(listener)
+                if listener.family is socket.AF_UNIX:
+                    # Other processes hold it too: nobody may connect who is not answered any more.
+                    listeners.callback(shut, self._start.http_fd)
+                else:
+                    port = port_of(listener)
             self._channel.send(FrontendReady(http_port=port))
             grace_seconds = await self._upkeep_until_stop()
         async with asyncio.TaskGroup() as drains:
@@ -182,6 +188,8 @@ class Frontend:
         )
 
     def _listen(self) -> socket.socket:
+        if self._start.http_fd >= 0:
+            return listen_inherited(self._start.http_fd)
         return listen(
             address=self._settings.http_address,
             port=self._settings.http_port,

@@ -12,10 +12,12 @@ from mpserve.settings.flags import Flag, Value
 from mpserve.settings.formats import counts_latencies, sorted_unique
 from mpserve.settings.http_settings import read_restrictions
 from mpserve.settings.settings import LogLevel, ModelControlMode, Settings
+from mpserve.settings.unix_address import unix_path
 
 ALL_MODELS: Final = ("*",)
 _GRPC_PREFIX: Final = "grpc_"
 _HTTP_PREFIX: Final = "http."
+LOOPBACK: Final = "127.0.0.1"
 TRITON_EXTENSIONS: Final = (
     "classification",
     "sequence",
@@ -123,7 +125,7 @@ def _metrics(
     fields: Mapping[str, Any], values: Mapping[str, tuple[Value, ...]]
 ) -> dict[str, object]:
     return {
-        "metrics_address": fields["metrics_address"] or fields["http_address"],
+        "metrics_address": fields["metrics_address"] or _internet_address(fields),
         "metrics_counter_latencies": counts_latencies(values["metrics-config"]),
     }
 
@@ -136,13 +138,17 @@ def _grpc(command: DialectName, fields: dict[str, Any], chosen: Chosen) -> dict[
     names = [name for name in fields if name.startswith(_GRPC_PREFIX)]
     grpc = {name.removeprefix(_GRPC_PREFIX): fields.pop(name) for name in names}
     if command is DialectName.MLSERVER and "grpc-address" not in chosen:
-        grpc["address"] = fields["http_address"]
+        grpc["address"] = _internet_address(fields)
     return {**grpc, "use_ssl": grpc["use_ssl"] or "grpc-use-ssl-mutual" in chosen}
 
 
-def _http(
-    fields: dict[str, Any], values: Mapping[str, tuple[Value, ...]]
-) -> dict[str, object]:
+def _internet_address(fields: Mapping[str, Any]) -> str:
+    """Return where the other listeners are by default: with HTTP, local when that is a file."""
+    address = str(fields["http_address"])
+    return LOOPBACK if unix_path(address) is not None else address
+
+
+def _http(fields: dict[str, Any], values: Mapping[str, tuple[Value, ...]]) -> dict[str, object]:
     """Take the fields of HTTP together that are not its listener's."""
     names = [name for name in fields if name.startswith(_HTTP_PREFIX)]
     http = {name.removeprefix(_HTTP_PREFIX): fields.pop(name) for name in names}

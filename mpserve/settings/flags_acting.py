@@ -220,7 +220,7 @@ _HTTP: Final = (
         group=Group.HTTP,
         field="http_address",
         default="0.0.0.0",  # noqa: S104  # the peers' default; a warning is printed
-        help="Address to listen on.",
+        help="Address to listen on; mpserve: unix:/path for a Unix-domain socket.",
     ),
     Flag(
         name="http-port",

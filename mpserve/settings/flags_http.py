@@ -32,6 +32,16 @@ HTTP_ACTING: Final = (
         ),
     ),
     Flag(
+        name="http-socket-mode",
+        kind=Kind.CHOICE,
+        group=Group.HTTP,
+        field="http.socket_mode",
+        default="0600",
+        choices=("0600", "0660"),
+        complaint="invalid argument for --http-socket-mode, use 0600 or 0660",
+        help="mpserve: permissions of the Unix-domain socket that --http-address names.",
+    ),
+    Flag(
         name="http-use-ssl",
         kind=Kind.BOOL,
         group=Group.HTTP,

@@ -38,6 +38,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     header_forward_pattern
         Regular expression; request headers whose names it finds become parameters of inferences.
         "" for none.
+    socket_mode
+        Permissions of a Unix-domain socket, octal.
     use_ssl, use_ssl_mutual
         TLS; with the latter, clients must show a certificate that `root_cert` has signed.
     server_cert, server_key, root_cert
@@ -46,6 +48,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     restrictions: tuple[Restriction, ...] = ()
     header_forward_pattern: str = ""
+    socket_mode: str = "0600"
     use_ssl: bool = False
     use_ssl_mutual: bool = False
     server_cert: str = ""

@@ -8,6 +8,7 @@ from mpserve.settings.arguments import UsageError
 from mpserve.settings.assembly import ALL_MODELS
 from mpserve.settings.environment import Chosen
 from mpserve.settings.settings import ModelControlMode, Settings
+from mpserve.settings.unix_address import unix_path
 
 ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared, not bound
 _LOG_SWITCHES: Final = ("log-verbose", "log-info", "log-warning", "log-error")
@@ -45,6 +46,19 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
         )
     if not (settings.allow_http or settings.allow_grpc):
         raise UsageError("--allow-http=false and --allow-grpc=false leave nothing to serve")
+    _check_listeners(settings)
+    if settings.arena_max_bytes < settings.arena_initial_bytes:
+        raise UsageError(
+            f"--arena-max-bytes={settings.arena_max_bytes} is less than --arena-initial-bytes="
+            f"{settings.arena_initial_bytes}"
+        )
+    _check_log_switches(chosen)
+    _check_ports(settings)
+
+
+def _check_listeners(settings: Settings) -> None:
+    if unix_path(settings.http_address) == "":
+        raise UsageError("--http-address=unix: needs a path, as in unix:/run/mpserve.sock")
     if settings.http.use_ssl and not (settings.http.server_cert and settings.http.server_key):
         raise UsageError("--http-use-ssl needs --http-server-cert and --http-server-key")
     if settings.http.use_ssl_mutual and not settings.http.root_cert:
@@ -53,13 +67,6 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
         raise UsageError("--grpc-use-ssl needs --grpc-server-cert and --grpc-server-key")
     if settings.grpc.use_ssl_mutual and not settings.grpc.root_cert:
         raise UsageError("--grpc-use-ssl-mutual needs --grpc-root-cert")
-    if settings.arena_max_bytes < settings.arena_initial_bytes:
-        raise UsageError(
-            f"--arena-max-bytes={settings.arena_max_bytes} is less than --arena-initial-bytes="
-            f"{settings.arena_initial_bytes}"
-        )
-    _check_log_switches(chosen)
-    _check_ports(settings)
 
 
 def _check_log_switches(chosen: Chosen) -> None:
@@ -90,7 +97,7 @@ def _check_ports(settings: Settings) -> None:
     for (one, address, port), (other, other_address, other_port) in itertools.combinations(
         listeners, 2
     ):
-        if address == other_address and port == other_port:
+        if unix_path(address) is None and (address, port) == (other_address, other_port):
             raise UsageError(
                 f"The server cannot listen to {one} requests and {other} requests at the same "
                 f"address and port {address}:{port}"

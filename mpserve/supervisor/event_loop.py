@@ -10,7 +10,7 @@ from mpserve.settings import Settings
 from mpserve.shm.server_id import ServerIdentity
 from mpserve.supervisor.entrypoints import EntryPoints
 from mpserve.supervisor.server import Server
-from mpserve.supervisor.shared_places import server_memory
+from mpserve.supervisor.shared_places import kept_descriptors, server_memory
 from mpserve.supervisor.spawner_link import SpawnerLink
 
 
@@ -19,6 +19,7 @@ def run_server(
     *,
     identity: ServerIdentity,
     wake_fds: tuple[int, ...],
+    http_fd: int,
     spawner_pid: int,
     spawner_socket: socket.socket,
     entry_points: EntryPoints,
@@ -29,11 +30,11 @@ def run_server(
         link = SpawnerLink(
             pid=spawner_pid,
             connected=spawner_socket,
-            kept_fds=(identity.owner_fd, *wake_fds),
+            kept_fds=kept_descriptors(identity, wake_fds, http_fd),
             entry_points=entry_points,
             now_ns=time.monotonic_ns,
         )
-        with server_memory(identity, wake_fds, settings) as memory:
+        with server_memory(identity, wake_fds, settings, http_fd=http_fd) as memory:
             async with asyncio.TaskGroup() as tasks:
                 server = Server(settings=settings, link=link, memory=memory, tasks=tasks)
                 return await server.run()

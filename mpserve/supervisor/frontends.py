@@ -172,6 +172,7 @@ class Frontends:
                 frontend_index=place.index,
                 places=self._memory.places(process),
                 settings_json=encode_settings(self._settings),
+                http_fd=self._memory.http_fd,
             ),
             title=f"mps frontend {place.index}",
             receives=FromFrontend,

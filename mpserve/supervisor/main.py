@@ -11,14 +11,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from mpserve.errors import ArenaFull, LoadError
+from mpserve.errors import ArenaFull, ConfigError, LoadError
 from mpserve.settings import Settings
+from mpserve.settings.unix_address import unix_path
 from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.allocator import find_allocator
 from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints
 from mpserve.supervisor.process_title import set_process_title
-from mpserve.supervisor.shared_places import claimed_identity, wake_descriptors
+from mpserve.supervisor.shared_places import (
+    claimed_identity,
+    kept_descriptors,
+    wake_descriptors,
+)
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
+from mpserve.supervisor.unix_socket import bound_socket
 from mpserve.telemetry import log
 
 EXIT_FAILED: Final = 1
@@ -47,14 +53,22 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
     _become_subreaper()
     try:
         return _run(settings, entry_points)
+    except ConfigError as error:  # the Unix-domain socket
+        sys.stderr.write(f"failed to start HTTP service: Unavailable - {error.message}\n")
+        return EXIT_FAILED
     except ArenaFull as error:  # no room for what every server needs, before a model is looked at
         sys.stderr.write(f"error: creating server: Internal - {error.message}\n")
         return EXIT_FAILED
 
 
 def _run(settings: Settings, entry_points: EntryPoints) -> int:
-    with claimed_identity() as identity, wake_descriptors(settings.frontends) as wake_fds:
-        kept_fds = (identity.owner_fd, *wake_fds)
+    path = unix_path(settings.http_address) if settings.allow_http else None
+    with (
+        bound_socket(path, mode=int(settings.http.socket_mode, 8)) as http_fd,
+        claimed_identity() as identity,
+        wake_descriptors(settings.frontends) as wake_fds,
+    ):
+        kept_fds = kept_descriptors(identity, wake_fds, http_fd)
         with _spawner(kept_fds, entry_points) as (pid, connected):
             removed = sweep_dead_servers()
             if removed:
@@ -66,6 +80,7 @@ def _run(settings: Settings, entry_points: EntryPoints) -> int:
                 settings,
                 identity=identity,
                 wake_fds=wake_fds,
+                http_fd=http_fd,
                 spawner_pid=pid,
                 spawner_socket=connected,
                 entry_points=entry_points,

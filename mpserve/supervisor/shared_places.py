@@ -15,6 +15,7 @@ from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.server_id import ServerIdentity, claim_server_id, release_server_id
 from mpserve.shm.sweep import sweep_server
+from mpserve.supervisor.unix_socket import NO_SOCKET
 
 SUPERVISOR_INDEX = 0
 
@@ -36,12 +37,14 @@ class ServerMemory:
         board: Board,
         rings: tuple[CompletionRing, ...],
         wake_fds: tuple[int, ...],
+        http_fd: int,
         settings: Settings,
     ) -> None:
         self.server_id = identity.server_id
         self.board = board
         self.rings = rings
         self.wake_fds = wake_fds
+        self.http_fd = http_fd
         self._settings = settings
         self._free: set[int] = set()
         self._next_index = SUPERVISOR_INDEX + 1 + len(rings)
@@ -103,9 +106,17 @@ def wake_descriptors(count: int) -> Iterator[tuple[int, ...]]:
             os.close(fd)
 
 
+def kept_descriptors(
+    identity: ServerIdentity, wake_fds: tuple[int, ...], http_fd: int
+) -> tuple[int, ...]:
+    """Return what the spawner and its children do not close."""
+    http = () if http_fd == NO_SOCKET else (http_fd,)
+    return (identity.owner_fd, *wake_fds, *http)
+
+
 @contextmanager
 def server_memory(
-    identity: ServerIdentity, wake_fds: tuple[int, ...], settings: Settings
+    identity: ServerIdentity, wake_fds: tuple[int, ...], settings: Settings, *, http_fd: int
 ) -> Iterator[ServerMemory]:
     """Hold the board and the rings; their segments are removed at the end."""
     board = Board.create(identity.server_id)
@@ -114,7 +125,12 @@ def server_memory(
     )
     try:
         yield ServerMemory(
-            identity=identity, board=board, rings=rings, wake_fds=wake_fds, settings=settings
+            identity=identity,
+            board=board,
+            rings=rings,
+            wake_fds=wake_fds,
+            http_fd=http_fd,
+            settings=settings,
         )
     finally:
         for ring in rings:

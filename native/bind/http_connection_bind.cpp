@@ -37,6 +37,13 @@ void bind_http_connection(nb::module_& m) {
             "get_buffer",
             [](nb::handle_t<HttpConnection> self, nb::handle) { return nb::borrow(self); },
             nb::arg("sizehint"))
+        // Under TLS, uvloop asks for the room of what it was given.
+        .def("__len__",
+             [](HttpConnection& self) {
+                 std::size_t bytes = 0;
+                 self.read_target(bytes);
+                 return bytes;
+             })
         .def("buffer_updated", &HttpConnection::buffer_updated, nb::arg("nbytes"))
         .def("eof_received", &HttpConnection::eof_received)
         .def("pause_writing", &HttpConnection::pause_writing)

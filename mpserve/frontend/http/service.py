@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from pathlib import Path
 from typing import Final, cast
 
@@ -85,10 +86,12 @@ class HttpService:
         """Number of open connections."""
         return self._config.connections
 
-    async def serve(self, listener: socket.socket) -> asyncio.Server:
+    async def serve(self, listener: socket.socket, *, tls: ssl.SSLContext | None) -> asyncio.Server:
         """Take connections until the returned server is closed."""
         loop = asyncio.get_running_loop()
-        return await loop.create_server(self._make_connection, sock=listener)
+        if listener.family is socket.AF_UNIX:
+            return await loop.create_unix_server(self._make_connection, sock=listener, ssl=tls)
+        return await loop.create_server(self._make_connection, sock=listener, ssl=tls)
 
     def set_fixed_answers(self) -> None:
         """Take the server's state into the answers that are made beforehand."""
