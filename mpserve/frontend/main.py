@@ -169,17 +169,21 @@ class Frontend:
         # Here, because both import grpcio and protobuf: 100 ms and 20 MiB that HTTP does not need.
         library.prepare()
         from mpserve.frontend.grpc.server import GrpcServer  # noqa: PLC0415
-        from mpserve.frontend.grpc.services import make_services  # noqa: PLC0415
+        from mpserve.frontend.grpc.services import Handlers, make_services  # noqa: PLC0415
 
-        services = make_services(
-            dialect=self._dialect,
+        handlers = Handlers(
             health=self._health,
             metadata=self._metadata,
             statistics=self._statistics,
             repository=self._calls,
             infer=self._infer,
-            dispatcher=self._dispatcher,
             labels=self._labels,
+        )
+        services = make_services(
+            handlers,
+            dialect=self._dialect,
+            dispatcher=self._dispatcher,
+            settings=self._settings.grpc,
         )
         return await GrpcServer.open(
             services,

@@ -66,7 +66,7 @@ def assemble(
     mode = ModelControlMode(fields["model_control_mode"])
     fields |= _repository(fields, values, mode=mode)
     fields |= _metrics(fields, values)
-    fields["grpc"] = _grpc(command, fields, chosen)
+    fields["grpc"] = _grpc(command, fields, values, chosen=chosen)
     fields["http"] = _http(fields, values)
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
@@ -130,7 +130,13 @@ def _metrics(
     }
 
 
-def _grpc(command: DialectName, fields: dict[str, Any], chosen: Chosen) -> dict[str, object]:
+def _grpc(
+    command: DialectName,
+    fields: dict[str, Any],
+    values: Mapping[str, tuple[Value, ...]],
+    *,
+    chosen: Chosen,
+) -> dict[str, object]:
     """Take the fields of gRPC together.
 
     TLS is on once mutual TLS was mentioned, as in Triton; MLServer has one host for all listeners.
@@ -139,7 +145,12 @@ def _grpc(command: DialectName, fields: dict[str, Any], chosen: Chosen) -> dict[
     grpc = {name.removeprefix(_GRPC_PREFIX): fields.pop(name) for name in names}
     if command is DialectName.MLSERVER and "grpc-address" not in chosen:
         grpc["address"] = _internet_address(fields)
-    return {**grpc, "use_ssl": grpc["use_ssl"] or "grpc-use-ssl-mutual" in chosen}
+    restricted = [str(text) for text in values["grpc-restricted-protocol"] if text]
+    return {
+        **grpc,
+        "restrictions": read_restrictions(restricted),
+        "use_ssl": grpc["use_ssl"] or "grpc-use-ssl-mutual" in chosen,
+    }
 
 
 def _internet_address(fields: Mapping[str, Any]) -> str:

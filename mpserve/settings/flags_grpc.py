@@ -5,6 +5,7 @@ from typing import Final
 from mpserve.settings import formats
 from mpserve.settings.flags import Flag, Group, Kind, Standing
 from mpserve.settings.grpc_settings import MAX_MESSAGE_BYTES
+from mpserve.settings.header_pattern import check_header_pattern
 from mpserve.settings.values import INT32_MAX
 
 MAX_PORT: Final = 65535
@@ -171,17 +172,28 @@ GRPC_ACTING: Final = (
         default=0,
         help="Milliseconds that calls of such a connection may still take; 0 for no limit.",
     ),
-)
-
-GRPC_INERT: Final = (
+    Flag(
+        name="grpc-restricted-protocol",
+        kind=Kind.STRING,
+        group=Group.GRPC,
+        repeatable=True,
+        check=formats.check_restricted_grpc,
+        help=(
+            "Calls that need a secret in their metadata, as "
+            "<protocol>[,<protocol>...]:<key>=<value>; it is sent as triton-grpc-protocol-<key>."
+        ),
+    ),
     Flag(
         name="grpc-header-forward-pattern",
         kind=Kind.STRING,
         group=Group.GRPC,
-        standing=Standing.REFUSED,
-        reason="--grpc-header-forward-pattern: metadata is not forwarded to models yet",
-        help="Only its default is taken: metadata is not forwarded to models yet.",
+        field="grpc_header_forward_pattern",
+        check=check_header_pattern,
+        help="Metadata whose names this regular expression finds become parameters of inferences.",
     ),
+)
+
+GRPC_INERT: Final = (
     Flag(
         name="grpc-infer-thread-count",
         kind=Kind.INT,
@@ -215,16 +227,5 @@ GRPC_INERT: Final = (
         standing=Standing.NO_EFFECT,
         reason=_OWN_PROCESSES,
         help=f"Changes nothing: {_OWN_PROCESSES}.",
-    ),
-    Flag(
-        name="grpc-restricted-protocol",
-        kind=Kind.STRING,
-        group=Group.GRPC,
-        repeatable=True,
-        check=formats.check_restricted_grpc,
-        standing=Standing.REFUSED,
-        is_off=lambda texts: not any(texts),
-        reason="--grpc-restricted-protocol: methods can not be restricted yet",
-        help="Refused: methods can not be restricted yet.",
     ),
 )

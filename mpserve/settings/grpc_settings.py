@@ -4,6 +4,8 @@ import enum
 
 import msgspec
 
+from mpserve.settings.http_settings import Restriction
+
 MAX_MESSAGE_BYTES = (1 << 31) - 1
 
 
@@ -21,6 +23,11 @@ class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    restrictions
+        At most one for each category; the metadata is `triton-grpc-protocol-<key>`.
+    header_forward_pattern
+        Regular expression; metadata whose names it finds become parameters of inferences. "" for
+        none.
     reuse_port
         Another server may listen on the same port (`SO_REUSEPORT` towards foreign processes; the
         frontends of one server always share theirs).
@@ -39,6 +46,8 @@ class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     address: str = "0.0.0.0"  # noqa: S104  # the peers' default; a warning is printed
     port: int = 8001
+    restrictions: tuple[Restriction, ...] = ()
+    header_forward_pattern: str = ""
     reuse_port: bool = False
     max_message_bytes: int = MAX_MESSAGE_BYTES
     compression_level: GrpcCompression = GrpcCompression.NONE

@@ -16,6 +16,7 @@ from mpserve.dialect import GrpcCode
 from mpserve.frontend.grpc.call import (
     SHUTTING_DOWN,
     GrpcFailure,
+    Metadata,
     Services,
     StreamInput,
     StreamMethod,
@@ -36,6 +37,7 @@ class AioHandlers(grpc.GenericRpcHandler):
     """Finds the handler of each call by its path."""
 
     def __init__(self, services: Services) -> None:
+        self._refusal = services.refusal
         self._streams: set[StreamInput] = set()
         self._is_draining = False
         self._handlers: dict[str, Handler] = {
@@ -52,7 +54,12 @@ class AioHandlers(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         """Return the handler of a call; `None` for a method that does not exist."""
         if self._is_draining:
-            return _REFUSAL
+            return _refusing(SHUTTING_DOWN)
+        if self._refusal is not None:
+            metadata = _metadata_of(handler_call_details)
+            failure = self._refusal(handler_call_details.method, metadata)
+            if failure is not None:
+                return _refusing(failure)
         return self._handlers.get(handler_call_details.method)
 
     def drain(self) -> None:
@@ -64,8 +71,7 @@ class AioHandlers(grpc.GenericRpcHandler):
     def _stream(self, method: StreamMethod) -> _Stream:
         async def serve(_: object, context: Context) -> None:
             output = AioStreamOutput()
-            metadata = dict(context.invocation_metadata() or ())
-            stream = method(output, metadata)
+            stream = method(output, _metadata_of(context))
             self._streams.add(stream)
             reader = asyncio.ensure_future(_read_stream(context, stream, output))
             try:
@@ -83,16 +89,21 @@ class AioHandlers(grpc.GenericRpcHandler):
 class AioCall:
     """One unary call that waits."""
 
-    __slots__ = ("_on_client_gone", "result")
+    __slots__ = ("_context", "_on_client_gone", "result")
 
-    def __init__(self, result: asyncio.Future[bytes | GrpcFailure]) -> None:
+    def __init__(self, result: asyncio.Future[bytes | GrpcFailure], context: Context) -> None:
         self.result = result
+        self._context = context
         self._on_client_gone: Callable[[], None] | None = None
 
     def finish(self, result: bytes | GrpcFailure) -> None:
         """Answer, unless the client is gone."""
         if not self.result.done():
             self.result.set_result(result)
+
+    def metadata(self) -> Metadata:
+        """Return the metadata that the client sent."""
+        return _metadata_of(self._context)
 
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Remember whom to tell."""
@@ -158,7 +169,7 @@ async def _read_stream(context: Context, stream: StreamInput, output: AioStreamO
 def _unary(method: UnaryMethod) -> _Unary:
     # One future per call and no task: grpc.aio has made one already (bench: infer-small over gRPC).
     async def serve(request: bytes, context: Context) -> bytes:
-        call = AioCall(asyncio.get_running_loop().create_future())
+        call = AioCall(asyncio.get_running_loop().create_future(), context)
         method(request, call)
         try:
             result = await call.result
@@ -178,9 +189,19 @@ def _set_status(context: Context, failure: GrpcFailure) -> None:
     context.set_details(failure.message)
 
 
-async def _refuse(_: object, context: Context) -> None:
-    _set_status(context, SHUTTING_DOWN)
+def _metadata_of(call: Any) -> Metadata:  # noqa: ANN401  details or context
+    metadata = (
+        call.invocation_metadata()
+        if callable(call.invocation_metadata)
+        else call.invocation_metadata
+    )
+    return {name: value for name, value in metadata or () if isinstance(value, str)}
 
 
-# Of the kind that fits every method: the client's message is not read.
-_REFUSAL: "Final[Handler]" = grpc.stream_stream_rpc_method_handler(_refuse)
+def _refusing(failure: GrpcFailure) -> Handler:
+    """Return a handler of the kind that fits every method: it does not read the message."""
+
+    async def refuse(_: object, context: Context) -> None:
+        _set_status(context, failure)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)

@@ -41,6 +41,10 @@ class Call(Protocol):
     def finish(self, result: bytes | GrpcFailure) -> None:
         """Answer with an encoded message, or with a status."""
 
+    def metadata(self) -> Metadata:
+        """Return the metadata that the client sent."""
+        ...
+
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the client cancels, or its deadline passes, before the answer."""
 
@@ -75,12 +79,21 @@ class StreamInput(Protocol):
         ...
 
 
+Refusal = Callable[[str, Metadata], GrpcFailure | None]
+"""Path and metadata of a call -> why it may not go on."""
 UnaryMethod = Callable[[bytes, Call], None]
 StreamMethod = Callable[[StreamOutput, Metadata], StreamInput]
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is served, by path (`/package.Service/Method`)."""
+    """Everything that is served, by path (`/package.Service/Method`).
+
+    Attributes
+    ----------
+    refusal
+        Asked about every call; `None` when there is nothing to ask.
+    """
 
     unary: Mapping[str, UnaryMethod]
     streams: Mapping[str, StreamMethod]
+    refusal: Refusal | None = None

@@ -1,18 +1,21 @@
 """`ModelInfer`: the bytes of a request -> the bytes of its answer, for calls and for streams."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from mpserve.codec import mlserver_proto, proto_response, v2_proto
 from mpserve.codec.proto_infer import ProtoInfer
 from mpserve.codec.proto_response import ProtoAnswer
 from mpserve.codec.v2_response import AnswerContext
-from mpserve.dialect import Dialect, DialectName, Operation
+from mpserve.dialect import Dialect, DialectName, GrpcCode, Operation
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import ErrorCode, Failure, MpserveError
-from mpserve.frontend.grpc.call import Call, GrpcFailure, grpc_failure
+from mpserve.frontend.grpc.call import Call, GrpcFailure, Metadata, grpc_failure
 from mpserve.frontend.grpc.messages import INFER_REQUEST, INFER_RESPONSE, inference_schema, parse
+from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.version import any_version, version_number
@@ -24,7 +27,22 @@ _DECOUPLED_REFUSAL: Final = (
     "ModelInfer RPC doesn't support models with decoupled transaction policy"
 )
 
-OnResult = Callable[[bytes | GrpcFailure], None]
+
+class InferResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of a model.
+
+    Attributes
+    ----------
+    answer
+        The encoded `ModelInferResponse`, or why there is none; `None` for the mark that no more
+        answers follow.
+    """
+
+    answer: bytes | GrpcFailure | None
+    is_final: bool
+
+
+OnResult = Callable[[InferResult], None]
 
 
 class Decode(Protocol):
@@ -52,9 +70,11 @@ class GrpcInfer:
         handler: InferHandler,
         dispatcher: Dispatcher,
         labels: LabelFiles,
+        forwarding: HeaderForwarding,
         dialect: Dialect,
     ) -> None:
         self._handler = handler
+        self._forwarding = forwarding
         self._native = ProtoInfer(
             dispatcher=dispatcher, on_failure=self._on_failure, on_rare=self._on_rare_answer
         )
@@ -69,7 +89,7 @@ class GrpcInfer:
     def answer(self, encoded: bytes, call: Call) -> None:
         """Answer a call, now or when the model has."""
         # What is common goes past protobuf's objects (bench: infer-small over gRPC).
-        token = self._native.submit(encoded, call.finish)
+        token = 0 if self._forwarding.forwards else self._native.submit(encoded, call.finish)
         if token:
             call.on_client_gone(partial(self._handler.cancel, token))
         else:
@@ -80,9 +100,10 @@ class GrpcInfer:
             message = self.parse(encoded)
             token = self.start(
                 message,
+                metadata=call.metadata,
                 decoupled_refusal=_DECOUPLED_REFUSAL,
-                is_final=None,
-                on_result=call.finish,
+                tells_final=False,
+                on_result=partial(_finish, call),
             )
         except MpserveError as error:
             call.finish(self.failure(error))
@@ -97,8 +118,9 @@ class GrpcInfer:
         self,
         message: Any,  # noqa: ANN401  a ModelInferRequest
         *,
-        decoupled_refusal: str,
-        is_final: bool | None,
+        metadata: Callable[[], Metadata],
+        decoupled_refusal: str | None,
+        tells_final: bool,
         on_result: OnResult,
     ) -> int:
         """Check and submit a request; return its token for `cancel`.
@@ -106,11 +128,11 @@ class GrpcInfer:
         Parameters
         ----------
         decoupled_refusal
-            Said of a model that may answer several times.
-        is_final
-            What the answer tells in a parameter; `None`: it has no such parameter.
+            Said of a model that may answer several times; `None`: it may.
+        tells_final
+            An answer tells in a parameter whether it is the last.
         on_result
-            Called once, never from here, with the encoded answer or why there is none.
+            Called for each answer, never from here.
 
         Raises
         ------
@@ -123,8 +145,22 @@ class GrpcInfer:
             decoupled_refusal=decoupled_refusal,
         )
         request = self._decode(message, model_name=routed.model.name)
-        on_answer = partial(self._on_answer, request, routed, is_final, on_result)
+        if self._forwarding.forwards:
+            request = self._forwarding.apply(request, _headers(metadata()))
+        on_answer = partial(self._on_answer, request, routed, tells_final, on_result)
         return self._handler.start(request, routed=routed, on_answer=on_answer)
+
+    def is_decoupled(self, message: Any) -> bool:  # noqa: ANN401  a ModelInferRequest
+        """Tell whether the model that a request is for may answer several times.
+
+        Raises
+        ------
+        MpserveError
+            There is no such model.
+        """
+        version = self._check_version(message.model_version)
+        routed = self._handler.find(message.model_name, version, decoupled_refusal=None)
+        return routed.version.config.decoupled
 
     def cancel(self, token: int) -> None:
         """Drop the answer of a request; take it back when it still waits."""
@@ -138,35 +174,38 @@ class GrpcInfer:
         self,
         request: InferRequest,
         routed: RoutedModel,
-        is_final: bool | None,  # noqa: FBT001  bound by `partial`
+        tells_final: bool,  # noqa: FBT001  bound by `partial`
         on_result: OnResult,
         answer: Answer,
     ) -> None:
         """Hand the result on. Called by the dispatcher, so nothing may escape."""
+        result: bytes | GrpcFailure | None
         try:
-            result = self._result(request, routed, is_final, answer)
+            result = self._result(request, routed, tells_final, answer)
         except MpserveError as error:
             result = self.failure(error)
         except Exception as error:  # noqa: BLE001  the border: logged and told
             log.error("request.crashed", request_id=request.id, error=repr(error))
             result = self._told(ErrorCode.INTERNAL, f"internal error: {error!r}")
-        on_result(result)
+        on_result(InferResult(answer=result, is_final=answer.final))
 
     def _result(
         self,
         request: InferRequest,
         routed: RoutedModel,
-        is_final: bool | None,  # noqa: FBT001  as `_on_answer`
+        tells_final: bool,  # noqa: FBT001  as `_on_answer`
         answer: Answer,
-    ) -> bytes | GrpcFailure:
+    ) -> bytes | GrpcFailure | None:
         if answer.code:
             return self._told(ErrorCode(answer.code), answer.error)
+        if answer.is_mark:
+            return None
         wants_classes = any(output.classification for output in request.outputs)
         return proto_response.encode(
             ProtoAnswer(
                 outputs=answer.outputs,
                 parameters_json=answer.parameters_json,
-                is_final=is_final,
+                is_final=answer.final if tells_final else None,
             ),
             message=self._response_class(),
             request=request,
@@ -203,3 +242,15 @@ class GrpcInfer:
         return grpc_failure(
             Failure(code=code, message=message), dialect=self._dialect, operation=Operation.INFER
         )
+
+
+def _finish(call: Call, result: InferResult) -> None:
+    if result.answer is None:
+        message = "the model sent no response"
+        call.finish(GrpcFailure(code=GrpcCode.INTERNAL, message=message))
+    else:
+        call.finish(result.answer)
+
+
+def _headers(metadata: Metadata) -> Iterable[tuple[bytes, bytes]]:
+    return ((name.encode(), value.encode("latin-1", "replace")) for name, value in metadata.items())

@@ -1,8 +1,9 @@
-"""`ModelStreamInfer`: one stream, many requests, each answered once and in their order.
+"""`ModelStreamInfer`: one stream, many requests, each answered once or, by decoupled models, often.
 
-Guarantees: answers come in the order of the requests; a failed request ends the stream only where
-the dialect, or the client, wants it so; a client that goes takes back all that waits. At most
-`MAX_OUTSTANDING` requests of a stream are in flight, so that one client can not fill a queue.
+Guarantees: answers of ordinary models come in the order of their requests, those of decoupled
+models as they are made; a failed request ends the stream only where the dialect, or the client,
+wants it so; a client that goes takes back all that waits. At most `MAX_OUTSTANDING` requests of a
+stream are in flight, so that one client can not fill a queue.
 
 Source: triton.md 4.7; MLServer 1.7.1.
 """
@@ -14,24 +15,32 @@ from typing import Any, Final
 import msgspec
 
 from mpserve.codec.proto_response import FINAL_PARAMETER, in_stream
+from mpserve.codec.v2_proto import EMPTY_FINAL_PARAMETER
 from mpserve.dialect import Dialect
 from mpserve.errors import MpserveError
 from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure, Metadata, StreamOutput
-from mpserve.frontend.grpc.infer import GrpcInfer
+from mpserve.frontend.grpc.infer import GrpcInfer, InferResult
 from mpserve.frontend.grpc.messages import inference_schema
 
 MAX_OUTSTANDING: Final = 256
 STATUS_METADATA: Final = "triton_grpc_error"
 _STREAM_RESPONSE: Final = "inference.ModelStreamInferResponse"
-_DECOUPLED_REFUSAL: Final = "models with decoupled transaction policy are not served yet"
 
 
-class _Slot(msgspec.Struct, kw_only=True):
-    """One request of the stream, until its answer is sent."""
+class _Slot(msgspec.Struct, kw_only=True, eq=False):
+    """One request of the stream, until its last answer is sent.
 
-    message: Any  # ModelInferRequest; None when the bytes were none
+    Attributes
+    ----------
+    waiting
+        Answers that wait for those of earlier requests.
+    """
+
+    message: Any = None  # ModelInferRequest; None when the bytes were none
     token: int | None = None
-    result: bytes | GrpcFailure | None = None
+    is_ordered: bool = True
+    is_finished: bool = False
+    waiting: list[bytes | GrpcFailure] = []
 
 
 class InferStreams:
@@ -39,8 +48,7 @@ class InferStreams:
 
     def __init__(self, *, infer: GrpcInfer, dialect: Dialect) -> None:
         self._infer = infer
-        self._carries_errors = dialect.stream_carries_errors
-        self._error_class = (
+        self._response_class = (
             inference_schema(dialect.name).message(_STREAM_RESPONSE)
             if dialect.stream_carries_errors
             else None
@@ -48,12 +56,11 @@ class InferStreams:
 
     def open(self, output: StreamOutput, metadata: Metadata) -> "InferStream":
         """Return the input of a new stream."""
-        wants_status = metadata.get(STATUS_METADATA) == "true"
         return InferStream(
             output=output,
             infer=self._infer,
-            error_class=None if wants_status else self._error_class,
-            wraps=self._carries_errors,
+            metadata=metadata,
+            response_class=self._response_class,
         )
 
 
@@ -62,10 +69,9 @@ class InferStream:
 
     Parameters
     ----------
-    error_class
-        Message that carries errors; `None`: an error ends the stream with its status.
-    wraps
-        Answers are wrapped in such messages, and tell that they are final.
+    response_class
+        Message that wraps answers and carries errors; `None`: answers are bare, and an error ends
+        the stream with its status.
     """
 
     def __init__(
@@ -73,13 +79,16 @@ class InferStream:
         *,
         output: StreamOutput,
         infer: GrpcInfer,
-        error_class: Any,  # noqa: ANN401  made at run time
-        wraps: bool,
+        metadata: Metadata,
+        response_class: Any,  # noqa: ANN401  made at run time
     ) -> None:
         self._output = output
         self._infer = infer
-        self._error_class = error_class
-        self._wraps = wraps
+        self._metadata = metadata
+        self._response_class = response_class
+        self._carries_errors = (
+            response_class is not None and metadata.get(STATUS_METADATA) != "true"
+        )
         self._slots: deque[_Slot] = deque()
         self._ends_with: GrpcFailure | None = None
         self._takes_more = True
@@ -89,23 +98,25 @@ class InferStream:
         """Start one inference."""
         if not self._takes_more:
             return
-        slot = _Slot(message=None)
+        slot = _Slot()
         self._slots.append(slot)
         try:
             slot.message = self._infer.parse(message)
+            slot.is_ordered = not self._infer.is_decoupled(slot.message)
             slot.token = self._infer.start(
                 slot.message,
-                decoupled_refusal=_DECOUPLED_REFUSAL,
-                is_final=True if self._wraps else None,
+                metadata=lambda: self._metadata,
+                decoupled_refusal=None,
+                tells_final=self._response_class is not None,
                 on_result=partial(self._on_result, slot),
             )
         except MpserveError as error:
-            self._on_result(slot, self._infer.failure(error))
+            self._on_result(slot, InferResult(answer=self._infer.failure(error), is_final=True))
 
     def on_half_close(self) -> None:
         """End when what was asked is answered."""
         self._takes_more = False
-        self._send_finished()
+        self._send_in_order()
 
     def on_client_gone(self) -> None:
         """Take back everything that waits."""
@@ -113,7 +124,7 @@ class InferStream:
         self._takes_more = False
         while self._slots:
             slot = self._slots.popleft()
-            if slot.token is not None and slot.result is None:
+            if slot.token is not None and not slot.is_finished:
                 self._infer.cancel(slot.token)
 
     def on_drain(self) -> None:
@@ -121,40 +132,72 @@ class InferStream:
         if self._takes_more:
             self._takes_more = False
             self._ends_with = SHUTTING_DOWN
-        self._send_finished()
+        self._send_in_order()
 
     def has_room(self) -> bool:
         """Tell whether one more request may be read."""
         return len(self._slots) < MAX_OUTSTANDING
 
-    def _on_result(self, slot: _Slot, result: bytes | GrpcFailure) -> None:
-        slot.result = result
-        self._send_finished()
+    def _on_result(self, slot: _Slot, result: InferResult) -> None:
+        if self._has_ended:
+            return
+        slot.is_finished = result.is_final
+        answer = result.answer
+        if answer is None and self._response_class is not None and _wants_mark(slot.message):
+            answer = self._mark(slot.message)
+        if not slot.is_ordered:
+            self._send(slot, answer)
+            if slot.is_finished and slot in self._slots:
+                self._slots.remove(slot)
+        elif answer is not None:
+            slot.waiting.append(answer)
+        self._send_in_order()
 
-    def _send_finished(self) -> None:
+    def _send_in_order(self) -> None:
         """Send all answers that are next in order; end the stream after the last."""
-        while not self._has_ended and self._slots and self._slots[0].result is not None:
-            slot = self._slots.popleft()
-            if isinstance(slot.result, GrpcFailure):
-                self._send_failure(slot, slot.result)
-            else:
-                assert slot.result is not None
-                self._output.send(in_stream(slot.result) if self._wraps else slot.result)
+        for slot in [slot for slot in self._slots if slot.is_ordered]:
+            while slot.waiting and not self._has_ended:
+                self._send(slot, slot.waiting.pop(0))
+            if self._has_ended or not slot.is_finished:
+                break
+            self._slots.remove(slot)
         if not (self._has_ended or self._takes_more or self._slots):
             self._has_ended = True
             self._output.end(self._ends_with)
 
+    def _send(self, slot: _Slot, answer: bytes | GrpcFailure | None) -> None:
+        if isinstance(answer, GrpcFailure):
+            self._send_failure(slot, answer)
+        elif answer is not None:
+            wrapped = in_stream(answer) if self._response_class is not None else answer
+            self._output.send(wrapped)
+
     def _send_failure(self, slot: _Slot, failure: GrpcFailure) -> None:
-        if self._error_class is None:
+        if not self._carries_errors:
             self.on_client_gone()  # nobody will hear the other answers
             self._output.end(failure)
             return
-        told = self._error_class(error_message=failure.message)
+        told = self._response_class(error_message=failure.message)
         message = slot.message
         if message is not None:
             told.infer_response.id = message.id
         if message is not None and slot.token is not None:  # it had been queued
             told.infer_response.model_name = message.model_name
             told.infer_response.model_version = message.model_version
-            told.infer_response.parameters[FINAL_PARAMETER].bool_param = True
+            told.infer_response.parameters[FINAL_PARAMETER].bool_param = slot.is_finished
         self._output.send(told.SerializeToString())
+
+    def _mark(self, message: Any) -> bytes:  # noqa: ANN401  a ModelInferRequest
+        """Return the empty answer that says that no more follow."""
+        told = self._response_class().infer_response
+        told.id = message.id
+        told.model_name = message.model_name
+        told.model_version = message.model_version
+        told.parameters[FINAL_PARAMETER].bool_param = True
+        encoded: bytes = told.SerializeToString()
+        return encoded
+
+
+def _wants_mark(message: Any) -> bool:  # noqa: ANN401  a ModelInferRequest
+    parameters = message.parameters
+    return EMPTY_FINAL_PARAMETER in parameters and parameters[EMPTY_FINAL_PARAMETER].bool_param

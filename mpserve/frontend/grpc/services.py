@@ -1,5 +1,7 @@
 """All services of a frontend, put together by the dialect."""
 
+import msgspec
+
 from mpserve.dialect import Dialect
 from mpserve.frontend.grpc.call import Services, StreamMethod, UnaryMethod
 from mpserve.frontend.grpc.health_service import CHECK_PATH, WATCH_PATH, HealthService
@@ -9,6 +11,8 @@ from mpserve.frontend.grpc.inference_service import InferenceService
 from mpserve.frontend.grpc.messages import INFERENCE_SERVICE, inference_schema
 from mpserve.frontend.grpc.reflection_service import PATH as REFLECTION_PATH
 from mpserve.frontend.grpc.reflection_service import ReflectionService
+from mpserve.frontend.grpc.restriction import MethodRestrictions
+from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
@@ -16,34 +20,44 @@ from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, schema
+from mpserve.settings import GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
 
 _REPOSITORY_SERVICE = "inference.model_repository.ModelRepositoryService"
 
 
+class Handlers(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked, shared with HTTP."""
+
+    health: Health
+    metadata: MetadataHandler
+    statistics: StatisticsHandler
+    repository: RepositoryCalls
+    infer: InferHandler
+    labels: LabelFiles
+
+
 def make_services(
-    *,
-    dialect: Dialect,
-    health: Health,
-    metadata: MetadataHandler,
-    statistics: StatisticsHandler,
-    repository: RepositoryCalls,
-    infer: InferHandler,
-    dispatcher: Dispatcher,
-    labels: LabelFiles,
+    handlers: Handlers, *, dialect: Dialect, dispatcher: Dispatcher, settings: GrpcSettings
 ) -> Services:
     """Return every method that the dialect serves, over the handlers that HTTP uses too."""
     offered = dialect.grpc_services
     schemas = [inference_schema(dialect.name), schema(HEALTH)]
     service = InferenceService(
         dialect=dialect,
-        health=health,
-        metadata=metadata,
-        statistics=statistics,
-        repository=repository,
+        health=handlers.health,
+        metadata=handlers.metadata,
+        statistics=handlers.statistics,
+        repository=handlers.repository,
     )
-    grpc_infer = GrpcInfer(handler=infer, dispatcher=dispatcher, labels=labels, dialect=dialect)
-    checks = HealthService(health)
+    grpc_infer = GrpcInfer(
+        handler=handlers.infer,
+        dispatcher=dispatcher,
+        labels=handlers.labels,
+        forwarding=HeaderForwarding(settings.header_forward_pattern),
+        dialect=dialect,
+    )
+    checks = HealthService(handlers.health)
     unary: dict[str, UnaryMethod] = {
         **service.methods(),
         f"/{INFERENCE_SERVICE}/ModelInfer": grpc_infer.answer,
@@ -62,4 +76,7 @@ def make_services(
         streams[WATCH_PATH] = checks.watch
     if offered.reflection:
         streams[REFLECTION_PATH] = ReflectionService(schemas).open
-    return Services(unary=unary, streams=streams)
+    restrictions = MethodRestrictions(settings.restrictions)
+    return Services(
+        unary=unary, streams=streams, refusal=restrictions.refusal if restrictions else None
+    )

@@ -66,7 +66,13 @@ def test_the_default_of_a_flag_passes_its_own_check(flag):
 
 
 def test_every_field_of_settings_can_be_told():
-    told_elsewhere = {"log_level", "server_version", "extensions", "http.restrictions"}
+    told_elsewhere = {
+        "log_level",
+        "server_version",
+        "extensions",
+        "http.restrictions",
+        "grpc_restrictions",
+    }
     filled = {flag.field for flag in SERVE_FLAGS if flag.field}
     assert FIELDS - filled == told_elsewhere
 

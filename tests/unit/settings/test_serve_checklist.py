@@ -202,8 +202,6 @@ def test_log_format_is_case_sensitive():
         "--trace-level=TIMESTAMPS",
         "--cache-config=local,size=1048576",
         "--response-cache-byte-size=1048576",
-        "--grpc-header-forward-pattern=.*",
-        "--grpc-restricted-protocol=health:k=v",
         "--allow-sagemaker=true",
     ],
 )
@@ -217,7 +215,6 @@ def test_a_feature_that_is_not_there_is_refused_with_the_reason(argument):
 @pytest.mark.parametrize(
     "argument",
     [
-        "--grpc-header-forward-pattern=",
         "--rate-limit=OFF",
         "--trace-config=level=OFF",
         "--trace-config=mode=triton",

@@ -1,0 +1,292 @@
+"""What grpc.aio carries: deadlines, limits, compression, TLS, several frontends, orderly ends."""
+
+import contextlib
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from tests.fixtures.grpc_calls import TRITON, Calls
+from tests.fixtures.relay import Relay
+from tests.fixtures.server import Server
+from tests.fixtures.waiting import wait_until
+from tests.protocol.models import IDENTITY, SLOW, TELLER, tensors, write_triton
+
+CODE = grpc.StatusCode
+MIB = 1 << 20
+
+
+def models(root: Path) -> Path:
+    write_triton(
+        root / "identity",
+        source=IDENTITY,
+        config=tensors("input", ("IN", "TYPE_FP32", [-1]))
+        + tensors("output", ("OUT", "TYPE_FP32", [-1])),
+    )
+    write_triton(
+        root / "slow",
+        source=SLOW,
+        config=tensors("input", ("SECONDS", "TYPE_FP32", [1]))
+        + tensors("output", ("SLEPT", "TYPE_FP32", [1])),
+    )
+    write_triton(
+        root / "teller",
+        source=TELLER,
+        config=tensors("input", ("IN", "TYPE_FP32", [1]))
+        + tensors("output", ("TOLD", "TYPE_STRING", [1])),
+    )
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(nothing_is_left_behind, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("transport")
+    with Server.serve(
+        models(folder / "models"),
+        flags=[
+            "--grpc-infer-response-compression-level=high",
+            "--grpc-header-forward-pattern=x-.*",
+            "--grpc-restricted-protocol=model-repository,statistics:admin=secret",
+        ],
+        log_path=folder / "log",
+    ) as one:
+        yield one
+
+
+@pytest.fixture
+def calls(server):
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        yield Calls(channel)
+
+
+def vector(calls, values, *, model="identity", name="IN", **more):
+    data = np.asarray(values, dtype="<f4").tobytes()
+    tensor = {"name": name, "datatype": "FP32", "shape": [len(values)]}
+    return calls.infer_request(model, tensor, raw=(data,), **more)
+
+
+def slow(calls, seconds):
+    return vector(calls, [seconds], model="slow", name="SECONDS")
+
+
+def path(method):
+    return f"/inference.GRPCInferenceService/{method}"
+
+
+def test_a_deadline_takes_back_what_waits(calls):
+    """The second request waits behind the first; past its deadline nobody executes it."""
+    infer = calls.channel.unary_unary(
+        path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
+    )
+    busy = infer.future(slow(calls, 0.6), timeout=10)
+    late = infer.future(slow(calls, 5.0), timeout=0.2)
+    assert late.exception().code() is CODE.DEADLINE_EXCEEDED
+    assert busy.result()
+    infer(slow(calls, 0.0), timeout=2)  # the worker is not busy with the late one
+
+
+def test_a_cancelled_call_is_taken_back(calls):
+    infer = calls.channel.unary_unary(
+        path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
+    )
+    busy = infer.future(slow(calls, 0.4), timeout=10)
+    cancelled = infer.future(slow(calls, 5.0), timeout=10)
+    cancelled.cancel()
+    assert busy.result()
+    infer(slow(calls, 0.0), timeout=2)
+
+
+def test_a_cancelled_stream_takes_back_what_waits(calls):
+    stream = calls.stream(iter([slow(calls, 0.3), slow(calls, 5.0), slow(calls, 5.0)]))
+    assert next(stream).infer_response.model_name == "slow"
+    stream.cancel()
+    with contextlib.suppress(grpc.RpcError):
+        list(stream)
+    assert calls("ModelInfer", slow(calls, 0.0))
+
+
+def test_tensors_beyond_any_buffer_come_back_as_they_were(server):
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(server.grpc_address, options=options) as channel:
+        calls = Calls(channel)
+        values = np.arange(5 * MIB, dtype="<f4")
+        answer = calls("ModelInfer", vector(calls, values))
+        assert answer.raw_output_contents[0] == values.tobytes()
+
+
+def test_answers_are_compressed_when_that_is_wanted(server):
+    """gRPC compresses below what Python sees, so the bytes on the wire are counted."""
+    with Relay(server.grpc_port) as relay:
+        with grpc.insecure_channel(f"127.0.0.1:{relay.port}") as channel:
+            calls = Calls(channel)
+            answer = calls("ModelInfer", vector(calls, np.zeros(MIB // 4)))
+        assert len(answer.raw_output_contents[0]) == MIB
+        assert relay.received_bytes < MIB // 10
+
+
+def test_compressed_requests_are_read(server):
+    with grpc.insecure_channel(server.grpc_address, compression=grpc.Compression.Gzip) as channel:
+        calls = Calls(channel)
+        values = np.zeros(1000)
+        answer = calls("ModelInfer", vector(calls, values))
+        assert len(answer.raw_output_contents[0]) == 4000
+
+
+def test_metadata_is_forwarded_where_the_pattern_finds_it(calls):
+    call = calls.channel.unary_unary(
+        path("ModelInfer"),
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=TRITON.message("inference.ModelInferResponse").FromString,
+    )
+    request = vector(calls, [1.0], model="teller")
+    metadata = [("x-tenant", "blue"), ("other", "no")]
+    told = call(request, metadata=metadata, timeout=10).raw_output_contents[0]
+    assert b'"x-tenant": "blue"' in told
+    assert b"other" not in told
+
+
+@pytest.mark.parametrize("method", ["RepositoryIndex", "ModelStatistics", "RepositoryModelLoad"])
+def test_restricted_methods_need_their_secret(calls, method):
+    call = calls.channel.unary_unary(path(method))
+    refusal = (
+        CODE.UNAVAILABLE,
+        "This protocol is restricted, expecting header 'triton-grpc-protocol-admin'",
+    )
+    for metadata in (None, [("triton-grpc-protocol-admin", "wrong")]):
+        with pytest.raises(grpc.RpcError) as caught:
+            call(b"", metadata=metadata, timeout=10)
+        assert (caught.value.code(), caught.value.details()) == refusal
+    if method == "RepositoryIndex":
+        assert call(b"", metadata=[("triton-grpc-protocol-admin", "secret")], timeout=10)
+
+
+def test_other_methods_need_none(calls):
+    assert calls("ServerLive").live
+
+
+def test_a_message_past_the_limit_is_refused(serve, tmp_path):
+    server = serve(models(tmp_path / "models"), flags=["--grpc-max-message-bytes=65536"])
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        calls = Calls(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            calls("ModelInfer", vector(calls, np.zeros(20_000)))
+        assert caught.value.code() is CODE.RESOURCE_EXHAUSTED
+        assert calls("ServerLive").live
+
+
+def test_all_frontends_share_the_port(serve, tmp_path):
+    server = serve(models(tmp_path / "models"), flags=["--frontends=2"])
+    for _ in range(8):
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            calls = Calls(channel)
+            assert calls("ModelInfer", vector(calls, [1.0])).raw_output_contents
+
+
+def test_a_port_that_is_taken_ends_the_start(serve, tmp_path):
+    first = serve(models(tmp_path / "models"))
+    second = serve(tmp_path / "models", flags=[f"--grpc-port={first.grpc_port}"], wait_ready=False)
+    second.expected_exit_code = 1
+    assert second.wait_exit() == 1
+    assert (
+        f"failed to start GRPC service: Unavailable - Socket '{first.grpc_address}' already in use "
+        in second.log_text
+    )
+
+
+def test_http_may_be_left_out(serve, tmp_path):
+    server = serve(models(tmp_path / "models"), flags=["--allow-http=false"], wait_ready=False)
+
+    def is_ready():
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            try:
+                return Calls(channel)("ServerReady").ready
+            except grpc.RpcError:
+                return False
+
+    wait_until(is_ready, deadline=20, what="the server to be ready over gRPC")
+
+
+def test_an_end_waits_for_calls_and_streams(serve, tmp_path):
+    server = serve(models(tmp_path / "models"))
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        calls = Calls(channel)
+        infer = channel.unary_unary(
+            path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
+        )
+        running = infer.future(slow(calls, 1.0), timeout=20)
+        asked = threading.Event()
+
+        def requests():
+            yield vector(calls, [1.0])
+            asked.wait(20)
+
+        idle = calls.stream(requests())
+        assert next(idle).infer_response.model_name == "identity"
+        server.process.send_signal(signal.SIGTERM)
+        assert running.result()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(idle)
+        assert caught.value.code() is CODE.UNAVAILABLE
+        asked.set()
+    assert server.wait_exit() == 0
+
+
+def test_tls_with_a_certificate_of_the_client(serve, tmp_path):
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    server = serve(
+        models(tmp_path / "models"),
+        flags=[
+            "--grpc-use-ssl-mutual=true",
+            f"--grpc-server-cert={cert}",
+            f"--grpc-server-key={key}",
+            f"--grpc-root-cert={cert}",
+        ],
+    )
+    trusted = grpc.ssl_channel_credentials(cert.read_bytes(), key.read_bytes(), cert.read_bytes())
+    with grpc.secure_channel(server.grpc_address, trusted) as channel:
+        assert Calls(channel)("ServerLive").live
+    strange = grpc.ssl_channel_credentials(cert.read_bytes())
+    with grpc.secure_channel(server.grpc_address, strange) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            Calls(channel)("ServerLive")
+        assert caught.value.code() is CODE.UNAVAILABLE
+
+
+def test_a_certificate_that_is_not_there_ends_the_start(serve, tmp_path):
+    server = serve(
+        models(tmp_path / "models"),
+        flags=["--grpc-use-ssl=true", "--grpc-server-cert=/none", "--grpc-server-key=/none"],
+        wait_ready=False,
+    )
+    server.expected_exit_code = 1
+    assert server.wait_exit() == 1
+    assert "failed to start GRPC service: Unavailable - '/none' can not be read" in server.log_text
+
+
+def test_rubbish_over_the_wire_leaves_the_server_serving(server):
+    for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 100, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff"):
+        with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=5) as connection:
+            connection.sendall(junk)
+            connection.settimeout(5)
+            with contextlib.suppress(OSError):
+                connection.recv(1000)
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        assert Calls(channel)("ServerLive").live
+        infer = channel.unary_unary(path("ModelInfer"))
+        for junk in (b"", b"\xff", b"\x0a\x01m", struct.pack("<100B", *range(100))):
+            with pytest.raises(grpc.RpcError):
+                infer(junk, timeout=5)
+        assert Calls(channel)("ServerLive").live
