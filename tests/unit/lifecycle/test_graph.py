@@ -22,6 +22,7 @@ from mpserve.model.event import Origin
 from mpserve.model.signature import Signature
 from tests.unit.lifecycle.simulation import Simulation, define
 
+ANYTHING = Signature(open_inputs=True, open_outputs=True)
 ABSENT = "ensemble {} contains models that are not available or ambiguous: {}"
 
 
@@ -36,7 +37,7 @@ def ensemble(name, *members, content="x", version=""):
         directory=f"/models/{name}",
         format=ConfigFormat.TRITON,
         runtime="",
-        config=ModelConfig(ensemble=Ensemble(steps=steps)),
+        config=ModelConfig(ensemble=Ensemble(steps=steps), signature=ANYTHING),
         auto_complete=False,
         versions=(
             VersionDefinition(
@@ -49,8 +50,7 @@ def ensemble(name, *members, content="x", version=""):
 def open_model(name, **more):
     """Return a model that takes and gives anything; what fits is the matter of `test_fit`."""
     definition = define(name, **more)
-    anything = Signature(open_inputs=True, open_outputs=True)
-    config = msgspec.structs.replace(definition.config, signature=anything)
+    config = msgspec.structs.replace(definition.config, signature=ANYTHING)
     return msgspec.structs.replace(definition, config=config)
 
 
