@@ -18,6 +18,7 @@ from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.answer_stream import StreamingExchange
 from mpserve.frontend.http.body import HttpRequest
+from mpserve.frontend.http.document_endpoints import DocumentEndpoints
 from mpserve.frontend.http.event_query import read_event_query
 from mpserve.frontend.http.responses import HttpResponse
 from mpserve.frontend.http.restriction import Restrictions
@@ -45,6 +46,8 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.EVENTS: Operation.INDEX,
     Endpoint.TRACE: Operation.TRACE,
     Endpoint.LOGGING: Operation.LOGGING,
+    Endpoint.DOCUMENT: Operation.MODEL_METADATA,
+    Endpoint.DOCUMENT_PAGE: Operation.MODEL_METADATA,
 }
 
 
@@ -82,6 +85,7 @@ class Endpoints:
         self._restrictions = restrictions
         self._max_body_bytes = max_body_bytes
         settings = SettingEndpoints(dialect=dialect, metadata=metadata, calls=repository)
+        documents = DocumentEndpoints(metadata=metadata)
         self._answers: Mapping[
             Endpoint, Callable[[StreamingExchange, HttpRequest, Match], HttpResponse | None]
         ] = {
@@ -102,6 +106,8 @@ class Endpoints:
             Endpoint.EVENTS: self._events,
             Endpoint.TRACE: settings.trace,
             Endpoint.LOGGING: settings.logging,
+            Endpoint.DOCUMENT: documents.document,
+            Endpoint.DOCUMENT_PAGE: documents.page,
         }
 
     def answer(self, exchange: StreamingExchange) -> None:

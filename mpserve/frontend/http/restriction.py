@@ -30,6 +30,8 @@ CATEGORIES: Final[Mapping[Endpoint, Category]] = {
     Endpoint.EVENTS: Category.MODEL_REPOSITORY,
     Endpoint.TRACE: Category.TRACE,
     Endpoint.LOGGING: Category.LOGGING,
+    Endpoint.DOCUMENT: Category.METADATA,
+    Endpoint.DOCUMENT_PAGE: Category.METADATA,
 }
 
 

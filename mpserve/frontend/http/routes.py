@@ -38,6 +38,8 @@ class Endpoint(enum.Enum):
     EVENTS = "events"
     TRACE = "trace"
     LOGGING = "logging"
+    DOCUMENT = "document"
+    DOCUMENT_PAGE = "document_page"
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     method
         The only one that is allowed, but for `other_method`.
-    model, version, repository
+    model, version, repository, document
         Parts of the path, "" where it has none; the version as sent (`checked_version`).
     """
 
@@ -57,6 +59,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     version: str = ""
     repository: str = ""
+    document: str = ""
 
     @property
     def allowed(self) -> str:
@@ -173,6 +176,18 @@ ROUTES: Final = {
                 Endpoint.INFER_STREAM,
             ),
             _route(_MODEL + _MLSERVER_VERSION + rb"/ready", "GET", Endpoint.MODEL_READY),
+            _route(
+                rb"/v2/docs/(?P<document>dataplane\.json|model_repository\.json)",
+                "GET",
+                Endpoint.DOCUMENT,
+            ),
+            _route(rb"/v2/docs", "GET", Endpoint.DOCUMENT_PAGE),
+            _route(
+                _MODEL + _MLSERVER_VERSION + rb"/docs/(?P<document>dataplane\.json)",
+                "GET",
+                Endpoint.DOCUMENT,
+            ),
+            _route(_MODEL + _MLSERVER_VERSION + rb"/docs", "GET", Endpoint.DOCUMENT_PAGE),
             _route(_MODEL + _MLSERVER_VERSION, "GET", Endpoint.MODEL_METADATA),
             *_HEALTH,
             _route(rb"/v2/repository/index", "POST", Endpoint.INDEX),

@@ -1,0 +1,80 @@
+"""The server's description of itself: OpenAPI documents, and a page that shows them.
+
+Nothing is loaded from elsewhere: the page works without the Internet. Source: MLServer 1.7.1 as
+seen running, for the paths; the documents are ours.
+"""
+
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from mpserve.errors import ModelNotFound
+from mpserve.frontend.handlers.metadata import MetadataHandler
+from mpserve.frontend.http import responses
+from mpserve.frontend.http.responses import HttpResponse
+from mpserve.frontend.http.routes import Match
+
+HTML: Final = "text/html; charset=utf-8"
+DATA_PLANE: Final = "dataplane.json"
+MODEL_REPOSITORY: Final = "model_repository.json"
+_FOLDER: Final = "mpserve.frontend.documents"
+_SOURCES: Final = b"/*sources*/[]"
+_NAME: Final = "{model_name}"
+_VERSION: Final = "{model_version}"
+
+
+class DocumentEndpoints:
+    """Documents of the server, and of each model that serves."""
+
+    def __init__(self, *, metadata: MetadataHandler) -> None:
+        self._metadata = metadata
+
+    def document(self, _: object, __: object, match: Match) -> HttpResponse:
+        """Answer with one of the documents, of the whole server or of a model."""
+        if not match.model:
+            return responses.json_response(_file(match.document))
+        self._metadata.model(match.model, match.version)
+        return responses.json_response(orjson.dumps(_of_model(match.model, match.version)))
+
+    def page(self, _: object, __: object, match: Match) -> HttpResponse:
+        """Answer with the page, for the whole server or for a model."""
+        sources = [f"/v2/docs/{DATA_PLANE}", f"/v2/docs/{MODEL_REPOSITORY}"]
+        if match.model:
+            self._metadata.model(match.model, match.version)
+            sources = [f"{_place(match.model, match.version)}/docs/{DATA_PLANE}"]
+        listed = orjson.dumps(sources).replace(b"<", b"\\u003c")  # it stands within a script
+        body = _file("page.html").replace(_SOURCES, listed)
+        return HttpResponse(status=200, content_type=HTML, body=(body,))
+
+
+@cache
+def _file(name: str) -> bytes:
+    path = resources.files(_FOLDER) / name
+    if not path.is_file():
+        raise ModelNotFound(f"there is no document '{name}'")
+    return path.read_bytes()
+
+
+def _place(model: str, version: str) -> str:
+    place = f"/v2/models/{quote(model, safe='')}"
+    return f"{place}/versions/{quote(version, safe='')}" if version else place
+
+
+def _of_model(model: str, version: str) -> dict[str, Any]:
+    """Return the document with the paths of one model only, its name filled in."""
+    whole: dict[str, Any] = orjson.loads(_file(DATA_PLANE))
+    prefix = _place(_NAME, _VERSION if version else "").replace("%7B", "{").replace("%7D", "}")
+    found = {}
+    for path, methods in whole["paths"].items():
+        rest = path.removeprefix(prefix)
+        if path.startswith(prefix) and not rest.startswith("/versions/"):
+            for method in methods.values():
+                method.pop("parameters", None)
+            found[_place(model, version) + rest] = methods
+    whole["paths"] = found
+    whole["components"].pop("parameters")
+    whole["info"]["title"] += f" of {model}" + (f" ({version})" if version else "")
+    return whole
