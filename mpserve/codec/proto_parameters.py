@@ -50,7 +50,7 @@ def set_scalar(parameters: Any, name: str, value: object) -> None:  # noqa: ANN4
             parameters[name].bool_param = value
         case int() if _INT64_MIN <= value <= _INT64_MAX:
             parameters[name].int64_param = value
-        case int() if value <= _UINT64_MAX and _has(parameters, name, "uint64_param"):
+        case int() if 0 <= value <= _UINT64_MAX and _has(parameters, name, "uint64_param"):
             parameters[name].uint64_param = value
         case float() if _has(parameters, name, "double_param"):
             parameters[name].double_param = value

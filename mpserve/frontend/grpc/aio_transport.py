@@ -6,7 +6,7 @@ the service at once. Owner: a frontend. Importing this imports grpcio, an option
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -56,7 +56,7 @@ class AioHandlers(grpc.GenericRpcHandler):
         if self._is_draining:
             return _refusing(SHUTTING_DOWN)
         if self._refusal is not None:
-            metadata = _metadata_of(handler_call_details)
+            metadata = _texts(handler_call_details.invocation_metadata)
             failure = self._refusal(handler_call_details.method, metadata)
             if failure is not None:
                 return _refusing(failure)
@@ -71,7 +71,7 @@ class AioHandlers(grpc.GenericRpcHandler):
     def _stream(self, method: StreamMethod) -> _Stream:
         async def serve(_: object, context: Context) -> None:
             output = AioStreamOutput()
-            stream = method(output, _metadata_of(context))
+            stream = method(output, _texts(context.invocation_metadata()))
             self._streams.add(stream)
             reader = asyncio.ensure_future(_read_stream(context, stream, output))
             try:
@@ -103,7 +103,7 @@ class AioCall:
 
     def metadata(self) -> Metadata:
         """Return the metadata that the client sent."""
-        return _metadata_of(self._context)
+        return _texts(self._context.invocation_metadata())
 
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Remember whom to tell."""
@@ -189,13 +189,9 @@ def _set_status(context: Context, failure: GrpcFailure) -> None:
     context.set_details(failure.message)
 
 
-def _metadata_of(call: Any) -> Metadata:  # noqa: ANN401  details or context
-    metadata = (
-        call.invocation_metadata()
-        if callable(call.invocation_metadata)
-        else call.invocation_metadata
-    )
-    return {name: value for name, value in metadata or () if isinstance(value, str)}
+def _texts(pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+    """Return metadata without its binary values, which nothing here reads."""
+    return {name: value for name, value in pairs or () if isinstance(value, str)}
 
 
 def _refusing(failure: GrpcFailure) -> Handler:
