@@ -9,19 +9,10 @@ import itertools
 from collections.abc import Iterable
 from typing import Final
 
+from mpserve.settings.http_settings import Category
 from mpserve.settings.values import BadValue, parse_bool, parse_integer
 
-RESTRICTABLE: Final = (
-    "health",
-    "metadata",
-    "inference",
-    "shared-memory",
-    "model-config",
-    "model-repository",
-    "statistics",
-    "trace",
-    "logging",
-)
+RESTRICTABLE: Final = tuple(category.value for category in Category)
 COUNTER_LATENCIES: Final = "counter_latencies"
 _LATENCY_CHOICES: Final = (COUNTER_LATENCIES, "summary_latencies", "histogram_latencies")
 _TRACE_LEVELS: Final = frozenset(
@@ -58,7 +49,7 @@ def _check_restricted(texts: tuple[str, ...], *, flag: str, noun: str) -> None:
     seen: set[str] = set()
     for text in texts:
         names, colon, setting = text.partition(":")
-        if not colon or "=" not in setting:
+        if not colon or not setting.partition("=")[0] or "=" not in setting:
             raise BadValue(
                 f"--{flag} option format is '<config name>:<setting>=<value>'. Got {text}"
             )
