@@ -273,6 +273,30 @@ def test_a_slow_client_gets_every_event_and_hinders_nobody(server):
     assert found.endswith(b"0\r\n\r\n")
 
 
+def test_a_model_that_is_faster_than_its_client_is_held_back(serve, tmp_path):
+    write_triton(
+        tmp_path / "models" / "words",
+        source=REPEATING.replace(
+            "sender.send(response(word))", "sender.send(response(word * 100))"
+        ),
+        config="model_transaction_policy { decoupled: true }\n"
+        + tensors("input", ("IN", "TYPE_STRING", [1]))
+        + tensors("output", ("OUT", "TYPE_STRING", [1])),
+    )
+    limits = ["--arena-initial-bytes=1048576", "--arena-max-bytes=4194304"]
+    held = serve(tmp_path / "models", flags=limits)
+    words = " ".join(["w" * 1000] * 300)  # 30 MB of answers
+    with connect(held) as client:
+        client.sendall(raw_post(WORDS, {"IN": words}, more="Connection: close\r\n"))
+        wait_until(lambda: client.recv(1, socket.MSG_PEEK), what="the first bytes")
+        frontend = held.process_named("mps frontend 0")
+        pieces = 0
+        while piece := client.recv(65536):
+            pieces += piece.count(b"data: {")
+            assert frontend.memory_info().rss < 200 * 1024 * 1024
+    assert pieces >= 299  # a mark may be cut by two reads
+
+
 def test_a_client_that_goes_cancels_its_stream(server):
     words = " ".join(["w" * 10_000] * 4000)
     with connect(server) as client:
