@@ -2,6 +2,7 @@
 
 Everything outside is simulated: a process lives from `StartInstance` until the machine lets it end,
 a queue from `AdmitGeneration` to `RemoveGeneration`, a table is in use until it is acknowledged.
+Some of the models are ensembles of others; requests of them may hold generations for a while.
 """
 
 from hypothesis import settings
@@ -18,16 +19,19 @@ from mpserve.lifecycle.actions import (
     SettleWish,
     StartInstance,
     StopInstance,
+    WithdrawEnsemble,
     WithdrawGeneration,
 )
 from mpserve.lifecycle.actual import Actual, shown_versions
 from mpserve.lifecycle.events import (
     GenerationRefused,
+    GenerationsHeld,
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
     TableAcknowledged,
 )
+from mpserve.lifecycle.graph import judge, used_models
 from mpserve.lifecycle.observation import observe
 from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
 from mpserve.lifecycle.restart import RestartPolicy
@@ -35,9 +39,11 @@ from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.config import InstanceGroup, ModelConfig
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
+from mpserve.model.ensemble import Ensemble, Step
 from mpserve.model.state import ModelState
 
 NAMES = ("a", "b", "c")
+ENSEMBLES = ("e", "f")
 LIMITS = Limits(loading_versions=2, retries=1, load_timeout_ns=1_000)
 POLICY = RestartPolicy(max_deaths=3, window_ns=10_000, first_delay_ns=100, max_delay_ns=400)
 DEATH = Failure(code=ErrorCode.UNAVAILABLE, message="died")
@@ -64,6 +70,22 @@ def define(name, contents, *, count, auto_complete):
     )
 
 
+def define_ensemble(name, members):
+    """Return an ensemble of these models, whose tensors are nobody's matter here."""
+    steps = tuple(Step(model=one, version="", inputs={}, outputs={}) for one in members)
+    return ModelDefinition(
+        name=name,
+        directory=f"/{name}",
+        format=ConfigFormat.TRITON,
+        runtime="",
+        config=ModelConfig(ensemble=Ensemble(steps=steps)),
+        auto_complete=False,
+        versions=(
+            VersionDefinition(version="1", directory=f"/{name}/1", fingerprint="".join(members)),
+        ),
+    )
+
+
 definitions = st.builds(
     lambda contents, count, auto_complete: (contents, count, auto_complete),
     st.dictionaries(st.sampled_from("123"), st.integers(0, 3), min_size=1, max_size=3),
@@ -86,6 +108,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.acknowledged = 0
         self.settled = {}  # name -> numbers, in order
         self.answers = {}  # (name, number) -> failure
+        self.held = frozenset()  # generations that requests of ensembles use
         self.lost = set()  # (name, version) given up since the last wish that came true
 
     # --- the loop of the supervisor ---------------------------------------------------------------
@@ -109,6 +132,7 @@ class LifecycleMachine(RuleBasedStateMachine):
                 assert action.generation not in self.open_queues
                 self.open_queues.add(action.generation)
             case RetireGeneration():
+                assert not (action.generation in self.held and self.answers_come(action.generation))
                 self.retired_queues.add(action.generation)
             case RemoveGeneration():
                 assert not self.processes_of(action.generation)
@@ -131,9 +155,12 @@ class LifecycleMachine(RuleBasedStateMachine):
                 self.answers[action.name, action.number] = action.failure
                 if action.failure is None:
                     self.lost = {row for row in self.lost if row[0] != action.name}
-            case WithdrawGeneration():
+            case WithdrawGeneration() | WithdrawEnsemble():
                 record = self.actual.models[action.name].generation(action.generation)
                 self.lost.add((action.name, record.version.version))
+
+    def answers_come(self, generation):
+        return any(key.generation == generation for key in self.instances("ready"))
 
     def processes_of(self, generation):
         return [key for key in self.processes if key.generation == generation]
@@ -167,6 +194,29 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.wanted = self.wanted.with_wish(
             Wish(number=self.last_wish, name=name, definition=definition)
         )
+        self.run_plan()
+
+    @rule(
+        name=st.sampled_from(ENSEMBLES),
+        members=st.lists(st.sampled_from(NAMES + ENSEMBLES), min_size=1, max_size=3) | st.none(),
+    )
+    def make_a_wish_for_an_ensemble(self, name, members):
+        self.last_wish += 1
+        definition = define_ensemble(name, members) if members is not None else None
+        self.wanted = self.wanted.with_wish(
+            Wish(number=self.last_wish, name=name, definition=definition)
+        )
+        self.run_plan()
+
+    @precondition(lambda self: self.named() or self.held)
+    @rule(data=st.data())
+    def hold_generations(self, data):
+        candidates = sorted(self.named() | self.held)
+        self.hold(data.draw(st.frozensets(st.sampled_from(candidates), max_size=3)))
+
+    def hold(self, generations):
+        self.held = generations
+        self.tell(GenerationsHeld(generations=generations))
         self.run_plan()
 
     @precondition(lambda self: self.instances("starting"))
@@ -253,6 +303,15 @@ class LifecycleMachine(RuleBasedStateMachine):
                 assert state is ModelState.READY or (name, version.version) in self.lost
 
     @invariant()
+    def an_ensemble_that_serves_has_all_its_models(self):
+        for model in self.actual.models.values():
+            for one in model.generations:
+                if one.phase is Phase.SERVING and one.is_ensemble:
+                    for member in used_models(one.definition):
+                        generations = self.actual.models[member].generations
+                        assert any(each.phase is Phase.SERVING for each in generations)
+
+    @invariant()
     def a_failed_wish_has_left_what_served_before(self):
         for (name, number), failure in self.answers.items():
             model = self.actual.models[name]
@@ -268,6 +327,7 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def teardown(self):
         """Let all go well from now on: what is wanted comes true, and nothing else is left."""
+        self.hold(frozenset())
         for _ in range(300):
             self.run_plan()
             for key in self.instances("starting"):
@@ -280,6 +340,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         for name, wish in self.wanted.wishes.items():
             self.check_came_true(name, wish)
             self.check_is_at_rest(name)
+            if name in ENSEMBLES and wish.definition is not None:
+                self.check_ensemble(name, wish.definition)
         assert self.open_queues == self.named()
 
     def check_came_true(self, name, wish):
@@ -300,10 +362,20 @@ class LifecycleMachine(RuleBasedStateMachine):
         assert model.operation is None
         for one in model.generations:
             assert one.phase is Phase.SERVING
+            if one.is_ensemble:
+                assert one.instances == ()
+                continue
             alive = [each for each in one.instances if each.key in self.processes]
             given_up = [each for each in one.instances if each.phase.value == "given_up"]
             count = one.definition.config.instance_groups[0].count
             assert len(alive) + len(given_up) == len(one.instances) == count
+
+    def check_ensemble(self, name, definition):
+        """It serves as wanted exactly when its models let it."""
+        model = self.actual.models[name]
+        fault = judge(name, definition.config, wanted=self.wanted, actual=self.actual)
+        is_served = model.definition == definition and model.serving("1") is not None
+        assert is_served == (fault is None)
 
 
 LifecycleMachine.TestCase.settings = settings(
