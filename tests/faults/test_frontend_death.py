@@ -106,23 +106,6 @@ def test_loads_go_on_after_the_death_of_a_frontend(serve, repository):
     assert answers == {2}
 
 
-def test_the_requests_of_a_dead_frontend_leave_nothing_behind(serve, repository):
-    """Far more bytes than an arena may have go through workers while their frontends die."""
-    repository.add("teller", "m")
-    limit = 4 << 20
-    server = serve(
-        repository.path,
-        flags=[*EXPLICIT, f"--arena-max-bytes={limit}", "--queue-slots=64"],
-    )
-    with ClosedLoop(server, teller_bytes("m", seconds=0.002), clients=16) as load:
-        for _ in range(4):
-            load.wait_answered(by_each=3)
-            server.process_named("mps frontend 0").kill()
-            load.wait_answered(deadline=2 * BACK_SECONDS)
-        load.wait_answered(by_each=30)
-    assert {one.status for one in load.failed} <= {0}
-
-
 @pytest.mark.skipif(not IS_FULL, reason="waits until a frontend counts as hung")
 @pytest.mark.timeout(180)
 def test_a_frontend_that_hangs_is_replaced_and_loads_go_on(serve, repository):

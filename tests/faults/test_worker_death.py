@@ -127,6 +127,7 @@ def test_a_model_that_dies_again_and_again_is_given_up_with_the_reason(serve, re
     assert {"end": "exit code 7", "crash": "SIGSEGV"}[fault] in row()["reason"]
     assert server.infer("m", question).status == 404
     assert tell(server, "other").version == 1
+    assert server.load("m").status == 400, "what was given up is tried again when asked for"
     repository.add("identity", "m")
     assert server.load("m").status == 200
     assert server.infer("m", question).status == 200

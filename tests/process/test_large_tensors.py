@@ -7,24 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tests.fixtures.binary_tensor import binary_body
+
 MEBIBYTE = 1 << 20
 
 
 def binary_request(tensor: np.ndarray) -> tuple[bytes, dict[str, str]]:
-    """Return body and headers of a request whose tensor, and whose answer, is binary."""
-    head = {
-        "inputs": [
-            {
-                "name": "INPUT0",
-                "shape": list(tensor.shape),
-                "datatype": "FP32",
-                "parameters": {"binary_data_size": tensor.nbytes},
-            }
-        ],
-        "outputs": [{"name": "OUTPUT0", "parameters": {"binary_data": True}}],
-    }
-    text = json.dumps(head).encode()
-    return text + tensor.tobytes(), {"Inference-Header-Content-Length": str(len(text))}
+    body, header_length = binary_body(tensor)
+    return body, {"Inference-Header-Content-Length": str(header_length)}
 
 
 def send(server, tensor: np.ndarray) -> np.ndarray:
