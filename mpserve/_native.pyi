@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 4
+LAYOUT_VERSION: int = 5
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -688,9 +688,17 @@ class DecodedRequest:
 def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, max_json_bytes: int = 18446744073709551615) -> DecodedRequest:
     """Read a V2 inference request."""
 
+def decode_infer_proto(message: bytes, *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False) -> DecodedRequest:
+    """Read a `ModelInferRequest`."""
+
 def encode_infer(outputs: Sequence[tuple[str, str, Sequence[int], bytes, str, bool]], *, mlserver: bool = False, model_name: str, model_version: str = '', request_id: str = '', parameters_json: str = '') -> tuple[str, bytes]:
     """
     Write an HTTP answer of outputs (name, datatype, shape, data, parameters_json, binary): (outcome, bytes).
+    """
+
+def encode_infer_proto(outputs: Sequence[tuple[str, str, Sequence[int], bytes, str, bool]], *, model_name: str, model_version: str, request_id: str = '', parameters_json: str = '') -> bytes | None:
+    """
+    Write a `ModelInferResponse`; `None`: it is Python's to write. `outputs` as in `encode_infer`.
     """
 
 class ProtoSink:
