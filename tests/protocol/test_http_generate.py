@@ -14,6 +14,8 @@ from tests.protocol.models import IDENTITY, mlserver_repository, tensors, write_
 
 REPEATING = dedent(
     """
+    import time
+
     import numpy
     import triton_python_backend_utils as pb_utils
 
@@ -22,17 +24,22 @@ REPEATING = dedent(
         return pb_utils.InferenceResponse([pb_utils.Tensor("OUT", values)])
 
     class TritonPythonModel:
-        '''Answers with one response for each word; `!` is an error, `^` ends without a response.'''
+        '''Answers with one response for each word.
+
+        `!` is an error, `^` is no response, `~` goes on until the request is cancelled.
+        '''
 
         def execute(self, requests):
             for request in requests:
                 sender = request.get_response_sender()
                 text = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()[0].decode()
                 for word in text.split():
-                    if request.is_cancelled():
+                    if word == "~":
+                        while not request.is_cancelled():
+                            sender.send(response("on and on"))
+                            time.sleep(0.001)
                         print("cancelled", flush=True)
-                        break
-                    if word == "!":
+                    elif word == "!":
                         error = pb_utils.TritonError("no such word")
                         sender.send(pb_utils.InferenceResponse([], error=error))
                     elif word != "^":
@@ -298,9 +305,8 @@ def test_a_model_that_is_faster_than_its_client_is_held_back(serve, tmp_path):
 
 
 def test_a_client_that_goes_cancels_its_stream(server):
-    words = " ".join(["w" * 10_000] * 4000)
     with connect(server) as client:
-        client.sendall(raw_post(WORDS, {"IN": words}))
+        client.sendall(raw_post(WORDS, {"IN": "~"}))
         wait_until(lambda: client.recv(1, socket.MSG_PEEK), what="the first bytes")
     wait_until(lambda: "cancelled" in server.log_text, what="the model to see it")
     assert generate(server, "words", IN="next").json()["OUT"] == "next"
