@@ -386,13 +386,13 @@ class OutputTensor:
     def datatype(self) -> str: ...
 
     @property
-    def shape(self) -> tuple: ...
+    def shape(self, /) -> tuple[int, ...]: ...
 
     @property
     def parameters_json(self) -> str: ...
 
     @property
-    def data(self) -> object:
+    def data(self, /) -> memoryview:
         """Read-only memoryview into shared memory; BYTES in binary form."""
 
 class Answer:
@@ -429,7 +429,7 @@ class Answer:
     def model_version(self) -> str: ...
 
     @property
-    def outputs(self) -> list: ...
+    def outputs(self, /) -> list[OutputTensor]: ...
 
 class CallbackSink:
     """Holds the callback of a request in flight."""

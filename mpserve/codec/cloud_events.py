@@ -3,6 +3,8 @@
 Source: MLServer 1.7.1 as seen running; CloudEvents 0.3, HTTP binding.
 """
 
+from typing import Any
+
 import msgspec
 import orjson
 
@@ -29,7 +31,7 @@ def with_event_headers(
 
     Headers of the model's own stay, unless they have the same name.
     """
-    parameters = orjson.loads(parameters_json) if parameters_json else {}
+    parameters: dict[str, Any] = orjson.loads(parameters_json or "{}")
     headers = _headers(source, model_name=model_name, answer_id=answer_id)
     parameters["headers"] = {**(parameters.get("headers") or {}), **headers}
     return orjson.dumps(parameters).decode()

@@ -8,7 +8,7 @@ Source: triton.md 3.9.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -76,10 +76,8 @@ def answer_text(
     InvalidRequest, InternalError
         As `v2_response.encode`.
     """
-    members = {
-        name: orjson.dumps(value)
-        for name, value in (orjson.loads(parameters_json) if parameters_json else {}).items()
-    }
+    parameters: dict[str, Any] = orjson.loads(parameters_json or "{}")
+    members = {name: orjson.dumps(value) for name, value in parameters.items()}
     for tensor in outputs:
         members[tensor.name] = _value_text(tensor, context)
     members["model_name"] = orjson.dumps(context.model_name)

@@ -331,6 +331,8 @@ def _marked(mark: SequenceMark, parameters_json: str) -> SequenceMark:
             number, text = told.sequence_id, ""
         case str():
             number, text = 0, told.sequence_id
+        case None:
+            pass
     return SequenceMark(
         number=number,
         text=text,

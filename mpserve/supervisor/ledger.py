@@ -10,6 +10,7 @@ Owner
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -57,7 +58,7 @@ class Ledger:
         self,
         *,
         now_ns: Callable[[], int],
-        call_later: Callable[[float, Callable[[Generation], None], Generation], object],
+        call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
         self._now_ns = now_ns
         self._call_later = call_later
@@ -87,7 +88,7 @@ class Ledger:
 
     def removed(self, generation: Generation) -> None:
         """A generation has no worker any more, and its queue no name. Unmaps it later."""
-        self._call_later(LINGER_SECONDS, self._fold, generation)
+        self._call_later(LINGER_SECONDS, partial(self._fold, generation))
 
     def begun(self, name: ModelName) -> None:
         """A change of a model begins."""

@@ -87,16 +87,17 @@ class MetricsConnection(asyncio.Protocol):
         if len(self._connections) > MAX_CONNECTIONS:
             self.close()
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
+        del exc
         self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         self._transport = None
 
-    def data_received(self, chunk: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
         """Answer every request whose head has come."""
-        self._received += chunk
+        self._received += data
         while self._transport is not None and not self._transport.is_closing():
             head, end, rest = bytes(self._received).partition(_HEAD_END)
             if not end:

@@ -61,9 +61,11 @@ void bind_answer_object(nb::module_& m) {
     nb::class_<OutputTensor>(m, "OutputTensor", "One output of an answer.")
         .def_ro("name", &OutputTensor::name)
         .def_ro("datatype", &OutputTensor::datatype)
-        .def_ro("shape", &OutputTensor::shape)
+        .def_ro("shape", &OutputTensor::shape,
+                nb::for_getter(nb::sig("def shape(self, /) -> tuple[int, ...]")))
         .def_ro("parameters_json", &OutputTensor::parameters)
         .def_ro("data", &OutputTensor::data,
+                nb::for_getter(nb::sig("def data(self, /) -> memoryview")),
                 "Read-only memoryview into shared memory; BYTES in binary form.");
     nb::class_<AnswerObject>(m, "Answer", "A finished request.")
         .def_ro("code", &AnswerObject::code, "`ErrorCode` value; 0 when it succeeded.")
@@ -75,7 +77,8 @@ void bind_answer_object(nb::module_& m) {
         .def_ro("parameters_json", &AnswerObject::parameters)
         .def_ro("model_name", &AnswerObject::model_name)
         .def_ro("model_version", &AnswerObject::model_version)
-        .def_ro("outputs", &AnswerObject::outputs);
+        .def_ro("outputs", &AnswerObject::outputs,
+                nb::for_getter(nb::sig("def outputs(self, /) -> list[OutputTensor]")));
     nb::class_<CallbackSink>(m, "CallbackSink", "Holds the callback of a request in flight.");
 }
 

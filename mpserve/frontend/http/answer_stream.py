@@ -32,6 +32,7 @@ class StreamingExchange(Exchange, Protocol):
     @property
     def writable(self) -> bool:
         """What is sent now leaves at once."""
+        ...
 
     def on_writable(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, when it has become writable."""

@@ -1,5 +1,7 @@
 """What is counted over generations: queues are stood in for by what they have counted."""
 
+from collections.abc import Callable
+
 import pytest
 
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version, VersionKey
@@ -40,7 +42,7 @@ class Books:
 
     def __init__(self) -> None:
         self.now_ns = 0
-        self.timers: list[tuple[float, object, Generation]] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
         self.ledger = Ledger(
             now_ns=lambda: self.now_ns, call_later=lambda *timer: self.timers.append(timer)
         )
@@ -51,8 +53,8 @@ class Books:
         return queue
 
     def let_linger(self) -> None:
-        for _, fold, generation in self.timers:
-            fold(generation)
+        for _, fold in self.timers:
+            fold()
         self.timers.clear()
 
     @property
