@@ -12,9 +12,9 @@ from tests.fixtures.teller import ask, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
 LOAD_SECONDS = full_or(10, 1.2)
-ROUNDS = 3
+ROUNDS = 4
 CLIENTS = 2
-NOISE_SECONDS = 0.002  # below that, p99 is the machine's and not the server's
+NOISE_SECONDS = within(0.001)  # below that, p99 is the machine's and not the server's
 
 
 def state_of(server, name: str) -> str:
@@ -34,7 +34,11 @@ def server(serve, repository):
 
 @pytest.mark.timeout(180)
 def test_other_models_answer_as_fast_as_before(server):
-    """Windows with and without a load alternate, so that a busy machine meets both alike."""
+    """Windows with and without a load alternate; the quietest of each kind are compared.
+
+    What else runs on the machine only ever adds to a latency, and not to all windows alike; what a
+    load costs it would cost in each of its windows.
+    """
     before, during = [], []
     with (
         ThreadPoolExecutor(1) as caller,
@@ -55,8 +59,8 @@ def test_other_models_answer_as_fast_as_before(server):
             assert call.result().status == 200
             assert server.unload("slow").status == 200
     assert load.failed == []
-    usual = statistics.median(map(p99, before))
-    under_load = statistics.median(map(p99, during))
+    usual = min(map(p99, before))
+    under_load = min(map(p99, during))
     assert under_load <= max(2 * usual, NOISE_SECONDS), (usual, under_load)
 
 
