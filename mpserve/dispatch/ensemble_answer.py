@@ -28,6 +28,7 @@ class EnsembleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     code: int = 0
     error: str = ""
     final: bool = True
+    is_mark: bool = False
     parameters_json: str = ""
     outputs: tuple[EnsembleOutput, ...] = ()
 

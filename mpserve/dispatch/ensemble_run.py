@@ -185,7 +185,7 @@ class EnsembleRun:
         step = self.member.steps[index]
         if not step.member.config.decoupled:
             one.settle(_tensors(answer, step.step.outputs))
-        elif answer.outputs:
+        elif not answer.is_mark:
             inner = self._new_pass(beat=index, outer=one)
             inner.settle(_tensors(answer, step.step.outputs))
             self._passes.append(inner)
@@ -228,7 +228,7 @@ class EnsembleRun:
                 self._passes.remove(one)
         if is_decoupled and not self._tokens:
             self._close(ErrorCode.OK)
-            self._on_answer(self._answer())
+            self._on_answer(msgspec.structs.replace(self._answer(), is_mark=True))
 
     def _outputs_within(self, one: Pass) -> list[str]:
         beats = self._outer_beats(one.beat)

@@ -1,8 +1,11 @@
 """Ensembles over HTTP: their graphs, their life with their models, and what they tell."""
 
+import json
 import time
 
+import numpy as np
 import pytest
+from tritonclient.grpc import InferenceServerClient, InferInput
 
 from tests.fixtures.closed_loop import ClosedLoop, Connection, InFlight, infer_bytes
 from tests.fixtures.ensembles import Step, add, add_ensemble, adding, request, sums
@@ -136,6 +139,35 @@ def test_an_ensemble_may_be_a_step(serve, repository):
     )
     server = serve(repository.path)
     assert sums(add(server, "outer", 0, "A")) == {"B": 12.0}
+
+
+def test_grpc_clients_get_the_same(serve, repository):
+    add_chain(repository)
+    server = serve(repository.path)
+    with InferenceServerClient(server.grpc_address) as client:
+        tensor = InferInput("X", [1], "FP32").set_data_from_numpy(np.array([5], np.float32))
+        assert client.infer("e", [tensor], request_id="r").as_numpy("Y").tolist() == [16.0]
+        assert client.get_model_config("e").config.platform == "ensemble"
+        assert client.get_model_metadata("e").platform == "ensemble"
+
+
+def test_each_answer_of_a_decoupled_step_goes_through_the_steps_behind_it(serve, repository):
+    repository.add("counting", "numbers")
+    repository.add("adder", "after", files={"1/amount.txt": "100"})
+    add_ensemble(
+        repository,
+        "e",
+        adding("numbers", "X", "T"),
+        adding("after", "T", "Y", more="X"),
+        config="model_transaction_policy { decoupled: true }",
+    )
+    server = serve(repository.path)
+    answer = server.post("/v2/models/e/generate_stream", {"X": 3})
+    assert answer.status == 200, answer
+    events = [line for line in answer.body.decode().splitlines() if line.startswith("data: ")]
+    told = [json.loads(line.removeprefix("data: ")) for line in events]
+    assert [one["Y"] for one in told if "Y" in one] == [103.0, 104.0, 105.0]
+    assert add(server, "e").status == 501
 
 
 # --- failures ------------------------------------------------------------------------------------

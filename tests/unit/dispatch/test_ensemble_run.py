@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from mpserve._native import Answer, OutputTensor
 from mpserve.dispatch.ensemble import Ensembles
 from mpserve.dispatch.ensemble_answer import EnsembleAnswer, EnsembleOutput
 from mpserve.dispatch.ensemble_run import DEADLOCK, EnsembleRun
@@ -111,6 +112,7 @@ class Bench:
                 code=code,
                 error=error,
                 final=final,
+                is_mark=final and not outputs and not code,
                 parameters_json=parameters,
                 outputs=tuple(
                     EnsembleOutput(name=name, datatype="UINT8", shape=(len(data),), data=data)
@@ -272,6 +274,15 @@ def test_a_decoupled_step_without_answers_ends_the_request():
     bench = Bench(STREAM, X=b"x").run()
     bench.answer(0)
     assert bench.told() == [({}, True)]
+
+
+@pytest.mark.parametrize(
+    ("ours", "core"), [(EnsembleAnswer, Answer), (EnsembleOutput, OutputTensor)]
+)
+def test_what_an_ensemble_answers_has_all_that_the_cores_answers_have(ours, core):
+    of_core = {name for name in vars(core) if not name.startswith("_")}
+    assert of_core
+    assert of_core <= set(ours.__struct_fields__)
 
 
 def test_the_loop_is_asked_for_the_next_turn():
