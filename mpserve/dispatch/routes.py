@@ -59,6 +59,7 @@ class Routes:
         self._models: dict[str, dict[str, _ReadyRoute]] = {}
         self._queues: dict[str, _OpenQueue] = {}
         self._retired: list[_OpenQueue] = []
+        self._closing: list[ModelQueue] = []
 
     def apply(self, *, removed: Iterable[ModelName], changed: Iterable[ModelEntry]) -> None:
         """Take a change of the supervisor's table; requests go by it from now on."""
@@ -113,16 +114,19 @@ class Routes:
         return all(queue.port.pending == 0 for queue in self._retired)
 
     def close_retired(self) -> None:
-        """Unmap the queues that are neither named nor used any more."""
-        mappings = [queue.mapping for queue in self._retired if not self._is_used(queue)]
+        """Unmap the queues that are neither named nor used any more.
+
+        One that the remains of a request still look into, until they are collected, is tried again
+        the next time.
+        """
+        self._closing += [queue.mapping for queue in self._retired if not self._is_used(queue)]
         # Ports look into the mappings, so they go first.
         self._retired = [queue for queue in self._retired if self._is_used(queue)]
-        for mapping in mappings:
-            mapping.close()
+        self._closing = [mapping for mapping in self._closing if not mapping.close_unless_used()]
 
     def retired_count(self) -> int:
-        """Return how many queues wait for their last answer."""
-        return len(self._retired)
+        """Return how many queues wait for their last answer, or to be unmapped."""
+        return len(self._retired) + len(self._closing)
 
     def _is_used(self, queue: _OpenQueue) -> bool:
         return bool(queue.port.in_flight or self._holds[queue.generation])

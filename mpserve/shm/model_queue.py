@@ -115,6 +115,18 @@ class ModelQueue:
         del self.native
         self._segment.close()
 
+    def close_unless_used(self) -> bool:
+        """Unmap, unless a port or a route still looks into the queue; tell whether it was done.
+
+        The object can be used for nothing else afterwards, but for trying again.
+        """
+        self.__dict__.pop("native", None)
+        try:
+            self._segment.close()
+        except BufferError:
+            return False
+        return True
+
     def unlink(self) -> None:
         """Remove the segment's name."""
         self._segment.unlink()

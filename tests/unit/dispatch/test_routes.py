@@ -162,3 +162,20 @@ def test_an_old_queue_is_unmapped_after_its_last_answer(place):
     routes.close_retired()
     assert routes.retired_count() == 0
     assert not mapped(name)
+
+
+def test_a_queue_that_a_route_still_looks_into_is_unmapped_later(place):
+    queue = place.queue()
+    routes = Routes(place.dispatcher)
+    routes.apply(removed=(), changed=(model("m", version("1", queue=queue.name, config=OPEN)),))
+    kept = routes.route("m", "1")
+    routes.apply(removed=(ModelName("m"),), changed=())
+    queue.close()
+    for _ in range(2):
+        routes.close_retired()
+        assert mapped(queue.name)
+        assert routes.retired_count() == 1
+    del kept
+    routes.close_retired()
+    assert routes.retired_count() == 0
+    assert not mapped(queue.name)
