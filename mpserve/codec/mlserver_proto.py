@@ -12,11 +12,17 @@ from mpserve.codec.proto_parameters import scalars
 from mpserve.codec.v2_json import element_count, json_object
 from mpserve.errors import InvalidRequest
 from mpserve.model.request import InferRequest, InputTensor, RequestedOutput
+from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
 
 
-def decode(message: Any, *, model_name: str) -> InferRequest:  # noqa: ANN401  see above
-    """Read an inference request; raises as `v2_proto.decode`."""
+def decode(
+    message: Any,  # noqa: ANN401  see above
+    *,
+    model_name: str,
+    signature: Signature,  # noqa: ARG001  the peer does not look at it here
+) -> InferRequest:
+    """Read an inference request; arguments and errors as of `v2_proto.decode`."""
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise InvalidRequest(

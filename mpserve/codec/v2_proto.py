@@ -23,6 +23,7 @@ from mpserve.model.request import (
     SequenceMark,
     request_prefix,
 )
+from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
 
 SHARED_MEMORY_DISABLED: Final = (
@@ -38,14 +39,19 @@ _SHARED_MEMORY: Final = (
 _CLASSIFICATION: Final = "classification"
 
 
-def decode(message: Any, *, model_name: str) -> InferRequest:  # noqa: ANN401  see above
+def decode(
+    message: Any,  # noqa: ANN401  see above
+    *,
+    model_name: str,
+    signature: Signature,
+) -> InferRequest:
     """Read an inference request.
 
     Parameters
     ----------
     message
         A `ModelInferRequest`.
-    model_name
+    model_name, signature
         For texts.
 
     Raises
@@ -57,7 +63,7 @@ def decode(message: Any, *, model_name: str) -> InferRequest:  # noqa: ANN401  s
     """
     request_id = message.id or None
     options = _read_parameters(message.parameters)
-    declared = _read_declarations(message.inputs, request_id)
+    declared = _read_declarations(message.inputs, request_id, model_name, signature)
     inputs = _read_data(declared, message.raw_input_contents, model_name)
     return InferRequest(
         id=request_id,
@@ -176,7 +182,9 @@ class _Declaration(msgspec.Struct, frozen=True, kw_only=True):
     tensor: Any  # InferInputTensor
 
 
-def _read_declarations(tensors: Sequence[Any], request_id: str | None) -> list[_Declaration]:
+def _read_declarations(
+    tensors: Sequence[Any], request_id: str | None, model_name: str, signature: Signature
+) -> list[_Declaration]:
     declared: dict[str, _Declaration] = {}
     for tensor in tensors:
         if tensor.name in declared:
@@ -185,11 +193,24 @@ def _read_declarations(tensors: Sequence[Any], request_id: str | None) -> list[_
             )
         datatype = Datatype.__members__.get(tensor.datatype)
         if datatype is None:
-            raise InvalidRequest(f"invalid datatype for input {tensor.name}")
+            raise _no_datatype(tensor.name, request_id, model_name, signature)
         declared[tensor.name] = _Declaration(
             name=tensor.name, datatype=datatype, shape=tuple(tensor.shape), tensor=tensor
         )
     return list(declared.values())
+
+
+def _no_datatype(
+    name: str, request_id: str | None, model_name: str, signature: Signature
+) -> InvalidRequest:
+    """Return what is said of a word that is no datatype: the peer compares it with the model's."""
+    for spec in signature.inputs:
+        if spec.name == name and spec.datatype is not None:
+            return InvalidRequest(
+                f"{request_prefix(request_id)}inference input '{name}' data-type is '<invalid>', "
+                f"but model '{model_name}' expects '{spec.datatype.name}'"
+            )
+    return InvalidRequest(f"invalid datatype for input {name}")
 
 
 def _read_data(

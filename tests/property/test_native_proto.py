@@ -49,7 +49,7 @@ def decode_natively(body, signature):
 
 
 def decode_slowly(body, signature):
-    request = v2_proto.decode(REQUEST.FromString(body), model_name="m")
+    request = v2_proto.decode(REQUEST.FromString(body), model_name="m", signature=signature)
     validate(request, signature=signature, model_name="m")
     return request
 

@@ -134,7 +134,11 @@ def test_raw_and_typed_inputs_have_raw_outputs(calls):
             id="wrong-datatype",
         ),
         pytest.param(
-            four(datatype="X"), (FOUR,), "invalid datatype for input INPUT0", id="no-word"
+            four(datatype="X"),
+            (FOUR,),
+            "[request id: <id_unknown>] inference input 'INPUT0' data-type is '<invalid>', but "
+            "model 'm' expects 'FP32'",
+            id="no-word",
         ),
     ],
 )
@@ -267,7 +271,7 @@ def test_bytes_that_are_no_message_are_refused(calls):
     path = "/inference.GRPCInferenceService/ModelInfer"
     code, text = refusal(calls.raw, path, b"\xff\xff\xff", "inference.ModelInferResponse")
     assert code is CODE.INTERNAL
-    assert text == "the request is no inference.ModelInferRequest message"
+    assert text == "Unable to parse request"
 
 
 TYPES = {

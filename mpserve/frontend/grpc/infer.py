@@ -20,6 +20,7 @@ from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.version import any_version, version_number
 from mpserve.model.request import InferRequest
+from mpserve.model.signature import Signature
 from mpserve.shm.dispatcher import Answer, Dispatcher
 from mpserve.telemetry import log
 
@@ -48,7 +49,13 @@ OnResult = Callable[[InferResult], None]
 class Decode(Protocol):
     """A `ModelInferRequest` -> request."""
 
-    def __call__(self, message: Any, *, model_name: str) -> InferRequest: ...  # noqa: ANN401, D102
+    def __call__(  # noqa: D102  the class says it
+        self,
+        message: Any,  # noqa: ANN401
+        *,
+        model_name: str,
+        signature: Signature,
+    ) -> InferRequest: ...
 
 
 DECODERS: Final[Mapping[DialectName, Decode]] = {
@@ -144,7 +151,11 @@ class GrpcInfer:
             self._check_version(message.model_version),
             decoupled_refusal=decoupled_refusal,
         )
-        request = self._decode(message, model_name=routed.model.name)
+        request = self._decode(
+            message,
+            model_name=routed.model.name,
+            signature=routed.version.config.signature,
+        )
         if self._forwarding.forwards:
             request = self._forwarding.apply(request, _headers(metadata()))
         on_answer = partial(self._on_answer, request, routed, tells_final, on_result)

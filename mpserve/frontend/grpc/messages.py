@@ -36,6 +36,4 @@ def parse(message_class: Any, encoded: bytes) -> Any:  # noqa: ANN401  made at r
     try:
         return message_class.FromString(encoded)
     except DecodeError as error:
-        raise MalformedRequest(
-            f"the request is no {message_class.DESCRIPTOR.full_name} message"
-        ) from error
+        raise MalformedRequest("Unable to parse request") from error  # the peer's words

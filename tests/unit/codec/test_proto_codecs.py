@@ -11,12 +11,14 @@ from mpserve.dialect import MLSERVER, TRITON
 from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.proto.schema import MLSERVER_DATAPLANE, MODEL_CONFIG, TRITON_SERVICE, schema
 from mpserve.model.request import InferRequest, RequestedOutput, SequenceMark
+from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
 
 MESSAGES = {
     TRITON.name: schema(MODEL_CONFIG, TRITON_SERVICE),
     MLSERVER.name: schema(MLSERVER_DATAPLANE),
 }
+MODEL = {"model_name": "m", "signature": Signature(open_inputs=True)}
 TWO = struct.pack("<2f", 1.0, -2.0)
 
 
@@ -49,7 +51,7 @@ def test_a_whole_request_is_read():
             },
             outputs=[{"name": "X", "parameters": {"classification": {"int64_param": 3}}}],
         ),
-        model_name="m",
+        **MODEL,
     )
     assert read.id == "7"
     assert [(one.name, one.datatype, one.shape, one.data) for one in read.inputs] == [
@@ -64,39 +66,37 @@ def test_a_whole_request_is_read():
 
 def test_small_integers_are_cut_to_their_width():
     read = v2_proto.decode(
-        request(tensor(datatype="INT8", contents={"int_contents": [300, -1]})), model_name="m"
+        request(tensor(datatype="INT8", contents={"int_contents": [300, -1]})), **MODEL
     )
     assert read.inputs[0].data == b"\x2c\xff"
 
 
 def test_an_input_is_given_once():
     with pytest.raises(InvalidRequest, match="input 'A' already exists in request"):
-        v2_proto.decode(request(tensor(), tensor()), model_name="m")
+        v2_proto.decode(request(tensor(), tensor()), **MODEL)
 
 
 @pytest.mark.parametrize("datatype", ["FP16", "BF16"])
 def test_half_floats_have_no_typed_form(datatype):
     with pytest.raises(InvalidRequest, match="unexpected explicit tensor data"):
         v2_proto.decode(
-            request(tensor(datatype=datatype, contents={"fp32_contents": [1.0]})), model_name="m"
+            request(tensor(datatype=datatype, contents={"fp32_contents": [1.0]})), **MODEL
         )
 
 
 def test_two_fields_of_contents_are_refused():
     contents = {"fp32_contents": [1.0, 2.0], "int_contents": [1]}
     with pytest.raises(InvalidRequest, match="of type 'INT32', expected datatype 'FP32'"):
-        v2_proto.decode(request(tensor(contents=contents)), model_name="m")
+        v2_proto.decode(request(tensor(contents=contents)), **MODEL)
 
 
 def test_client_shared_memory_is_refused():
     region = {"shared_memory_region": {"string_param": "r"}}
     with pytest.raises(Unsupported, match="Client shared memory is disabled"):
-        v2_proto.decode(request(tensor(parameters=region)), model_name="m")
+        v2_proto.decode(request(tensor(parameters=region)), **MODEL)
     output = {"name": "X", "parameters": region}
     with pytest.raises(Unsupported, match="Client shared memory is disabled"):
-        v2_proto.decode(
-            request(tensor(), raw_input_contents=[TWO], outputs=[output]), model_name="m"
-        )
+        v2_proto.decode(request(tensor(), raw_input_contents=[TWO], outputs=[output]), **MODEL)
 
 
 def test_all_parameters_are_the_models_in_mlserver():
@@ -107,7 +107,7 @@ def test_all_parameters_are_the_models_in_mlserver():
             parameters={"sequence_id": {"int64_param": 1}},
             raw_input_contents=[TWO],
         ),
-        model_name="m",
+        **MODEL,
     )
     assert read.parameters_json == '{"sequence_id":1}'
     assert read.inputs[0].parameters_json == '{"content_type":"np"}'
@@ -126,7 +126,7 @@ def test_all_parameters_are_the_models_in_mlserver():
 )
 def test_mlserver_takes_the_field_that_is_set(datatype, contents, data):
     read = mlserver_proto.decode(
-        request(tensor(datatype=datatype, contents=contents), dialect=MLSERVER), model_name="m"
+        request(tensor(datatype=datatype, contents=contents), dialect=MLSERVER), **MODEL
     )
     assert read.inputs[0].data == data
 
@@ -142,7 +142,7 @@ def test_mlserver_takes_the_field_that_is_set(datatype, contents, data):
 def test_mlserver_says_what_is_wrong(fields, reason):
     bad = message("ModelInferRequest", MLSERVER, **{"inputs": [tensor()], **fields})
     with pytest.raises(InvalidRequest, match=reason):
-        mlserver_proto.decode(bad, model_name="m")
+        mlserver_proto.decode(bad, **MODEL)
 
 
 class Output:
