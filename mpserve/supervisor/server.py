@@ -5,6 +5,7 @@ Order of the start: load, open ports, follow the repository. Order of the end: t
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -41,6 +42,7 @@ KILLED_SECONDS: Final = 5.0
 
 Result = TypeVar("Result")
 
+STDOUT_FD: Final = 1  # not `sys.stdout`: a pipe that broke would also spoil the exit code
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -276,8 +278,8 @@ class Server:
             signal.signal(number, signal.SIG_IGN)  # what is left takes an instant
 
     def _on_signal(self, number: int) -> None:
-        sys.stdout.write(f"Signal ({number}) received.\n")
-        sys.stdout.flush()
         if self._stop.is_set():
             self._at_once.set()
         self._stop.set()
+        with contextlib.suppress(OSError):  # whoever read our output may be gone
+            os.write(STDOUT_FD, f"Signal ({number}) received.\n".encode())
