@@ -11,7 +11,7 @@ import msgspec
 
 from bench.payload import Encoding, Tensors
 
-Server = Literal["mpserve", "triton", "mlserver-0", "mlserver-1", "loopback"]
+Server = Literal["mpserve", "mpserve-f2", "triton", "mlserver-0", "mlserver-1", "loopback"]
 
 
 class Measure(enum.Enum):
@@ -47,13 +47,16 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 _HTTP_JSON: Final[dict[Server, Encoding]] = {
     "mpserve": Encoding.JSON,
+    "mpserve-f2": Encoding.JSON,
     "triton": Encoding.JSON,
     "mlserver-0": Encoding.JSON,
     "mlserver-1": Encoding.JSON,
 }
 _GRPC: Final[dict[Server, Encoding]] = dict.fromkeys(_HTTP_JSON, Encoding.GRPC)
 _NO_BODY: Final[dict[Server, Encoding]] = dict.fromkeys(_HTTP_JSON, Encoding.NONE)
-_BINARY: Final[dict[Server, Encoding]] = {"mpserve": Encoding.BINARY, "triton": Encoding.BINARY}
+_BINARY: Final[dict[Server, Encoding]] = dict.fromkeys(
+    ("mpserve", "mpserve-f2", "triton"), Encoding.BINARY
+)
 _LARGE: Final[dict[Server, Encoding]] = {
     **_BINARY,
     "mlserver-0": Encoding.JSON,

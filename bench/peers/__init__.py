@@ -12,6 +12,7 @@ PEERS: Final[dict[str, Peer]] = {
     peer.name: peer
     for peer in (
         Mpserve(),
+        Mpserve(frontends=2),
         Triton(),
         MLServer(parallel_workers=0),
         MLServer(parallel_workers=1),

@@ -18,13 +18,16 @@ DESCRIBE_TIMEOUT_S: Final = 30
 class Mpserve:
     """mpserve in the project's `.venv`, or in the running interpreter where there is none."""
 
-    name = "mpserve"
     roles = (
         RolePattern(text="[mps frontend", role="frontend"),
         RolePattern(text="[mps:", role="worker"),
         RolePattern(text="[mpserve spawner", role="spawner"),
         RolePattern(text="[mpserve", role="supervisor"),
     )
+
+    def __init__(self, *, frontends: int = 1) -> None:
+        self.name = "mpserve" if frontends == 1 else f"mpserve-f{frontends}"
+        self._frontends = frontends
 
     @property
     def python(self) -> Path:
@@ -60,7 +63,8 @@ class Mpserve:
             timeout=DESCRIBE_TIMEOUT_S,
             check=False,
         )
-        return f"mpserve {ran.stdout.strip() or 'of unknown commit'}"
+        commit = ran.stdout.strip() or "of unknown commit"
+        return f"mpserve {commit}, frontends {self._frontends}"
 
     def layout(self, model: str) -> Layout:
         """As Triton's, but for the classifier, which has a runtime of its own and needs no
@@ -82,6 +86,7 @@ class Mpserve:
                 else ()
             ),
             "--allow-metrics=false",
+            f"--frontends={self._frontends}",
             f"--model-control-mode={site.control.value}",
         )
         return Launch(argv=argv, folder=PROJECT)
