@@ -6,13 +6,6 @@
 
 namespace mpserve {
 
-void ModelQueue::wake_all() noexcept {
-    for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
-        instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
-        futex_wake(instances_[instance].wake_word);
-    }
-}
-
 void ModelQueue::retire() noexcept {
     {
         const RobustLock lock(header_->mutex);

@@ -1,0 +1,160 @@
+// Answers a batch: one response or error for each request, into the rings of the frontends.
+
+#include "instance_port.hpp"
+
+#include "inference_request.hpp"
+#include "inference_response.hpp"
+#include "model_exception.hpp"
+#include "mpserve/wake.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+void empty(nb::list& list) {
+    if (PyList_SetSlice(list.ptr(), 0, PY_SSIZE_T_MAX, nullptr) != 0) throw nb::python_error();
+}
+
+}  // namespace
+
+void InstancePort::signal(std::uint64_t rings) noexcept {
+    for (std::size_t ring = 0; ring < places_.wake_fds.size(); ++ring) {
+        if ((rings >> ring) & 1) eventfd_signal(places_.wake_fds[ring]);
+    }
+}
+
+void InstancePort::push(std::uint32_t ring, const Completion& completion) noexcept {
+    if (ring >= rings_.size()) return;
+    bool wake = false;
+    // Behind what waits already: the order of one producer is kept.
+    if (!returns_.empty() || rings_[ring]->push({&completion, 1}, wake) == 0) {
+        returns_.emplace_back(ring, completion);
+        eventfd_signal(places_.wake_fds[ring]);
+        return;
+    }
+    if (wake) eventfd_signal(places_.wake_fds[ring]);
+}
+
+void InstancePort::flush_returns() noexcept {
+    while (!returns_.empty()) {
+        const auto& [ring, completion] = returns_.front();
+        bool wake = false;
+        if (rings_[ring]->push({&completion, 1}, wake) == 0) return;
+        if (wake) eventfd_signal(places_.wake_fds[ring]);
+        returns_.pop_front();
+    }
+}
+
+bool InstancePort::reserve(Active& active, std::uint64_t bytes, Block& block) {
+    block = arena_.allocate(bytes);
+    if (!block) return false;
+    active.completion.block = block.ref;
+    return true;
+}
+
+void InstancePort::put_error(Active& active, Status status, std::string_view message) {
+    auto& completion = active.completion;
+    completion.status = static_cast<std::uint32_t>(status);
+    completion.block = 0;
+    Block block;
+    const auto bytes = sizeof(MessageHeader) + message.size() + 64;
+    if (!reserve(active, bytes, block)) return;  // the status alone must do
+    MessageBuilder builder;
+    builder.begin(block.data, block.bytes, block.bytes, MessageKind::response);
+    builder.header().status = completion.status;
+    builder.header().flags = kFinalResponse;
+    if (!builder.append_text(message, builder.header().error) || !builder.finish()) {
+        arena_.release(block.ref);
+        completion.block = 0;
+        return;
+    }
+    completion.block_bytes = builder.used();
+}
+
+void InstancePort::put_answer(Active& active, nb::handle request, nb::handle response) {
+    const auto& answered = *nb::inst_ptr<InferenceRequest>(request);
+    Block block;
+    try {
+        const auto& given = nb::cast<const InferenceResponse&>(response);
+        const auto bytes = writer_.measure(answered, given);
+        if (!reserve(active, bytes, block)) {
+            put_error(active, Status::exhausted,
+                      "no shared memory for the answer: " + std::to_string(bytes) +
+                          " bytes are needed; raise the worker's arena limit or /dev/shm");
+            return;
+        }
+        if (!writer_.write(block.data, block.bytes, kFinalResponse)) {
+            throw ModelException("the answer changed while it was written");
+        }
+    } catch (const std::exception& error) {
+        if (block) arena_.release(block.ref);
+        put_error(active, Status::model_failed, error.what());
+        return;
+    }
+    const auto& header = *reinterpret_cast<const MessageHeader*>(block.data);
+    active.completion.status = header.status;
+    active.completion.block_bytes = header.total_bytes;
+}
+
+void InstancePort::complete(nb::list requests, nb::list responses) {
+    if (nb::len(requests) != active_.size() || nb::len(responses) != active_.size()) {
+        throw nb::value_error("complete: one response for each request of the batch is needed");
+    }
+    const auto executed_ns = now_ns();
+    for (std::size_t index = 0; index < active_.size(); ++index) {
+        put_answer(active_[index], requests[index], responses[index]);
+    }
+    // What the model did not keep ends here: large outputs, and views of inputs.
+    empty(responses);
+    finish_batch(requests, executed_ns);
+}
+
+void InstancePort::fail(nb::list requests, std::uint32_t code, std::string_view message) {
+    const auto status =
+        code == 0 || code >= kStatusCount ? Status::internal : static_cast<Status>(code);
+    const auto executed_ns = now_ns();
+    if (decoupled_) {
+        for (const auto& active : active_) {
+            auto& lease = *static_cast<PoppedLease*>(active.lease.get());
+            if (!lease.is_closed()) send_error(lease, status, message);
+        }
+        detach(std::move(requests));
+        return;
+    }
+    for (auto& active : active_) put_error(active, status, message);
+    finish_batch(requests, executed_ns);
+}
+
+void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
+    // Request objects that the model did not keep end here, and their leases with them.
+    empty(requests);
+    count_batch(executed_ns);
+    for (auto& active : active_) {
+        auto* lease = static_cast<PoppedLease*>(active.lease.get());
+        const auto& request = lease->popped();
+        auto& completion = active.completion;
+        const bool still_used = lease->use_count() > 1;
+        completion.token = request.request.token;
+        completion.frontend_epoch = request.frontend_epoch;
+        completion.worker_index = process_;
+        completion.worker_epoch = epoch_;
+        completion.flags = still_used ? kInputsLeased : 0;
+        completion.queue_ns = request.popped_ns - request.enqueued_ns;
+        completion.execute_ns = executed_ns - started_ns_;
+        lease->settle(still_used);
+        if (!board_.is_current(request.frontend, request.frontend_epoch)) {
+            if (completion.block != 0) arena_.release(completion.block);
+        } else {
+            if (completion.block != 0) {
+                arena_.lend(completion.block, request.frontend, request.frontend_epoch);
+            }
+            push(request.ring, completion);
+        }
+        done_.push_back(request.slot);
+    }
+    active_.clear();
+}
+
+}  // namespace mpserve::bind

@@ -1,0 +1,86 @@
+// Takes requests out of the model queue and makes the objects that the model sees.
+
+#include "instance_port.hpp"
+
+#include <algorithm>
+
+#include "inference_request.hpp"
+#include "mpserve/wake.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+constexpr std::uint64_t kReturnsRetryNs = 1'000'000;  // a full ring is looked at again
+constexpr std::uint64_t kTrimNs = 1'000'000'000;      // between two looks at what is unused
+
+}  // namespace
+
+void InstancePort::accept(nb::list& requests, std::size_t popped) {
+    for (std::size_t index = 0; index < popped; ++index) {
+        const auto& request = popped_[index];
+        auto block = peers_.borrow(request.frontend, request.frontend_epoch, request.request.block,
+                                   request.request.block_bytes);
+        const auto view = MessageView::open(block.data, request.request.block_bytes);
+        if (!view) {  // the frontend is dead and its segments are swept: nobody waits for an answer
+            done_.push_back(request.slot);
+            continue;
+        }
+        auto* lease = new PoppedLease(*this, request, std::move(block));
+        leases_.push_back(lease);
+        auto& active = active_.emplace_back();
+        active.lease = LeaseRef(lease);
+        requests.append(make_request(active.lease, *view, context_));
+    }
+}
+
+void InstancePort::trim(std::uint64_t now) {
+    arena_.trim_idle();
+    peers_.forget_gone(board_);
+    trim_at_ns_ = now + kTrimNs;
+}
+
+nb::list InstancePort::pop(std::uint32_t timeout_ms) {
+    if (!active_.empty()) throw nb::value_error("pop: the last batch was not answered");
+    const std::uint64_t deadline = now_ns() + std::uint64_t{timeout_ms} * 1'000'000;
+    nb::list requests;
+    for (;;) {
+        if (!returns_.empty()) flush_returns();
+        arena_.collect();
+        arena_.reclaim_dead(board_);
+        std::size_t popped = 0;
+        std::uint64_t starved = 0;
+        std::uint32_t seen = 0;
+        auto rule = rule_;
+        // Who is asked to end keeps nothing waiting for company.
+        if (woken_.load(std::memory_order_acquire)) rule.max_delay_ns = 0;
+        const auto outcome = queue_.pop(instance_, rule, done_, popped_, popped, starved, seen);
+        done_.clear();
+        if (starved != 0) signal(starved);
+        if (outcome == PopOutcome::retired) throw nb::stop_iteration();
+        if (outcome == PopOutcome::taken) {
+            accept(requests, popped);
+            if (nb::len(requests) == 0) continue;
+            started_ns_ = now_ns();
+            if (started_ns_ >= trim_at_ns_) trim(started_ns_);
+            return requests;
+        }
+        if (woken_.exchange(false, std::memory_order_acq_rel)) return requests;
+        const auto now = now_ns();
+        if (now >= deadline) {
+            trim(now);
+            return requests;
+        }
+        auto until = deadline;
+        if (!returns_.empty()) until = std::min(until, now + kReturnsRetryNs);
+        if (const auto due = queue_.look_again_ns(instance_); due != 0)
+            until = std::min(until, due);
+        if (until <= now) continue;
+        const nb::gil_scoped_release unlocked;
+        futex_wait(queue_.wake_word(instance_), seen, until - now);
+    }
+}
+
+}  // namespace mpserve::bind

@@ -1,0 +1,135 @@
+// A worker's part of the model queue: finish what was executed, take the next batch.
+
+#include "mpserve/model_queue.hpp"
+
+#include <algorithm>
+
+#include "mpserve/wake.hpp"
+#include "queue_slot.hpp"
+
+namespace mpserve {
+
+bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process,
+                          std::uint32_t epoch) noexcept {
+    if (instance >= kMaxInstances) return false;
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    auto& entry = instances_[instance];
+    entry.process = process;
+    entry.epoch = epoch;
+    entry.state = static_cast<std::uint32_t>(InstanceState::active);
+    header_->idle_mask &= ~bit_of(instance);
+    if (header_->gatherer == instance + 1) header_->gatherer = 0;
+    return true;
+}
+
+void ModelQueue::finish(std::uint32_t index, std::uint32_t instance) noexcept {
+    if (index >= slot_count_) return;
+    auto& slot = slots_[index];
+    if (state_of(slot) != SlotState::running || slot.instance != instance) return;
+    put_free(index);
+    --header_->running_count;
+}
+
+BatchDecision ModelQueue::plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept {
+    BatchPlan plan(rule);
+    for (auto index = header_->wait_head; index != kNoSlot; index = slots_[index].next) {
+        const auto& slot = slots_[index];
+        if (!plan.offer({.shape_digest = slot.request.shape_digest,
+                         .enqueued_ns = slot.enqueued_ns,
+                         .rows = slot.request.rows})) {
+            break;
+        }
+    }
+    return plan.decide(now);
+}
+
+void ModelQueue::announce_idle(std::uint32_t instance, const BatchRule& rule) noexcept {
+    header_->idle_mask |= bit_of(instance);
+    instances_[instance].max_requests = rule.max_requests;
+}
+
+// The requests stay waiting: nobody holds them while they wait for company.
+void ModelQueue::gather(std::uint32_t instance, const BatchDecision& decision) noexcept {
+    auto& entry = instances_[instance];
+    entry.missing_rows = decision.missing_rows;
+    entry.gathered_digest = slots_[header_->wait_head].request.shape_digest;
+    entry.look_again_ns = decision.look_again_ns;
+    header_->gatherer = instance + 1;
+}
+
+void ModelQueue::take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept {
+    auto& slot = slots_[index];
+    dequeue(index);
+    slot.instance = instance;
+    slot.instance_epoch = instances_[instance].epoch;
+    slot.popped_ns = now;
+    set_state(slot, SlotState::running);  // COMMIT; from here the request is known to be held
+    ++header_->running_count;
+}
+
+PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,
+                                  std::span<PoppedRequest> out, std::size_t& count,
+                                  std::uint64_t& picked) noexcept {
+    auto& entry = instances_[instance];
+    if (header_->gatherer == instance + 1) header_->gatherer = 0;
+    entry.look_again_ns = 0;
+    if (entry.state != static_cast<std::uint32_t>(InstanceState::active))
+        return PopOutcome::retired;
+    if (header_->wait_head == kNoSlot) {
+        if (header_->retired != 0) return PopOutcome::retired;
+        announce_idle(instance, rule);
+        return PopOutcome::empty;
+    }
+    header_->idle_mask &= ~bit_of(instance);
+    const auto now = now_ns();
+    const bool company_may_come = header_->retired == 0 && header_->free_head != kNoSlot;
+    if (!company_may_come) rule.max_delay_ns = 0;
+    rule.max_requests =
+        static_cast<std::uint32_t>(std::min<std::size_t>(out.size(), rule.max_requests));
+    const auto decision = plan_batch(rule, now);
+    if (decision.take == 0) {
+        if (header_->gatherer == 0) {
+            gather(instance, decision);
+        } else {
+            announce_idle(instance, rule);
+        }
+        return PopOutcome::empty;
+    }
+    while (count < decision.take) {
+        const auto index = header_->wait_head;
+        take(index, instance, now);
+        out[count++] = popped_of(index, slots_[index]);
+    }
+    if (header_->gatherer != 0) {  // what it gathered is taken: it sleeps on as an idle one
+        header_->idle_mask |= bit_of(header_->gatherer - 1);
+        header_->gatherer = 0;
+    }
+    // A push wakes for batches of the largest size; what it could not foresee is left now.
+    if (rule.max_requests > 1) picked = pick_for(std::min<std::uint32_t>(header_->wait_count, 1));
+    return PopOutcome::taken;
+}
+
+PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
+                           std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
+                           std::size_t& count, std::uint64_t& starved,
+                           std::uint32_t& wake_seen) noexcept {
+    count = 0;
+    starved = 0;
+    std::uint64_t picked = 0;
+    PopOutcome outcome{};
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        for (const auto index : done) finish(index, instance);
+        if (!done.empty() && header_->starved_rings != 0) starved = take_starved();
+        outcome = pop_locked(instance, rule, out, count, picked);
+        if (outcome == PopOutcome::empty) {
+            wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
+        }
+    }
+    wake(picked);
+    return outcome;
+}
+
+}  // namespace mpserve

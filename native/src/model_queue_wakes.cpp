@@ -1,0 +1,70 @@
+// Who of the model queue's participants is woken for what.
+
+#include "mpserve/model_queue.hpp"
+
+#include <algorithm>
+#include <bit>
+
+#include "mpserve/wake.hpp"
+#include "queue_slot.hpp"
+
+namespace mpserve {
+
+std::uint64_t ModelQueue::take_starved() noexcept {
+    const auto starved = header_->starved_rings;
+    header_->starved_rings = 0;
+    return starved;
+}
+
+// Chooses up to `wanted` idle instances, lowest first: the warm one gets the work.
+std::uint64_t ModelQueue::pick_idle(std::uint32_t wanted) noexcept {
+    std::uint64_t picked = 0;
+    for (; wanted > 0 && header_->idle_mask != 0; --wanted) {
+        const auto bit = header_->idle_mask & (~header_->idle_mask + 1);
+        header_->idle_mask &= ~bit;
+        picked |= bit;
+        instances_[std::countr_zero(bit)].wake_word.fetch_add(1, std::memory_order_release);
+    }
+    return picked;
+}
+
+// As many as `requests` can keep busy; should they make more batches, the first who comes wakes
+// others.
+std::uint64_t ModelQueue::pick_for(std::uint32_t requests) noexcept {
+    if (requests == 0 || header_->idle_mask == 0 || header_->gatherer != 0) return 0;
+    const auto& idle = instances_[std::countr_zero(header_->idle_mask)];
+    const auto batch = std::max(idle.max_requests, std::uint32_t{1});
+    return pick_idle((requests - 1) / batch + 1);
+}
+
+// Whether the instance that gathers has, with this request, something to do.
+bool ModelQueue::ends_gathering(const QueueRequest& request) noexcept {
+    if (header_->gatherer == 0) return false;
+    auto& entry = instances_[header_->gatherer - 1];
+    entry.missing_rows -= std::min(entry.missing_rows, request.rows);
+    return entry.missing_rows == 0 || request.shape_digest != entry.gathered_digest;
+}
+
+// From here it is on its way, like an idle instance that was picked.
+std::uint64_t ModelQueue::release_gatherer() noexcept {
+    if (header_->gatherer == 0) return 0;
+    const auto instance = header_->gatherer - 1;
+    header_->gatherer = 0;
+    instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
+    return bit_of(instance);
+}
+
+void ModelQueue::wake(std::uint64_t picked) noexcept {
+    for (; picked != 0; picked &= picked - 1) {
+        futex_wake(instances_[std::countr_zero(picked)].wake_word);
+    }
+}
+
+void ModelQueue::wake_all() noexcept {
+    for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
+        instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
+        futex_wake(instances_[instance].wake_word);
+    }
+}
+
+}  // namespace mpserve
