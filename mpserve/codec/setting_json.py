@@ -1,6 +1,6 @@
 """JSON bodies of the trace and logging extensions. Source: triton.md 3.11, 3.12."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +19,8 @@ from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.request import Bytes
 from mpserve.model.trace_setting import TraceChange, TraceSetting
 
+LOG_FILE_FIXED: Final = "log file location can not be updated through network protocol"
+TRACE_FILE_FIXED: Final = "trace file location can not be updated through network protocol"
 MAX_VERBOSE: Final = 2**31 - 1
 _UINT32_MAX: Final = 2**32 - 1
 _INT32_MAX: Final = 2**31 - 1
@@ -44,7 +46,7 @@ def read_log_change(body: Bytes) -> LogChange:
     """
     document = _object(body)
     if document.get("log_file") is not None:
-        raise Unsupported("log file location can not be updated through network protocol")
+        raise Unsupported(LOG_FILE_FIXED)
     found = {
         field: read(document[name])
         for name, (field, read) in _LOG_MEMBERS.items()
@@ -80,13 +82,15 @@ def _bool(value: JsonValue) -> bool:
     return value
 
 
-def _level(value: JsonValue) -> int:
+def verbose_level(value: JsonValue) -> int:
+    """Return a verbose level; raises `MalformedRequest`."""
     if type(value) is not int or not 0 <= value <= MAX_VERBOSE:
         raise MalformedRequest(NOT_UNSIGNED)
     return value
 
 
-def _format(value: JsonValue) -> str:
+def log_format(value: JsonValue) -> str:
+    """Return a format of the log; raises `MalformedRequest`, `WordUnknown`."""
     word = _string(value)
     if word not in _FORMATS:
         raise WordUnknown(f"invalid argument for --log_format, got: {word}")
@@ -103,8 +107,8 @@ _LOG_MEMBERS: Final[dict[str, tuple[str, Callable[[JsonValue], Any]]]] = {
     "log_info": ("info", _bool),
     "log_warning": ("warning", _bool),
     "log_error": ("error", _bool),
-    "log_verbose_level": ("verbose_level", _level),
-    "log_format": ("log_format", _format),
+    "log_verbose_level": ("verbose_level", verbose_level),
+    "log_format": ("log_format", log_format),
 }
 
 
@@ -125,28 +129,36 @@ def read_trace_change(body: Bytes) -> TraceChange:
     """
     document = _object(body)
     if "trace_file" in document:
-        raise Unsupported("trace file location can not be updated through network protocol")
+        raise Unsupported(TRACE_FILE_FIXED)
+    return read_trace_members(document)
+
+
+def read_trace_members(members: Mapping[str, JsonValue]) -> TraceChange:
+    """Read the members of a change, whichever wire they came by; raises as `read_trace_change`."""
     found: dict[str, object] = {}
     for name, (field, least, most) in _TRACE_NUMBERS.items():
-        if name in document:
-            found[field] = _number(document[name], name, least=least, most=most)
-    if "trace_level" in document:
-        found["levels"] = _trace_levels(document["trace_level"])
+        if name in members:
+            found[field] = _number(members[name], name, least=least, most=most)
+    if "trace_level" in members:
+        found["levels"] = _trace_levels(members["trace_level"])
     return msgspec.convert(found, TraceChange)
 
 
 def trace_body(setting: TraceSetting) -> bytes:
     """Return the body that tells a trace setting."""
-    return orjson.dumps(
-        {
-            "trace_level": setting.levels or [_OFF],
-            "trace_rate": str(setting.rate),
-            "trace_count": str(setting.count),
-            "log_frequency": str(setting.log_frequency),
-            "trace_file": "",
-            "trace_mode": "triton",
-        }
-    )
+    return orjson.dumps(trace_members(setting))
+
+
+def trace_members(setting: TraceSetting) -> dict[str, str | tuple[str, ...]]:
+    """Return what both wires tell of a trace setting."""
+    return {
+        "trace_level": setting.levels or (_OFF,),
+        "trace_rate": str(setting.rate),
+        "trace_count": str(setting.count),
+        "log_frequency": str(setting.log_frequency),
+        "trace_file": "",
+        "trace_mode": "triton",
+    }
 
 
 _TRACE_NUMBERS: Final = {

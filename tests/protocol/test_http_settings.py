@@ -1,10 +1,12 @@
-"""Row 110: trace and log settings over HTTP, and that the log obeys, in every process."""
+"""Row 110: trace and log settings over HTTP and gRPC, and that the log obeys in every process."""
 
 from collections.abc import Iterator
 from textwrap import dedent
 
+import grpc
 import pytest
 
+from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import tensors, write_triton
@@ -161,3 +163,74 @@ def test_other_methods_and_paths_are_refused(server, method, path, status):
     answer = server.request(method, path)
     assert answer.status == status
     assert status != 405 or answer.headers["allow"] == "GET, POST"
+
+
+@pytest.fixture
+def calls(server):
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        yield Calls(channel)
+
+
+def refused(calls, method, **fields):
+    with pytest.raises(grpc.RpcError) as caught:
+        calls(method, **fields)
+    return caught.value.code(), caught.value.details()
+
+
+def test_row_110_log_settings_over_grpc_are_those_of_http(server, calls):
+    assert _values(calls("LogSettings")) == LOG
+    changed = calls(
+        "LogSettings",
+        settings={"log_info": {"bool_param": False}, "log_verbose_level": {"uint32_param": 2}},
+    )
+    assert _values(changed) == {**LOG, "log_info": False, "log_verbose_level": 2}
+    assert server.get("/v2/logging").json() == {**LOG, "log_info": False, "log_verbose_level": 2}
+
+
+def test_row_110_trace_settings_over_grpc_are_those_of_http(server, calls):
+    told = {name: value if isinstance(value, list) else [value] for name, value in TRACE.items()}
+    assert _words(calls("TraceSetting")) == told
+    changed = calls("TraceSetting", model_name="chatty", settings={"trace_rate": {"value": ["9"]}})
+    assert _words(changed) == {**told, "trace_rate": ["9"]}
+    assert server.get("/v2/models/chatty/trace/setting").json()["trace_rate"] == "9"
+    assert _words(calls("TraceSetting")) == told
+    cleared = calls("TraceSetting", model_name="chatty", settings={"trace_rate": {}})
+    assert _words(cleared) == told
+
+
+def test_row_110_what_can_not_be_set_over_grpc_is_refused(calls):
+    code = grpc.StatusCode
+    fixed = "file location can not be updated through network protocol"
+    for method, settings, expected in (
+        ("LogSettings", {"log_file": {"string_param": "x"}},
+         (code.UNIMPLEMENTED, f"log {fixed}")),
+        ("LogSettings", {"log_format": {"string_param": "x"}},
+         (code.UNAVAILABLE, "invalid argument for --log_format, got: x")),
+        ("LogSettings", {"log_info": {"string_param": "x"}},
+         (code.INVALID_ARGUMENT, "expected bool_param for log setting 'log_info', got "
+                                 "string_param")),
+        ("TraceSetting", {"trace_file": {"value": ["x"]}},
+         (code.UNIMPLEMENTED, f"trace {fixed}")),
+        ("TraceSetting", {"trace_rate": {"value": ["x"]}},
+         (code.INVALID_ARGUMENT, "Unable to parse 'trace_rate', got: x")),
+        ("TraceSetting", {"trace_rate": {"value": ["1", "2"]}},
+         (code.INVALID_ARGUMENT, "expect only 1 value for 'trace_rate'")),
+        ("TraceSetting", {"trace_level": {"value": ["OFF", "TENSORS"]}},
+         (code.INVALID_ARGUMENT, "Expect only one trace level 'OFF' is specified")),
+    ):  # fmt: skip
+        assert refused(calls, method, settings=settings) == expected
+    assert refused(calls, "TraceSetting", model_name="nope") == (
+        code.INVALID_ARGUMENT,
+        "Request for unknown model : nope",
+    )
+
+
+def _values(answer):
+    return {
+        name: getattr(value, value.WhichOneof("parameter_choice"))
+        for name, value in answer.settings.items()
+    }
+
+
+def _words(answer):
+    return {name: list(value.value) for name, value in answer.settings.items()}

@@ -4,14 +4,14 @@ Source: triton.md 4.5; MLServer 1.7.1, whose service has fewer methods.
 """
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 from google.protobuf import json_format
 
-from mpserve.codec import proto_parameters
+from mpserve.codec import proto_parameters, setting_proto
 from mpserve.codec.management_json import LoadParameters
 from mpserve.codec.v2_proto import SHARED_MEMORY_DISABLED
 from mpserve.dialect import Dialect, Operation
@@ -32,19 +32,23 @@ from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.model.identity import model_name
+from mpserve.model.log_switches import LogSwitches
 from mpserve.model.metadata import TensorMetadata
 from mpserve.model.proto.schema import Schema
+from mpserve.model.state import IndexRow
+from mpserve.model.trace_setting import TraceSetting
 from mpserve.telemetry import log
 
 Message = Any  # protobuf makes the fields of messages at run time
 Fill = Callable[[Message, Message], None]
 """Request, empty answer: fills the answer."""
-Ask = Callable[[Message, Callable[[RepositoryResult], None]], None]
+Ask = Callable[[Message, Callable[[Any], None]], None]
 """Request, callback: asks the supervisor."""
+Tell = Callable[[Any, Message], None]
+"""What the supervisor answered, empty answer: fills the answer."""
 
 _CONFIG: Final = "config"
 _FILE_PREFIX: Final = "file:"
-_NOT_BUILT: Final = "is not served yet"
 
 
 class InferenceService:
@@ -79,13 +83,13 @@ class InferenceService:
             "CudaSharedMemoryStatus": (Operation.MODEL_METADATA, self._no_regions),
             "CudaSharedMemoryRegister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
             "CudaSharedMemoryUnregister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
-            "TraceSetting": (Operation.MODEL_METADATA, self._refuse_unbuilt),
-            "LogSettings": (Operation.MODEL_METADATA, self._refuse_unbuilt),
         }
-        self._asks: Mapping[str, tuple[Operation, Ask]] = {
-            "RepositoryIndex": (Operation.INDEX, self._index),
-            "RepositoryModelLoad": (Operation.LOAD, self._load),
-            "RepositoryModelUnload": (Operation.UNLOAD, self._unload),
+        self._asks: Mapping[str, tuple[Operation, Ask, Tell]] = {
+            "RepositoryIndex": (Operation.INDEX, self._index, _tell_index),
+            "RepositoryModelLoad": (Operation.LOAD, self._load, _tell_nothing),
+            "RepositoryModelUnload": (Operation.UNLOAD, self._unload, _tell_nothing),
+            "TraceSetting": (Operation.TRACE, self._trace_setting, _tell_trace),
+            "LogSettings": (Operation.LOGGING, self._log_settings, _tell_log),
         }
 
     def methods(self) -> dict[str, UnaryMethod]:
@@ -106,12 +110,9 @@ class InferenceService:
                     self._answer, operation, _filled(request_class, answer_class, fill)
                 )
             elif name in self._asks:
-                operation, ask = self._asks[name]
-                found[path] = partial(
-                    self._answer,
-                    operation,
-                    self._asked(operation, request_class, answer_class, ask),
-                )
+                operation, ask, tell = self._asks[name]
+                told = partial(self._on_result, operation, answer_class, tell)
+                found[path] = partial(self._answer, operation, _asked(request_class, told, ask))
         return found
 
     # --- the border ------------------------------------------------------------------------------
@@ -136,31 +137,19 @@ class InferenceService:
     def _refuse(self, call: Call, operation: Operation, failure: Failure) -> None:
         call.finish(grpc_failure(failure, dialect=self._dialect, operation=operation))
 
-    def _asked(
-        self, operation: Operation, request_class: Message, answer_class: Message, ask: Ask
-    ) -> UnaryMethod:
-        def method(encoded: bytes, call: Call) -> None:
-            ask(
-                parse(request_class, encoded),
-                partial(self._on_result, operation, answer_class, call),
-            )
-
-        return method
-
     def _on_result(
-        self, operation: Operation, answer_class: Message, call: Call, result: RepositoryResult
+        self,
+        operation: Operation,
+        answer_class: Message,
+        tell: Tell,
+        call: Call,
+        result: Any,  # noqa: ANN401  what `tell` takes
     ) -> None:
         if isinstance(result, Failure):
             self._refuse(call, operation, result)
             return
         answer = answer_class()
-        for row in result or ():
-            answer.models.add(
-                name=row.name,
-                version=row.version,
-                state=row.state.value if row.state is not None else "",
-                reason=row.reason,
-            )
+        tell(result, answer)
         call.finish(answer.SerializeToString())
 
     # --- health and metadata ---------------------------------------------------------------------
@@ -214,10 +203,6 @@ class InferenceService:
 
     # --- what is not there -----------------------------------------------------------------------
 
-    def _refuse_unbuilt(self, request: Message, _: Message) -> None:
-        name = request.DESCRIPTOR.name.removesuffix("Request")
-        raise Unsupported(f"{name} {_NOT_BUILT}")
-
     def _refuse_shared_memory(self, *_: Message) -> None:
         raise Unsupported(SHARED_MEMORY_DISABLED)
 
@@ -245,9 +230,50 @@ class InferenceService:
         dependents = self._dialect.load_reads_body and read_unload(request.parameters)
         self._repository.unload(request.model_name, on_result, unload_dependents=dependents)
 
+    # --- settings --------------------------------------------------------------------------------
+
+    def _trace_setting(self, request: Message, on_result: Callable[[Any], None]) -> None:
+        if request.model_name:
+            self._metadata.check_known(request.model_name)
+        change = setting_proto.read_trace_change(request.settings)
+        self._repository.trace(on_result, model=request.model_name, change=change)
+
+    def _log_settings(self, request: Message, on_result: Callable[[Any], None]) -> None:
+        change = setting_proto.read_log_change(request.settings)
+        self._repository.logging(on_result, change=change)
+
     def _refuse_repository_name(self, request: Message) -> None:
         if self._dialect.load_reads_body and request.repository_name:
             raise Unsupported("'repository_name' specification is not supported")
+
+
+def _asked(request_class: Message, told: Callable[[Call, Any], None], ask: Ask) -> UnaryMethod:
+    def method(encoded: bytes, call: Call) -> None:
+        ask(parse(request_class, encoded), partial(told, call))
+
+    return method
+
+
+def _tell_nothing(*_: object) -> None:
+    """The answer is empty."""
+
+
+def _tell_index(rows: Iterable[IndexRow], answer: Message) -> None:
+    for row in rows:
+        answer.models.add(
+            name=row.name,
+            version=row.version,
+            state=row.state.value if row.state is not None else "",
+            reason=row.reason,
+        )
+
+
+def _tell_trace(setting: TraceSetting, answer: Message) -> None:
+    setting_proto.fill_trace(answer.settings, setting)
+
+
+def _tell_log(switches: LogSwitches, answer: Message) -> None:
+    setting_proto.fill_log(answer.settings, switches)
 
 
 def read_load(parameters: Message) -> LoadParameters:

@@ -7,7 +7,7 @@ import orjson
 
 from mpserve.control.messages import ModelEntry, VersionEntry
 from mpserve.dispatch.routing_table import RoutingTable
-from mpserve.errors import Unsupported
+from mpserve.errors import InvalidRequest, ModelNotFound, ModelNotReady, Unsupported
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.metadata import ModelMetadata, ServerMetadata, TensorMetadata
 from mpserve.model.signature import TensorSpec
@@ -42,6 +42,13 @@ class MetadataHandler:
         if routed.model.format is ConfigFormat.MLSERVER:
             return _declared(routed.model, self._versions(name, version))
         return _configured(routed.model, routed.version, self._versions(name, version))
+
+    def check_known(self, name: str) -> None:
+        """Raise `InvalidRequest`, in the peer's words, unless a version of the model is ready."""
+        try:
+            self._table.ready(name, "")
+        except (ModelNotFound, ModelNotReady) as error:
+            raise InvalidRequest(f"Request for unknown model : {name}") from error
 
     def config(self, name: str, version: str) -> str:
         """Return the model configuration as JSON text.

@@ -4,7 +4,7 @@ from functools import partial
 
 from mpserve.codec import setting_json
 from mpserve.dialect import Dialect, Operation
-from mpserve.errors import Failure, InvalidRequest, ModelNotFound, ModelNotReady
+from mpserve.errors import Failure
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.http import responses
@@ -34,16 +34,10 @@ class SettingEndpoints:
     def trace(self, exchange: Exchange, http: HttpRequest, match: Match) -> None:
         """Answer with a trace setting, after a change when it is a POST."""
         if match.model:
-            self._check_ready(match.model)
+            self._metadata.check_known(match.model)
         changes = exchange.method == "POST"
         change = setting_json.read_trace_change(http.body()) if changes else TraceChange()
         self._calls.trace(partial(self._send_setting, exchange), model=match.model, change=change)
-
-    def _check_ready(self, name: str) -> None:
-        try:
-            self._metadata.model(name, "")
-        except (ModelNotFound, ModelNotReady) as error:
-            raise InvalidRequest(f"Request for unknown model : {name}") from error
 
     def _send_switches(self, exchange: Exchange, result: Failure | LogSwitches) -> None:
         if isinstance(result, Failure):
