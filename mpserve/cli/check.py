@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 FORMATS: Final = ("text", "json")
 DIALECTS: Final = ("triton", "mlserver")
 EXIT_FAULTY: Final = 1
-_MODEL_VARIABLES: Final = "MLSERVER_MODEL_"
 
 
 @click.command()
@@ -95,14 +94,13 @@ def _inspect(
     from mpserve.model.definition import ConfigFormat  # noqa: PLC0415
     from mpserve.repository import ScanOptions  # noqa: PLC0415
     from mpserve.repository.inspection import inspect  # noqa: PLC0415
+    from mpserve.settings.environment import model_environment  # noqa: PLC0415
 
     options = ScanOptions(
         format=ConfigFormat(dialect),
         auto_complete=not strict,
         config_name=config_name,
-        environment={
-            name: text for name, text in os.environ.items() if name.startswith(_MODEL_VARIABLES)
-        },
+        environment=model_environment(os.environ),
     )
     found = inspect(roots, options, check=missing_files)
     if options.format is not ConfigFormat.MLSERVER:

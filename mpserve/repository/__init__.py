@@ -7,6 +7,7 @@ snapshots; only the walk, the settings files and `override` touch the disk.
 
 from mpserve.repository.found import Override, ScanOptions, ScanResult
 from mpserve.repository.override import discard
+from mpserve.repository.private_folder import PrivateFolder, sweep_private_folders
 from mpserve.repository.scan import scan
 from mpserve.repository.single import scan_model
 from mpserve.repository.stillness import Settled, Sighting, settle
@@ -14,6 +15,7 @@ from mpserve.repository.watch import Wake, wakes
 
 __all__ = [
     "Override",
+    "PrivateFolder",
     "ScanOptions",
     "ScanResult",
     "Settled",
@@ -23,5 +25,6 @@ __all__ = [
     "scan",
     "scan_model",
     "settle",
+    "sweep_private_folders",
     "wakes",
 ]

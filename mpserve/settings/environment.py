@@ -23,6 +23,7 @@ from mpserve.settings.mlserver_fields import (
 from mpserve.settings.values import BadValue
 
 SETTINGS_FILE: Final = "settings.json"
+MODEL_PREFIX: Final = "MLSERVER_MODEL_"
 Chosen = dict[str, tuple[Value, ...]]
 """Flag name -> the values it was given."""
 
@@ -66,6 +67,12 @@ def read_environment(flags: Sequence[Flag], environment: Mapping[str, str]) -> C
         except BadValue as error:
             raise ConfigError(f"{flag.environment_name}: {error}") from error
     return chosen
+
+
+def model_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that fill gaps of `model-settings.json`, in capitals."""
+    upper = {name.upper(): text for name, text in environment.items()}
+    return {name: text for name, text in upper.items() if name.startswith(MODEL_PREFIX)}
 
 
 def read_mlserver(folder: Path, environment: Mapping[str, str]) -> MLServerChoice:

@@ -16,6 +16,7 @@ from mpserve.settings.assembly import assemble
 from mpserve.settings.environment import (
     Chosen,
     MLServerChoice,
+    model_environment,
     read_environment,
     read_mlserver,
 )
@@ -104,6 +105,7 @@ def _read(
     settings = assemble(
         command, {**mlserver.chosen, **said}, flags=flags, mlserver=mlserver, version=version
     )
+    settings = msgspec.structs.replace(settings, model_environment=model_environment(environment))
     check_usage(settings, said)
     check_creation(settings)
     settings, absent = without_absent(settings, said)

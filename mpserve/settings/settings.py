@@ -76,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         The server is ready only while every model is.
     disable_auto_complete_config
         A model without a complete configuration is refused.
+    model_environment
+        `MLSERVER_MODEL_*` by full name: what fills gaps of `model-settings.json`.
     model_config_name
         `configs/<name>.pbtxt` in a model's directory goes before `config.pbtxt`; "" for none.
     model_load_thread_count
@@ -128,6 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict_readiness: bool = True
     disable_auto_complete_config: bool = False
     model_config_name: str = ""
+    model_environment: dict[str, str] = {}
     model_load_thread_count: int = 4
     model_load_retry_count: int = 0
     model_load_timeout_secs: int = 600

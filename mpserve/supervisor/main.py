@@ -74,8 +74,12 @@ def _run(settings: Settings, entry_points: EntryPoints) -> int:
             if removed:
                 log.info("segments.swept", count=removed)
             # Imported after the fork: the spawner has no use for an event loop.
+            from mpserve.repository import sweep_private_folders  # noqa: PLC0415
             from mpserve.supervisor.event_loop import run_server  # noqa: PLC0415
 
+            folders = sweep_private_folders()
+            if folders:
+                log.info("folders.swept", count=folders)
             return run_server(
                 settings,
                 identity=identity,

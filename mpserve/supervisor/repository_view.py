@@ -8,14 +8,23 @@ Source
 """
 
 import asyncio
-import os
 from collections.abc import Iterable
 from typing import Final
+
+from msgspec.structs import replace
 
 from mpserve.dialect import DialectName
 from mpserve.model.definition import ConfigFormat, ModelDefinition
 from mpserve.model.identity import ModelName
-from mpserve.repository import Override, ScanOptions, ScanResult, discard, scan, scan_model
+from mpserve.repository import (
+    Override,
+    PrivateFolder,
+    ScanOptions,
+    ScanResult,
+    discard,
+    scan,
+    scan_model,
+)
 from mpserve.settings import Settings
 from mpserve.telemetry import log
 
@@ -23,7 +32,6 @@ _FORMATS: Final = {
     DialectName.TRITON: ConfigFormat.TRITON,
     DialectName.MLSERVER: ConfigFormat.MLSERVER,
 }
-_ENVIRONMENT_PREFIX: Final = "MLSERVER_MODEL_"
 
 
 def scan_options(settings: Settings) -> ScanOptions:
@@ -32,9 +40,7 @@ def scan_options(settings: Settings) -> ScanOptions:
         format=_FORMATS[settings.dialect],
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
-        environment={
-            key: text for key, text in os.environ.items() if key.startswith(_ENVIRONMENT_PREFIX)
-        },
+        environment=settings.model_environment,
     )
 
 
@@ -48,6 +54,7 @@ class RepositoryView:
         self._lock = asyncio.Lock()
         self._noted: frozenset[str] = frozenset()
         self._overrides: dict[ModelName, ModelDefinition] = {}
+        self._folder: PrivateFolder | None = None
         self._temporary: set[str] = set()
 
     @property
@@ -73,8 +80,11 @@ class RepositoryView:
             Of the kinds that `mpserve.repository.scan_model` raises.
         """
         async with self._lock:
+            options = self._options
+            if override is not None and override.files:
+                options = replace(options, override_directory=self._private_folder())
             found = await asyncio.to_thread(
-                scan_model, name, self._roots, self._options, override, previous=self._last
+                scan_model, name, self._roots, options, override, previous=self._last
             )
         if found.temporary:
             self._temporary.add(found.directory)
@@ -100,6 +110,16 @@ class RepositoryView:
         for directory in self._temporary - set(directories):
             self._temporary.discard(directory)
             discard(directory)
+
+    def close(self) -> None:
+        """Remove all temporary model directories: the server ends."""
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def _private_folder(self) -> str:
+        self._folder = self._folder or PrivateFolder.create()
+        return self._folder.path
 
     def _took(self, result: ScanResult) -> ScanResult:
         self._last = result

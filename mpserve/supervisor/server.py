@@ -124,7 +124,7 @@ class Server:
             async with asyncio.timeout(KILLED_SECONDS):
                 await self._frontends.all_ended()
                 await self._supervisor.workers.all_ended()
-        self._view.discard_all_but(())
+        self._view.close()
         await self._link.stop()
         self._supervisor.ledger.close()  # last: what ended may still be planned on until here
         log.info("server.ended", exit_code=code)

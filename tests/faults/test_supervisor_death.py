@@ -1,5 +1,6 @@
 """SIGKILL of the supervisor, and of everything: all ends, the next start removes what is left."""
 
+import base64
 import os
 import signal
 import time
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from tests.fixtures.pace import within
-from tests.fixtures.teller import in_flight, tell
+from tests.fixtures.teller import in_flight, tell, teller_config
 
 ENDED_SECONDS = within(5)
 
@@ -100,3 +101,38 @@ def test_a_start_leaves_the_segments_of_a_living_server_alone(serve, repository)
     begun = time.monotonic()
     assert tell(first, "m").version == 1
     assert time.monotonic() - begun < within(1)
+
+
+def test_model_files_of_load_calls_go_with_their_server_even_a_killed_one(
+    serve, repository, tmp_path
+):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    options = {
+        "flags": ["--model-control-mode=explicit"],
+        "environment": {"TMPDIR": str(temporary)},
+    }
+    template = repository.add("teller", "m")
+    code = base64.b64encode((template / "1/model.py").read_bytes()).decode()
+
+    def load_files(server) -> None:
+        assert (
+            server.load("fresh", config=teller_config(), **{"file:1/model.py": code}).status == 200
+        )
+        assert tell(server, "fresh").version == 1
+
+    living = serve(repository.path, **options)
+    load_files(living)
+    (kept,) = temporary.iterdir()
+    killed = serve(repository.path, **options)
+    load_files(killed)
+    assert len(list(temporary.iterdir())) == 2
+    killed.kill_everything()
+
+    third = serve(repository.path, **options)
+    assert list(temporary.iterdir()) == [kept], "only what belongs to nobody goes"
+    assert tell(living, "fresh").version == 1
+    load_files(third)
+    assert third.stop() == 0
+    assert living.stop() == 0
+    assert list(temporary.iterdir()) == []

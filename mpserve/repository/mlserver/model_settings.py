@@ -11,8 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from mpserve.errors import RepositoryError
-
-MODEL_PREFIX: Final = "MLSERVER_MODEL_"
+from mpserve.settings.environment import MODEL_PREFIX
 
 Json = dict[str, object]
 

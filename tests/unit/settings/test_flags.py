@@ -70,6 +70,7 @@ def test_every_field_of_settings_can_be_told():
         "log_level",
         "server_version",
         "extensions",
+        "model_environment",
         "http.restrictions",
         "grpc_restrictions",
     }
