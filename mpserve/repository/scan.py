@@ -26,8 +26,8 @@ from mpserve.repository.found import (
 )
 from mpserve.repository.layout import MODEL_SETTINGS_FILE
 from mpserve.repository.mlserver.definition import external_stamps
-from mpserve.repository.mlserver.model_settings import MODEL_PREFIX
 from mpserve.repository.snapshot import Snapshot, Unreadable, take_snapshot
+from mpserve.settings.environment import MODEL_PREFIX
 
 IMPLEMENTATION_VARIABLE = f"{MODEL_PREFIX}IMPLEMENTATION"
 

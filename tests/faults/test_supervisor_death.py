@@ -114,11 +114,10 @@ def test_model_files_of_load_calls_go_with_their_server_even_a_killed_one(
     }
     template = repository.add("teller", "m")
     code = base64.b64encode((template / "1/model.py").read_bytes()).decode()
+    files = {"file:1/model.py": code}
 
     def load_files(server) -> None:
-        assert (
-            server.load("fresh", config=teller_config(), **{"file:1/model.py": code}).status == 200
-        )
+        assert server.load("fresh", config=teller_config(), **files).status == 200
         assert tell(server, "fresh").version == 1
 
     living = serve(repository.path, **options)
