@@ -11,6 +11,8 @@ from typing import Final, NoReturn
 import click
 
 from bench import load
+from bench.commands.compare import compare_command
+from bench.commands.load import load_command
 from bench.errors import BenchError, UsageError
 from bench.installation import install, install_peers
 from bench.leftovers import sweep
@@ -30,7 +32,11 @@ TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ.json"
 INTERRUPTED: Final = 130  # as a shell says of SIGINT
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.pass_context
 @click.option("--servers", default="all", show_default=True, help="Comma-separated names.")
 @click.option("--scenarios", default="all", show_default=True, help="Comma-separated names.")
 @click.option(
@@ -69,6 +75,7 @@ INTERRUPTED: Final = 130  # as a shell says of SIGINT
 )
 @click.option("--list", "is_listing", is_flag=True, help="List servers and scenarios.")
 def main(  # noqa: PLR0913  # one parameter per option
+    context: click.Context,
     *,
     servers: str,
     scenarios: str,
@@ -82,10 +89,13 @@ def main(  # noqa: PLR0913  # one parameter per option
 ) -> None:
     """Measure model servers beside each other, in alternating rounds, and print one Markdown table.
 
+    Without a command:
     The first server is compared with the others. Progress goes to standard error. Exit code 1:
     a measurement failed; 2: something has to be installed, or asked for differently; 130: it was
     interrupted, and what was measured so far is shown.
     """
+    if context.invoked_subcommand is not None:
+        return
     try:
         if is_listing:
             _list()
@@ -109,6 +119,10 @@ def main(  # noqa: PLR0913  # one parameter per option
     click.echo(markdown(results))
     _tell(f"results: {os.path.relpath(path)}")
     sys.exit(_exit_code(results))
+
+
+main.add_command(load_command)
+main.add_command(compare_command)
 
 
 def choose(wanted: str, known: tuple[str, ...], *, what: str) -> tuple[str, ...]:

@@ -83,7 +83,9 @@ def require(*programs: str) -> None:
         )
 
 
-def run_wrk(request: HttpRequest, load: Load, *, port: int) -> LoadResult:
+def run_wrk(
+    request: HttpRequest, load: Load, *, port: int, address: str = "127.0.0.1"
+) -> LoadResult:
     """Send the same HTTP/1.1 request over and over.
 
     Raises
@@ -100,10 +102,10 @@ def run_wrk(request: HttpRequest, load: Load, *, port: int) -> LoadResult:
                 f"{ANSWER_TIMEOUT_S}s",
                 "-s",
                 str(script),
-                f"http://127.0.0.1:{port}{request.path}",
+                f"http://{address}:{port}{request.path}",
             ),
         ]
-        output, cpu_ns = _run_counted(argv, seconds=load.seconds)
+        output, cpu_ns = run_counted(argv, seconds=load.seconds)
     return parse_wrk(output, client_cpu_ns=cpu_ns)
 
 
@@ -154,7 +156,7 @@ def run_h2load(body: bytes, load: Load, *, port: int, path: str) -> LoadResult:
             *("-D", str(load.seconds), "--log-file", str(log), "-d", str(folder / "message")),
             *(*_GRPC_HEADERS, f"http://127.0.0.1:{port}{path}"),
         ]
-        output, cpu_ns = _run_counted(argv, seconds=load.seconds)
+        output, cpu_ns = run_counted(argv, seconds=load.seconds)
         rows = log.read_text().splitlines()
     return parse_h2load(output, rows, seconds=load.seconds, client_cpu_ns=cpu_ns)
 
@@ -239,7 +241,7 @@ def _write_script(folder: Path, request: HttpRequest) -> Path:
     return script
 
 
-def _run_counted(argv: Sequence[str], *, seconds: int) -> tuple[str, int]:
+def run_counted(argv: Sequence[str], *, seconds: int) -> tuple[str, int]:
     """Run a load generator; also tell its CPU time in nanoseconds. No other child may be waited for
     meanwhile.
     """

@@ -16,6 +16,7 @@ import numpy as np
 from bench import load
 from bench.errors import BenchError, LoadFailed, ServerFailed
 from bench.load import Load, LoadResult
+from bench.open_loop import OpenLoad, run_open_loop
 from bench.payload import Encoding, Tensor, check_answer, grpc_message, infer_request, tensor
 from bench.peers.peer import Control, Peer, Site
 from bench.ports import free_ports
@@ -74,7 +75,7 @@ def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> 
                 seen = _measure_starts(scenario, peer, site, ends)
             case Measure.LOAD:
                 seen = _measure_loads(scenario, peer, site, ends)
-            case Measure.INFER | Measure.LIVE:
+            case Measure.INFER | Measure.OPEN | Measure.LIVE:
                 seen = _measure_requests(scenario, peer, site, ends, pace=pace)
     sample = Sample(
         scenario=scenario.name,
@@ -126,7 +127,7 @@ def _measure_requests(
     with running(
         peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
     ) as server:
-        server.wait_ready(*scenario.served())
+        server.wait_ready(*(scenario.served() if peer.has_repository else ()))
         server.note_segments()
         generate = _generator(scenario, peer.name, site=site)
         if pace.warmup_seconds:
@@ -219,6 +220,12 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
     request = infer_request(sent, encoding)
     with V2Client(site.http_port) as client:
         check_answer(sent, client.send(request), server=server)
+    if scenario.measure is Measure.OPEN:
+        return lambda seconds: run_open_loop(
+            request,
+            OpenLoad(connections=scenario.connections, rate=scenario.rate, seconds=seconds),
+            port=site.http_port,
+        )
     return lambda seconds: load.run_wrk(request, spread(seconds), port=site.http_port)
 
 

@@ -27,7 +27,12 @@ class Encoding(enum.Enum):
     JSON = "json"
     BINARY = "binary"
     GRPC = "grpc"
+    MOSEC = "mosec"  # {"data": [[…]]} both ways, as the programs in `peers/` define it
+    LITSERVE = "litserve"
     NONE = "none"  # a request without a body
+
+
+PLAIN_PATHS: Final = {Encoding.MOSEC: "/inference", Encoding.LITSERVE: "/predict"}
 
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +102,14 @@ def infer_request(sent: Tensor, encoding: Encoding) -> HttpRequest:
             header = _json({"inputs": [head], "outputs": outputs})
             headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(header))}
             return HttpRequest(method="POST", path=path, headers=headers, body=header + raw)
+        case Encoding.MOSEC | Encoding.LITSERVE:
+            rows = [_numbers(row) for row in sent.values]
+            return HttpRequest(
+                method="POST",
+                path=PLAIN_PATHS[encoding],
+                headers={"Content-Type": "application/json"},
+                body=_json({"data": rows}),
+            )
         case _:
             raise ValueError(f"encoding {encoding.value} has no HTTP form")
 
@@ -137,12 +150,11 @@ def grpc_message(sent: Tensor) -> bytes:
 
 def _decode(sent: Tensor, answer: HttpAnswer) -> npt.NDArray[np.generic]:
     split = int(answer.headers.get(HEADER_LENGTH.lower(), len(answer.body)))
+    document = json.loads(answer.body[:split])
+    if "outputs" not in document:  # not the V2 protocol
+        return np.asarray(document["data"], sent.expected.dtype).ravel()
     output = next(
-        (
-            one
-            for one in json.loads(answer.body[:split])["outputs"]
-            if one["name"] == sent.output_name
-        ),
+        (one for one in document["outputs"] if one["name"] == sent.output_name),
         None,
     )
     if output is None:

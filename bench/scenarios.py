@@ -11,13 +11,16 @@ import msgspec
 
 from bench.payload import Encoding, Tensors
 
-Server = Literal["mpserve", "mpserve-f2", "triton", "mlserver-0", "mlserver-1", "loopback"]
+Server = Literal[
+    "mpserve", "mpserve-f2", "triton", "mlserver-0", "mlserver-1", "mosec", "litserve", "loopback"
+]
 
 
 class Measure(enum.Enum):
     """What is done in one round."""
 
     INFER = "infer"  # a closed loop of inferences
+    OPEN = "open"  # inferences at a constant rate
     LIVE = "live"  # a closed loop of GET /v2/health/live
     LOAD = "load"  # load calls of an unloaded model, until it is ready, one after the other
     START = "start"  # starts of the server, until it is ready, one after the other
@@ -33,6 +36,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     tensors: Tensors | None = None
     connections: int = 1
+    rate: float = 0.0  # of OPEN, in requests per second
     client_threads: int = 1
     least_seconds: int = 1  # of load, where slow servers answer too few requests otherwise
     repeats: int = 1  # of LOAD and START in one round
@@ -52,8 +56,14 @@ _HTTP_JSON: Final[dict[Server, Encoding]] = {
     "mlserver-0": Encoding.JSON,
     "mlserver-1": Encoding.JSON,
 }
-_GRPC: Final[dict[Server, Encoding]] = dict.fromkeys(_HTTP_JSON, Encoding.GRPC)
-_NO_BODY: Final[dict[Server, Encoding]] = dict.fromkeys(_HTTP_JSON, Encoding.NONE)
+_V2: Final[tuple[Server, ...]] = ("mpserve", "triton", "mlserver-0", "mlserver-1")
+_GRPC: Final[dict[Server, Encoding]] = dict.fromkeys(_V2, Encoding.GRPC)
+_NO_BODY: Final[dict[Server, Encoding]] = dict.fromkeys(_V2, Encoding.NONE)
+_SMALL: Final[dict[Server, Encoding]] = {
+    **_HTTP_JSON,
+    "mosec": Encoding.MOSEC,
+    "litserve": Encoding.LITSERVE,
+}
 _BINARY: Final[dict[Server, Encoding]] = dict.fromkeys(
     ("mpserve", "mpserve-f2", "triton"), Encoding.BINARY
 )
@@ -72,10 +82,23 @@ def _small(connections: int) -> Scenario:
         name=f"json16_c{connections}",
         title=f"HTTP JSON, 16 floats, {connections} connections",
         measure=Measure.INFER,
-        encodings=_HTTP_JSON,
+        encodings=_SMALL,
         models=("simple",),
         tensors=Tensors.FLOATS_16,
         connections=connections,
+    )
+
+
+def _open(rate: int, encodings: dict[Server, Encoding]) -> Scenario:
+    return Scenario(
+        name=f"open_{rate}",
+        title=f"HTTP JSON, 16 floats, {rate} requests/s over 32 connections (open loop)",
+        measure=Measure.OPEN,
+        encodings=encodings,
+        models=("simple",),
+        tensors=Tensors.FLOATS_16,
+        connections=32,
+        rate=rate,
     )
 
 
@@ -104,6 +127,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         _small(1),
         _small(16),
         _small(64),
+        _open(1000, _SMALL),  # all but LitServe and MLServer's default can
+        _open(4000, {"mpserve": Encoding.JSON, "triton": Encoding.JSON, "mosec": Encoding.MOSEC}),
         Scenario(
             name="binary16_c16",
             title="HTTP binary, 16 floats, 16 connections",

@@ -40,6 +40,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     argv: tuple[str, ...]
     environment: Mapping[str, str] = MappingProxyType({})
     folder: Path
+    ready_path: str = "/v2/health/ready"
 
 
 class StopReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +64,10 @@ class Server:
         port: int,
         log: Path,
         started_ns: int,
+        ready_path: str,
     ) -> None:
         self.name = name
+        self._ready_path = ready_path
         self.port = port
         self.started_ns = started_ns
         self._process = process
@@ -86,7 +89,7 @@ class Server:
         """
         with V2Client(self.port, timeout_s=PROBE_TIMEOUT_S) as client:
             try:
-                self._wait(client.is_ready, what="readiness")
+                self._wait(partial(client.is_ok, self._ready_path), what="readiness")
                 for model in models:
                     self._wait(partial(client.is_model_ready, model), what=f"model '{model}'")
             except ServerFailed as error:
@@ -189,4 +192,12 @@ def _start(name: str, launch: Launch, *, port: int, log: Path, output: IO[bytes]
     entry = next(entry for entry in process_table() if entry.pid == process.pid)
     started = Started(root_pid=process.pid, started_ticks=entry.started_ticks)
     leftovers.enter(started)
-    return Server(name, process, started, port=port, log=log, started_ns=started_ns)
+    return Server(
+        name,
+        process,
+        started,
+        port=port,
+        log=log,
+        started_ns=started_ns,
+        ready_path=launch.ready_path,
+    )

@@ -33,10 +33,10 @@ class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class V2Client:
-    """One kept connection to a server on this machine; `with V2Client(port) as client: …`."""
+    """One kept connection to a server; `with V2Client(port) as client: …`."""
 
-    def __init__(self, port: int, *, timeout_s: float = 60.0) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    def __init__(self, port: int, *, host: str = "127.0.0.1", timeout_s: float = 60.0) -> None:
+        self._connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
 
     def __enter__(self) -> Self:
         return self

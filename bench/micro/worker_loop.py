@@ -50,6 +50,10 @@ class NullPort:
         del responses
         requests.clear()
 
+    def detach(self, requests: list[Any]) -> None:
+        """Stop: no model here answers by senders."""
+        raise AssertionError(f"{len(requests)} requests were left to their senders")
+
     def fail(self, requests: list[Any], code: int, message: str) -> None:
         """Stop: nothing may fail here."""
         raise AssertionError(f"{len(requests)} requests failed with {code}: {message}")

@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from bench.peers.litserve import LitServe
 from bench.peers.loopback import Loopback
 from bench.peers.mlserver import MLServer
+from bench.peers.mosec import Mosec
 from bench.peers.mpserve import Mpserve
 from bench.peers.peer import Control, Peer, Site
 from bench.peers.triton import Triton
@@ -16,6 +18,8 @@ PEERS: Final[dict[str, Peer]] = {
         Triton(),
         MLServer(parallel_workers=0),
         MLServer(parallel_workers=1),
+        Mosec(),
+        LitServe(),
         Loopback(),
     )
 }

@@ -16,6 +16,7 @@ class Loopback:
     """The yardstick as something that can be measured."""
 
     name = "loopback"
+    has_repository = True
     roles = (RolePattern(text="loopback", role="frontend"),)
 
     @property

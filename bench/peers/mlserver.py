@@ -26,6 +26,7 @@ MLSERVER: Final = "mlserver==1.7.1"
 class MLServer:
     """MLServer with `parallel_workers` processes besides its own."""
 
+    has_repository = True
     roles = (
         RolePattern(text="resource_tracker", role="other"),
         RolePattern(text="multiprocessing", role="worker"),

@@ -18,6 +18,7 @@ DESCRIBE_TIMEOUT_S: Final = 30
 class Mpserve:
     """mpserve in the project's `.venv`, or in the running interpreter where there is none."""
 
+    has_repository = True
     roles = (
         RolePattern(text="[mps frontend", role="frontend"),
         RolePattern(text="[mps:", role="worker"),

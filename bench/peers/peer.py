@@ -40,6 +40,10 @@ class Peer(Protocol):
         """The word for it on the command line and in results."""
 
     @property
+    def has_repository(self) -> bool:
+        """Whether it speaks the V2 protocol, with models that can be asked for."""
+
+    @property
     def roles(self) -> tuple[RolePattern, ...]:
         """Which process is which, by command line or title."""
 

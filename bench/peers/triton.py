@@ -32,6 +32,7 @@ class Triton:
     """Triton on the CPU, one instance per model."""
 
     name = "triton"
+    has_repository = True
     roles = (
         RolePattern(text="triton_python_backend_stub", role="worker"),
         RolePattern(text="tritonserver", role="frontend"),

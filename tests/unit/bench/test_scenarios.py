@@ -13,7 +13,8 @@ from bench.scenarios import SCENARIOS, Measure
 def test_a_scenario_names_only_servers_and_models_that_exist(scenario):
     assert set(scenario.encodings) <= set(PEERS)
     assert set(scenario.models) <= set(MODELS)
-    assert (scenario.tensors is not None) == (scenario.measure is Measure.INFER)
+    assert (scenario.tensors is not None) == (scenario.measure in {Measure.INFER, Measure.OPEN})
+    assert (scenario.rate > 0) == (scenario.measure is Measure.OPEN)
     assert scenario.client_threads <= scenario.connections
 
 
