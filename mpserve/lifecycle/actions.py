@@ -114,13 +114,17 @@ class StartInstance(Action, frozen=True, kw_only=True):
 
 
 class StopInstance(Action, frozen=True, kw_only=True):
-    """Let the worker finish what it executes, and end."""
+    """Let the worker finish what it executes, and end.
+
+    `deadline_ns` is when it is ended all the same (monotonic clock); 0 for never.
+    """
 
     instance: InstanceKey
+    deadline_ns: int
 
 
 class KillInstance(Action, frozen=True, kw_only=True):
-    """End a worker that loads; `failure` is why."""
+    """End a worker that loads, or that does not end by itself; `failure` is why."""
 
     instance: InstanceKey
     failure: Failure

@@ -47,7 +47,8 @@ class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
     name
         `<group>_<k>`, given once and kept, also when its group is renamed.
     deadline_ns
-        When a load that has not ended is ended (monotonic clock).
+        When it is killed unless it has loaded, or has ended when it was asked to (monotonic
+        clock); 0 for never.
     failure
         Why it last failed to load or died.
     """

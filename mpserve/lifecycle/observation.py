@@ -218,12 +218,21 @@ def _started(actual: Actual, action: StartInstance) -> Actual:
 
 def _stopped(actual: Actual, action: StopInstance) -> Actual:
     return _with_instance(
-        actual, action.instance, lambda one: replace(one, phase=InstancePhase.STOPPING)
+        actual,
+        action.instance,
+        lambda one: replace(one, phase=InstancePhase.STOPPING, deadline_ns=action.deadline_ns),
     )
 
 
 def _killed(actual: Actual, action: KillInstance) -> Actual:
-    return _load_broken(actual, action.instance, action.failure)
+    """One that was asked to end before has ended as asked, only not by itself."""
+    key = action.instance
+    model = actual.models.get(key.name)
+    record = model.generation(key.generation) if model is not None else None
+    instance = record.instance(key) if record is not None else None
+    if instance is None or instance.phase is not InstancePhase.STOPPING:
+        actual = _load_broken(actual, key, action.failure)
+    return _with_instance(actual, key, lambda one: replace(one, deadline_ns=0))
 
 
 def _failed(actual: Actual, event: InstanceFailed) -> Actual:
@@ -231,7 +240,7 @@ def _failed(actual: Actual, event: InstanceFailed) -> Actual:
 
 
 def _load_broken(actual: Actual, key: InstanceKey, failure: Failure) -> Actual:
-    """The process is still there, but nothing is expected of it any more."""
+    """The process is still there until its deadline, but nothing is expected of it any more."""
 
     def change(record: GenerationRecord) -> GenerationRecord:
         instances = tuple(

@@ -64,11 +64,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         Further attempts after a load that failed.
     load_timeout_ns
         How long one worker may load.
+    drain_timeout_ns
+        How long a worker that is not needed any more may go on with what it has; 0 for ever.
     """
 
     loading_versions: int = 4
     retries: int = 0
     load_timeout_ns: int = 600 * _SECOND_NS
+    drain_timeout_ns: int = 600 * _SECOND_NS
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,11 +132,11 @@ def next_moment_ns(wanted: Wanted, actual: Actual) -> int | None:
     return min(moments, default=None)
 
 
-_TIMED: Final = frozenset({Phase.LOADING, Phase.SERVING})
+_TIMED: Final = frozenset({Phase.LOADING, Phase.FAILED, Phase.SERVING, Phase.DRAINING})
 
 
 def _moment_of(instance: InstanceRecord, *, stopping: bool) -> int | None:
-    if instance.phase is InstancePhase.STARTING:
+    if instance.phase in _LIMITED and instance.deadline_ns:
         return instance.deadline_ns
     if instance.phase is InstancePhase.RESTING and not stopping:
         return instance.restart_at_ns
@@ -218,10 +221,21 @@ def _loading(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> I
         yield from _after_failure(record, moment)
         return
     for one in record.instances:
-        if one.phase is InstancePhase.STARTING and moment.now_ns >= one.deadline_ns:
-            yield _timed_out(one, moment)
+        if _is_overdue(one, moment):
+            yield _cut_off(one, moment)
         elif one.phase is InstancePhase.PENDING and _may_start(record, one):
             yield _start(record, one, moment)
+
+
+_LIMITED: Final = frozenset({InstancePhase.STARTING, InstancePhase.STOPPING})
+
+
+def _is_overdue(instance: InstanceRecord, moment: Moment) -> bool:
+    return (
+        instance.phase in _LIMITED
+        and instance.deadline_ns != 0
+        and moment.now_ns >= instance.deadline_ns
+    )
 
 
 def _may_start(record: GenerationRecord, instance: InstanceRecord) -> bool:
@@ -232,16 +246,16 @@ def _may_start(record: GenerationRecord, instance: InstanceRecord) -> bool:
 def _after_failure(record: GenerationRecord, moment: Moment) -> Iterator[Action]:
     assert record.failure is not None
     if record.has_process:
-        yield from _end_all(record, record.failure)
+        yield from _end_all(record, record.failure, moment)
     elif record.attempt <= moment.limits.retries:
         yield RetryGeneration(name=record.name, generation=record.generation)
     else:
         yield FailGeneration(name=record.name, generation=record.generation)
 
 
-def _failed(_model: ModelRecord, record: GenerationRecord, _moment: Moment) -> Iterator[Action]:
+def _failed(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
     assert record.failure is not None
-    yield from _end_all(record, record.failure)
+    yield from _end_all(record, record.failure, moment)
 
 
 def _serving(model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
@@ -252,9 +266,9 @@ def _serving(model: ModelRecord, record: GenerationRecord, moment: Moment) -> It
         return
     for one in record.instances:
         if one.phase is InstancePhase.SURPLUS:
-            yield StopInstance(instance=one.key)
-        elif one.phase is InstancePhase.STARTING and moment.now_ns >= one.deadline_ns:
-            yield _timed_out(one, moment)
+            yield _stop(one, moment)
+        elif _is_overdue(one, moment):
+            yield _cut_off(one, moment)
         elif _may_start_again(one, moment):
             yield _start(record, one, moment)
 
@@ -288,19 +302,27 @@ def _can_answer(record: GenerationRecord) -> bool:
 _ANSWERING: Final = frozenset({InstancePhase.READY, InstancePhase.SURPLUS})
 
 
-def _draining(_model: ModelRecord, record: GenerationRecord, _moment: Moment) -> Iterator[Action]:
-    yield from _end_all(record, record.failure or SHUTDOWN)
+def _draining(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
+    yield from _end_all(record, record.failure or SHUTDOWN, moment)
     if not record.has_process:
         yield RemoveGeneration(name=record.name, generation=record.generation)
 
 
-def _end_all(record: GenerationRecord, failure: Failure) -> Iterator[Action]:
+def _end_all(record: GenerationRecord, failure: Failure, moment: Moment) -> Iterator[Action]:
     """Ready workers are asked to end; one that loads would not listen."""
     for one in record.instances:
         if one.phase is InstancePhase.STARTING:
             yield KillInstance(instance=one.key, failure=failure)
         elif one.phase in {InstancePhase.READY, InstancePhase.SURPLUS}:
-            yield StopInstance(instance=one.key)
+            yield _stop(one, moment)
+        elif _is_overdue(one, moment):
+            yield _cut_off(one, moment)
+
+
+def _stop(instance: InstanceRecord, moment: Moment) -> StopInstance:
+    limit_ns = moment.limits.drain_timeout_ns
+    deadline_ns = moment.now_ns + limit_ns if limit_ns else 0
+    return StopInstance(instance=instance.key, deadline_ns=deadline_ns)
 
 
 def _start(record: GenerationRecord, instance: InstanceRecord, moment: Moment) -> StartInstance:
@@ -311,13 +333,15 @@ def _start(record: GenerationRecord, instance: InstanceRecord, moment: Moment) -
     )
 
 
-def _timed_out(instance: InstanceRecord, moment: Moment) -> KillInstance:
-    seconds = moment.limits.load_timeout_ns / _SECOND_NS
-    failure = Failure(
-        code=ErrorCode.LOAD_FAILED,
-        message=f"loading took longer than {seconds:g} s; raise --model-load-timeout-secs",
-    )
-    return KillInstance(instance=instance.key, failure=failure)
+def _cut_off(instance: InstanceRecord, moment: Moment) -> KillInstance:
+    """End a worker that has had its time, to load or to end."""
+    if instance.phase is InstancePhase.STARTING:
+        code, seconds = ErrorCode.LOAD_FAILED, moment.limits.load_timeout_ns / _SECOND_NS
+        text = f"loading took longer than {seconds:g} s; raise --model-load-timeout-secs"
+    else:
+        code, seconds = ErrorCode.UNAVAILABLE, moment.limits.drain_timeout_ns / _SECOND_NS
+        text = f"not done {seconds:g} s after it was replaced; raise --model-drain-timeout-secs"
+    return KillInstance(instance=instance.key, failure=Failure(code=code, message=text))
 
 
 _FOR_PHASE: Final[

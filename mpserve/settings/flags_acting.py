@@ -145,6 +145,16 @@ _LIFECYCLE: Final = (
         least=1,
         help="mpserve: a load that takes longer is ended and counts as failed.",
     ),
+    Flag(
+        name="model-drain-timeout-secs",
+        kind=Kind.INT,
+        group=Group.LIFECYCLE,
+        field="model_drain_timeout_secs",
+        default=600,
+        least=0,
+        help="mpserve: requests that an unloaded or replaced model still answers after so long "
+        "are given up. 0 waits for ever.",
+    ),
 )
 
 _PROCESSES: Final = (

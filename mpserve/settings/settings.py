@@ -86,6 +86,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Further attempts when a load fails.
     model_load_timeout_secs
         A load that takes longer is ended and counts as failed.
+    model_drain_timeout_secs
+        A worker that is not needed any more may go on so long with the requests it has; 0 for ever.
     exit_timeout_secs
         How long requests in flight may go on after SIGTERM.
     frontends
@@ -134,6 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     model_load_thread_count: int = 4
     model_load_retry_count: int = 0
     model_load_timeout_secs: int = 600
+    model_drain_timeout_secs: int = 600
     exit_timeout_secs: int = 30
     # processes and shared memory
     frontends: int = 1

@@ -73,6 +73,7 @@ class Supervisor:
             loading_versions=settings.model_load_thread_count,
             retries=settings.model_load_retry_count,
             load_timeout_ns=settings.model_load_timeout_secs * _SECOND_NS,
+            drain_timeout_ns=settings.model_drain_timeout_secs * _SECOND_NS,
         )
         self._wanted = Wanted()
         self._actual = Actual()

@@ -44,7 +44,7 @@ from mpserve.model.state import ModelState
 
 NAMES = ("a", "b", "c")
 ENSEMBLES = ("e", "f")
-LIMITS = Limits(loading_versions=2, retries=1, load_timeout_ns=1_000)
+LIMITS = Limits(loading_versions=2, retries=1, load_timeout_ns=1_000, drain_timeout_ns=1_500)
 POLICY = RestartPolicy(max_deaths=3, window_ns=10_000, first_delay_ns=100, max_delay_ns=400)
 DEATH = Failure(code=ErrorCode.UNAVAILABLE, message="died")
 REFUSAL = Failure(code=ErrorCode.LOAD_FAILED, message="ValueError: no")
@@ -143,8 +143,9 @@ class LifecycleMachine(RuleBasedStateMachine):
                 assert key.generation in self.open_queues
                 self.processes[key] = "running"
             case StopInstance() | KillInstance():
-                assert self.processes[action.instance] == "running"
-                self.processes[action.instance] = "ending"
+                fate = "ending" if isinstance(action, StopInstance) else "killed"
+                assert self.processes[action.instance] in {"running", "ending"} - {fate}
+                self.processes[action.instance] = fate
             case PublishTable():
                 assert action.number == max(self.tables) + 1
                 self.tables[action.number] = self.named()
@@ -325,6 +326,15 @@ class LifecycleMachine(RuleBasedStateMachine):
         moment_ns = next_moment_ns(self.wanted, self.actual)
         assert moment_ns is None or moment_ns > self.now_ns
 
+    @invariant()
+    def nobody_ends_for_ever(self):
+        """Who was asked to end, or has failed, is killed when its time is over."""
+        for model in self.actual.models.values():
+            for one in model.generations:
+                for each in one.instances:
+                    if self.processes.get(each.key) == "ending" and each.deadline_ns:
+                        assert each.deadline_ns > self.now_ns
+
     def teardown(self):
         """Let all go well from now on: what is wanted comes true, and nothing else is left."""
         self.hold(frozenset())
@@ -332,7 +342,7 @@ class LifecycleMachine(RuleBasedStateMachine):
             self.run_plan()
             for key in self.instances("starting"):
                 self.tell(InstanceReady(instance=key, config=ModelConfig(), config_json="{}"))
-            for key in [key for key, fate in self.processes.items() if fate == "ending"]:
+            for key in [key for key, fate in self.processes.items() if fate != "running"]:
                 self.end(key)
             self.acknowledged = max(self.tables)
             self.tell(TableAcknowledged(number=self.acknowledged))
