@@ -125,22 +125,20 @@ def next_moment_ns(wanted: Wanted, actual: Actual) -> int | None:
         at_ns
         for name in actual.unsteady
         for record in actual.models[name].generations
-        if record.phase in _TIMED
         for one in record.instances
-        if (at_ns := _moment_of(one, stopping=wanted.stopping)) is not None
+        if (at_ns := _moment_of(record, one, stopping=wanted.stopping)) is not None
     ]
     return min(moments, default=None)
 
 
-_TIMED: Final = frozenset({Phase.LOADING, Phase.FAILED, Phase.SERVING, Phase.DRAINING})
+_WITH_DEADLINES: Final = frozenset({Phase.LOADING, Phase.FAILED, Phase.SERVING, Phase.DRAINING})
 
 
-def _moment_of(instance: InstanceRecord, *, stopping: bool) -> int | None:
+def _moment_of(record: GenerationRecord, instance: InstanceRecord, *, stopping: bool) -> int | None:
     if instance.phase in _LIMITED and instance.deadline_ns:
-        return instance.deadline_ns
-    if instance.phase is InstancePhase.RESTING and not stopping:
-        return instance.restart_at_ns
-    return None
+        return instance.deadline_ns if record.phase in _WITH_DEADLINES else None
+    is_resting = record.phase is Phase.SERVING and instance.phase is InstancePhase.RESTING
+    return instance.restart_at_ns if is_resting and not stopping else None
 
 
 # --- wishes --------------------------------------------------------------------------------------

@@ -328,10 +328,13 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_ends_for_ever(self):
-        """Who was asked to end, or has failed, is killed when its time is over."""
+        """Who was asked to end, or has failed, is killed when its time is over.
+
+        One that is withdrawn waits for the frontends first.
+        """
         for model in self.actual.models.values():
             for one in model.generations:
-                for each in one.instances:
+                for each in one.instances if one.phase is not Phase.WITHDRAWN else ():
                     if self.processes.get(each.key) == "ending" and each.deadline_ns:
                         assert each.deadline_ns > self.now_ns
 
