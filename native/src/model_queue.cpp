@@ -7,13 +7,16 @@
 
 namespace mpserve {
 
-bool ModelQueue::format(Segment segment, std::uint32_t slots, std::uint64_t generation) noexcept {
-    if (slots == 0 || slots >= kNoSlot || segment.bytes() < required_bytes(slots)) return false;
+bool ModelQueue::format(Segment segment, std::uint32_t slots, std::uint64_t generation,
+                        const SequenceRule& sequences) noexcept {
+    if (slots == 0 || slots >= kNoSlot || segment.bytes() < required_bytes(slots, sequences))
+        return false;
     auto* header = segment.at<QueueHeader>(0);
     header->slot_count = slots;
     header->generation = generation;
     header->next_sequence = 1;
     if (!header->mutex.initialise()) return false;
+    if (!SequenceTable().format(segment, sequences_offset(slots), slots, sequences)) return false;
     segment.format(SegmentKind::queue);
     if (!attach(segment)) return false;
     repair();
@@ -29,6 +32,10 @@ bool ModelQueue::attach(Segment segment) noexcept {
     frontends_ = segment.at<FrontendCounters>(kFrontendsOffset, kMaxRings);
     batches_ = segment.at<BatchRow>(kBatchesOffset, kBatchRows);
     slots_ = segment.at<QueueSlot>(kSlotsOffset, slot_count_);
+    if (slots_ != nullptr &&
+        sequences_.attach(segment, sequences_offset(slot_count_), slots_, slot_count_)) {
+        chosen_.reserve(slot_count_);
+    }
     return instances_ != nullptr && frontends_ != nullptr && batches_ != nullptr &&
            slots_ != nullptr;
 }
@@ -38,14 +45,19 @@ void ModelQueue::repair() noexcept {
     header_->free_head = kNoSlot;
     header_->wait_head = header_->wait_tail = kNoSlot;
     header_->wait_count = header_->running_count = 0;
+    if (sequences_) sequences_.begin_repair();
     for (std::uint32_t index = slot_count_; index-- > 0;) {
         switch (state_of(slots_[index])) {
             case SlotState::free: put_free(index); break;
             case SlotState::waiting: enqueue(index); break;
-            case SlotState::running: ++header_->running_count; break;
+            case SlotState::running:
+                ++header_->running_count;
+                if (sequences_) sequences_.adopt_running(index);
+                break;
         }
         header_->next_sequence = std::max(header_->next_sequence, slots_[index].sequence + 1);
     }
+    if (sequences_) sequences_.end_repair();
     // Whoever was chosen to be woken by the dead holder may sleep on: all look again.
     header_->idle_mask = 0;
     header_->gatherer = 0;
@@ -84,6 +96,7 @@ void ModelQueue::enqueue(std::uint32_t index) noexcept {
     (after == kNoSlot ? header_->wait_head : slots_[after].next) = index;
     (slot.next == kNoSlot ? header_->wait_tail : slots_[slot.next].previous) = index;
     ++header_->wait_count;
+    if (sequences_) sequences_.add_waiting(index);
 }
 
 void ModelQueue::dequeue(std::uint32_t index) noexcept {
@@ -91,6 +104,7 @@ void ModelQueue::dequeue(std::uint32_t index) noexcept {
     (slot.previous == kNoSlot ? header_->wait_head : slots_[slot.previous].next) = slot.next;
     (slot.next == kNoSlot ? header_->wait_tail : slots_[slot.next].previous) = slot.previous;
     --header_->wait_count;
+    if (sequences_) sequences_.remove_waiting(index);
 }
 
 }  // namespace mpserve

@@ -56,9 +56,10 @@ bool ModelQueue::cancel(std::uint64_t token, std::uint32_t frontend,
                 slot.frontend_epoch != frontend_epoch) {
                 continue;
             }
+            if (sequences_) picked |= end_sequence_of(index, SequenceVerdict::cancelled);
             dequeue(index);
             put_free(index);
-            picked = release_gatherer();  // it counted on this one
+            picked |= release_gatherer();  // it counted on this one
             found = true;
             break;
         }
@@ -69,16 +70,21 @@ bool ModelQueue::cancel(std::uint64_t token, std::uint32_t frontend,
 
 void ModelQueue::mark_cancelled(std::uint64_t token, std::uint32_t frontend,
                                 std::uint32_t frontend_epoch) noexcept {
-    const RobustLock lock(header_->mutex);
-    if (lock.recovered()) repair();
-    for (std::uint32_t index = 0; index < slot_count_; ++index) {
-        auto& slot = slots_[index];
-        if (state_of(slot) == SlotState::running && slot.request.token == token &&
-            slot.frontend == frontend && slot.frontend_epoch == frontend_epoch) {
-            slot.cancelled.store(1, std::memory_order_relaxed);
-            return;
+    std::uint64_t picked = 0;
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        for (std::uint32_t index = 0; index < slot_count_; ++index) {
+            auto& slot = slots_[index];
+            if (state_of(slot) == SlotState::running && slot.request.token == token &&
+                slot.frontend == frontend && slot.frontend_epoch == frontend_epoch) {
+                slot.cancelled.store(1, std::memory_order_relaxed);
+                if (sequences_) picked = end_sequence_of(index, SequenceVerdict::cancelled);
+                break;
+            }
         }
     }
+    wake(picked);
 }
 
 }  // namespace mpserve

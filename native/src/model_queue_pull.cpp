@@ -29,6 +29,7 @@ void ModelQueue::finish(std::uint32_t index, std::uint32_t instance) noexcept {
     if (state_of(slot) != SlotState::running || slot.instance != instance) return;
     put_free(index);
     --header_->running_count;
+    if (sequences_) sequences_.finish(index, now_ns());
 }
 
 BatchDecision ModelQueue::plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept {
@@ -60,6 +61,7 @@ void ModelQueue::gather(std::uint32_t instance, const BatchDecision& decision) n
 
 void ModelQueue::take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept {
     auto& slot = slots_[index];
+    if (sequences_) sequences_.begin_running(index);
     dequeue(index);
     slot.instance = instance;
     slot.instance_epoch = instances_[instance].epoch;
@@ -123,7 +125,8 @@ PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
         if (lock.recovered()) repair();
         for (const auto index : done) finish(index, instance);
         if (!done.empty() && header_->starved_rings != 0) starved = take_starved();
-        outcome = pop_locked(instance, rule, out, count, picked);
+        outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked)
+                             : pop_locked(instance, rule, out, count, picked);
         if (outcome == PopOutcome::empty) {
             wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
         }

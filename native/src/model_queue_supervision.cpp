@@ -86,6 +86,7 @@ std::uint32_t ModelQueue::drop_frontend(std::uint32_t frontend,
             const auto& slot = slots_[index];
             if (state_of(slot) == SlotState::waiting && slot.frontend == frontend &&
                 slot.frontend_epoch == frontend_epoch) {
+                if (sequences_) end_unless_started(index);
                 dequeue(index);
                 put_free(index);
                 ++dropped;
@@ -103,6 +104,7 @@ std::vector<PoppedRequest> ModelQueue::take_waiting() {
     taken.reserve(slot_count_);
     const RobustLock lock(header_->mutex);
     if (lock.recovered()) repair();
+    if (sequences_) sequences_.end_all();
     while (header_->wait_head != kNoSlot) {
         const auto index = header_->wait_head;
         taken.push_back(popped_of(index, slots_[index]));

@@ -23,6 +23,9 @@ struct BatchRule {
     std::uint32_t max_requests = 1;  // requests of one batch
     std::uint64_t max_delay_ns = 0;  // how long the oldest request may wait for company
     std::span<const std::uint32_t> preferred_rows{};  // ascending; none: `max_rows` alone
+    // Sequences, direct strategy: a request's row is its sequence's slot, and the delay ends when
+    // so many slots have a request. 0: the oldest requests go together, wherever their slots are.
+    std::uint32_t ready_slots = 0;
 };
 
 // What is asked of a request that waits.

@@ -3,7 +3,7 @@
 // Layout
 //
 //     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] |
-//     BatchRow[kBatchRows] | QueueSlot[slots]
+//     BatchRow[kBatchRows] | QueueSlot[slots] | sequences (sequence_table.hpp; when there are any)
 //
 // A slot is free, waiting (in the FIFO list by `next`/`previous`), or running (held by an
 // instance). `state` of a slot is the truth; the free list, the waiting list and the counts are
@@ -45,6 +45,7 @@
 #include "mpserve/counters.hpp"
 #include "mpserve/robust_mutex.hpp"
 #include "mpserve/segment.hpp"
+#include "mpserve/sequence_table.hpp"
 #include "mpserve/status.hpp"
 
 namespace mpserve {
@@ -127,6 +128,9 @@ struct PoppedRequest {
     std::uint64_t enqueued_ns;
     std::uint64_t popped_ns;
     QueueRequest request;
+    std::uint64_t sequence = 0;       // serial of its sequence; 0: it belongs to none
+    std::uint32_t sequence_slot = 0;  // of the instance
+    SequenceVerdict verdict = SequenceVerdict::none;  // else: not to be executed
 };
 
 enum class PopOutcome { taken, empty, retired };
@@ -137,6 +141,25 @@ struct PushOutcome {
     bool full;
 };
 
+// A request of a sequence as a frontend pushes it.
+struct SequencedRequest {
+    QueueRequest request;
+    SequenceMark mark;
+};
+
+enum class SequenceRefusal : std::uint32_t {
+    none = 0,
+    not_started = 1,  // there is no such sequence, and the request starts none
+    no_room = 2,      // too many sequences wait for a slot
+};
+
+struct SequencedOutcome {
+    std::uint32_t pushed;  // of those in front of the one that is refused, or finds no room
+    bool retired;
+    bool full;
+    SequenceRefusal refused;  // what is wrong with the next one
+};
+
 class ModelQueue {
     static constexpr std::uint64_t kFrontendsOffset =
         sizeof(QueueHeader) + kMaxInstances * sizeof(InstanceEntry);
@@ -145,15 +168,23 @@ class ModelQueue {
     static constexpr std::uint64_t kSlotsOffset = kBatchesOffset + kBatchRows * sizeof(BatchRow);
 
 public:
-    static constexpr std::uint64_t required_bytes(std::uint32_t slots) noexcept {
-        return kSlotsOffset + std::uint64_t{slots} * sizeof(QueueSlot);
+    static std::uint64_t required_bytes(std::uint32_t slots,
+                                        const SequenceRule& sequences = {}) noexcept {
+        return sequences_offset(slots) + SequenceTable::required_bytes(slots, sequences);
     }
-    bool format(Segment segment, std::uint32_t slots, std::uint64_t generation) noexcept;
+    bool format(Segment segment, std::uint32_t slots, std::uint64_t generation,
+                const SequenceRule& sequences = {}) noexcept;
     bool attach(Segment segment) noexcept;
 
     // Frontend. Takes the first `pushed` of `requests`; wakes instances after the lock is released.
     PushOutcome push(std::span<const QueueRequest> requests, std::uint32_t frontend,
                      std::uint32_t frontend_epoch, std::uint32_t ring) noexcept;
+    // The same for a queue with sequences, which takes no others.
+    SequencedOutcome push_sequenced(std::span<const SequencedRequest> requests,
+                                    std::uint32_t frontend, std::uint32_t frontend_epoch,
+                                    std::uint32_t ring) noexcept;
+    // Whether a request of this id would go on with a sequence that is there.
+    bool has_sequence(const SequenceKey& key) noexcept;
     // Takes a waiting request back; false when it runs already or is gone.
     bool cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
 
@@ -197,6 +228,11 @@ public:
                         std::span<const PoppedRequest> answered, std::uint64_t& starved) noexcept;
     // Drops what a dead frontend left waiting; number of requests dropped. Wakes all instances.
     std::uint32_t drop_frontend(std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
+    // Takes what waits of the sequences that an instance holds out of the queue: it is dead, and
+    // they are lost with it.
+    std::vector<PoppedRequest> take_sequences_of(std::uint32_t instance);
+    // Sequences that have not ended, or whose requests are not all done.
+    std::uint32_t live_sequences() noexcept;
     // Takes all that waits out of the queue (a model that will not come back).
     std::vector<PoppedRequest> take_waiting();
 
@@ -206,6 +242,9 @@ public:
     std::uint64_t generation() const noexcept { return header_->generation; }
 
 private:
+    static constexpr std::uint64_t sequences_offset(std::uint32_t slots) noexcept {
+        return (kSlotsOffset + std::uint64_t{slots} * sizeof(QueueSlot) + 63) & ~std::uint64_t{63};
+    }
     void repair() noexcept;
     std::uint32_t take_free() noexcept;
     void put_free(std::uint32_t slot) noexcept;
@@ -216,6 +255,22 @@ private:
     void take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept;
     PopOutcome pop_locked(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
                           std::size_t& count, std::uint64_t& picked) noexcept;
+    PopOutcome pop_sequences(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
+                             std::size_t& count, std::uint64_t& picked) noexcept;
+    std::uint64_t active_instances() const noexcept;
+    std::uint64_t pick_these(std::uint64_t instances) noexcept;
+    std::uint64_t pick_for_doomed() noexcept;
+    std::uint64_t end_sequence_of(std::uint32_t index, SequenceVerdict verdict) noexcept;
+    std::uint64_t settle_sequences(std::uint64_t now) noexcept;
+    void end_unless_started(std::uint32_t index) noexcept;
+    std::uint32_t sequence_of(const SequencedRequest& request, std::uint64_t now,
+                              SequenceRefusal& refused) noexcept;
+    PopOutcome nothing_of_sequences(std::uint32_t instance, const BatchRule& rule,
+                                    std::uint64_t look_again_ns) noexcept;
+    std::uint64_t choose_rows(std::uint32_t instance, const BatchRule& rule,
+                              std::uint64_t now) noexcept;
+    std::uint64_t choose_oldest(std::uint32_t instance, const BatchRule& rule,
+                                std::uint64_t now) noexcept;
     void gather(std::uint32_t instance, const BatchDecision& decision) noexcept;
     void announce_idle(std::uint32_t instance, const BatchRule& rule) noexcept;
     bool ends_gathering(const QueueRequest& request) noexcept;
@@ -231,6 +286,8 @@ private:
     BatchRow* batches_ = nullptr;
     QueueSlot* slots_ = nullptr;
     std::uint32_t slot_count_ = 0;
+    SequenceTable sequences_;
+    std::vector<std::uint32_t> chosen_;  // queue slots; has its room before any lock is taken
 };
 
 }  // namespace mpserve
