@@ -10,10 +10,11 @@
 #include "mpserve/counters.hpp"
 #include "mpserve/message.hpp"
 #include "mpserve/model_queue.hpp"
+#include "mpserve/sequence_table.hpp"
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 5);
+static_assert(kLayoutVersion == 6);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -80,6 +81,18 @@ static_assert(offsetof(QueueSlot, sequence) == 32);
 static_assert(offsetof(QueueSlot, request) == 56);
 static_assert(offsetof(QueueSlot, cancelled) == 104);
 static_assert(is_shareable<QueueRequest> && sizeof(QueueRequest) == 48);
+
+static_assert(is_shareable<SequenceHeader> && sizeof(SequenceHeader) == 1120);
+static_assert(offsetof(SequenceHeader, rule) == 8);
+static_assert(offsetof(SequenceHeader, next_serial) == 24);
+static_assert(offsetof(SequenceHeader, backlog) == 64);
+static_assert(offsetof(SequenceHeader, instances) == 96);
+static_assert(is_shareable<SequenceEntry> && sizeof(SequenceEntry) == 208);
+static_assert(offsetof(SequenceEntry, ended) == 12);
+static_assert(offsetof(SequenceEntry, heard_ns) == 24);
+static_assert(offsetof(SequenceEntry, key) == 64);
+static_assert(is_shareable<SequencedSlot> && sizeof(SequencedSlot) == 32);
+static_assert(offsetof(SequencedSlot, verdict) == 16);
 
 static_assert(is_shareable<ArenaHeader> && sizeof(ArenaHeader) == 128);
 static_assert(offsetof(ArenaHeader, returned) == 64);
