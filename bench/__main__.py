@@ -12,12 +12,14 @@ import click
 
 from bench import load
 from bench.commands.compare import compare_command
+from bench.commands.growth import growth_command
 from bench.commands.load import load_command
-from bench.errors import BenchError, UsageError
+from bench.errors import BenchError
 from bench.installation import install, install_peers
 from bench.leftovers import sweep
 from bench.machine import read_facts
 from bench.measurement import Pace
+from bench.names import choose
 from bench.payload import Encoding
 from bench.peers import PEERS
 from bench.results import Results, write_results
@@ -123,24 +125,7 @@ def main(  # noqa: PLR0913  # one parameter per option
 
 main.add_command(load_command)
 main.add_command(compare_command)
-
-
-def choose(wanted: str, known: tuple[str, ...], *, what: str) -> tuple[str, ...]:
-    """Read a comma-separated list of names, each once, in the order given; 'all' means all.
-
-    Raises
-    ------
-    UsageError
-        A name is not known, or none is given.
-    """
-    names = tuple(dict.fromkeys(name.strip() for name in wanted.split(",") if name.strip()))
-    if names == ("all",):
-        return known
-    unknown = [name for name in names if name not in known]
-    if unknown or not names:
-        shown = ", ".join(repr(name) for name in unknown) or "an empty list"
-        raise UsageError(f"{shown} names no {what}; there are: {', '.join(known)}")
-    return names
+main.add_command(growth_command)
 
 
 def _run(plan: Plan) -> Results:

@@ -83,6 +83,12 @@ def require(*programs: str) -> None:
         )
 
 
+def allow_connections() -> None:
+    """Raise the soft limit of open files to the hard one, for us and what we start."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run_wrk(
     request: HttpRequest, load: Load, *, port: int, address: str = "127.0.0.1"
 ) -> LoadResult:

@@ -108,6 +108,8 @@ def _make_site(scenario: Scenario, peer: Peer, scratch: Path) -> Site:
             model,
             layout=peer.layout(model),
             train=lambda path: _train_digits(peer, path),
+            versions=scenario.versions,
+            instances=scenario.instances,
         )
     http_port, grpc_port, metrics_port = free_ports(3)
     return Site(
@@ -214,6 +216,8 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
     if scenario.tensors is None:
         return lambda seconds: load.run_wrk(LIVE, spread(seconds), port=site.http_port)
     sent = tensor(scenario.tensors)
+    if scenario.copies > 1:
+        sent = msgspec.structs.replace(sent, model=next(iter(scenario.served())))
     encoding = next(kind for name, kind in scenario.encodings.items() if name == server)
     if encoding is Encoding.GRPC:
         return _grpc_generator(sent, server, port=site.grpc_port, spread=spread)

@@ -55,9 +55,22 @@ class Tensors(enum.Enum):
     DIGIT = "one digit, 64 FP64"
 
 
-def tensor(kind: Tensors) -> Tensor:
+class Floats(msgspec.Struct, frozen=True, kw_only=True):
+    """An FP32 input of shape (rows, elements) for one of the float models."""
+
+    elements: int
+    rows: int = 1
+    model: str = "simple"
+
+
+def tensor(kind: Tensors | Floats) -> Tensor:
     """Make the input and the expected output of `kind`."""
     match kind:
+        case Floats():
+            values = np.round(_random(kind.rows * kind.elements) * 8, 1)
+            shaped = values.reshape(kind.rows, kind.elements)
+            expected = shaped if kind.model == "identity" else shaped + np.float32(1)
+            return _float_tensor(kind.model, shaped, expected)
         case Tensors.FLOATS_16:
             values = np.round(_random(16) * 8, 1)
             return _float_tensor("simple", values, values + np.float32(1))
@@ -172,8 +185,8 @@ def _float_tensor(
         input_name="INPUT0",
         output_name="OUTPUT0",
         datatype="FP32",
-        values=values.reshape(1, -1),
-        expected=expected.reshape(1, -1),
+        values=values if values.ndim > 1 else values.reshape(1, -1),
+        expected=expected if expected.ndim > 1 else expected.reshape(1, -1),
     )
 
 

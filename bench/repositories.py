@@ -5,12 +5,14 @@ The models do as little as a real one can: what is measured is the server.
 
 import enum
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+INSTANCES: Final = "@INSTANCES@"
 NAME: Final = "@NAME@"  # stands for the model's name in paths and texts
 
 
@@ -30,7 +32,15 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     needs_digits: bool = False
 
 
-def write_model(folder: Path, model: str, *, layout: Layout, train: Callable[[Path], None]) -> None:
+def write_model(  # what a model is made of
+    folder: Path,
+    model: str,
+    *,
+    layout: Layout,
+    train: Callable[[Path], None],
+    versions: int = 1,
+    instances: int = 1,
+) -> None:
     """Write `model` into `folder`, whose name becomes the model's.
 
     Parameters
@@ -43,15 +53,20 @@ def write_model(folder: Path, model: str, *, layout: Layout, train: Callable[[Pa
         The form to write.
     train
         Called with the path where a trained digits classifier has to lie, when the model needs one.
+    versions, instances
+        How many versions, all of them served, and how many instances of each; more than one only
+        in Triton's layout.
     """
     source = MODELS[model]
     files = source.triton if layout is Layout.TRITON else source.mlserver
     for path, text in files.items():
         target = folder / path.replace(NAME, folder.name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace(NAME, folder.name))
+        target.write_text(text.replace(NAME, folder.name).replace(INSTANCES, str(instances)))
     if source.needs_digits:
         train(folder / ("1/model.joblib" if layout is Layout.TRITON else "model.joblib"))
+    for version in range(2, versions + 1):
+        shutil.copytree(folder / "1", folder / str(version))
 
 
 def _config(inputs: tuple[str, str], outputs: tuple[str, str]) -> str:
@@ -61,7 +76,8 @@ backend: "python"
 max_batch_size: 0
 input [ {{ name: "{inputs[0]}" data_type: {inputs[1]} dims: [ -1, -1 ] }} ]
 output [ {{ name: "{outputs[0]}" data_type: {outputs[1]} dims: [ -1, -1 ] }} ]
-instance_group [ {{ kind: KIND_CPU count: 1 }} ]
+instance_group [ {{ kind: KIND_CPU count: {INSTANCES} }} ]
+version_policy {{ all {{ }} }}
 """
 
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bench.payload import Encoding, Tensors
+from bench.payload import Encoding, Floats, Tensors
 
 Server = Literal[
     "mpserve", "mpserve-f2", "triton", "mlserver-0", "mlserver-1", "mosec", "litserve", "loopback"
@@ -34,13 +34,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     measure: Measure
     encodings: dict[Server, Encoding]
     models: tuple[str, ...] = ()
-    tensors: Tensors | None = None
+    tensors: Tensors | Floats | None = None
     connections: int = 1
     rate: float = 0.0  # of OPEN, in requests per second
     client_threads: int = 1
     least_seconds: int = 1  # of load, where slow servers answer too few requests otherwise
     repeats: int = 1  # of LOAD and START in one round
     copies: int = 1  # of each model, under names of their own: NAME_0, NAME_1, …
+    versions: int = 1  # of each model, all of them served
+    instances: int = 1  # of each version
 
     def served(self) -> dict[str, str]:
         """The models in the repository: name there to name in `bench.repositories`."""

@@ -4,8 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from bench import load
-from bench.__main__ import choose, main
+from bench.__main__ import main
 from bench.errors import UsageError
+from bench.names import choose
 
 
 def test_names_are_taken_once_and_in_the_order_given():

@@ -1,0 +1,109 @@
+"""`python -m bench growth`: cost against size, as tables and plots."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from bench import load
+from bench.errors import BenchError
+from bench.growth import Growth, measure_sweep
+from bench.leftovers import sweep as sweep_leftovers
+from bench.machine import read_facts
+from bench.measurement import Pace
+from bench.names import choose
+from bench.plot import write_svg
+from bench.sweeps import SWEEPS
+from bench.table import three_digits
+from bench.workshop import PROJECT, clear_scratch, lock
+
+FOLDER = PROJECT / "docs" / "performance" / "growth"
+
+
+@click.command(name="growth")
+@click.option("--sweeps", default="all", show_default=True, help="Comma-separated names.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
+@click.option("--seconds", type=click.IntRange(1, 3600), default=2, show_default=True)
+@click.option("--warmup", type=click.IntRange(0, 600), default=1, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=FOLDER,
+    help="Folder of the plots, the JSON and the page.  [default: docs/performance/growth]",
+)
+@click.option("--page-only", is_flag=True, help="Write plots and page anew from the saved JSON.")
+def growth_command(
+    *, sweeps: str, rounds: int, seconds: int, warmup: int, out: Path, page_only: bool
+) -> None:
+    """Measure what a request costs as something else grows, and draw it.
+
+    Exit code 1: a point could not be measured.
+    """
+    try:
+        names = choose(sweeps, tuple(SWEEPS), what="sweep")
+        out.mkdir(parents=True, exist_ok=True)
+        if not page_only:
+            pace = Pace(seconds=seconds, warmup_seconds=warmup)
+            _measure(names, rounds=rounds, pace=pace, folder=out)
+        found = [_read(out / f"{name}.json") for name in SWEEPS if (out / f"{name}.json").exists()]
+        for growth in found:
+            write_svg(growth, out / f"{growth.sweep}.svg")
+        (out / "README.md").write_text("\n".join(page(found)) + "\n")
+    except BenchError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(1 if any(growth.failures for growth in found if growth.sweep in names) else 0)
+
+
+def page(found: Sequence[Growth]) -> Iterator[str]:
+    """Write the page: one section with plot and table for each sweep."""
+    yield "# What a request costs as something else grows"
+    yield ""
+    yield "Written by `python -m bench growth`. Both axes of the plots are logarithmic; bars show"
+    yield "the lowest and the highest round. A slope of 0 is flat, 1 is proportional. Work (bytes,"
+    yield "rows) may cost in proportion; what lies idle (models, versions, connections) no CPU."
+    for growth in found:
+        machine = growth.machine
+        yield from ("", f"## {growth.sweep}", "", f"![{growth.sweep}]({growth.sweep}.svg)", "")
+        yield f"| {growth.axis} | " + " | ".join(one.label for one in growth.curves) + " |"
+        yield "| ---: " * (len(growth.curves) + 1) + "|"
+        for index, point in enumerate(growth.curves[0].points):
+            cells = (three_digits(one.medians[index]) for one in growth.curves)
+            yield f"| {point:,} | " + " | ".join(cells) + " |"
+        slopes = (f"{one.slope:.2f} (may be {one.slope_limit:.0f})" for one in growth.curves)
+        yield "| slope | " + " | ".join(slopes) + " |"
+        yield ""
+        yield (
+            f"Medians of {growth.rounds} rounds of {growth.seconds} s; {growth.version}; "
+            f"{machine.measured_at}, {machine.cpu_model}, {machine.cores} cores, "
+            f"Python {machine.python}."
+        )
+        for point, reason in growth.failures.items():
+            yield f"**{point:,} could not be measured**: {reason}"
+
+
+def _measure(names: Sequence[str], *, rounds: int, pace: Pace, folder: Path) -> None:
+    load.require("wrk")
+    load.allow_connections()
+    with lock():
+        sweep_leftovers(_tell)
+        clear_scratch()
+        for name in names:
+            growth = measure_sweep(
+                SWEEPS[name], machine=read_facts(), rounds=rounds, pace=pace, tell=_tell
+            )
+            text = msgspec.json.format(msgspec.json.encode(growth), indent=1)
+            (folder / f"{name}.json").write_bytes(text)
+
+
+def _read(path: Path) -> Growth:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Growth)
+    except msgspec.MsgspecError as error:
+        raise BenchError(f"{path} holds no growth of this harness: {error}") from error
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)

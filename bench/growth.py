@@ -1,0 +1,110 @@
+"""Cost against size: every point of a sweep is measured, and a slope told for each figure.
+
+The slope is that of a straight line through the logarithms, by least squares: 0 is flat, 1 is
+proportional. Rounds alternate over the points, so that a drift of the machine hits all alike.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+
+import msgspec
+import numpy as np
+
+from bench.errors import BenchError
+from bench.machine import MachineFacts
+from bench.measurement import Pace, measure
+from bench.results import Sample
+from bench.sweeps import Sweep
+from bench.table import three_digits
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure over the points of a sweep: medians, lowest and highest round."""
+
+    label: str
+    points: tuple[int, ...]
+    medians: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
+    slope: float
+    slope_limit: float
+
+
+class Growth(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sweep showed."""
+
+    sweep: str
+    axis: str
+    machine: MachineFacts
+    version: str
+    rounds: int
+    seconds: int
+    curves: tuple[Curve, ...]
+    failures: dict[int, str]  # point: why it could not be measured
+
+
+def measure_sweep(
+    sweep: Sweep, *, machine: MachineFacts, rounds: int, pace: Pace, tell: Callable[[str], None]
+) -> Growth:
+    """Measure all points of `sweep`; a point that fails is told, and the others go on."""
+    samples: dict[int, list[Sample]] = {}
+    failures: dict[int, str] = {}
+    for round_index in range(rounds):
+        for point in sweep.points:
+            if point in failures:
+                continue
+            subject = sweep.at(point)
+            try:
+                measured = measure(
+                    subject.scenario, subject.peer, round_index=round_index, pace=pace
+                )
+            except BenchError as error:
+                failures[point] = str(error).splitlines()[0]
+                tell(f"{sweep.name} {point}: failed: {failures[point]}")
+                continue
+            samples.setdefault(point, []).append(measured.sample)
+            shown = (
+                f"{figure.label} {three_digits(figure.of(measured.sample))}"
+                for figure in sweep.figures
+            )
+            tell(f"{sweep.name} {point}: {', '.join(shown)}")
+    return Growth(
+        sweep=sweep.name,
+        axis=sweep.axis,
+        machine=machine,
+        version=sweep.at(sweep.points[0]).peer.version(),
+        rounds=rounds,
+        seconds=pace.seconds,
+        curves=tuple(curves(sweep, samples)),
+        failures=failures,
+    )
+
+
+def curves(sweep: Sweep, samples: dict[int, list[Sample]]) -> Iterable[Curve]:
+    """Summarise the samples of each point, one curve for each figure."""
+    points = tuple(point for point in sweep.points if point in samples)
+    for figure in sweep.figures:
+        values = [[figure.of(sample) for sample in samples[point]] for point in points]
+        medians = tuple(median(one) for one in values)
+        yield Curve(
+            label=figure.label,
+            points=points,
+            medians=medians,
+            lows=tuple(min(one) for one in values),
+            highs=tuple(max(one) for one in values),
+            slope=slope(points, medians),
+            slope_limit=figure.slope,
+        )
+
+
+def slope(points: Sequence[int], values: Sequence[float]) -> float:
+    """Slope of the logarithms, by least squares; 0 where there are fewer than two points."""
+    pairs = [
+        (math.log(point), math.log(value))
+        for point, value in zip(points, values, strict=True)
+        if point > 0 and value > 0
+    ]
+    if len(pairs) < 2:
+        return 0.0
+    return float(np.polyfit(*zip(*pairs, strict=True), 1)[0])

@@ -1,0 +1,84 @@
+"""Slopes, curves, and the page that shows them."""
+
+import pytest
+
+from bench.commands.growth import page
+from bench.growth import Growth, curves, slope
+from bench.plot import write_svg
+from bench.sweeps import SWEEPS, Figure, Sweep
+from tests.unit.bench.samples import FACTS, sample
+
+SWEEP = Sweep(
+    name="things",
+    axis="things",
+    points=(1, 2, 4),
+    at=SWEEPS["rows"].at,
+    figures=(Figure(label="CPU", of=lambda one: one.cpu_us, slope=1.0),),
+)
+
+
+def taken(*cpu_us):
+    return [sample("mpserve", index, requests=10, cpu_us=one) for index, one in enumerate(cpu_us)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [((5, 5, 5), 0.0), ((3, 6, 12), 1.0), ((1, 4, 16), 2.0), ((8, 4, 2), -1.0)],
+    ids=["flat", "proportional", "quadratic", "falling"],
+)
+def test_a_slope_tells_how_a_cost_grows(values, expected):
+    assert slope((1, 2, 4), values) == pytest.approx(expected)
+
+
+def test_a_single_point_has_no_slope():
+    assert slope((1,), (5,)) == 0.0
+
+
+def test_a_curve_has_medians_and_leaves_out_points_that_failed():
+    (curve,) = curves(SWEEP, {1: taken(9, 10, 30), 4: taken(40, 40, 40)})
+
+    assert curve.points == (1, 4)
+    assert curve.medians == pytest.approx((10, 40))
+    assert curve.lows == pytest.approx((9, 40))
+    assert curve.highs == pytest.approx((30, 40))
+    assert curve.slope == pytest.approx(1.0)
+
+
+def grown():
+    made = tuple(curves(SWEEP, {1: taken(10), 2: taken(20)}))
+    return Growth(
+        sweep="things",
+        axis="things",
+        machine=FACTS,
+        version="v",
+        rounds=1,
+        seconds=1,
+        curves=made,
+        failures={4: "too many"},
+    )
+
+
+def test_the_page_shows_each_point_and_what_failed():
+    text = "\n".join(page([grown()]))
+
+    assert "| 2 | 20.0 |" in text
+    assert "1.00 (may be 1)" in text
+    assert "**4 could not be measured**: too many" in text
+
+
+def test_a_plot_is_the_same_bytes_each_time(tmp_path):
+    pytest.importorskip("matplotlib")
+    for name in ("a", "b"):
+        write_svg(grown(), tmp_path / name)
+
+    text = (tmp_path / "a").read_text()
+    assert "slope 1.00" in text
+    assert text == (tmp_path / "b").read_text()
+
+
+@pytest.mark.parametrize("sweep", SWEEPS.values(), ids=lambda sweep: sweep.name)
+def test_each_point_of_a_sweep_is_a_scenario_for_its_server(sweep):
+    for point in sweep.points:
+        subject = sweep.at(point)
+        assert "mpserve" in subject.scenario.encodings
+        assert subject.peer.name.startswith("mpserve")
