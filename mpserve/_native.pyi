@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 5
+LAYOUT_VERSION: int = 6
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -60,11 +60,13 @@ class ModelQueue:
     def __init__(self, buffer: object) -> None: ...
 
     @staticmethod
-    def required_bytes(slots: int) -> int: ...
+    def required_bytes(slots: int, sequence_slots: int = 0) -> int: ...
 
     @staticmethod
-    def format(buffer: object, slots: int, generation: int) -> None:
-        """Make an empty queue in a zeroed segment."""
+    def format(buffer: object, slots: int, generation: int, sequence_slots: int = 0, sequence_idle_ns: int = 0) -> None:
+        """
+        Make an empty queue in a zeroed segment; for a model with sequences when instances have slots for them.
+        """
 
     def retire(self) -> None:
         """Take no more requests; instances stop when what waits is done."""
@@ -87,6 +89,9 @@ class ModelQueue:
         """
         Answer all that waits with this `ErrorCode`: no instance will come back.
         """
+
+    def live_sequences(self) -> int:
+        """Sequences that have not ended, or whose requests are not all done."""
 
     def depth(self) -> int:
         """Requests that wait."""

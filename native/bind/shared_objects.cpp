@@ -48,7 +48,8 @@ std::unique_ptr<Object> attach_object(nb::object buffer, SegmentKind kind, const
 
 // Answers requests without a worker: a completion of this status, without a block, for each.
 std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
-                       const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds) {
+                       const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds,
+                       std::uint32_t flags = 0) {
     std::size_t answered = 0;
     for (const auto& request : requests) {
         if (request.ring >= rings.size()) continue;
@@ -56,6 +57,7 @@ std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
         completion.token = request.request.token;
         completion.frontend_epoch = request.frontend_epoch;
         completion.status = static_cast<std::uint32_t>(status);
+        completion.flags = flags;
         bool wake = false;
         answered += rings[request.ring]->ring.push({&completion, 1}, wake);
     }
@@ -216,18 +218,27 @@ void bind_queue(nb::module_& m) {
                                                    });
              }),
              "buffer"_a)
-        .def_static("required_bytes", &ModelQueue::required_bytes, "slots"_a)
+        .def_static(
+            "required_bytes",
+            [](std::uint32_t slots, std::uint32_t sequence_slots) {
+                return ModelQueue::required_bytes(slots, {.slots = sequence_slots});
+            },
+            "slots"_a, "sequence_slots"_a = 0)
         .def_static(
             "format",
-            [](nb::object buffer, std::uint32_t slots, std::uint64_t generation) {
+            [](nb::object buffer, std::uint32_t slots, std::uint64_t generation,
+               std::uint32_t sequence_slots, std::uint64_t sequence_idle_ns) {
                 const Mapping mapping(std::move(buffer));
                 ModelQueue queue;
-                if (!queue.format(mapping.segment(), slots, generation)) {
+                if (!queue.format(mapping.segment(), slots, generation,
+                                  {.slots = sequence_slots, .idle_ns = sequence_idle_ns})) {
                     throw nb::value_error(
                         "slots: a positive number that fits the segment is needed");
                 }
             },
-            "buffer"_a, "slots"_a, "generation"_a, "Make an empty queue in a zeroed segment.")
+            "buffer"_a, "slots"_a, "generation"_a, "sequence_slots"_a = 0, "sequence_idle_ns"_a = 0,
+            "Make an empty queue in a zeroed segment; for a model with sequences when instances "
+            "have slots for them.")
         .def(
             "retire", [](QueueObject& self) { self.queue.retire(); },
             "Take no more requests; instances stop when what waits is done.")
@@ -244,7 +255,12 @@ void bind_queue(nb::module_& m) {
             [](QueueObject& self, std::uint32_t instance, std::uint32_t epoch,
                const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds) {
                 const auto held = self.queue.held_by(instance, epoch);
-                const auto answered = answer_all(held, Status::unavailable, rings, wake_fds);
+                // Its sequences can go on nowhere else.
+                const auto lost = self.queue.take_sequences_of(instance);
+                const auto flags = self.queue.has_sequences() ? kSequenceLost : 0;
+                const auto answered =
+                    answer_all(held, Status::unavailable, rings, wake_fds, flags) +
+                    answer_all(lost, Status::unavailable, rings, wake_fds, flags);
                 std::uint64_t starved = 0;
                 self.queue.release_reaped(instance, epoch, held, starved);
                 signal_rings(starved, wake_fds);
@@ -268,6 +284,9 @@ void bind_queue(nb::module_& m) {
             },
             "code"_a, "rings"_a, "wake_fds"_a,
             "Answer all that waits with this `ErrorCode`: no instance will come back.")
+        .def(
+            "live_sequences", [](QueueObject& self) { return self.queue.live_sequences(); },
+            "Sequences that have not ended, or whose requests are not all done.")
         .def(
             "depth", [](const QueueObject& self) { return self.queue.depth(); },
             "Requests that wait.")

@@ -41,6 +41,8 @@ inline constexpr std::uint32_t kMoreFollow = 1u << 1;
 inline constexpr std::uint32_t kInputsReturned = 1u << 2;
 // The last of a request's answers, without outputs: only the mark that no more follow.
 inline constexpr std::uint32_t kEmptyFinal = 1u << 3;
+// An error without a text: the sequence of the request is lost with the worker that held it.
+inline constexpr std::uint32_t kSequenceLost = 1u << 4;
 
 struct Completion {
     std::uint64_t token;

@@ -231,6 +231,7 @@ public:
     // Takes what waits of the sequences that an instance holds out of the queue: it is dead, and
     // they are lost with it.
     std::vector<PoppedRequest> take_sequences_of(std::uint32_t instance);
+    bool has_sequences() const noexcept { return static_cast<bool>(sequences_); }
     // Sequences that have not ended, or whose requests are not all done.
     std::uint32_t live_sequences() noexcept;
     // Takes all that waits out of the queue (a model that will not come back).
