@@ -109,13 +109,12 @@ def _head(request: InferRequest, parameters_json: str, context: AnswerContext) -
     if context.model_version:
         names.append(b'"model_version":' + orjson.dumps(context.model_version))
     head = names + request_id if context.dialect.id_follows_names else request_id + names
-    return head + _parameters(parameters_json, context)
+    parameters = parameters_json or ("{}" if context.dialect.response_names_parameters else "")
+    return head + _parameters(parameters)
 
 
-def _parameters(parameters_json: str, context: AnswerContext) -> list[bytes]:
-    if parameters_json:
-        return [b'"parameters":' + parameters_json.encode()]
-    return [b'"parameters":{}'] if context.dialect.response_names_parameters else []
+def _parameters(parameters_json: str) -> list[bytes]:
+    return [b'"parameters":' + parameters_json.encode()] if parameters_json else []
 
 
 def _output_text(
@@ -168,7 +167,10 @@ def _content(
     tensor: AnsweredTensor, wanted: RequestedOutput, values: ToldValues, context: AnswerContext
 ) -> list[bytes]:
     if wanted.binary:
-        return [b'"parameters":{"binary_data_size":' + str(len(values.data)).encode() + b"}"]
+        size = orjson.dumps({"binary_data_size": len(values.data)})
+        own = tensor.parameters_json.encode()
+        both = own[:-1] + b"," + size[1:] if own not in {b"", b"{}"} else size
+        return [b'"parameters":' + both]
     text = data_text(
         values.data,
         name=tensor.name,
@@ -176,7 +178,7 @@ def _content(
         shape=values.shape,
         dialect=context.dialect,
     )
-    return [*_parameters(tensor.parameters_json, context), b'"data":' + text]
+    return [*_parameters(tensor.parameters_json), b'"data":' + text]
 
 
 def data_text(

@@ -61,6 +61,23 @@ def test_mlserver_writes_its_members_in_its_order():
     )
 
 
+@pytest.mark.parametrize("dialect", [TRITON, MLSERVER])
+def test_an_output_without_parameters_names_none(dialect):
+    (one,) = json.loads(answer(FLOATS, dialect=dialect).json_text)["outputs"]
+    assert "parameters" not in one
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [("", {}), ("{}", {}), ('{"content_type":"np"}', {"content_type": "np"})],
+)
+def test_the_size_of_a_binary_output_joins_its_own_parameters(own, told):
+    wanted = (RequestedOutput(name="y", binary=True),)
+    one = output("FP32", (1,), b"1234", parameters_json=own)
+    text = answer(one, outputs=wanted, dialect=MLSERVER).json_text
+    assert json.loads(text)["outputs"][0]["parameters"] == {**told, "binary_data_size": 4}
+
+
 def test_mlserver_has_no_nan_and_no_empty_version():
     text = answer(FLOATS, dialect=MLSERVER, version="", id="7").json_text
     assert b'"data":[0.10000000149011612,null]' in text
