@@ -66,8 +66,8 @@ class ModelDefinition(msgspec.Struct, frozen=True, kw_only=True):
     directory
         Absolute path of the model directory.
     runtime
-        Entry-point name in the group `mpserve.runtimes` (`python`, `sklearn`, `xgboost`,
-        `mlserver`), decided from the backend or the `implementation`.
+        Entry-point name in the group `mpserve.runtimes` (`python`, `mlserver`, `sklearn`, …),
+        decided from the backend or the `implementation`.
     config
         Parsed and normalized configuration. Not yet completed by the model: see `auto_complete`.
     config_json

@@ -53,9 +53,9 @@ class EstimatorRules(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def methods_text(self) -> str:
-        """The methods in a sentence."""
-        quoted = [f"'{method}'" for method in self.methods]
-        return f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+        """The methods in a sentence, with the word for outputs."""
+        *others, last = [f"'{method}'" for method in self.methods]
+        return f"{', '.join(others)} and {last} as outputs" if others else f"{last} as output"
 
 
 class EstimatorModel:
@@ -63,8 +63,8 @@ class EstimatorModel:
 
     Parameters
     ----------
-    settings_json
-        `model-settings.json`, or "" for a Triton model.
+    refusals
+        What the library raises, besides `ValueError`, for a matrix that does not fit.
     """
 
     def __init__(
@@ -73,9 +73,11 @@ class EstimatorModel:
         *,
         rules: EstimatorRules,
         context: LoadContext,
+        refusals: tuple[type[Exception], ...] = (),
     ) -> None:
         self._estimator = estimator
         self._rules = rules
+        self._refusals: tuple[type[Exception], ...] = (ValueError, *refusals)
         members = orjson.loads(context.settings_json or b"{}")
         members |= {"name": context.model_name, "implementation": rules.peer_class}
         self._decoder = MLModel(ModelSettings.model_validate(members))
@@ -105,7 +107,7 @@ class EstimatorModel:
         for name in names:
             if name not in self._rules.methods:
                 raise InvalidRequest(
-                    f"{self._rules.peer_class} only supports {self._rules.methods_text} as outputs"
+                    f"{self._rules.peer_class} only supports {self._rules.methods_text}"
                     f" ({name} was received)"
                 )
         return names or (DEFAULT_METHOD,)
@@ -131,8 +133,8 @@ class EstimatorModel:
             raise InvalidRequest(f"{self._kind()} models do not support '{method}")
         try:
             result = call(features)
-        except ValueError as error:
-            # Estimators say with it that the matrix does not fit. XGBoost appends a C++ trace.
+        except self._refusals as error:
+            # Estimators say so that the matrix does not fit. XGBoost appends a C++ trace.
             message = str(error).partition("Stack trace:")[0].strip()
             raise InvalidRequest(message) from error
         return self._encode(method, result, parameters_json)

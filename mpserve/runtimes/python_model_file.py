@@ -36,12 +36,18 @@ def import_model_class(*, model_directory: str, version_directory: str, filename
         raise LoadError(f"Model name must end with '{_SUFFIX}'. Model name is \"{file.name}\".")
     if not file.is_file():
         raise LoadError(f"Python model file not found in '{file}'")
+    module = import_file(file, model_directory=model_directory)
+    return getattr(module, MODEL_CLASS)
+
+
+def import_file(file: Path, *, model_directory: str) -> ModuleType:
+    """Import a file of a version's directory; raises whatever it raises."""
+    version_directory = str(file.parent)
     sys.dont_write_bytecode = True
     sys.path.extend([version_directory, model_directory])
     importlib.invalidate_caches()  # the finders of a forked process may be older than the files
     package = _make_package(version_directory)
-    module = importlib.import_module(f"{package}.{file.stem}")
-    return getattr(module, MODEL_CLASS)
+    return importlib.import_module(f"{package}.{file.stem}")
 
 
 def _make_package(version_directory: str) -> str:

@@ -18,6 +18,9 @@ BUILT_IN: Final = {
     "mlserver": "mpserve.runtimes.mlserver_model:MLServerModelRuntime",
     "sklearn": "mpserve.runtimes.sklearn:SklearnRuntime",
     "xgboost": "mpserve.runtimes.xgboost:XGBoostRuntime",
+    "lightgbm": "mpserve.runtimes.lightgbm:LightGBMRuntime",
+    "onnxruntime": "mpserve.runtimes.onnxruntime:OnnxRuntime",
+    "pytorch": "mpserve.runtimes.pytorch:PytorchRuntime",
 }
 """Same rows as `[project.entry-points."mpserve.runtimes"]` in `pyproject.toml`; a test compares."""
 

@@ -92,6 +92,8 @@ BACKEND_RULES: Final = (
     BackendRule(backend="sklearn", file_name="model.pkl"),
     BackendRule(backend="xgboost", file_name="model.ubj"),
     BackendRule(backend="xgboost", file_name="model.bst"),
+    BackendRule(backend="lightgbm", file_name="model.bst"),
+    BackendRule(backend="lightgbm", file_name="model.txt"),
     BackendRule(backend="xgboost", file_name="model.json"),
 )
 """First match wins; files count only where backend and platform are empty or the row's own."""

@@ -29,8 +29,11 @@ RUNTIMES: Final = {
     "mlserver_sklearn.sklearn.SKLearnModel": "sklearn",
     "mlserver_xgboost.XGBoostModel": "xgboost",
     "mlserver_xgboost.xgboost.XGBoostModel": "xgboost",
+    "mlserver_lightgbm.LightGBMModel": "lightgbm",
+    "mlserver_lightgbm.lightgbm.LightGBMModel": "lightgbm",
 }
-"""`implementation` -> our own runtime; any other is a class that the runtime `mlserver` imports."""
+"""`implementation` -> our own runtime. Any other is a class that the runtime `mlserver` imports, or
+the name of a runtime, which is one word."""
 
 DEFAULT_RUNTIME: Final = "mlserver"
 ALLOCATOR_EXTRA: Final = "mpserve_allocator"
@@ -136,7 +139,7 @@ def _definition(
         name=model_name(settings.name),
         directory=snapshot.directory,
         format=ConfigFormat.MLSERVER,
-        runtime=RUNTIMES.get(settings.implementation, DEFAULT_RUNTIME),
+        runtime=_runtime(settings.implementation),
         config=configuration_of(settings),
         settings_json=read.settings_json,
         versions=(
@@ -152,6 +155,12 @@ def _definition(
         ),
         snapshot_digest=snapshot_digest(snapshot),
     )
+
+
+def _runtime(implementation: str) -> str:
+    if "." not in implementation:
+        return implementation
+    return RUNTIMES.get(implementation, DEFAULT_RUNTIME)
 
 
 def _meaning(read: ReadSettings) -> str:

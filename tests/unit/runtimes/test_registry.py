@@ -42,7 +42,7 @@ def test_an_unknown_runtime_is_refused_in_tritons_words():
         "unable to find backend library for backend 'tensorrt', try specifying runtime on the"
         " model configuration."
     )
-    assert "mlserver, python, sklearn" in refused.value.__notes__[0]
+    assert "mlserver, onnxruntime, python, pytorch, sklearn" in refused.value.__notes__[0]
 
 
 def test_a_runtime_whose_module_is_missing_is_refused_with_the_reason(monkeypatch):

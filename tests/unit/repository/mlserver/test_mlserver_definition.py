@@ -26,7 +26,8 @@ def read(root, write):
     [
         ("mlserver_sklearn.SKLearnModel", "sklearn"),
         ("mlserver_xgboost.XGBoostModel", "xgboost"),
-        ("mlserver_lightgbm.LightGBMModel", "mlserver"),
+        ("mlserver_lightgbm.LightGBMModel", "lightgbm"),
+        ("onnxruntime", "onnxruntime"),
         ("model.MyModel", "mlserver"),
     ],
 )

@@ -1,0 +1,194 @@
+"""Completion of a configuration by the inputs and outputs that a model file declares. Pure.
+
+Source: Triton's ONNX Runtime backend (auto-completion, its checks and their words). A model whose
+every tensor has a first dimension of any size is taken to batch.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from mpserve.errors import InvalidRequest
+from mpserve.model.signature import TensorSpec
+from mpserve.model.tensor import Datatype
+from mpserve.model.triton.completion import SCHEDULING_CHOICES, complete
+from mpserve.model.triton.config import (
+    DynamicBatching,
+    ModelInput,
+    ModelOutput,
+    TensorReshape,
+    TritonConfig,
+)
+from mpserve.model.triton.config_json import decode_config, encode_config
+from mpserve.runtimes.protocol import CompletedConfig, LoadContext
+
+DEFAULT_MAX_BATCH_SIZE: Final = 4
+"""What Triton completes `max_batch_size` with (`--backend-config=default-max-batch-size`)."""
+
+ANY_SIZE: Final = -1
+
+
+class DeclaredTensor(msgspec.Struct, frozen=True, kw_only=True):
+    """One input or output as the file has it; -1 in `shape` stands for any size."""
+
+    name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+
+
+class Declaration(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the file says of its tensors."""
+
+    inputs: tuple[DeclaredTensor, ...]
+    outputs: tuple[DeclaredTensor, ...]
+
+    @property
+    def batches(self) -> bool:
+        """Whether the first dimension of every tensor may be a batch."""
+        tensors = (*self.inputs, *self.outputs)
+        return all(tensor.shape and tensor.shape[0] == ANY_SIZE for tensor in tensors)
+
+
+def complete_by_declaration(context: LoadContext, declaration: Declaration) -> CompletedConfig:
+    """Return the configuration with what it lacks taken from the file.
+
+    Raises
+    ------
+    InvalidRequest
+        The configuration and the file contradict each other; in Triton's words.
+    """
+    if not context.config_json:
+        return _of_settings(context, declaration)
+    config = decode_config(context.config_json)
+    if context.complete_config:
+        config = _completed(config, declaration)
+    _check(config, declaration)
+    if not context.complete_config:
+        return CompletedConfig(config=context.config, config_json=context.config_json)
+    return complete(context.config_json, returned_json=encode_config(config))
+
+
+def _of_settings(context: LoadContext, declaration: Declaration) -> CompletedConfig:
+    """MLServer's settings: what they declare holds, the rest is the file's."""
+    given = context.config.signature
+    signature = replace(
+        given,
+        inputs=given.inputs or tuple(_spec(tensor) for tensor in declaration.inputs),
+        outputs=given.outputs or tuple(_spec(tensor) for tensor in declaration.outputs),
+        open_inputs=False,
+        open_outputs=False,
+    )
+    return CompletedConfig(config=replace(context.config, signature=signature), config_json="")
+
+
+def _spec(tensor: DeclaredTensor) -> TensorSpec:
+    return TensorSpec(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+
+
+def _completed(config: TritonConfig, declaration: Declaration) -> TritonConfig:
+    size = config.max_batch_size
+    if size == 0 and declaration.batches and not _declares_whole_shapes(config, declaration):
+        size = DEFAULT_MAX_BATCH_SIZE
+    has_choice = any(getattr(config, choice) is not UNSET for choice in SCHEDULING_CHOICES)
+    batching = config.dynamic_batching if has_choice or size < 2 else DynamicBatching()
+    return replace(
+        config,
+        max_batch_size=size,
+        dynamic_batching=batching,
+        input=_filled(config.input, ModelInput, declaration.inputs, batches=size > 0),
+        output=_filled(config.output, ModelOutput, declaration.outputs, batches=size > 0),
+    )
+
+
+def _declares_whole_shapes(config: TritonConfig, declaration: Declaration) -> bool:
+    """Say whether the dims that are given have the batch dimension in them: then there is none."""
+    shapes = {tensor.name: tensor.shape for tensor in (*declaration.inputs, *declaration.outputs)}
+    tensors: tuple[ModelInput | ModelOutput, ...] = (*config.input, *config.output)
+    given = [tensor for tensor in tensors if tensor.dims]
+    return any(len(tensor.dims) == len(shapes.get(tensor.name, ())) for tensor in given)
+
+
+def _filled(
+    given: Sequence[Any], kind: type[Any], declared: Sequence[DeclaredTensor], *, batches: bool
+) -> tuple[Any, ...]:
+    """Return the tensors of the configuration; all of the file's where it has none."""
+    by_name = {tensor.name: tensor for tensor in declared}
+    wanted = given or [kind(name=tensor.name) for tensor in declared]
+    return tuple(
+        _filled_one(tensor, by_name[tensor.name], batches=batches)
+        if tensor.name in by_name
+        else tensor
+        for tensor in wanted
+    )
+
+
+def _filled_one(tensor: Any, declared: DeclaredTensor, *, batches: bool) -> Any:  # noqa: ANN401
+    known = tensor.data_type != "TYPE_INVALID"
+    shape = declared.shape[1:] if batches else declared.shape
+    dims, reshape = (shape, tensor.reshape) if shape else ((1,), TensorReshape())
+    return replace(
+        tensor,
+        data_type=tensor.data_type if known else declared.datatype.config_name,
+        dims=tensor.dims or dims,
+        reshape=tensor.reshape if tensor.dims else reshape,
+    )
+
+
+def _check(config: TritonConfig, declaration: Declaration) -> None:
+    if config.max_batch_size > 0 and not declaration.batches:
+        raise InvalidRequest(
+            f"autofill failed for model '{config.name}': model does not support batching while"
+            " non-zero max_batch_size is specified"
+        )
+    _check_all(config, config.input, declaration.inputs, word="input")
+    _check_all(config, config.output, declaration.outputs, word="output")
+    lacking = {tensor.name for tensor in declaration.inputs} - {one.name for one in config.input}
+    if lacking:
+        raise InvalidRequest(
+            f"failed to load model '{config.name}', configuration expects {len(config.input)}"
+            f" inputs, model provides {len(declaration.inputs)}"
+        )
+
+
+def _check_all(
+    config: TritonConfig, given: Sequence[Any], declared: Sequence[DeclaredTensor], *, word: str
+) -> None:
+    by_name = {tensor.name: tensor for tensor in declared}
+    for tensor in given:
+        if tensor.name not in by_name:
+            raise InvalidRequest(
+                f"unexpected inference {word} '{tensor.name}', allowed {word}s are:"
+                f" {', '.join(sorted(by_name))}"
+            )
+        _check_one(config, tensor, by_name[tensor.name], word=word)
+
+
+def _check_one(config: TritonConfig, tensor: Any, declared: DeclaredTensor, *, word: str) -> None:  # noqa: ANN401
+    provided = declared.datatype.config_name
+    if tensor.data_type != provided:
+        raise InvalidRequest(
+            f"unable to load model '{config.name}', configuration expects datatype"
+            f" {tensor.data_type} for {word} '{tensor.name}', model provides {provided}"
+        )
+    dims = tensor.dims if tensor.reshape is UNSET else tensor.reshape.shape
+    shape = (ANY_SIZE, *dims) if config.max_batch_size > 0 else dims
+    if not _fits(shape, declared.shape):
+        raise InvalidRequest(
+            f"model '{config.name}', tensor '{tensor.name}': the model expects"
+            f" {len(declared.shape)} dimensions (shape {_text(declared.shape)}) but the model"
+            f" configuration specifies {len(shape)} dimensions (shape {_text(shape)})"
+        )
+
+
+def _fits(shape: Sequence[int], declared: Sequence[int]) -> bool:
+    """Say whether sizes agree; any size goes with all."""
+    return len(shape) == len(declared) and all(
+        ANY_SIZE in {one, other} or one == other for one, other in zip(shape, declared, strict=True)
+    )
+
+
+def _text(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

@@ -1,0 +1,93 @@
+"""Models of libraries, with real servers, real clients and the libraries themselves."""
+
+import json
+
+import lightgbm
+import numpy as np
+import pytest
+import tritonclient.http as triton_http
+
+from tests.fixtures import onnx_models
+from tests.fixtures.torch_library import make_environment, need_torch
+
+pytest.importorskip("onnxruntime")
+
+FEATURES = np.random.default_rng(0).normal(size=(40, 4))
+
+
+def booster():
+    parameters = {"objective": "binary", "verbosity": -1, "num_threads": 1, "min_data_in_leaf": 2}
+    labels = (FEATURES[:, 0] > 0).astype(int)
+    return lightgbm.train(parameters, lightgbm.Dataset(FEATURES, labels), 3)
+
+
+def test_an_onnx_model_without_a_configuration_serves_a_client_of_triton(serve, tmp_path):
+    onnx_models.sum_and_difference(tmp_path / "models" / "simple" / "1" / "model.onnx")
+    server = serve(tmp_path / "models")
+    with triton_http.InferenceServerClient(server.address) as client:
+        metadata = client.get_model_metadata("simple")
+        assert metadata["platform"] == "onnxruntime_onnx"
+        assert metadata["inputs"] == [
+            {"name": name, "datatype": "FP32", "shape": [-1, 4]} for name in ("INPUT0", "INPUT1")
+        ]
+        config = client.get_model_config("simple")
+        assert (config["backend"], config["max_batch_size"]) == ("onnxruntime", 4)
+        first = np.arange(8, dtype=np.float32).reshape(2, 4)
+        inputs = [triton_http.InferInput(f"INPUT{n}", [2, 4], "FP32") for n in (0, 1)]
+        for one in inputs:
+            one.set_data_from_numpy(first)
+        result = client.infer("simple", inputs)
+        assert result.as_numpy("OUTPUT0").tolist() == (2 * first).tolist()
+        assert result.as_numpy("OUTPUT1").tolist() == np.zeros((2, 4)).tolist()
+
+
+def test_a_lightgbm_model_answers_as_with_mlserver(start, tmp_path):
+    folder = tmp_path / "models" / "boosted"
+    folder.mkdir(parents=True)
+    booster().save_model(folder / "model.bst")
+    settings = {
+        "name": "boosted",
+        "implementation": "mlserver_lightgbm.LightGBMModel",
+        "parameters": {"uri": "./model.bst", "version": "v1"},
+    }
+    (folder / "model-settings.json").write_text(json.dumps(settings))
+    server = start(tmp_path / "models")
+    question = {
+        "inputs": [
+            {"name": "x", "datatype": "FP64", "shape": [2, 4], "data": FEATURES[:2].tolist()}
+        ]
+    }
+    answer = server.infer("boosted", question).json()
+    assert answer["model_version"] == "v1"
+    (output,) = answer["outputs"]
+    assert (output["name"], output["shape"], output["datatype"]) == ("predict", [2, 1], "FP64")
+    assert output["data"] == pytest.approx(booster().predict(FEATURES[:2]))
+
+
+TORCH_CONFIG = """
+backend: "pytorch"
+max_batch_size: 8
+input {{ name: "INPUT__0" data_type: TYPE_FP32 dims: [3] }}
+output {{ name: "OUTPUT__0" data_type: TYPE_FP32 dims: [1] }}
+parameters {{ key: "EXECUTION_ENV_PATH" value {{ string_value: "{environment}" }} }}
+"""
+
+
+def test_torchscript_is_served_in_an_environment_of_its_own(serve, tmp_path):
+    torch = need_torch()
+    environment = make_environment(tmp_path / "env")
+    folder = tmp_path / "models" / "linear"
+    (folder / "1").mkdir(parents=True)
+    module = torch.nn.Linear(3, 1)
+    torch.jit.script(module).save(str(folder / "1" / "model.pt"))
+    (folder / "config.pbtxt").write_text(TORCH_CONFIG.format(environment=environment))
+    server = serve(tmp_path / "models")
+    given = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with triton_http.InferenceServerClient(server.address) as client:
+        assert client.get_model_metadata("linear")["platform"] == "pytorch_libtorch"
+        one = triton_http.InferInput("INPUT__0", [2, 3], "FP32")
+        one.set_data_from_numpy(given)
+        answer = client.infer("linear", [one]).as_numpy("OUTPUT__0")
+    with torch.inference_mode():
+        expected = module(torch.tensor(given.tolist())).tolist()
+    assert answer == pytest.approx(np.array(expected))
