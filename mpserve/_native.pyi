@@ -34,7 +34,7 @@ class Board:
     def processes(self) -> int: ...
 
 class CompletionRing:
-    """Finished requests on their way to one frontend."""
+    """Finished requests on their way to one frontend or caller."""
 
     def __init__(self, buffer: object) -> None: ...
 
@@ -44,6 +44,14 @@ class CompletionRing:
     @staticmethod
     def format(buffer: object, capacity: int) -> None:
         """Make an empty ring in a zeroed segment."""
+
+    def sleep(self, timeout_ms: int) -> None:
+        """
+        Wait for an answer after `Dispatcher.on_wake`; for a ring without an eventfd.
+        """
+
+    def wake_sleeper(self) -> None:
+        """Let `sleep` return; from any thread."""
 
     @property
     def arena_used_bytes(self) -> int: ...
@@ -79,13 +87,13 @@ class ModelQueue:
 
     def wake_all(self) -> None: ...
 
-    def reap_instance(self, instance: int, epoch: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int]) -> int:
+    def reap_instance(self, instance: int, epoch: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int], caller_ring: object) -> int:
         """Answer what a dead instance held with `UNAVAILABLE`; return how many."""
 
-    def reap_frontend(self, process_index: int, epoch: int) -> int:
-        """Drop what a dead frontend left waiting; return how many."""
+    def reap_frontend(self, process_index: int, epoch: int, ring: int) -> int:
+        """Drop what a dead frontend, or caller, left waiting; return how many."""
 
-    def answer_waiting(self, code: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int]) -> int:
+    def answer_waiting(self, code: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int], caller_ring: object) -> int:
         """
         Answer all that waits with this `ErrorCode`: no instance will come back.
         """
@@ -111,6 +119,8 @@ class ModelQueue:
     def generation(self) -> int: ...
 
 MAX_INSTANCES: int = 64
+
+MAX_RINGS: int = 64
 
 class Arena:
     """This process's allocator of shared memory for tensors."""
@@ -182,6 +192,17 @@ class Tensor:
 
     @staticmethod
     def from_dlpack(name: str, dlpack_tensor: object) -> Tensor: ...
+
+class TensorBytes:
+    """Read-only bytes of a tensor, which they keep alive."""
+
+def tensor_from_buffer(name: str, datatype: str, shape: Sequence[int], data: object, parameters_json: str = '') -> Tensor:
+    """Tensor on bytes in wire form, without a copy; it is read-only."""
+
+def tensor_to_buffer(tensor: Tensor) -> memoryview:
+    """
+    Elements in wire form; without a copy, but for BYTES that a model made.
+    """
 
 class TritonError:
     """Why one request failed."""
@@ -307,9 +328,16 @@ class InferenceRequest:
 
     def set_release_flags(self, flags: int) -> None: ...
 
-    def exec(self, decoupled: bool = False) -> object: ...
+    def exec(self, decoupled: bool = False) -> object:
+        """Let another model answer; wait for it."""
 
-    def async_exec(self, decoupled: bool = False) -> object: ...
+    def async_exec(self, decoupled: bool = False) -> object:
+        """Let another model answer; `await` it."""
+
+def request_target(request: InferenceRequest) -> tuple[str, int] | None:
+    """
+    Name and version (-1: the default) of the model that a request made by a model is for.
+    """
 
 def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> object: ...
 
@@ -349,7 +377,7 @@ class LoopbackAnswer:
 class InstancePort:
     """One model instance's access to its queue."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0) -> None: ...
 
     def activate(self) -> None:
         """The model is loaded: requests may be taken."""
@@ -483,7 +511,7 @@ class Dispatcher:
     def on_wake(self) -> None:
         """The eventfd is readable: take answers."""
 
-    def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, callback: object) -> int:
+    def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, trace_context: str = '', callback: object) -> int:
         """
         Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json]) each; `outputs`: (name, flags, classification, parameters_json) each; `callback(Answer)` is called once, unless the request is cancelled.
         """
@@ -496,6 +524,10 @@ class Dispatcher:
 
     def trim(self) -> None:
         """Give unused shared memory back."""
+
+    @property
+    def has_unpushed(self) -> bool:
+        """Requests wait for room in a queue, or for `flush`."""
 
     @property
     def in_flight(self) -> int: ...

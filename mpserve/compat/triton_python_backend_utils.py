@@ -22,6 +22,12 @@ from mpserve._native import (
     get_output_tensor_by_name,
     sent_response,
 )
+from mpserve.compat.triton_bls import (
+    ResponseIterator,
+    is_model_ready,
+    load_model,
+    unload_model,
+)
 from mpserve.compat.triton_datatypes import (
     TRITON_STRING_TO_NUMPY,
     deserialize_bytes_tensor,
@@ -43,14 +49,7 @@ from mpserve.compat.triton_model_config import (
     get_output_config_by_name,
     using_decoupled_model_transaction_policy,
 )
-from mpserve.compat.triton_refusals import (
-    Metric,
-    MetricFamily,
-    ResponseIterator,
-    is_model_ready,
-    load_model,
-    unload_model,
-)
+from mpserve.compat.triton_refusals import Metric, MetricFamily
 
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START: Final = 1
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_END: Final = 2

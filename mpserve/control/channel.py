@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import termios
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Generic, Self, TypeVar
@@ -196,7 +197,7 @@ class _Unsent:
 class BlockingChannel(Generic[M]):
     """Control socket of a process, or a thread of it, that has no event loop.
 
-    `send` and `receive` may be called from two different threads, each from one only.
+    `send` may be called from any thread, `receive` from one.
     """
 
     def __init__(self, connected: socket.socket, union: MessageTypes) -> None:
@@ -204,6 +205,7 @@ class BlockingChannel(Generic[M]):
         self._socket = connected
         self._decoder: FrameDecoder[M] = FrameDecoder(union)
         self._arrived: deque[M] = deque()
+        self._sending = threading.Lock()
 
     def fileno(self) -> int:
         """Return the descriptor, for `select`."""
@@ -211,8 +213,10 @@ class BlockingChannel(Generic[M]):
 
     def send(self, message: Message) -> None:
         """Send `message`; without effect when the other side is gone (`receive` tells so)."""
+        frame = encode_frame(message)
         try:
-            self._socket.sendall(encode_frame(message))
+            with self._sending:
+                self._socket.sendall(frame)
         except (BrokenPipeError, ConnectionResetError):
             return
 

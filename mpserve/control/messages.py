@@ -134,8 +134,25 @@ class SetLog(Message, frozen=True, kw_only=True):
     switches: LogSwitches
 
 
-ToWorker = StopWorker | SetLog
-FromWorker = WorkerReady | WorkerLoadFailed
+class JoinCallers(Message, frozen=True, kw_only=True):
+    """The model is about to send requests to models: tell the routing table from now on."""
+
+
+class CallersJoined(Message, frozen=True, kw_only=True):
+    """Answer to `JoinCallers`; the whole table follows, then its changes.
+
+    Attributes
+    ----------
+    process_index, epoch
+        Identity of the worker's requests in the board; both 0 after a failure.
+    ring_index
+        Its place among those who push into queues, behind the frontends'.
+    """
+
+    process_index: int = 0
+    epoch: int = 0
+    ring_index: int = 0
+    failure: Failure | None = None
 
 
 # --- supervisor <-> frontend --------------------------------------------------------------------
@@ -169,7 +186,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishTable(Message, frozen=True, kw_only=True):
-    """Change of the routing table; answered by `TableAcknowledged` with the same number.
+    """Change of the routing table; a frontend answers with `TableAcknowledged` of its number.
 
     Frontends apply `removed`, then `changed` (whole entries). `server_ready` and `server_live`
     are the answers of the health routes from now on.
@@ -320,6 +337,10 @@ FromFrontend = (
     | LoggingCall
     | TraceCall
 )
+
+
+ToWorker = StopWorker | SetLog | CallersJoined | PublishTable | CallDone
+FromWorker = WorkerReady | WorkerLoadFailed | JoinCallers | LoadCall | UnloadCall
 
 
 # --- supervisor <-> spawner ---------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""All requests of ensembles that a frontend runs.
+"""All requests of ensembles that a frontend runs, or a worker that calls models.
 
-Owner: a frontend; everything happens in its event loop.
+Owner: whoever owns the dispatcher; everything happens where its answers are taken.
 """
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from itertools import count
@@ -13,7 +12,6 @@ from mpserve.dispatch.ensemble_run import EnsembleRun
 from mpserve.dispatch.members import Member, Members
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
-from mpserve.dispatch.submission import submit
 from mpserve.dispatch.validation import validate
 from mpserve.errors import ErrorCode
 from mpserve.model.request import InferRequest
@@ -21,14 +19,35 @@ from mpserve.shm.dispatcher import Dispatcher
 
 
 class Ensembles:
-    """Starts, cancels and counts the requests of ensembles."""
+    """Starts, cancels and counts the requests of ensembles.
 
-    def __init__(self, *, table: RoutingTable, routes: Routes, dispatcher: Dispatcher) -> None:
+    Parameters
+    ----------
+    submit_plain
+        Sends a request that fits its model, which is no ensemble; returns its token, which is not
+        negative. Raises as `start`.
+    call_soon
+        Calls back after what runs now.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: RoutingTable,
+        routes: Routes,
+        dispatcher: Dispatcher,
+        submit_plain: Callable[[Member, InferRequest, OnAnswer], int],
+        cancel_plain: Callable[[int], None],
+        call_soon: Callable[[Callable[[], None]], object],
+    ) -> None:
         self._members = Members(table=table, routes=routes)
         self._routes = routes
         self._dispatcher = dispatcher
+        self._submit_plain = submit_plain
+        self._cancel_plain = cancel_plain
+        self._call_soon = call_soon
         self._runs: dict[int, EnsembleRun] = {}
-        self._tokens = count(-1, -1)  # those of the dispatcher are not negative
+        self._tokens = count(-1, -1)  # those of plain requests are not negative
 
     def start(self, request: InferRequest, *, routed: RoutedModel, on_answer: OnAnswer) -> int:
         """Start a request that `validation.validate` has passed; return its token for `cancel`.
@@ -47,20 +66,20 @@ class Ensembles:
         validate(request, signature=member.config.signature, model_name=member.name)
         if member.is_ensemble:
             return self._run(member, request, on_answer)
-        return submit(request, dispatcher=self._dispatcher, route=member.route, on_answer=on_answer)
+        return self._submit_plain(member, request, on_answer)
 
     def cancel(self, token: int) -> None:
         """Take a request back: of a model, or of an ensemble with all its steps."""
         if token >= 0:
-            self._dispatcher.cancel(token)
+            self._cancel_plain(token)
             return
         run = self._runs.get(token)
         if run is not None:
             run.cancel()
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call back in the next turn of the loop."""
-        asyncio.get_running_loop().call_soon(callback)
+        """Call back after what runs now."""
+        self._call_soon(callback)
 
     def _run(self, member: Member, request: InferRequest, on_answer: OnAnswer) -> int:
         token = next(self._tokens)

@@ -156,6 +156,7 @@ class EnsembleRun:
             priority=self._request.priority,
             timeout_us=self._request.timeout_us,
             parameters_json=self._request.parameters_json,
+            trace_context=self._request.trace_context,
         )
 
     def _on_step_answer(self, one: Pass, index: int, number: int, answer: AnyAnswer) -> None:

@@ -1,7 +1,7 @@
 """Native routes of the versions that are ready, and the model queues that they lead to.
 
-Owner: a frontend. A queue's mapping is closed when no route leads to it any more and its last
-request was answered.
+Owner: a frontend, or a worker that calls models. A queue's mapping is closed when no route leads to
+it any more and its last request was answered.
 """
 
 from collections import Counter
@@ -108,6 +108,10 @@ class Routes:
         return tuple(
             sorted(queue.generation for queue in self._retired if self._holds[queue.generation])
         )
+
+    def queues(self) -> list[ModelQueue]:
+        """Return the queues that routes lead to, and those where an answer is still awaited."""
+        return [queue.mapping for queue in (*self._queues.values(), *self._retired)]
 
     def is_settled(self) -> bool:
         """Tell whether no request is on its way to a queue that is no longer named."""

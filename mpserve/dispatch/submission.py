@@ -56,6 +56,7 @@ def submit(
         sequence_text=request.sequence.text,
         priority=request.priority,
         timeout_us=request.timeout_us,
+        trace_context=request.trace_context,
         callback=on_answer,
     )
     return token

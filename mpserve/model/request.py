@@ -83,6 +83,8 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
         0 for the model's default.
     timeout_us
         0 for none.
+    trace_context
+        Of the trace that it belongs to, "" for none.
     """
 
     inputs: tuple[InputTensor, ...]
@@ -93,6 +95,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_us: int = 0
     binary_by_default: bool = False
     parameters_json: str = ""
+    trace_context: str = ""
 
     @property
     def prefix(self) -> str:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn, cast
 
+from mpserve.compat import triton_bls
 from mpserve.compat import triton_python_backend_utils as pb_utils
 from mpserve.errors import LoadError, ModelError, MpserveError
 from mpserve.model.triton.completion import complete
@@ -88,6 +89,7 @@ class PythonBackendRuntime:
         """Finalize the model; what it raises goes to the log."""
         model, self._model = self._model, None
         self._execute = _no_model
+        triton_bls.enter(triton_bls.Phase.FINALIZING)
         if self._initialized and hasattr(model, "finalize"):
             try:
                 model.finalize()
@@ -108,11 +110,14 @@ class PythonBackendRuntime:
             version_directory=context.version_directory,
             filename=filename,
         )
+        triton_bls.enter(triton_bls.Phase.COMPLETING)
         completed = self._complete_config(model_class, context)
+        triton_bls.enter(triton_bls.Phase.INITIALIZING)
         self._model = model_class()
         if hasattr(self._model, "initialize"):
             self._model.initialize(_arguments(context, completed.config_json))
         self._initialized = True
+        triton_bls.enter(triton_bls.Phase.EXECUTING)
         execute = getattr(self._model, "execute", None)
         if execute is None:
             text = (

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 import numpy.typing as npt
 
+from mpserve.compat.triton_error_codes import error_name
 from mpserve.errors import ErrorCode, Failure, MpserveError
 from mpserve.runtimes.protocol import Request, Response
 from mpserve.telemetry import log
@@ -59,20 +60,6 @@ class ResponseBuilder(Protocol):
 
 _NATIVE_CLASSES: Final = "mpserve.compat.triton_python_backend_utils"
 
-# Codes that models may use, by the names of `TritonError`; what is not here is INTERNAL.
-_ERROR_NAMES: Final = {
-    ErrorCode.UNKNOWN: "UNKNOWN",
-    ErrorCode.INVALID_ARGUMENT: "INVALID_ARG",
-    ErrorCode.MALFORMED: "INVALID_ARG",
-    ErrorCode.NOT_FOUND: "NOT_FOUND",
-    ErrorCode.NOT_READY: "UNAVAILABLE",
-    ErrorCode.EXHAUSTED: "UNAVAILABLE",
-    ErrorCode.UNAVAILABLE: "UNAVAILABLE",
-    ErrorCode.UNSUPPORTED: "UNSUPPORTED",
-    ErrorCode.ALREADY_EXISTS: "ALREADY_EXISTS",
-    ErrorCode.CANCELLED: "CANCELLED",
-}
-
 
 class NativeResponses:
     """Makes the response objects of the native core."""
@@ -92,7 +79,7 @@ class NativeResponses:
 
     def refuse(self, failure: Failure) -> Response:
         """Return the response with this error."""
-        code = getattr(self._native.TritonError, _ERROR_NAMES.get(failure.code, "INTERNAL"))
+        code = getattr(self._native.TritonError, error_name(failure.code))
         error = self._native.TritonError(failure.message, code)
         return cast("Response", self._native.InferenceResponse([], error))
 

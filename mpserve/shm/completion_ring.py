@@ -1,11 +1,14 @@
-"""Finished requests on their way to one frontend."""
+"""Finished requests on their way to one frontend, or to one worker that calls models."""
 
 from typing import Self
 
 from mpserve import _native
-from mpserve.shm.segment import Segment
+from mpserve.shm.segment import PREFIX, Segment
+from mpserve.shm.sweep import arena_kind
 
 CAPACITY = 8192  # answers that may wait for one frontend: 512 KiB
+CALLER_CAPACITY = 1024  # answers that may wait for one worker: 64 KiB
+MAX_RINGS: int = _native.MAX_RINGS
 
 
 class CompletionRing:
@@ -31,6 +34,19 @@ class CompletionRing:
         segment = Segment.create(server_id, f"ring{frontend_index}", size)
         _native.CompletionRing.format(segment, capacity)
         return cls(segment)
+
+    @classmethod
+    def create_for_caller(cls, server_id: str, process_index: int, epoch: int) -> Self:
+        """Make the ring of a worker that calls models; it is swept with the worker's arena."""
+        size = _native.CompletionRing.required_bytes(CALLER_CAPACITY)
+        segment = Segment.create(server_id, f"{arena_kind(process_index, epoch)}.ring", size)
+        _native.CompletionRing.format(segment, CALLER_CAPACITY)
+        return cls(segment)
+
+    @classmethod
+    def attach_of_caller(cls, server_id: str, process_index: int, epoch: int) -> Self:
+        """Map the ring of a worker that calls models; `FileNotFoundError` when it is gone."""
+        return cls.attach(f"{PREFIX}{server_id}-{arena_kind(process_index, epoch)}.ring")
 
     @classmethod
     def attach(cls, name: str) -> Self:

@@ -1,6 +1,10 @@
-"""A frontend's access to the shared memory of the server: requests out, answers in."""
+"""A frontend's access to the shared memory of the server: requests out, answers in.
+
+A worker that calls models has the same, with a completion ring that it makes itself.
+"""
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -26,12 +30,18 @@ __all__ = [
     "SEQUENCE_END",
     "SEQUENCE_START",
     "Answer",
+    "CallerDispatcher",
+    "CallerPlaces",
     "Dispatcher",
     "DispatcherPlaces",
     "QueuePort",
     "Route",
+    "open_caller_dispatcher",
     "open_dispatcher",
 ]
+
+
+NO_WAKE_FD: Final = -1  # who sleeps on the ring itself
 
 
 class DispatcherPlaces(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,3 +95,61 @@ def open_dispatcher(
         attach=segments.attach,
         call_soon=call_soon,
     )
+
+
+class CallerPlaces(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a worker that calls models finds what it shares with others.
+
+    Attributes
+    ----------
+    process_index, epoch
+        Identity of its calls in the board: another one than the worker's own, because each identity
+        has one arena.
+    ring_index
+        Its place among those who push into queues, behind the frontends'.
+    """
+
+    server_id: str
+    process_index: int
+    epoch: int
+    ring_index: int
+    board_segment: str
+    arena_initial_bytes: int
+    arena_max_bytes: int
+
+
+class CallerDispatcher(msgspec.Struct, frozen=True, kw_only=True):
+    """A dispatcher and the ring on which its owner sleeps."""
+
+    dispatcher: Dispatcher
+    ring: CompletionRing
+
+
+def open_caller_dispatcher(
+    places: CallerPlaces, *, call_soon: Callable[[Callable[[], None]], object]
+) -> CallerDispatcher:
+    """Make the ring of a worker that calls models, and return its dispatcher, without routes.
+
+    Raises
+    ------
+    ArenaFull
+        There is no room for the ring.
+    """
+    ring = CompletionRing.create_for_caller(places.server_id, places.process_index, places.epoch)
+    segments = ArenaSegments(places.server_id, places.process_index, places.epoch)
+    dispatcher = Dispatcher(
+        board=Board.attach(places.board_segment).native,
+        process_index=places.process_index,
+        epoch=places.epoch,
+        frontend_index=places.ring_index,
+        arena=open_arena(
+            segments,
+            initial_bytes=places.arena_initial_bytes,
+            max_bytes=places.arena_max_bytes,
+        ),
+        ring=ring.native,
+        wake_fd=NO_WAKE_FD,
+        attach=segments.attach,
+        call_soon=call_soon,
+    )
+    return CallerDispatcher(dispatcher=dispatcher, ring=ring)

@@ -83,6 +83,10 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
     server ended.
     """
     segments = ArenaSegments(places.server_id, places.process_index, places.epoch)
+
+    def attach_ring(process_index: int, epoch: int) -> object:
+        return CompletionRing.attach_of_caller(places.server_id, process_index, epoch).native
+
     port = InstancePort(
         board=Board.attach(places.board_segment).native,
         process_index=places.process_index,
@@ -97,6 +101,7 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         rings=[CompletionRing.attach(name).native for name in places.ring_segments],
         wake_fds=list(places.wake_fds),
         attach=segments.attach,
+        attach_ring=attach_ring,
         instance_name=rule.instance_name,
         model_name=rule.model_name,
         model_version=rule.model_version,

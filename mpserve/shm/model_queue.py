@@ -1,6 +1,6 @@
 """The queue of requests of one generation of one model version."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 from mpserve import _native
@@ -11,6 +11,15 @@ from mpserve.telemetry.counters import InstanceCounts, ModelCounts
 
 SLOTS = 512  # requests that wait or run; more of them wait in the frontends. 64 KiB
 MAX_INSTANCES: int = _native.MAX_INSTANCES
+
+
+CallerRing = Callable[[int, int], CompletionRing | None]
+"""Ring of the worker (process index, epoch) that calls models; `None` when it is gone."""
+
+
+def no_callers(process_index: int, epoch: int) -> None:
+    """Say that no worker calls models."""
+    del process_index, epoch
 
 
 class ModelQueue:
@@ -25,9 +34,14 @@ class ModelQueue:
     """
 
     def __init__(
-        self, segment: Segment, rings: Sequence[CompletionRing], wake_fds: Sequence[int]
+        self,
+        segment: Segment,
+        rings: Sequence[CompletionRing],
+        wake_fds: Sequence[int],
+        caller_ring: CallerRing,
     ) -> None:
         self._segment = segment
+        self._caller_ring = caller_ring
         self._rings = [ring.native for ring in rings]
         self._wake_fds = list(wake_fds)
         self.name = segment.name
@@ -42,6 +56,7 @@ class ModelQueue:
         rings: Sequence[CompletionRing],
         wake_fds: Sequence[int],
         slots: int = SLOTS,
+        caller_ring: CallerRing = no_callers,
     ) -> Self:
         """Make an empty queue.
 
@@ -51,16 +66,18 @@ class ModelQueue:
             Of all frontends, in their order: where requests of dead instances are answered.
         slots
             Requests that may wait or run.
+        caller_ring
+            Where requests of workers are answered.
         """
         size = _native.ModelQueue.required_bytes(slots)
         segment = Segment.create(server_id, f"queue{generation}", size)
         _native.ModelQueue.format(segment, slots, generation)
-        return cls(segment, rings, wake_fds)
+        return cls(segment, rings, wake_fds, caller_ring)
 
     @classmethod
     def attach(cls, name: str) -> Self:
         """Map a queue to push into or pop from it."""
-        return cls(Segment.attach(name), (), ())
+        return cls(Segment.attach(name), (), (), no_callers)
 
     def retire(self) -> None:
         """Take no more requests; instances stop when what waits is done."""
@@ -79,15 +96,17 @@ class ModelQueue:
 
         Wakes another instance when requests wait, and every frontend.
         """
-        return self.native.reap_instance(slot, epoch, self._rings, self._wake_fds)
+        return self.native.reap_instance(
+            slot, epoch, self._rings, self._wake_fds, self._native_ring_of_caller
+        )
 
-    def reap_frontend(self, process_index: int, epoch: int) -> int:
-        """Drop what a dead frontend left waiting; return how many."""
-        return self.native.reap_frontend(process_index, epoch)
+    def reap_frontend(self, process_index: int, epoch: int, *, ring_index: int) -> int:
+        """Drop what a dead frontend, or a worker that called, left waiting; return how many."""
+        return self.native.reap_frontend(process_index, epoch, ring_index)
 
     def answer_waiting(self, code: ErrorCode) -> int:
         """Answer all that waits with `code`: no instance will come back; return how many."""
-        return self.native.answer_waiting(int(code), self._rings, self._wake_fds)
+        return self.native.answer_waiting(int(code), self._rings, self._wake_fds, self._caller_ring)
 
     def depth(self) -> int:
         """Return the number of requests that wait."""
@@ -96,6 +115,12 @@ class ModelQueue:
     def running(self) -> int:
         """Return the number of requests that instances hold."""
         return self.native.running()
+
+    def _native_ring_of_caller(
+        self, process_index: int, epoch: int
+    ) -> _native.CompletionRing | None:
+        ring = self._caller_ring(process_index, epoch)
+        return None if ring is None else ring.native
 
     def counts(self) -> ModelCounts:
         """Return what was counted since the queue was made, over all frontends and instances."""

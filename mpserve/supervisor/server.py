@@ -101,6 +101,7 @@ class Server:
             now_ns=time.monotonic_ns,
         )
         self._supervisor.publish_by(self._publish)
+        self._supervisor.callers.answer_by(whole_table=self._whole_table, called=self._called)
         self._tasks = tasks
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -239,7 +240,9 @@ class Server:
     # --- what the parts ask of each other ---------------------------------------------------------
 
     def _publish(self, action: PublishAction) -> None:
-        self._frontends.publish(self._table(action.names))
+        table = self._table(action.names)
+        self._supervisor.callers.publish(table)  # first: they are not waited for
+        self._frontends.publish(table)
 
     def _whole_table(self) -> PublishTable:
         return self._table(frozenset(self._supervisor.actual.models))

@@ -12,7 +12,7 @@ import msgspec
 from mpserve.control.messages import SharedPlaces
 from mpserve.settings import Settings
 from mpserve.shm.board import Board
-from mpserve.shm.completion_ring import CompletionRing
+from mpserve.shm.completion_ring import MAX_RINGS, CompletionRing
 from mpserve.shm.server_id import ServerIdentity, claim_server_id, release_server_id
 from mpserve.shm.sweep import sweep_server
 from mpserve.supervisor.unix_socket import NO_SOCKET
@@ -25,6 +25,21 @@ class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
     index: int
     epoch: int
+
+
+class CallerIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as one that sends requests.
+
+    Attributes
+    ----------
+    process
+        Another one in the board than the worker itself: each has one arena.
+    ring_index
+        Its place among those who push into queues, behind the frontends'.
+    """
+
+    process: ProcessIdentity
+    ring_index: int
 
 
 class ServerMemory:
@@ -47,6 +62,7 @@ class ServerMemory:
         self.http_fd = http_fd
         self._settings = settings
         self._free: set[int] = set()
+        self._free_rings = set(range(len(rings), MAX_RINGS))
         self._next_index = SUPERVISOR_INDEX + 1 + len(rings)
         board.begin(SUPERVISOR_INDEX)
 
@@ -54,6 +70,10 @@ class ServerMemory:
         """Return the identity of a frontend that is about to start."""
         index = SUPERVISOR_INDEX + 1 + frontend_index
         return ProcessIdentity(index=index, epoch=self.board.begin(index))
+
+    def ring_index(self, process: ProcessIdentity) -> int:
+        """Return the place of a frontend among those who push into queues."""
+        return process.index - SUPERVISOR_INDEX - 1
 
     def begin_worker(self) -> ProcessIdentity:
         """Return the identity of a worker that is about to start."""
@@ -63,6 +83,19 @@ class ServerMemory:
         else:
             self._free.remove(index)
         return ProcessIdentity(index=index, epoch=self.board.begin(index))
+
+    def begin_caller(self) -> CallerIdentity | None:
+        """Return the identity of a worker's calls; `None` when as many workers call as may."""
+        ring = min(self._free_rings, default=None)
+        if ring is None:
+            return None
+        self._free_rings.remove(ring)
+        return CallerIdentity(process=self.begin_worker(), ring_index=ring)
+
+    def end_caller(self, caller: CallerIdentity) -> None:
+        """Note that a worker that called is dead and reaped."""
+        self.end(caller.process)
+        self._free_rings.add(caller.ring_index)
 
     def end(self, process: ProcessIdentity) -> None:
         """Note that the process is dead and reaped."""

@@ -24,6 +24,7 @@ from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
 from mpserve.model.identity import Generation, ModelName
 from mpserve.settings import Settings
+from mpserve.supervisor.callers import Callers
 from mpserve.supervisor.effects import Effects
 from mpserve.supervisor.event_log import EventLog
 from mpserve.supervisor.ledger import Ledger
@@ -49,11 +50,13 @@ class Supervisor:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.ledger = Ledger(now_ns=now_ns, call_later=self._loop.call_later)
+        self.callers = Callers(memory)
         self.workers = Workers(
             processes=processes,
             memory=memory,
             settings=settings,
             ledger=self.ledger,
+            callers=self.callers,
             tell=self.tell,
             now_ns=now_ns,
         )

@@ -27,6 +27,7 @@ from mpserve.model.identity import Generation, InstanceKey, VersionKey
 from mpserve.settings import Settings
 from mpserve.shm.model_queue import ModelQueue
 from mpserve.shm.sweep import sweep_process
+from mpserve.supervisor.callers import Callers
 from mpserve.supervisor.entrypoints import WORKER
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.processes import Child, ChildEnd, Processes
@@ -55,6 +56,8 @@ class Workers:
     ----------
     tell
         Takes what happened to instances.
+    callers
+        Answers what models ask.
     """
 
     def __init__(
@@ -64,10 +67,12 @@ class Workers:
         memory: ServerMemory,
         settings: Settings,
         ledger: Ledger,
+        callers: Callers,
         tell: Callable[[Event], None],
         now_ns: Callable[[], int],
     ) -> None:
         self._processes = processes
+        self._callers = callers
         self._memory = memory
         self._settings = settings
         self._ledger = ledger
@@ -92,6 +97,7 @@ class Workers:
             rings=self._memory.rings,
             wake_fds=self._memory.wake_fds,
             slots=1 if record.is_ensemble else self._settings.queue_slots,
+            caller_ring=self._callers.ring,
         )
         self._queues[generation] = queue
         version = VersionKey(name=record.name, version=record.version.version)
@@ -180,8 +186,7 @@ class Workers:
 
     def reap_frontend(self, process: ProcessIdentity) -> None:
         """Drop what a dead frontend left in the queues."""
-        for queue in self._queues.values():
-            queue.reap_frontend(process.index, process.epoch)
+        self._drop(process, self._memory.ring_index(process))
 
     def pid(self, key: InstanceKey) -> int | None:
         """Return the process of an instance; `None` when it has none."""
@@ -211,13 +216,14 @@ class Workers:
                     traceback=message.traceback,
                 )
                 self._tell(InstanceFailed(instance=key, failure=message.failure))
-            case _:
+            case _ if not self._callers.take(key, self._running[key].child, message):
                 log.error("message.unexpected", sender="worker", kind=type(message).__name__)
 
     def _on_end(self, key: InstanceKey, end: ChildEnd) -> None:
         running = self._running.pop(key)
         self._one_ended.set()
         answered = running.queue.reap_instance(key.index, running.process.epoch)
+        self._callers.ended(key, lambda caller: self._drop(caller.process, caller.ring_index))
         self._memory.end(running.process)
         self._loop.call_later(SWEEP_SECONDS, self._sweep, running.process)
         write = log.info if end.exit_code == os.EX_OK else log.warning
@@ -236,6 +242,10 @@ class Workers:
             last_lines=end.last_lines,
         )
         self._tell(InstanceEnded(instance=key, failure=failure, at_ns=self._now_ns()))
+
+    def _drop(self, process: ProcessIdentity, ring_index: int) -> None:
+        for queue in self._queues.values():
+            queue.reap_frontend(process.index, process.epoch, ring_index=ring_index)
 
     def _sweep(self, process: ProcessIdentity) -> None:
         sweep_process(self._memory.server_id, process.index, process.epoch)

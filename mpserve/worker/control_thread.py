@@ -12,9 +12,10 @@ import time
 from typing import Final
 
 from mpserve.control.channel import BlockingChannel
-from mpserve.control.messages import SetLog, ToWorker
+from mpserve.control.messages import SetLog, StopWorker, ToWorker
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import follow_level
+from mpserve.worker.model_server import ModelServer
 from mpserve.worker.stop_request import StopRequest
 
 EXIT_STOPPED: Final = 0
@@ -26,9 +27,12 @@ ORPHAN_SECONDS: Final = 30.0
 class ControlThread:
     """Listens from its start to the end of the process."""
 
-    def __init__(self, channel: BlockingChannel[ToWorker], stop: StopRequest) -> None:
+    def __init__(
+        self, channel: BlockingChannel[ToWorker], stop: StopRequest, server: ModelServer
+    ) -> None:
         self._channel = channel
         self._stop = stop
+        self._server = server
         self._is_loading = True
         self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
 
@@ -41,13 +45,23 @@ class ControlThread:
         self._is_loading = False
 
     def _listen(self) -> None:
-        while isinstance(message := self._channel.receive(), SetLog):
-            log.switch(message.switches)
-            follow_level()
-        is_orphan = message is None
+        while True:
+            message = self._channel.receive()
+            match message:
+                case None:
+                    self._server.on_gone()
+                    self._end()
+                    time.sleep(ORPHAN_SECONDS)
+                    os._exit(EXIT_ORPHANED)
+                case StopWorker():
+                    self._end()
+                case SetLog():
+                    log.switch(message.switches)
+                    follow_level()
+                case _:
+                    self._server.on_message(message)
+
+    def _end(self) -> None:
         if self._is_loading:
             os._exit(EXIT_STOPPED)
         self._stop.request()
-        if is_orphan:
-            time.sleep(ORPHAN_SECONDS)
-            os._exit(EXIT_ORPHANED)

@@ -12,6 +12,7 @@ import time
 import traceback
 from typing import Final
 
+from mpserve.compat.triton_bls import connect
 from mpserve.control.channel import BlockingChannel
 from mpserve.control.messages import (
     ToWorker,
@@ -22,9 +23,11 @@ from mpserve.control.messages import (
 from mpserve.errors import MpserveError
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import bridge_logging
+from mpserve.worker.control_calls import ControlCalls
 from mpserve.worker.control_thread import ControlThread
 from mpserve.worker.loading import Loaded, load
 from mpserve.worker.loop import serve
+from mpserve.worker.model_server import ModelServer
 from mpserve.worker.stop_request import StopRequest
 
 EXIT_OK: Final = 0
@@ -36,7 +39,9 @@ def main(start: WorkerStart, control: socket.socket) -> int:
     _prepare(start)
     channel: BlockingChannel[ToWorker] = BlockingChannel(control, ToWorker)
     stop = StopRequest()
-    listener = ControlThread(channel, stop)
+    server = ModelServer(ControlCalls(channel.send), start.places)
+    connect(server)
+    listener = ControlThread(channel, stop, server)
     listener.start()
     loaded = _load(start, channel)
     listener.loading_done()

@@ -80,7 +80,7 @@ Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t ep
       max_in_flight_(std::min(max_in_flight, ring_.capacity() / 2)) {
     if (ring_index >= kMaxRings) throw nb::value_error("frontend_index: out of range");
     // The first `on_wake` takes what a predecessor left and announces that we sleep.
-    eventfd_signal(wake_fd_);
+    if (wake_fd_ != kNoWakeFd) eventfd_signal(wake_fd_);
 }
 
 void Dispatcher::update(std::string name, StringMap<RouteRef> versions) {
@@ -299,7 +299,7 @@ void Dispatcher::take(const Completion& completion) {
 }
 
 void Dispatcher::on_wake() {
-    eventfd_drain(wake_fd_);
+    if (wake_fd_ != kNoWakeFd) eventfd_drain(wake_fd_);
     std::array<Completion, kCompletionsAtOnce> completions;
     do {
         for (;;) {

@@ -4,8 +4,8 @@
 // Guarantees: each request that was submitted is answered exactly once to its sink, also when its
 //   worker or its queue dies; its block is given back after that. Requests submitted in one turn of
 //   the event loop are pushed together, with one wake.
-// Assumes: one thread, the GIL held.
-// Owner: the frontend process; its arena holds all requests in flight.
+// Assumes: one thread at a time, the GIL held; a worker that calls models has a lock for it.
+// Owner: the frontend process, or the worker that calls models; its arena holds all requests in flight.
 // Source: docs/adr/0002-request-path.md.
 #pragma once
 
@@ -92,6 +92,8 @@ struct Submission {
 
 class Dispatcher {
 public:
+    static constexpr int kNoWakeFd = -1;  // who owns it sleeps on the ring itself
+
     Dispatcher(nanobind::object board, std::uint32_t process, std::uint32_t epoch,
                std::uint32_t ring_index, nanobind::object arena, nanobind::object ring, int wake_fd,
                nanobind::object attach, nanobind::object call_soon, std::uint32_t max_in_flight);
@@ -119,6 +121,8 @@ public:
     void mark_dirty(nanobind::object connection) { dirty_.push_back(std::move(connection)); }
 
     std::uint32_t in_flight() const noexcept { return in_flight_; }
+    // Requests wait for room in a queue, or for `flush`.
+    bool has_unpushed() const noexcept { return !scheduled_.empty(); }
     void trim();
 
 private:

@@ -112,10 +112,12 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
                          nb::handle outputs, const std::optional<std::string>& request_id,
                          const std::string& parameters, std::uint32_t flags,
                          std::uint64_t sequence_id, const std::string& sequence_text,
-                         std::uint64_t priority, std::uint64_t timeout_us) {
+                         std::uint64_t priority, std::uint64_t timeout_us,
+                         const std::string& trace_context) {
     const auto tensors = read_tensors(inputs);
     std::vector<std::unique_ptr<BufferView>> buffers;
-    std::uint64_t bytes = sizeof(MessageHeader) + parameters.size() + sequence_text.size() + 256;
+    std::uint64_t bytes = sizeof(MessageHeader) + parameters.size() + sequence_text.size() +
+                          trace_context.size() + 256;
     if (request_id) bytes += request_id->size();
     for (const auto& tensor : tensors) {
         buffers.push_back(std::make_unique<BufferView>(tensor.data));
@@ -141,7 +143,8 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     header.timeout_us = timeout_us;
     bool fits = builder.append_text(request_id.value_or(""), header.id) &&
                 builder.append_text(parameters, header.parameters) &&
-                builder.append_text(sequence_text, header.sequence_text);
+                builder.append_text(sequence_text, header.sequence_text) &&
+                builder.append_text(trace_context, header.trace_context);
     for (nb::handle item : nb::borrow<nb::iterable>(outputs)) {
         OutputRecord record{};
         record.flags = nb::cast<std::uint32_t>(item[1]);
@@ -263,14 +266,15 @@ void bind_dispatcher(nb::module_& m) {
             [](Dispatcher& self, const RouteObject& route, nb::object inputs, nb::object outputs,
                const std::optional<std::string>& request_id, const std::string& parameters_json,
                std::uint32_t flags, std::uint64_t sequence_id, const std::string& sequence_text,
-               std::uint64_t priority, std::uint64_t timeout_us, nb::object callback) {
+               std::uint64_t priority, std::uint64_t timeout_us, const std::string& trace_context,
+               nb::object callback) {
                 if (!self.has_room(*route.route)) {
                     count_refusal(*route.route);
                     raise("QueueFull", "Exceeds maximum queue size");
                 }
                 auto submission =
                     write_request(self, route.route, inputs, outputs, request_id, parameters_json,
-                                  flags, sequence_id, sequence_text, priority, timeout_us);
+                                  flags, sequence_id, sequence_text, priority, timeout_us, trace_context);
                 auto* sink = new CallbackSink(std::move(callback));
                 auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
                 return self.submit(std::move(submission), sink, std::move(owner), 0);
@@ -278,7 +282,7 @@ void bind_dispatcher(nb::module_& m) {
             "route"_a, "inputs"_a, nb::kw_only(), "outputs"_a = nb::tuple(),
             "request_id"_a = nb::none(), "parameters_json"_a = "", "flags"_a = 0,
             "sequence_id"_a = 0, "sequence_text"_a = "", "priority"_a = 0, "timeout_us"_a = 0,
-            "callback"_a,
+            "trace_context"_a = "", "callback"_a,
             "Submit a request; return its token. `inputs`: (name, datatype, shape, data"
             "[, parameters_json]) each; `outputs`: (name, flags, classification, parameters_json) "
             "each; `callback(Answer)` is called once, unless the request is cancelled.")
@@ -294,6 +298,8 @@ void bind_dispatcher(nb::module_& m) {
             "route"_a, "code"_a, "taken_ns"_a, "rows"_a,
             "Count a request of an ensemble, which this process answers itself.")
         .def("trim", &Dispatcher::trim, "Give unused shared memory back.")
+        .def_prop_ro("has_unpushed", &Dispatcher::has_unpushed,
+                     "Requests wait for room in a queue, or for `flush`.")
         .def_prop_ro("in_flight", &Dispatcher::in_flight);
     m.attr("SEQUENCE_START") = kSequenceStart;
     m.attr("SEQUENCE_END") = kSequenceEnd;

@@ -129,8 +129,9 @@ nb::object copy_of(const nb::list& list) {
 
 InferenceTrace trace_of(const InferenceRequest& request) {
     const auto* view = request.view();
-    if (view == nullptr || view->header().trace_context.length == 0) return {};
-    return {std::string(view->text(view->header().trace_context))};
+    const auto text = view != nullptr ? view->text(view->header().trace_context)
+                                      : std::string_view(request.owned()->trace_context);
+    return text.empty() ? InferenceTrace{} : InferenceTrace{std::string(text)};
 }
 
 nb::object correlation_id(const InferenceRequest& request) {
@@ -188,12 +189,12 @@ nb::list checked_inputs(nb::handle inputs) {
     return checked;
 }
 
-// The constructor that models use for requests of their own. Where the answer is put and whose
-// trace it belongs to (`preferred_memory`, `trace`) means nothing to requests that stay on the CPU.
+// The constructor that models use for requests of their own. Where the answer is put
+// (`preferred_memory`) means nothing to requests that stay on the CPU.
 void init_owned(InferenceRequest* self, std::string request_id, nb::handle correlation,
                 nb::handle inputs, std::vector<std::string> requested_output_names,
                 std::string model_name, std::int64_t model_version, std::uint32_t flags,
-                std::uint64_t timeout, nb::handle /*preferred_memory*/, nb::handle /*trace*/,
+                std::uint64_t timeout, nb::handle /*preferred_memory*/, nb::handle trace,
                 nb::handle parameters) {
     OwnedRequest owned;
     owned.request_id = std::move(request_id);
@@ -203,6 +204,9 @@ void init_owned(InferenceRequest* self, std::string request_id, nb::handle corre
     owned.model_name = std::move(model_name);
     owned.model_version = model_version;
     owned.timeout_us = timeout;
+    if (!trace.is_none()) {
+        owned.trace_context = nb::cast<const InferenceTrace&>(trace).context.value_or("");
+    }
     new (self) InferenceRequest(std::move(owned), checked_inputs(inputs), flags);
 }
 
@@ -214,8 +218,16 @@ void set_release_flags(InferenceRequest&, std::uint32_t flags) {
     }
 }
 
-nb::object refuse_bls(nb::handle, bool) {
-    raise_unsupported("requests to other models (BLS: exec, async_exec) are not supported");
+// Requests to other models are the Python side's: it routes, and waits.
+nb::object call_models(const char* how, nb::handle request, bool decoupled) {
+    return nb::module_::import_("mpserve.compat.triton_bls").attr(how)(request, decoupled);
+}
+
+// (name, version) of the model that a made request is for; None for one that was received.
+nb::object target_of(const InferenceRequest& request) {
+    const auto* owned = request.owned();
+    if (owned == nullptr) return nb::none();
+    return nb::make_tuple(owned->model_name, owned->model_version);
 }
 
 }  // namespace
@@ -245,8 +257,19 @@ void bind_inference_request(nb::module_& m) {
                  return self.lease() != nullptr && self.lease()->is_cancelled();
              })
         .def("set_release_flags", &set_release_flags, nb::arg("flags"))
-        .def("exec", &refuse_bls, nb::arg("decoupled") = false)
-        .def("async_exec", &refuse_bls, nb::arg("decoupled") = false);
+        .def(
+            "exec",
+            [](nb::handle self, bool decoupled) { return call_models("execute", self, decoupled); },
+            nb::arg("decoupled") = false, "Let another model answer; wait for it.")
+        .def(
+            "async_exec",
+            [](nb::handle self, bool decoupled) {
+                return call_models("execute_async", self, decoupled);
+            },
+            nb::arg("decoupled") = false, "Let another model answer; `await` it.");
+    m.def("request_target", &target_of, nb::arg("request"),
+          nb::sig("def request_target(request: InferenceRequest) -> tuple[str, int] | None"),
+          "Name and version (-1: the default) of the model that a request made by a model is for.");
     m.def("get_input_tensor_by_name", &input_by_name, nb::arg("inference_request"),
           nb::arg("name"));
 }

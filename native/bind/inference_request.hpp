@@ -29,6 +29,7 @@ struct OwnedRequest {
     std::string model_name;
     std::int64_t model_version = -1;
     std::uint64_t timeout_us = 0;
+    std::string trace_context;
 };
 
 class InferenceRequest {

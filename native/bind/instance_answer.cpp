@@ -1,4 +1,4 @@
-// Answers a batch: one response or error for each request, into the rings of the frontends.
+// Answers a batch: one response or error for each request, into the rings of those who asked.
 
 #include "instance_port.hpp"
 
@@ -18,34 +18,6 @@ void empty(nb::list& list) {
 }
 
 }  // namespace
-
-void InstancePort::signal(std::uint64_t rings) noexcept {
-    for (std::size_t ring = 0; ring < places_.wake_fds.size(); ++ring) {
-        if ((rings >> ring) & 1) eventfd_signal(places_.wake_fds[ring]);
-    }
-}
-
-void InstancePort::push(std::uint32_t ring, const Completion& completion) noexcept {
-    if (ring >= rings_.size()) return;
-    bool wake = false;
-    // Behind what waits already: the order of one producer is kept.
-    if (!returns_.empty() || rings_[ring]->push({&completion, 1}, wake) == 0) {
-        returns_.emplace_back(ring, completion);
-        eventfd_signal(places_.wake_fds[ring]);
-        return;
-    }
-    if (wake) eventfd_signal(places_.wake_fds[ring]);
-}
-
-void InstancePort::flush_returns() noexcept {
-    while (!returns_.empty()) {
-        const auto& [ring, completion] = returns_.front();
-        bool wake = false;
-        if (rings_[ring]->push({&completion, 1}, wake) == 0) return;
-        if (wake) eventfd_signal(places_.wake_fds[ring]);
-        returns_.pop_front();
-    }
-}
 
 bool InstancePort::reserve(Active& active, std::uint64_t bytes, Block& block) {
     block = arena_.allocate(bytes);
@@ -150,7 +122,7 @@ void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
             if (completion.block != 0) {
                 arena_.lend(completion.block, request.frontend, request.frontend_epoch);
             }
-            push(request.ring, completion);
+            answers_.push(request, completion);
         }
         done_.push_back(request.slot);
     }

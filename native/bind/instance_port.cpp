@@ -34,13 +34,13 @@ void PoppedLease::on_unused() noexcept {
             completion.worker_epoch = port_->epoch_;
             completion.block = popped_.request.block;
             completion.flags = kInputsReturned;
-            port_->push(popped_.ring, completion);
+            port_->answers_.push(popped_, completion);
         }
     }
     delete this;
 }
 
-InstancePort::InstancePort(Places places, std::uint32_t process, std::uint32_t epoch,
+InstancePort::InstancePort(Places places, AnswerRings answers, std::uint32_t process, std::uint32_t epoch,
                            std::uint32_t instance, nb::object attach,
                            std::shared_ptr<const InstanceContext> context, BatchRule rule,
                            std::vector<std::uint32_t> preferred_rows)
@@ -48,6 +48,7 @@ InstancePort::InstancePort(Places places, std::uint32_t process, std::uint32_t e
       board_(nb::cast<BoardObject&>(places_.board).board),
       queue_(nb::cast<QueueObject&>(places_.queue).queue),
       arena_(nb::cast<ArenaObject&>(places_.arena).arena),
+      answers_(std::move(answers)),
       peers_(std::move(attach)),
       context_(std::move(context)),
       preferred_rows_(std::move(preferred_rows)),
@@ -58,10 +59,6 @@ InstancePort::InstancePort(Places places, std::uint32_t process, std::uint32_t e
     if (instance >= kMaxInstances) throw nb::value_error("instance_slot: out of range");
     if (rule.max_requests == 0 || rule.max_rows == 0) {
         throw nb::value_error("max_requests, max_rows: at least 1");
-    }
-    for (nb::handle ring : places_.rings) rings_.push_back(&nb::cast<RingObject&>(ring).ring);
-    if (rings_.size() != places_.wake_fds.size()) {
-        throw nb::value_error("rings, wake_fds: one of each for every frontend");
     }
     std::ranges::sort(preferred_rows_);
     rule_.preferred_rows = preferred_rows_;
@@ -93,7 +90,7 @@ void bind_instance_port(nb::module_& m) {
             "__init__",
             [](InstancePort* self, nb::object board, std::uint32_t process_index,
                std::uint32_t epoch, nb::object queue, std::uint32_t instance_slot, nb::object arena,
-               nb::list rings, std::vector<int> wake_fds, nb::object attach,
+               nb::list rings, std::vector<int> wake_fds, nb::object attach, nb::object attach_ring,
                std::string instance_name, std::string model_name, std::string model_version,
                std::vector<std::string> output_names, bool open_outputs,
                std::string absent_parameters, std::uint32_t max_requests, std::uint32_t max_rows,
@@ -108,9 +105,8 @@ void bind_instance_port(nb::module_& m) {
                 new (self) InstancePort(
                     {.board = std::move(board),
                      .queue = std::move(queue),
-                     .arena = std::move(arena),
-                     .rings = std::move(rings),
-                     .wake_fds = std::move(wake_fds)},
+                     .arena = std::move(arena)},
+                    AnswerRings(std::move(rings), std::move(wake_fds), std::move(attach_ring)),
                     process_index, epoch, instance_slot, std::move(attach), std::move(context),
                     {.max_rows = max_rows,
                      .max_requests = max_requests,
@@ -119,8 +115,8 @@ void bind_instance_port(nb::module_& m) {
                     std::move(preferred_rows));
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "queue"_a, "instance_slot"_a,
-            "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "instance_name"_a, "model_name"_a,
-            "model_version"_a, "output_names"_a, "open_outputs"_a, "absent_parameters"_a = "",
+            "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "attach_ring"_a, "instance_name"_a,
+            "model_name"_a, "model_version"_a, "output_names"_a, "open_outputs"_a, "absent_parameters"_a = "",
             "max_requests"_a = 1, "max_rows"_a = 1,
             "preferred_rows"_a = std::vector<std::uint32_t>(), "max_delay_us"_a = 0)
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")

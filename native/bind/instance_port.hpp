@@ -9,12 +9,12 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
 #include <nanobind/nanobind.h>
 
+#include "answer_rings.hpp"
 #include "instance_context.hpp"
 #include "peer_segments.hpp"
 #include "request_lease.hpp"
@@ -66,11 +66,9 @@ public:
         nanobind::object board;  // keeps BoardObject alive
         nanobind::object queue;  // QueueObject
         nanobind::object arena;  // ArenaObject
-        nanobind::list rings;    // RingObject each
-        std::vector<int> wake_fds;
     };
 
-    InstancePort(Places places, std::uint32_t process, std::uint32_t epoch, std::uint32_t instance,
+    InstancePort(Places places, AnswerRings answers, std::uint32_t process, std::uint32_t epoch, std::uint32_t instance,
                  nanobind::object attach, std::shared_ptr<const InstanceContext> context,
                  BatchRule rule, std::vector<std::uint32_t> preferred_rows);
     ~InstancePort();
@@ -117,17 +115,14 @@ private:
     void count_arena(InstanceCounters& counters) const noexcept;
     static std::uint64_t unix_ms() noexcept;
     BatchRow* batch_row(std::uint32_t rows) noexcept;
-    void push(std::uint32_t ring, const Completion& completion) noexcept;
-    void flush_returns() noexcept;
     // Gives unused shared memory back; with traffic or without, about once a second.
     void trim(std::uint64_t now);
-    void signal(std::uint64_t rings) noexcept;
 
     Places places_;
     Board& board_;
     ModelQueue& queue_;
     Arena& arena_;
-    std::vector<CompletionRing*> rings_;
+    AnswerRings answers_;
     PeerSegments peers_;
     std::shared_ptr<const InstanceContext> context_;
     std::vector<std::uint32_t> preferred_rows_;  // what `rule_` looks at
@@ -142,7 +137,6 @@ private:
     std::vector<Active> active_;
     std::vector<std::uint32_t> done_;
     std::vector<PoppedLease*> leases_;  // all that live, to orphan them at the end
-    std::deque<std::pair<std::uint32_t, Completion>> returns_;  // found a full ring
     ResponseWriter writer_;
     std::uint64_t started_ns_ = 0;
     std::uint64_t trim_at_ns_ = 0;

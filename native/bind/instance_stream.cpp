@@ -115,7 +115,7 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
         if (completion.block != 0) {
             arena_.lend(completion.block, request.frontend, request.frontend_epoch);
         }
-        push(request.ring, completion);
+        answers_.push(request, completion);
     }
     if (!final) return;
     done_.push_back(request.slot);

@@ -24,7 +24,8 @@ void InstancePort::accept(nb::list& requests, std::size_t popped) {
         auto block = peers_.borrow(request.frontend, request.frontend_epoch, request.request.block,
                                    request.request.block_bytes);
         const auto view = MessageView::open(block.data, request.request.block_bytes);
-        if (!view) {  // the frontend is dead and its segments are swept: nobody waits for an answer
+        // Whoever asked may be dead and its segments swept: nobody waits for an answer.
+        if (!view || !answers_.know(request)) {
             done_.push_back(request.slot);
             continue;
         }
@@ -39,6 +40,7 @@ void InstancePort::accept(nb::list& requests, std::size_t popped) {
 void InstancePort::trim(std::uint64_t now) {
     arena_.trim_idle();
     peers_.forget_gone(board_);
+    answers_.forget_gone(board_);
     trim_at_ns_ = now + kTrimNs;
 }
 
@@ -47,7 +49,7 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
     const std::uint64_t deadline = now_ns() + std::uint64_t{timeout_ms} * 1'000'000;
     nb::list requests;
     for (;;) {
-        if (!returns_.empty()) flush_returns();
+        if (answers_.has_waiting()) answers_.flush();
         arena_.collect();
         arena_.reclaim_dead(board_);
         std::size_t popped = 0;
@@ -58,7 +60,7 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
         if (woken_.load(std::memory_order_acquire)) rule.max_delay_ns = 0;
         const auto outcome = queue_.pop(instance_, rule, done_, popped_, popped, starved, seen);
         done_.clear();
-        if (starved != 0) signal(starved);
+        if (starved != 0) answers_.signal(starved);
         if (outcome == PopOutcome::retired) throw nb::stop_iteration();
         if (outcome == PopOutcome::taken) {
             accept(requests, popped);
@@ -74,7 +76,7 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
             return requests;
         }
         auto until = deadline;
-        if (!returns_.empty()) until = std::min(until, now + kReturnsRetryNs);
+        if (answers_.has_waiting()) until = std::min(until, now + kReturnsRetryNs);
         if (const auto due = queue_.look_again_ns(instance_); due != 0)
             until = std::min(until, due);
         if (until <= now) continue;

@@ -8,6 +8,7 @@
 #include "model_exception.hpp"
 #include "response_sender.hpp"
 #include "tensor.hpp"
+#include "tensor_buffer.hpp"
 
 namespace mpserve::bind {
 
@@ -15,6 +16,7 @@ void bind_model_objects(nanobind::module_& m) {
     bind_model_exception(m);
     bind_instance_context(m);
     bind_tensor(m);
+    bind_tensor_buffer(m);
     bind_inference_response(m);
     bind_inference_trace(m);
     bind_response_sender(m);

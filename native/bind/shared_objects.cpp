@@ -47,19 +47,28 @@ std::unique_ptr<Object> attach_object(nb::object buffer, SegmentKind kind, const
 }
 
 // Answers requests without a worker: a completion of this status, without a block, for each.
+// `caller_ring(process_index, epoch)` is the ring of a worker that called the model, None when it
+// is gone.
 std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
                        const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds,
-                       std::uint32_t flags = 0) {
+                       nb::handle caller_ring, std::uint32_t flags = 0) {
     std::size_t answered = 0;
     for (const auto& request : requests) {
-        if (request.ring >= rings.size()) continue;
         Completion completion{};
         completion.token = request.request.token;
         completion.frontend_epoch = request.frontend_epoch;
         completion.status = static_cast<std::uint32_t>(status);
         completion.flags = flags;
         bool wake = false;
-        answered += rings[request.ring]->ring.push({&completion, 1}, wake);
+        if (request.ring < rings.size()) {
+            answered += rings[request.ring]->ring.push({&completion, 1}, wake);
+            continue;
+        }
+        const auto caller = caller_ring(request.frontend, request.frontend_epoch);
+        if (caller.is_none()) continue;
+        auto& ring = nb::cast<RingObject&>(caller).ring;
+        answered += ring.push({&completion, 1}, wake);
+        ring.wake_sleeper();
     }
     // Signalled whether or not they look asleep: the dead may have taken the mark and not
     // signalled.
@@ -180,7 +189,8 @@ void bind_board(nb::module_& m) {
 }
 
 void bind_ring(nb::module_& m) {
-    nb::class_<RingObject>(m, "CompletionRing", "Finished requests on their way to one frontend.")
+    nb::class_<RingObject>(m, "CompletionRing",
+                           "Finished requests on their way to one frontend or caller.")
         .def(nb::new_([](nb::object buffer) {
                  return attach_object<RingObject>(std::move(buffer), SegmentKind::ring,
                                                   "completion ring",
@@ -201,6 +211,17 @@ void bind_ring(nb::module_& m) {
                 }
             },
             "buffer"_a, "capacity"_a, "Make an empty ring in a zeroed segment.")
+        .def(
+            "sleep",
+            [](RingObject& self, std::uint32_t timeout_ms) {
+                const nb::gil_scoped_release unlocked;
+                self.ring.sleep(std::uint64_t{timeout_ms} * 1'000'000);
+            },
+            "timeout_ms"_a,
+            "Wait for an answer after `Dispatcher.on_wake`; for a ring without an eventfd.")
+        .def(
+            "wake_sleeper", [](RingObject& self) { self.ring.wake_sleeper(); },
+            "Let `sleep` return; from any thread.")
         .def_prop_ro("arena_used_bytes",
                      [](const RingObject& self) { return self.ring.arena_used_bytes(); })
         .def_prop_ro("arena_total_bytes",
@@ -253,36 +274,40 @@ void bind_queue(nb::module_& m) {
         .def(
             "reap_instance",
             [](QueueObject& self, std::uint32_t instance, std::uint32_t epoch,
-               const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds) {
+               const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds,
+               nb::object caller_ring) {
                 const auto held = self.queue.held_by(instance, epoch);
                 // Its sequences can go on nowhere else.
                 const auto lost = self.queue.take_sequences_of(instance);
                 const auto flags = self.queue.has_sequences() ? kSequenceLost : 0;
                 const auto answered =
-                    answer_all(held, Status::unavailable, rings, wake_fds, flags) +
-                    answer_all(lost, Status::unavailable, rings, wake_fds, flags);
+                    answer_all(held, Status::unavailable, rings, wake_fds, caller_ring, flags) +
+                    answer_all(lost, Status::unavailable, rings, wake_fds, caller_ring, flags);
                 std::uint64_t starved = 0;
                 self.queue.release_reaped(instance, epoch, held, starved);
                 signal_rings(starved, wake_fds);
                 return answered;
             },
-            "instance"_a, "epoch"_a, "rings"_a, "wake_fds"_a,
+            "instance"_a, "epoch"_a, "rings"_a, "wake_fds"_a, "caller_ring"_a,
             "Answer what a dead instance held with `UNAVAILABLE`; return how many.")
         .def(
             "reap_frontend",
-            [](QueueObject& self, std::uint32_t process, std::uint32_t epoch) {
+            [](QueueObject& self, std::uint32_t process, std::uint32_t epoch, std::uint32_t ring) {
+                if (ring < kMaxRings) {
+                    self.queue.frontend_counters(ring).unpushed.store(0, std::memory_order_relaxed);
+                }
                 return self.queue.drop_frontend(process, epoch);
             },
-            "process_index"_a, "epoch"_a,
-            "Drop what a dead frontend left waiting; return how many.")
+            "process_index"_a, "epoch"_a, "ring"_a,
+            "Drop what a dead frontend, or caller, left waiting; return how many.")
         .def(
             "answer_waiting",
             [](QueueObject& self, std::uint32_t code, const std::vector<RingObject*>& rings,
-               const std::vector<int>& wake_fds) {
+               const std::vector<int>& wake_fds, nb::object caller_ring) {
                 const auto waiting = self.queue.take_waiting();
-                return answer_all(waiting, static_cast<Status>(code), rings, wake_fds);
+                return answer_all(waiting, static_cast<Status>(code), rings, wake_fds, caller_ring);
             },
-            "code"_a, "rings"_a, "wake_fds"_a,
+            "code"_a, "rings"_a, "wake_fds"_a, "caller_ring"_a,
             "Answer all that waits with this `ErrorCode`: no instance will come back.")
         .def(
             "live_sequences", [](QueueObject& self) { return self.queue.live_sequences(); },
@@ -306,6 +331,7 @@ void bind_queue(nb::module_& m) {
             "instance"_a, "Requests and shared memory of one instance.")
         .def_prop_ro("generation", [](const QueueObject& self) { return self.queue.generation(); });
     m.attr("MAX_INSTANCES") = kMaxInstances;
+    m.attr("MAX_RINGS") = kMaxRings;
 }
 
 void bind_arena(nb::module_& m) {

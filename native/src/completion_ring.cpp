@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "mpserve/wake.hpp"
+
 namespace mpserve {
 
 bool CompletionRing::format(Segment segment, std::uint32_t capacity) noexcept {
@@ -56,6 +58,16 @@ bool CompletionRing::arm() noexcept {
     header_->armed.store(1, std::memory_order_seq_cst);
     return header_->tail.load(std::memory_order_seq_cst) ==
            header_->head.load(std::memory_order_relaxed);
+}
+
+void CompletionRing::sleep(std::uint64_t timeout_ns) noexcept {
+    futex_wait(header_->armed, 1, timeout_ns);
+}
+
+void CompletionRing::wake_sleeper() noexcept {
+    // Also when the mark was taken by a producer that died before it woke anybody.
+    header_->armed.store(0, std::memory_order_seq_cst);
+    futex_wake(header_->armed);
 }
 
 }  // namespace mpserve

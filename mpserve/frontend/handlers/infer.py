@@ -1,5 +1,6 @@
 """One inference: find the model, check the request, submit it, hand the answer on."""
 
+import asyncio
 import uuid
 from collections.abc import Callable
 from typing import cast
@@ -9,6 +10,7 @@ import msgspec
 from mpserve.dialect import Dialect
 from mpserve.dispatch.ensemble import Ensembles
 from mpserve.dispatch.ensemble_answer import OnAnswer
+from mpserve.dispatch.members import Member
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
 from mpserve.dispatch.submission import submit
@@ -28,7 +30,14 @@ class InferHandler:
         self._routes = routes
         self._dispatcher = dispatcher
         self._dialect = dialect
-        self._ensembles = Ensembles(table=table, routes=routes, dispatcher=dispatcher)
+        self._ensembles = Ensembles(
+            table=table,
+            routes=routes,
+            dispatcher=dispatcher,
+            submit_plain=self._submit_step,
+            cancel_plain=dispatcher.cancel,
+            call_soon=_call_soon,
+        )
 
     def find(self, name: str, version: str, *, decoupled_refusal: str | None) -> RoutedModel:
         """Return the version that would answer.
@@ -85,6 +94,13 @@ class InferHandler:
         route = self._routes.route(name, version.version)
         return submit(request, dispatcher=self._dispatcher, route=route, on_answer=on_answer)
 
+    def _submit_step(self, member: Member, request: InferRequest, on_answer: OnAnswer) -> int:
+        return submit(request, dispatcher=self._dispatcher, route=member.route, on_answer=on_answer)
+
     def cancel(self, token: int) -> None:
         """Drop the answer of a request; take it back when it still waits."""
         self._ensembles.cancel(token)
+
+
+def _call_soon(callback: Callable[[], None]) -> object:
+    return asyncio.get_running_loop().call_soon(callback)

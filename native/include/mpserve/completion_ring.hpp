@@ -4,10 +4,11 @@
 // Layout: RingHeader (mutex, armed, tail and head each on a cache line of their own),
 //   Completion[capacity], capacity a power of two.
 // Guarantees: an entry that was pushed is seen by the consumer in push order; the consumer, once it
-//   announced that it sleeps (`arm`), is woken by exactly one producer.
+//   announced that it sleeps (`arm`), is woken by exactly one producer: by an eventfd (a frontend,
+//   whose loop waits for much else) or by the futex of `armed` itself (a worker that calls models).
 // Assumes: one consumer at a time (the frontend of that index); producers are trusted processes.
-// Owner: the supervisor makes it; it outlives its frontends, so a respawned frontend goes on
-// reading. After a death: a producer killed inside the lock leaves at most unpublished entries,
+// Owner: the supervisor makes those of frontends; they outlive their frontends, so a respawned one
+// goes on reading. A worker makes its own, which ends with it. After a death: a producer killed inside the lock leaves at most unpublished entries,
 // which the next
 //   producer overwrites. One killed after `armed` was taken and before the eventfd was written
 //   leaves a sleeping consumer: whoever reaps a process signals every eventfd (see
@@ -87,6 +88,10 @@ public:
     std::size_t pop(std::span<Completion> out) noexcept;
     // Announce sleep; true when the ring is empty and the consumer may sleep.
     bool arm() noexcept;
+    // For a consumer that sleeps on the ring itself, without an eventfd, after `arm` said so:
+    // until `wake_sleeper`, or `timeout_ns` passed.
+    void sleep(std::uint64_t timeout_ns) noexcept;
+    void wake_sleeper() noexcept;
     // The consumer tells of its arena, for whoever looks: nothing that the ring needs.
     void tell_arena(std::uint64_t used_bytes, std::uint64_t total_bytes) noexcept {
         header_->arena_used_bytes.store(used_bytes, std::memory_order_relaxed);

@@ -27,9 +27,6 @@ def test_constants_have_tritons_values():
     "use",
     [
         lambda: pb_utils.MetricFamily("f", "d", pb_utils.MetricFamily.COUNTER),
-        lambda: pb_utils.load_model("m"),
-        lambda: pb_utils.unload_model("m", unload_dependents=True),
-        lambda: pb_utils.is_model_ready("m"),
     ],
 )
 def test_what_is_not_served_says_so_when_it_is_used(use):

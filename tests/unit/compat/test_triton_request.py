@@ -269,11 +269,13 @@ class TestRequestsThatModelsMake:
         ):
             self.make(correlation_id=1.5)
 
-    def test_they_can_not_be_executed_yet_and_say_so(self):
-        with pytest.raises(Unsupported, match="BLS"):
+    def test_they_are_sent_by_a_model_that_executes_only(self):
+        outside = "^BLS is only supported during the 'execute' function.$"
+        with pytest.raises(pb_utils.TritonModelException, match=outside):
             self.make().exec()
-        with pytest.raises(Unsupported, match="BLS"):
-            self.make().async_exec(decoupled=True)
+
+    def test_the_trace_is_that_of_the_request_it_was_taken_from(self):
+        assert self.make(trace=pb_utils.InferenceTrace()).trace().get_context() is None
 
 
 def test_rescheduling_is_refused_in_words():

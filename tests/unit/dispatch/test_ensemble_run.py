@@ -1,12 +1,9 @@
 """One request of an ensemble, against steps that answer when the test says so."""
 
-import asyncio
-
 import msgspec
 import pytest
 
 from mpserve._native import Answer, OutputTensor
-from mpserve.dispatch.ensemble import Ensembles
 from mpserve.dispatch.ensemble_answer import EnsembleAnswer, EnsembleOutput
 from mpserve.dispatch.ensemble_run import DEADLOCK, EnsembleRun
 from mpserve.dispatch.members import Member, MemberStep
@@ -283,14 +280,3 @@ def test_what_an_ensemble_answers_has_all_that_the_cores_answers_have(ours, core
     of_core = {name for name in vars(core) if not name.startswith("_")}
     assert of_core
     assert of_core <= set(ours.__struct_fields__)
-
-
-def test_the_loop_is_asked_for_the_next_turn():
-    async def turn():
-        called = asyncio.get_running_loop().create_future()
-        ensembles = Ensembles(table=None, routes=None, dispatcher=None)
-        ensembles.call_soon(lambda: called.set_result(True))
-        assert not called.done()
-        assert await called
-
-    asyncio.run(turn())

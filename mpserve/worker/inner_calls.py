@@ -1,0 +1,120 @@
+"""Requests of a worker's model to models: one dispatcher, and the thread that takes its answers.
+
+Guarantees
+    Requests of any thread; whoever waits is told by the thread that takes answers. Requests that
+    wait for each other in a circle are refused, not left to hang (`dispatch.deadlock`).
+Owner
+    The worker, from the model's first request to another one until the process ends.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from mpserve.control.messages import CallersJoined, PublishTable, SharedPlaces
+from mpserve.dispatch.ensemble_answer import OnAnswer
+from mpserve.dispatch.model_calls import ModelCalls
+from mpserve.dispatch.routing_table import RoutedModel
+from mpserve.model.request import InferRequest
+from mpserve.shm.dispatcher import CallerPlaces, open_caller_dispatcher
+
+LOOK_MS: Final = 250  # between two looks at what waits too long and what is unused
+FULL_MS: Final = 1  # until a full queue is looked at again
+TABLE_SECONDS: Final = 10.0  # the first table follows the answer to the join at once
+
+
+class InnerCalls:
+    """The calling side of one worker. `start_pump` after the first table was applied."""
+
+    def __init__(
+        self, joined: CallersJoined, places: SharedPlaces, *, now_ns: Callable[[], int]
+    ) -> None:
+        self._now_ns = now_ns
+        self._lock = threading.RLock()
+        self._soon: deque[Callable[[], None]] = deque()
+        self._cancelled: deque[int] = deque()
+        caller = open_caller_dispatcher(
+            CallerPlaces(
+                server_id=places.server_id,
+                process_index=joined.process_index,
+                epoch=joined.epoch,
+                ring_index=joined.ring_index,
+                board_segment=places.board_segment,
+                arena_initial_bytes=places.arena_initial_bytes,
+                arena_max_bytes=places.arena_max_bytes,
+            ),
+            call_soon=self._soon.append,
+        )
+        self._dispatcher = caller.dispatcher
+        self._ring = caller.ring.native
+        self._calls = ModelCalls(self._dispatcher, call_soon=self._soon.append, now_ns=now_ns)
+        self._has_table = threading.Event()
+        self._pump = threading.Thread(target=self._take_answers, name="inner calls", daemon=True)
+
+    def apply(self, table: PublishTable) -> None:
+        """Take a change of the supervisor's table."""
+        with self._turn():
+            self._calls.apply(table)
+        if not self._has_table.is_set():
+            self._pump.start()
+            self._has_table.set()
+
+    def wait_for_table(self) -> bool:
+        """Wait until the first table has come; false when it does not."""
+        return self._has_table.wait(TABLE_SECONDS)
+
+    def is_ready(self, name: str, version: str) -> bool:
+        """Tell whether a model takes requests."""
+        with self._turn():
+            return self._calls.is_ready(name, version)
+
+    def start(
+        self,
+        request: InferRequest,
+        *,
+        find: Callable[[ModelCalls], RoutedModel],
+        on_answer: OnAnswer,
+    ) -> int:
+        """Send a request to the version that `find` returns; return its number.
+
+        Raises
+        ------
+        MpserveError
+            What `find` raises; or the request does not fit, or is refused now.
+        """
+        with self._turn():
+            number = self._calls.start(request, routed=find(self._calls), on_answer=on_answer)
+        if self._dispatcher.has_unpushed:  # a full queue: the pump looks again soon
+            self._ring.wake_sleeper()
+        return number
+
+    def cancel(self, number: int) -> None:
+        """Take a request back, soon. May be called at any moment, also while memory is freed."""
+        self._cancelled.append(number)
+        self._ring.wake_sleeper()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One thread at a time; what was put off is done at the end."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                while self._soon:
+                    self._soon.popleft()()
+
+    def _take_answers(self) -> None:
+        look_ns = 0
+        while True:
+            with self._turn():
+                self._dispatcher.on_wake()
+                while self._cancelled:
+                    self._calls.cancel(self._cancelled.popleft())
+            now_ns = self._now_ns()
+            if now_ns >= look_ns:
+                look_ns = now_ns + LOOK_MS * 1_000_000
+                with self._turn():
+                    self._calls.upkeep()
+            self._ring.sleep(FULL_MS if self._dispatcher.has_unpushed else LOOK_MS)
