@@ -5,8 +5,8 @@
 //   worker or its queue dies; its block is given back after that. Requests submitted in one turn of
 //   the event loop are pushed together, with one wake.
 // Assumes: one thread at a time, the GIL held; a worker that calls models has a lock for it.
-// Owner: the frontend process, or the worker that calls models; its arena holds all requests in flight.
-// Source: docs/adr/0002-request-path.md.
+// Owner: the frontend process, or the worker that calls models; its arena holds all requests in
+// flight. Source: docs/adr/0002-request-path.md.
 #pragma once
 
 #include <cstdint>

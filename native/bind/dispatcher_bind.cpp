@@ -272,9 +272,9 @@ void bind_dispatcher(nb::module_& m) {
                     count_refusal(*route.route);
                     raise("QueueFull", "Exceeds maximum queue size");
                 }
-                auto submission =
-                    write_request(self, route.route, inputs, outputs, request_id, parameters_json,
-                                  flags, sequence_id, sequence_text, priority, timeout_us, trace_context);
+                auto submission = write_request(self, route.route, inputs, outputs, request_id,
+                                                parameters_json, flags, sequence_id, sequence_text,
+                                                priority, timeout_us, trace_context);
                 auto* sink = new CallbackSink(std::move(callback));
                 auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
                 return self.submit(std::move(submission), sink, std::move(owner), 0);

@@ -40,8 +40,8 @@ void PoppedLease::on_unused() noexcept {
     delete this;
 }
 
-InstancePort::InstancePort(Places places, AnswerRings answers, std::uint32_t process, std::uint32_t epoch,
-                           std::uint32_t instance, nb::object attach,
+InstancePort::InstancePort(Places places, AnswerRings answers, std::uint32_t process,
+                           std::uint32_t epoch, std::uint32_t instance, nb::object attach,
                            std::shared_ptr<const InstanceContext> context, BatchRule rule,
                            std::vector<std::uint32_t> preferred_rows)
     : places_(std::move(places)),
@@ -116,8 +116,8 @@ void bind_instance_port(nb::module_& m) {
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "queue"_a, "instance_slot"_a,
             "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "attach_ring"_a, "instance_name"_a,
-            "model_name"_a, "model_version"_a, "output_names"_a, "open_outputs"_a, "absent_parameters"_a = "",
-            "max_requests"_a = 1, "max_rows"_a = 1,
+            "model_name"_a, "model_version"_a, "output_names"_a, "open_outputs"_a,
+            "absent_parameters"_a = "", "max_requests"_a = 1, "max_rows"_a = 1,
             "preferred_rows"_a = std::vector<std::uint32_t>(), "max_delay_us"_a = 0)
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,

@@ -68,9 +68,10 @@ public:
         nanobind::object arena;  // ArenaObject
     };
 
-    InstancePort(Places places, AnswerRings answers, std::uint32_t process, std::uint32_t epoch, std::uint32_t instance,
-                 nanobind::object attach, std::shared_ptr<const InstanceContext> context,
-                 BatchRule rule, std::vector<std::uint32_t> preferred_rows);
+    InstancePort(Places places, AnswerRings answers, std::uint32_t process, std::uint32_t epoch,
+                 std::uint32_t instance, nanobind::object attach,
+                 std::shared_ptr<const InstanceContext> context, BatchRule rule,
+                 std::vector<std::uint32_t> preferred_rows);
     ~InstancePort();
     InstancePort(const InstancePort&) = delete;
     InstancePort& operator=(const InstancePort&) = delete;

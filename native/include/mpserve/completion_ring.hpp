@@ -8,11 +8,10 @@
 //   whose loop waits for much else) or by the futex of `armed` itself (a worker that calls models).
 // Assumes: one consumer at a time (the frontend of that index); producers are trusted processes.
 // Owner: the supervisor makes those of frontends; they outlive their frontends, so a respawned one
-// goes on reading. A worker makes its own, which ends with it. After a death: a producer killed inside the lock leaves at most unpublished entries,
-// which the next
-//   producer overwrites. One killed after `armed` was taken and before the eventfd was written
-//   leaves a sleeping consumer: whoever reaps a process signals every eventfd (see
-//   `ModelQueue::reap_*`).
+//   goes on reading. A worker makes its own, which ends with it.
+// After a death: a producer killed inside the lock leaves at most unpublished entries, which the
+//   next producer overwrites. One killed after `armed` was taken and before the consumer was woken
+//   leaves a sleeping consumer: whoever reaps a process wakes them all (see `ModelQueue::reap_*`).
 // A consumer killed in the middle leaves entries to be read again by its successor, which drops
 // what
 //   carries another epoch.
