@@ -756,3 +756,75 @@ class ProtoInfer:
 
     def counts(self) -> dict:
         """How many requests were taken, and declined for what."""
+
+def http2_library_fault() -> str:
+    """Why the HTTP/2 library can not be used here; "" when it can."""
+
+class GrpcServerConfig:
+    """What all gRPC connections of a frontend share."""
+
+    def __init__(self, *, dispatcher: object, infer: object | None, settings: object, statuses: Sequence[int], codings: Sequence[int], shutting_down: str, refusal: object | None, inflate: object, deflate: object, on_crash: object, call_later: object, on_empty: object) -> None:
+        """
+        `infer` is a `ProtoInfer` or None; `settings` are `GrpcSettings`; `codings` say how answers are compressed, best first.
+        """
+
+    def add_method(self, path: str, handler: object, *, streams: bool, guarded: bool, infers: bool, wants_metadata: bool) -> None:
+        """
+        `handler(message, call)`, or of a stream `handler(call, metadata)`, which returns what is told of the client.
+        """
+
+    def set_fixed(self, path: str, answer: bytes) -> None:
+        """Encoded answer to empty requests of a method, from now on."""
+
+    def drain(self) -> None:
+        """Take no new calls; close each connection after its last one."""
+
+    def abort(self) -> None:
+        """Close all connections now."""
+
+    @property
+    def connections(self) -> int: ...
+
+    def counts(self) -> dict:
+        """Calls answered natively, by a fixed answer, and by Python."""
+
+class GrpcConnection:
+    """One client's gRPC connection: an asyncio.BufferedProtocol."""
+
+    def __init__(self, config: object) -> None: ...
+
+    def connection_made(self, transport: object) -> None: ...
+
+    def connection_lost(self, exc: object | None) -> None: ...
+
+    def get_buffer(self, sizehint: object) -> object: ...
+
+    def __len__(self) -> int: ...
+
+    def buffer_updated(self, nbytes: int) -> None: ...
+
+    def eof_received(self) -> bool: ...
+
+    def pause_writing(self) -> None: ...
+
+    def resume_writing(self) -> None: ...
+
+class GrpcCall:
+    """One gRPC call that Python answers."""
+
+    def finish(self, result: object) -> None:
+        """Answer with an encoded message, or with a status that is not OK."""
+
+    def send(self, message: object) -> None:
+        """Send one encoded message of a stream."""
+
+    def end(self, failure: object | None) -> None:
+        """End a stream, with OK for None."""
+
+    def metadata(self) -> dict[str, str]:
+        """What the client sent, by lower-case name; of repeated ones the last."""
+
+    def on_client_gone(self, callback: object) -> None:
+        """
+        Call `callback()` when the client cancels, or its deadline passes, before the answer.
+        """

@@ -37,14 +37,13 @@ from mpserve.dialect import DIALECTS
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutingTable
 from mpserve.errors import ConfigError, Failure
-from mpserve.frontend.grpc import library
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
-from mpserve.frontend.http.service import HttpService
+from mpserve.frontend.http.service import ALPN, HttpService
 from mpserve.frontend.listener import listen, listen_inherited, port_of, shut
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import Settings, decode_settings
@@ -52,7 +51,7 @@ from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
 from mpserve.telemetry import log
 
 if TYPE_CHECKING:
-    from mpserve.frontend.grpc.server import GrpcServer
+    from mpserve.frontend.grpc.transport import GrpcServer
 
 EXIT_OK: Final = 0
 EXIT_NOT_SERVING: Final = 69  # EX_UNAVAILABLE
@@ -140,7 +139,7 @@ class Frontend:
         try:
             grpc = await self._open_grpc() if self._settings.allow_grpc else None
             service = "HTTP"
-            tls = tls_context(self._settings.http)
+            tls = tls_context(self._settings.http, flags="http", protocol=ALPN)
             listener = self._listen() if self._settings.allow_http else None
         except ConfigError as error:
             message = f"failed to start {service} service: Unavailable - {error.message}"
@@ -166,10 +165,9 @@ class Frontend:
         return EXIT_OK
 
     async def _open_grpc(self) -> "GrpcServer":
-        # Here, because both import grpcio and protobuf: 100 ms and 20 MiB that HTTP does not need.
-        library.prepare()
-        from mpserve.frontend.grpc.server import GrpcServer  # noqa: PLC0415
+        # Here, because it imports protobuf, which HTTP does not need.
         from mpserve.frontend.grpc.services import Handlers, make_services  # noqa: PLC0415
+        from mpserve.frontend.grpc.transport import Place, open_server  # noqa: PLC0415
 
         handlers = Handlers(
             health=self._health,
@@ -185,11 +183,14 @@ class Frontend:
             dispatcher=self._dispatcher,
             settings=self._settings.grpc,
         )
-        return await GrpcServer.open(
-            services,
+        place = Place(
             settings=self._settings.grpc,
+            dialect=self._dialect,
+            dispatcher=self._dispatcher,
+            health=self._health,
             exclusive=self._is_first() and not self._settings.grpc.reuse_port,
         )
+        return await open_server(services, place)
 
     def _listen(self) -> socket.socket:
         if self._start.http_fd >= 0:

@@ -4,11 +4,20 @@ import ssl
 from pathlib import Path
 
 from mpserve.errors import ConfigError
-from mpserve.settings import HttpSettings
+from mpserve.settings import GrpcSettings, HttpSettings
 
 
-def tls_context(settings: HttpSettings) -> ssl.SSLContext | None:
+def tls_context(
+    settings: HttpSettings | GrpcSettings, *, flags: str, protocol: str
+) -> ssl.SSLContext | None:
     """Return how connections are encrypted; `None` when they are not.
+
+    Parameters
+    ----------
+    flags
+        First word of the flags that the settings come from.
+    protocol
+        What is spoken, in the words of ALPN.
 
     Raises
     ------
@@ -19,7 +28,7 @@ def tls_context(settings: HttpSettings) -> ssl.SSLContext | None:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     _check_readable(settings.server_cert)
     _check_readable(settings.server_key)
     try:
@@ -30,8 +39,8 @@ def tls_context(settings: HttpSettings) -> ssl.SSLContext | None:
             context.verify_mode = ssl.CERT_REQUIRED
     except ssl.SSLError as error:
         raise ConfigError(
-            f"the certificates of --http-server-cert, --http-server-key or --http-root-cert can "
-            f"not be used: {error.reason or error}"
+            f"the certificates of --{flags}-server-cert, --{flags}-server-key or "
+            f"--{flags}-root-cert can not be used: {error.reason or error}"
         ) from error
     return context
 

@@ -1,6 +1,6 @@
 """What the operator wants: `Settings`, and how it is read from flags, environment and files."""
 
-from mpserve.settings.grpc_settings import GrpcCompression, GrpcSettings
+from mpserve.settings.grpc_settings import GrpcCompression, GrpcSettings, GrpcTransport
 from mpserve.settings.http_settings import Category, HttpSettings, Restriction
 from mpserve.settings.settings import (
     Allocator,
@@ -17,6 +17,7 @@ __all__ = [
     "Category",
     "GrpcCompression",
     "GrpcSettings",
+    "GrpcTransport",
     "HttpSettings",
     "LogFormat",
     "LogLevel",

@@ -22,6 +22,19 @@ GRPC_ACTING: Final = (
         help="Serve gRPC; needs the package's extra 'grpc'.",
     ),
     Flag(
+        name="grpc-transport",
+        kind=Kind.CHOICE,
+        group=Group.GRPC,
+        field="grpc_transport",
+        default="auto",
+        choices=("auto", "native", "aio"),
+        complaint="--grpc-transport is auto, native or aio",
+        help=(
+            "mpserve: what carries gRPC: 'native' (needs libnghttp2) costs several times less "
+            "than 'aio' (needs grpcio); 'auto' is native where it can be."
+        ),
+    ),
+    Flag(
         name="grpc-address",
         kind=Kind.STRING,
         group=Group.GRPC,

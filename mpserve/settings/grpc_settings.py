@@ -18,6 +18,15 @@ class GrpcCompression(enum.Enum):
     HIGH = "high"
 
 
+class GrpcTransport(enum.Enum):
+    """What carries gRPC."""
+
+    AUTO = "auto"
+    """The native one, where its library is installed."""
+    NATIVE = "native"
+    AIO = "aio"
+
+
 class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the gRPC listener.
 
@@ -44,6 +53,7 @@ class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
         0 for no limit.
     """
 
+    transport: GrpcTransport = GrpcTransport.AUTO
     address: str = "0.0.0.0"  # noqa: S104  # the peers' default; a warning is printed
     port: int = 8001
     restrictions: tuple[Restriction, ...] = ()

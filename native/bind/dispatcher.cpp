@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "http_connection.hpp"
 #include "mpserve/wake.hpp"
 
 namespace nb = nanobind;
@@ -15,6 +14,17 @@ namespace {
 constexpr std::size_t kCompletionsAtOnce = 256;
 constexpr std::uint64_t kFnvBasis = 0xcbf29ce484222325ULL;
 constexpr std::uint64_t kFnvPrime = 0x100000001b3ULL;
+
+class Delivering {
+public:
+    explicit Delivering(bool& flag) noexcept : flag_(flag) { flag_ = true; }
+    ~Delivering() { flag_ = false; }
+    Delivering(const Delivering&) = delete;
+    Delivering& operator=(const Delivering&) = delete;
+
+private:
+    bool& flag_;
+};
 
 constexpr std::uint32_t index_of(std::uint64_t token) noexcept {
     return static_cast<std::uint32_t>(token);
@@ -147,10 +157,18 @@ void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
         port->scheduled = true;
         scheduled_.push_back(port);
     }
-    if (!flush_scheduled_) {
-        flush_scheduled_ = true;
-        call_soon_(flush_callable);
-    }
+    schedule_flush();
+}
+
+void Dispatcher::schedule_flush() {
+    if (flush_scheduled_) return;
+    flush_scheduled_ = true;
+    call_soon_(flush_callable);
+}
+
+void Dispatcher::mark_dirty(AnswerSink* sink, nb::object keep_alive) {
+    dirty_.push_back({sink, std::move(keep_alive)});
+    if (!delivering_) schedule_flush();
 }
 
 // Requests that are submitted in one turn, and answers that are taken in one, share a moment: they
@@ -300,6 +318,7 @@ void Dispatcher::take(const Completion& completion) {
 
 void Dispatcher::on_wake() {
     if (wake_fd_ != kNoWakeFd) eventfd_drain(wake_fd_);
+    const Delivering delivering(delivering_);
     std::array<Completion, kCompletionsAtOnce> completions;
     do {
         for (;;) {
@@ -317,10 +336,8 @@ void Dispatcher::on_wake() {
 
 void Dispatcher::flush_dirty() {
     while (!dirty_.empty()) {
-        const auto connections = std::exchange(dirty_, {});
-        for (const auto& connection : connections) {
-            nb::inst_ptr<HttpConnection>(connection)->flush();
-        }
+        const auto sinks = std::exchange(dirty_, {});
+        for (const auto& dirty : sinks) dirty.sink->flush();
     }
 }
 

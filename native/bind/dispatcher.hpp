@@ -77,6 +77,8 @@ public:
     // `tag` is what the sink gave at submission. A decoupled model gives any number of answers; an
     // answer may have neither outputs nor an error: only the mark that it is the last.
     virtual void on_answer(std::uint64_t tag, Answer& answer) = 0;
+    // Writes what is ready; called after a batch of answers when `mark_dirty` asked for it.
+    virtual void flush() {}
 };
 
 // What a sink needs to know of a request that it submits.
@@ -117,8 +119,9 @@ public:
     void flush();    // end of the loop's turn
     void on_wake();  // the eventfd is readable
 
-    // Sinks that have something to write after a batch of answers.
-    void mark_dirty(nanobind::object connection) { dirty_.push_back(std::move(connection)); }
+    // The sink has something to write: it is flushed after this batch of answers, or, where none is
+    // being delivered, at the end of the loop's turn.
+    void mark_dirty(AnswerSink* sink, nanobind::object keep_alive);
 
     std::uint32_t in_flight() const noexcept { return in_flight_; }
     // Requests wait for room in a queue, or for `flush`.
@@ -140,8 +143,14 @@ private:
         Status failed = Status::ok;  // of an answer before the final one
     };
 
+    struct Dirty {
+        AnswerSink* sink;
+        nanobind::object keep_alive;
+    };
+
     InFlight* find_in_flight(std::uint64_t token) noexcept;
     void schedule(const std::shared_ptr<QueuePort>& port);
+    void schedule_flush();
     void push_pending(QueuePort& port);
     std::uint64_t turn_ns() noexcept;
     void count(const InFlight& entry, Status status) noexcept;
@@ -172,8 +181,9 @@ private:
     std::vector<std::uint32_t> unused_entries_;
     std::vector<std::shared_ptr<QueuePort>> scheduled_;
     std::vector<std::shared_ptr<QueuePort>> starved_;
-    std::vector<nanobind::object> dirty_;
+    std::vector<Dirty> dirty_;
     bool flush_scheduled_ = false;
+    bool delivering_ = false;    // `dirty_` is looked at before the loop goes on
     std::uint64_t turn_ns_ = 0;  // one look at the clock for all requests of a turn; 0: none yet
 
 public:

@@ -227,7 +227,7 @@ void HttpConnection::write_out() {
 void HttpConnection::mark_dirty() {
     if (dirty_ || updating_) return;
     dirty_ = true;
-    dispatcher_.mark_dirty(nb::borrow(self_));
+    dispatcher_.mark_dirty(this, nb::borrow(self_));
 }
 
 void HttpConnection::flush() {

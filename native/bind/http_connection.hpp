@@ -46,6 +46,7 @@ public:
 
     // AnswerSink
     void on_answer(std::uint64_t sequence, Answer& answer) override;
+    void flush() override;
 
     // Answer of Python to the request `sequence`. `parts` are bytes-like, already framed.
     void answer(std::uint64_t sequence, nanobind::list parts, bool close);
@@ -56,8 +57,6 @@ public:
     // Whether a piece of the answer would leave at once: it is its turn, and the client reads.
     bool is_writable(std::uint64_t sequence) const noexcept;
     bool is_open() const noexcept { return !transport_.is_none(); }
-    // Writes what is ready; asked for by the dispatcher after a batch of answers.
-    void flush();
     // The server stops: close now when idle, else after the last answer.
     void drain();
     bool keeps_alive(std::uint64_t sequence) const noexcept;

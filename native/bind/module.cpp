@@ -4,6 +4,9 @@
 #include "codec.hpp"
 #include "dispatcher.hpp"
 #include "exchange.hpp"
+#include "grpc_call.hpp"
+#include "grpc_config.hpp"
+#include "grpc_connection.hpp"
 #include "http_config.hpp"
 #include "http_connection.hpp"
 #include "instance_port.hpp"
@@ -26,4 +29,7 @@ NB_MODULE(_native, m) {
     mpserve::bind::bind_exchange(m);
     mpserve::bind::bind_codec(m);
     mpserve::bind::bind_proto_infer(m);
+    mpserve::bind::bind_grpc_config(m);
+    mpserve::bind::bind_grpc_connection(m);
+    mpserve::bind::bind_grpc_call(m);
 }

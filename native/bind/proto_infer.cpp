@@ -40,12 +40,20 @@ ProtoInfer::ProtoInfer(nb::object dispatcher, nb::object on_failure, nb::object 
       on_failure_(std::move(on_failure)),
       on_rare_(std::move(on_rare)) {}
 
-std::uint64_t ProtoInfer::decline(DecodeOutcome outcome) noexcept {
+std::nullopt_t ProtoInfer::decline(DecodeOutcome outcome) noexcept {
     ++declined[static_cast<std::size_t>(outcome)];
-    return 0;
+    return std::nullopt;
 }
 
 std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback) {
+    auto submission = prepare(message);
+    if (!submission) return 0;
+    auto* sink = new ProtoSink(nb::find(this), std::move(callback));
+    auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
+    return dispatcher_.submit(std::move(*submission), sink, std::move(owner), 0);
+}
+
+std::optional<Submission> ProtoInfer::prepare(std::string_view message) {
     auto outcome = decoder_.scan(message);
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
     const auto* found = dispatcher_.find(decoder_.model_name(), decoder_.model_version());
@@ -68,24 +76,24 @@ std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback) 
     }
     Submission submission{.route = route, .block = block, .message_bytes = bytes};
     describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
-    auto* sink = new ProtoSink(nb::find(this), std::move(callback));
-    auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
     ++requests_native;
-    return dispatcher_.submit(std::move(submission), sink, std::move(owner), 0);
+    return submission;
+}
+
+bool ProtoInfer::plan(const Answer& answer) {
+    if (answer.response == nullptr) return false;
+    const auto id = answer.request == nullptr ? std::string_view{}
+                                              : answer.request->text(answer.request->header().id);
+    return encoder_.plan(*answer.response, {.model_name = answer.route->model_name,
+                                            .model_version = answer.route->model_version,
+                                            .id = id});
 }
 
 nb::object ProtoInfer::result_of(Answer& answer) {
     if (answer.status != Status::ok) {
         return on_failure_(static_cast<std::uint32_t>(answer.status), text_of(answer.error));
     }
-    const auto id = answer.request == nullptr ? std::string_view{}
-                                              : answer.request->text(answer.request->header().id);
-    const ProtoEncodeContext context{.model_name = answer.route->model_name,
-                                     .model_version = answer.route->model_version,
-                                     .id = id};
-    if (answer.response == nullptr || !encoder_.plan(*answer.response, context)) {
-        return on_rare_(make_answer_object(answer));
-    }
+    if (!plan(answer)) return on_rare_(make_answer_object(answer));
     auto encoded =
         nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(encoder_.bytes())));
     if (!encoded.is_valid()) throw nb::python_error();

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include <nanobind/nanobind.h>
 
@@ -25,14 +26,22 @@ public:
     // Token of the submitted request; 0 when Python has to read it.
     std::uint64_t submit(std::string_view message, nanobind::object callback);
 
+    // A common request, in a block; nothing when Python has to read it.
+    std::optional<Submission> prepare(std::string_view message);
+
     // What a callback gets: encoded bytes, or what `on_failure` or `on_rare` made.
     nanobind::object result_of(Answer& answer);
+
+    // False when Python has to write the answer, which is no failure.
+    bool plan(const Answer& answer);
+    std::size_t planned_bytes() const noexcept { return encoder_.bytes(); }
+    void write(char* out) const noexcept { encoder_.write(out); }
 
     std::uint64_t requests_native = 0;
     std::array<std::uint64_t, kDecodeOutcomeCount> declined{};
 
 private:
-    std::uint64_t decline(DecodeOutcome outcome) noexcept;
+    std::nullopt_t decline(DecodeOutcome outcome) noexcept;
 
     nanobind::object dispatcher_owner_;
     Dispatcher& dispatcher_;

@@ -110,6 +110,16 @@ TEST_CASE(chunked_bodies_keep_their_guarantees) {
           2);
 }
 
+TEST_CASE(grpc_messages_keep_their_guarantees) {
+    const std::string hello("\0\0\0\0\5hello", 10);
+    const std::string empty("\1\0\0\0\0", 5);
+    drive(fuzz::fuzz_grpc_messages,
+          {hello, hello + empty + hello, std::string("\0\0\0\2\0", 5) + std::string(512, 'x'),
+           std::string("\0\x7f\xff\xff\xff", 5)},
+          {hello, empty, std::string("\0\0\0\0", 4), "\2", "\xff", std::string("\0\0\0\1\x90", 5)},
+          4);
+}
+
 TEST_CASE(decoded_requests_keep_their_guarantees) {
     std::vector<std::string> seeds;
     for (const auto& line : check::corpus_lines("infer_requests.txt")) {

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "codec_fixtures.hpp"
+#include "mpserve/grpc_framing.hpp"
 #include "mpserve/http_chunked.hpp"
 #include "mpserve/http_head.hpp"
 #include "mpserve/v2_decode.hpp"
@@ -91,6 +92,56 @@ inline void fuzz_chunked(const std::uint8_t* data, std::size_t size) {
         demand(pieces.consumed == whole.consumed, "a body in pieces ends at the same byte");
     }
     demand(whole.body.size() <= 4096, "the body is limited");
+}
+
+struct GrpcMessages {
+    std::string messages;  // each with its flag and length
+    GrpcFrameEvent event = GrpcFrameEvent::need_input;
+    bool in_message = false;
+};
+
+inline GrpcMessages split_grpc(std::string_view text, std::size_t piece, bool in_place) {
+    constexpr std::uint64_t kLimit = 512;
+    GrpcMessageReader reader;
+    reader.reset(kLimit);
+    std::byte place[kLimit];
+    GrpcMessages result;
+    while (!text.empty()) {
+        const std::string moved(text.substr(0, piece));
+        text.remove_prefix(moved.size());
+        std::string_view input(moved);
+        for (bool more = true; more;) {
+            const auto step = reader.next(input);
+            more =
+                step.event == GrpcFrameEvent::message || step.event == GrpcFrameEvent::body_starts;
+            demand(!more || step.bytes <= kLimit, "messages keep the limit");
+            if (step.event == GrpcFrameEvent::body_starts && in_place) reader.gather_into(place);
+            if (step.event == GrpcFrameEvent::message) {
+                demand(step.body.size() == step.bytes, "a message has the length of its prefix");
+                result.messages += step.compressed ? 'c' : 'p';
+                result.messages += std::to_string(step.bytes) + ':';
+                result.messages += step.body;
+            }
+            if (step.event == GrpcFrameEvent::too_large || step.event == GrpcFrameEvent::bad_flag) {
+                result.event = step.event;
+            }
+            more =
+                step.event == GrpcFrameEvent::message || step.event == GrpcFrameEvent::body_starts;
+        }
+    }
+    result.in_message = reader.in_message();
+    return result;
+}
+
+inline void fuzz_grpc_messages(const std::uint8_t* data, std::size_t size) {
+    const std::string_view text(reinterpret_cast<const char*>(data), size);
+    const auto whole = split_grpc(text, SIZE_MAX, false);
+    for (const std::size_t piece : {std::size_t{1}, std::size_t{3}, std::size_t{64}}) {
+        const auto pieces = split_grpc(text, piece, piece != 3);
+        demand(pieces.messages == whole.messages, "messages in pieces are the same");
+        demand(pieces.event == whole.event, "messages in pieces are judged alike");
+        demand(pieces.in_message == whole.in_message, "messages in pieces end alike");
+    }
 }
 
 // The first byte chooses the options, the next two where the JSON ends.

@@ -28,8 +28,17 @@ def nothing_is_left_behind() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
+def grpc_transport(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What carries gRPC in the servers that are started; see `BOTH_TRANSPORTS`."""
+    transport = getattr(request, "param", "auto")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPSERVE_GRPC_TRANSPORT", transport)
+        yield transport
+
+
+@pytest.fixture(scope="module")
 def triton(
-    nothing_is_left_behind: None, tmp_path_factory: pytest.TempPathFactory
+    nothing_is_left_behind: None, grpc_transport: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A server that speaks Triton's dialect, in explicit mode with all models loaded."""
     folder = tmp_path_factory.mktemp("triton")
@@ -43,7 +52,7 @@ def triton(
 
 @pytest.fixture(scope="module")
 def mlserver(
-    nothing_is_left_behind: None, tmp_path_factory: pytest.TempPathFactory
+    nothing_is_left_behind: None, grpc_transport: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A server that speaks MLServer's dialect; the model `broken` never loads."""
     folder = tmp_path_factory.mktemp("mlserver")

@@ -6,9 +6,12 @@ import queue
 import numpy as np
 import pytest
 
+from tests.fixtures.grpc_calls import BOTH_TRANSPORTS
+
 client = pytest.importorskip("tritonclient.grpc")
 aio = pytest.importorskip("tritonclient.grpc.aio")
 
+pytestmark = BOTH_TRANSPORTS
 VALUES = np.arange(4, dtype=np.float32).reshape(1, 4)
 
 

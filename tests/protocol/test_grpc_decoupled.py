@@ -5,10 +5,12 @@ from textwrap import dedent
 import grpc
 import pytest
 
-from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import IDENTITY, tensors, write_triton
+
+pytestmark = BOTH_TRANSPORTS
 
 WORDS = dedent(
     """
@@ -50,7 +52,7 @@ WORDS = dedent(
 
 
 @pytest.fixture(scope="module")
-def server(nothing_is_left_behind, tmp_path_factory):
+def server(nothing_is_left_behind, grpc_transport, tmp_path_factory):
     folder = tmp_path_factory.mktemp("decoupled")
     root = folder / "models"
     io = tensors("input", ("IN", "TYPE_STRING", [1])) + tensors(

@@ -6,7 +6,9 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, REFLECTION, schema
-from tests.fixtures.grpc_calls import MLSERVER, Calls
+from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls
+
+pytestmark = BOTH_TRANSPORTS
 
 CODE = grpc.StatusCode
 THREE = np.array([1.0, 2.0, 3.0], dtype=np.float32)

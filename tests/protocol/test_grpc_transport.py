@@ -1,4 +1,4 @@
-"""What grpc.aio carries: deadlines, limits, compression, TLS, several frontends, orderly ends."""
+"""What the transports carry: deadlines, limits, compression, TLS, frontends, orderly ends."""
 
 import contextlib
 import signal
@@ -12,13 +12,14 @@ import grpc
 import numpy as np
 import pytest
 
-from tests.fixtures.grpc_calls import TRITON, Calls
+from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, TRITON, Calls
 from tests.fixtures.relay import Relay
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import IDENTITY, SLOW, TELLER, tensors, write_triton
 
 CODE = grpc.StatusCode
+pytestmark = BOTH_TRANSPORTS
 MIB = 1 << 20
 
 
@@ -45,7 +46,7 @@ def models(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(nothing_is_left_behind, tmp_path_factory):
+def server(nothing_is_left_behind, grpc_transport, tmp_path_factory):
     folder = tmp_path_factory.mktemp("transport")
     with Server.serve(
         models(folder / "models"),

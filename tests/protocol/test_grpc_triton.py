@@ -6,9 +6,10 @@ import struct
 import grpc
 import pytest
 
-from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
 
 CODE = grpc.StatusCode
+pytestmark = BOTH_TRANSPORTS
 FOUR = struct.pack("<4f", 0.0, 1.0, 2.0, 3.0)
 
 

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from mpserve.codec.proto_infer import ProtoInfer
 from mpserve.dialect import Dialect, GrpcCode, Operation
 from mpserve.errors import Failure
 
@@ -85,15 +86,29 @@ UnaryMethod = Callable[[bytes, Call], None]
 StreamMethod = Callable[[StreamOutput, Metadata], StreamInput]
 
 
+def _is_never_guarded(path: str) -> bool:  # noqa: ARG001
+    return False
+
+
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is served, by path (`/package.Service/Method`).
 
     Attributes
     ----------
     refusal
-        Asked about every call; `None` when there is nothing to ask.
+        Asked about calls; `None` when there is nothing to ask.
+    is_guarded
+        Tells whether `refusal` has anything against calls of a path.
+    native_infer, infer_path
+        What answers the common calls of a path without Python; `None` when each needs it.
+    fixed_paths
+        Methods whose answer to an empty message changes only with the server's health.
     """
 
     unary: Mapping[str, UnaryMethod]
     streams: Mapping[str, StreamMethod]
     refusal: Refusal | None = None
+    is_guarded: Callable[[str], bool] = _is_never_guarded
+    native_infer: ProtoInfer | None = None
+    infer_path: str = ""
+    fixed_paths: tuple[str, ...] = ()

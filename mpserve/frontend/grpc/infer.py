@@ -93,6 +93,11 @@ class GrpcInfer:
         self._request_class = schema.message(INFER_REQUEST)
         self._response_class = schema.message(INFER_RESPONSE)
 
+    @property
+    def native(self) -> ProtoInfer | None:
+        """What answers the common requests without Python; `None` when each needs it."""
+        return None if self._forwarding.forwards else self._native
+
     def answer(self, encoded: bytes, call: Call) -> None:
         """Answer a call, now or when the model has."""
         # What is common goes past protobuf's objects (bench: infer-small over gRPC).

@@ -50,6 +50,10 @@ class MethodRestrictions:
         """Tell whether anything is restricted."""
         return bool(self._by_category)
 
+    def covers(self, path: str) -> bool:
+        """Tell whether calls of a path need anything."""
+        return CATEGORIES.get(path.rpartition("/")[2]) in self._by_category
+
     def refusal(self, path: str, metadata: Metadata) -> GrpcFailure | None:
         """Return how a call is refused; `None` when it may go on."""
         category = CATEGORIES.get(path.rpartition("/")[2])

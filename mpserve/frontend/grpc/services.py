@@ -1,5 +1,7 @@
 """All services of a frontend, put together by the dialect."""
 
+from typing import Final
+
 import msgspec
 
 from mpserve.dialect import Dialect
@@ -23,7 +25,14 @@ from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, schema
 from mpserve.settings import GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
 
-_REPOSITORY_SERVICE = "inference.model_repository.ModelRepositoryService"
+_INFER_PATH: Final = f"/{INFERENCE_SERVICE}/ModelInfer"
+_FIXED_PATHS: Final = (
+    f"/{INFERENCE_SERVICE}/ServerLive",
+    f"/{INFERENCE_SERVICE}/ServerReady",
+    f"/{INFERENCE_SERVICE}/ServerMetadata",
+    CHECK_PATH,
+)
+_REPOSITORY_SERVICE: Final = "inference.model_repository.ModelRepositoryService"
 
 
 class Handlers(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +69,7 @@ def make_services(
     checks = HealthService(handlers.health)
     unary: dict[str, UnaryMethod] = {
         **service.methods(),
-        f"/{INFERENCE_SERVICE}/ModelInfer": grpc_infer.answer,
+        _INFER_PATH: grpc_infer.answer,
         CHECK_PATH: checks.check,
     }
     streams: dict[str, StreamMethod] = {
@@ -78,5 +87,11 @@ def make_services(
         streams[REFLECTION_PATH] = ReflectionService(schemas).open
     restrictions = MethodRestrictions(settings.restrictions)
     return Services(
-        unary=unary, streams=streams, refusal=restrictions.refusal if restrictions else None
+        unary=unary,
+        streams=streams,
+        refusal=restrictions.refusal if restrictions else None,
+        is_guarded=restrictions.covers,
+        native_infer=grpc_infer.native,
+        infer_path=_INFER_PATH,
+        fixed_paths=_FIXED_PATHS,
     )

@@ -23,6 +23,7 @@ from mpserve.frontend.http.server import http_config, set_fixed_answers
 from mpserve.settings import Category, Settings
 from mpserve.shm.dispatcher import Dispatcher
 
+ALPN: Final = "http/1.1"
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 

@@ -1,4 +1,4 @@
-"""The gRPC server of a frontend: port, options, certificates; opened once, stopped once.
+"""The gRPC server of a frontend on `grpc.aio`: port, options, certificates; opened once.
 
 Importing this imports grpcio, an optional extra: a frontend does so only when gRPC is wanted.
 """
@@ -23,7 +23,7 @@ COMPRESSION_LEVELS: Final = {
 }
 
 
-class GrpcServer:
+class AioGrpcServer:
     """A listening server; `open` makes it."""
 
     def __init__(self, server: grpc.aio.Server, handlers: AioHandlers) -> None:
@@ -33,7 +33,7 @@ class GrpcServer:
     @classmethod
     async def open(
         cls, services: Services, *, settings: GrpcSettings, exclusive: bool
-    ) -> "GrpcServer":
+    ) -> "AioGrpcServer":
         """Listen.
 
         Parameters

@@ -1,0 +1,173 @@
+"""The gRPC server of a frontend on the native core's HTTP/2: opened once, stopped once.
+
+Guarantees: as `aio_server`, which it stands in for; nothing here imports grpcio.
+Source: docs/adr/0010-native-grpc.md.
+"""
+
+import asyncio
+import socket
+import ssl
+import traceback
+from typing import Final, cast
+
+from mpserve.codec.grpc_connection import GrpcConnection, GrpcServerConfig
+from mpserve.dialect import Dialect, GrpcCode, Operation
+from mpserve.errors import ErrorCode
+from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure, Services
+from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
+from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.listener import listen
+from mpserve.frontend.tls import tls_context
+from mpserve.settings import GrpcSettings
+from mpserve.shm.dispatcher import Dispatcher
+from mpserve.telemetry import log
+
+ALPN: Final = "h2"
+
+
+class NativeGrpcServer:
+    """A listening server; `open` makes it."""
+
+    def __init__(
+        self,
+        *,
+        services: Services,
+        settings: GrpcSettings,
+        dialect: Dialect,
+        dispatcher: Dispatcher,
+        health: Health,
+    ) -> None:
+        self._services = services
+        self._health = health
+        self._is_empty = asyncio.Event()
+        self._listening: asyncio.Server | None = None
+        self._config = GrpcServerConfig(
+            dispatcher=dispatcher,
+            infer=services.native_infer,
+            settings=settings,
+            statuses=_statuses(dialect),
+            codings=WANTED[settings.compression_level],
+            shutting_down=SHUTTING_DOWN.message,
+            refusal=services.refusal,
+            inflate=MessageInflater(settings.max_message_bytes).inflate,
+            deflate=deflate,
+            on_crash=_tell_crash,
+            call_later=asyncio.get_running_loop().call_later,
+            on_empty=self._is_empty.set,
+        )
+        for path, method in services.unary.items():
+            infers = path == services.infer_path and services.native_infer is not None
+            self._config.add_method(
+                path,
+                method,
+                streams=False,
+                guarded=services.is_guarded(path),
+                infers=infers,
+                wants_metadata=not infers,
+            )
+        for path, stream in services.streams.items():
+            self._config.add_method(
+                path,
+                stream,
+                streams=True,
+                guarded=services.is_guarded(path),
+                infers=False,
+                wants_metadata=True,
+            )
+        self._set_fixed()
+        health.watch(self._set_fixed)
+
+    @classmethod
+    async def open(
+        cls,
+        services: Services,
+        *,
+        settings: GrpcSettings,
+        dialect: Dialect,
+        dispatcher: Dispatcher,
+        health: Health,
+        exclusive: bool,
+    ) -> "NativeGrpcServer":
+        """Listen.
+
+        Parameters
+        ----------
+        exclusive
+            Refuse a port on which another server listens, although that one would share it.
+
+        Raises
+        ------
+        ConfigError
+            The address can not be used, the port is taken, or a certificate can not be read.
+        """
+        tls = tls_context(settings, flags="grpc", protocol=ALPN)
+        listener = listen(address=settings.address, port=settings.port, exclusive=exclusive)
+        server = cls(
+            services=services,
+            settings=settings,
+            dialect=dialect,
+            dispatcher=dispatcher,
+            health=health,
+        )
+        await server._serve(listener, tls)
+        return server
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, finish what is in flight until the grace is over, close."""
+        assert self._listening is not None, "a server that was opened"
+        self._health.unwatch(self._set_fixed)
+        self._listening.close()
+        self._config.drain()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                if self._config.connections:
+                    await self._is_empty.wait()
+        except TimeoutError:
+            self._config.abort()
+
+    async def _serve(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._make_connection, sock=listener, ssl=tls)
+
+    def _make_connection(self) -> asyncio.BufferedProtocol:
+        # Native, so it has the methods of the protocol but not its base class.
+        return cast("asyncio.BufferedProtocol", GrpcConnection(self._config))
+
+    def _set_fixed(self) -> None:
+        """Prepare the answers that change only with the server's state."""
+        for path in self._services.fixed_paths:
+            answer = _OnlyAnswer()
+            self._services.unary[path](b"", answer)
+            if isinstance(answer.result, bytes):
+                self._config.set_fixed(path, answer.result)
+
+
+class _OnlyAnswer:
+    """A call that is answered at once."""
+
+    def __init__(self) -> None:
+        self.result: bytes | GrpcFailure | None = None
+
+    def finish(self, result: bytes | GrpcFailure) -> None:
+        self.result = result
+
+    def metadata(self) -> dict[str, str]:
+        return {}
+
+    def on_client_gone(self, callback: object) -> None:
+        """It is answered before."""
+
+
+def _statuses(dialect: Dialect) -> list[int]:
+    codes = [code for code in ErrorCode if code is not ErrorCode.OK]
+    return [0, *(int(dialect.status(code, operation=Operation.INFER).grpc) for code in codes)]
+
+
+def _tell_crash(path: str, error: BaseException) -> GrpcFailure:
+    log.error(
+        "request.crashed",
+        target=path,
+        error=repr(error),
+        traceback="".join(traceback.format_exception(error)),
+    )
+    return GrpcFailure(code=GrpcCode.INTERNAL, message=f"internal error: {error!r}")

@@ -1,0 +1,78 @@
+"""Which of the two transports carries gRPC: the native one, or `grpc.aio` where that can not."""
+
+from typing import Final, Protocol
+
+import msgspec
+
+from mpserve.codec.grpc_connection import http2_library_fault
+from mpserve.dialect import Dialect
+from mpserve.errors import ConfigError
+from mpserve.frontend.grpc import library
+from mpserve.frontend.grpc.call import Services
+from mpserve.frontend.grpc.native_server import NativeGrpcServer
+from mpserve.frontend.handlers.health import Health
+from mpserve.settings import GrpcSettings, GrpcTransport
+from mpserve.shm.dispatcher import Dispatcher
+from mpserve.telemetry import log
+
+_REMEDY: Final = "install it (Debian and Ubuntu: libnghttp2-14)"
+
+
+class GrpcServer(Protocol):
+    """A server that listens."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Take no new calls, finish what is in flight until the grace is over, close."""
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server is opened with, besides its services.
+
+    Attributes
+    ----------
+    exclusive
+        Refuse a port on which another server listens, although that one would share it.
+    """
+
+    settings: GrpcSettings
+    dialect: Dialect
+    dispatcher: Dispatcher
+    health: Health
+    exclusive: bool
+
+
+async def open_server(services: Services, place: Place) -> GrpcServer:
+    """Listen.
+
+    Raises
+    ------
+    ConfigError
+        The address can not be used, the port is taken, a certificate can not be read, or the
+        transport that was asked for can not be had.
+    """
+    if _is_native(place.settings.transport):
+        return await NativeGrpcServer.open(
+            services,
+            settings=place.settings,
+            dialect=place.dialect,
+            dispatcher=place.dispatcher,
+            health=place.health,
+            exclusive=place.exclusive,
+        )
+    # Here, because it imports grpcio: 100 ms and 20 MiB that the native transport does not need.
+    library.prepare()
+    from mpserve.frontend.grpc.aio_server import AioGrpcServer  # noqa: PLC0415
+
+    return await AioGrpcServer.open(services, settings=place.settings, exclusive=place.exclusive)
+
+
+def _is_native(wanted: GrpcTransport) -> bool:
+    if wanted is GrpcTransport.AIO:
+        return False
+    fault = http2_library_fault()
+    if not fault:
+        return True
+    if wanted is GrpcTransport.NATIVE:
+        raise ConfigError(f"--grpc-transport=native needs nghttp2, {_REMEDY}: {fault}")
+    log.warning("grpc.fell_back", reason=fault, remedy=f"faster with nghttp2, {_REMEDY}")
+    return False

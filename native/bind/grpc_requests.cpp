@@ -1,0 +1,424 @@
+// How a gRPC connection reads calls: heads, messages, and whom each call is handed to.
+#include <algorithm>
+
+#include <nanobind/stl/string.h>
+
+#include "grpc_call.hpp"
+#include "grpc_connection.hpp"
+#include "mpserve/wake.hpp"
+#include "proto_infer.hpp"
+
+namespace nb = nanobind;
+
+namespace mpserve::bind {
+
+namespace {
+
+constexpr std::uint32_t kMaxHeadBytes = 64 * 1024;
+constexpr std::uint32_t kMaxHeadBytesHard = 1024 * 1024;  // past it the connection ends
+constexpr std::uint32_t kFieldOverhead = 32;              // as HTTP/2 counts
+// Answers of a stream that wait for the client; with more, nothing is read of what it asks.
+constexpr std::size_t kMaxUnsentBytes = 1 << 20;
+
+std::string_view text_of(const nb::bytes& bytes) noexcept { return {bytes.c_str(), bytes.size()}; }
+
+nb::bytes bytes_of(std::string_view text) { return nb::bytes(text.data(), text.size()); }
+
+bool is_for_services(std::string_view name) noexcept {
+    return name.front() != ':' && !name.starts_with("grpc-") && !name.ends_with("-bin") &&
+           name != "te" && name != "content-type";
+}
+
+}  // namespace
+
+GrpcStream* GrpcConnection::find(std::int32_t id) noexcept {
+    if (session_ == nullptr) return nullptr;
+    return static_cast<GrpcStream*>(http2().session_get_stream_user_data(session_, id));
+}
+
+GrpcStream* GrpcConnection::live(std::int32_t id) noexcept {
+    auto* stream = find(id);
+    return stream == nullptr || stream->ended || stream->gone ? nullptr : stream;
+}
+
+void GrpcConnection::touch(GrpcStream& stream) {
+    if (stream.touched) return;
+    stream.touched = true;
+    touched_.push_back(&stream);
+}
+
+// --- what the library says
+// --------------------------------------------------------------------------
+
+int GrpcConnection::on_begin_headers(const http2::FrameHead& head) {
+    if (head.type != http2::kHeaders) return 0;
+    if (auto* known = find(head.stream_id); known != nullptr) {
+        known->in_trailers = true;
+        return 0;
+    }
+    auto stream = config_.take_stream();
+    stream->id = head.stream_id;
+    stream->index = streams_.size();
+    stream->reader.reset(config_.max_message_bytes);
+    if (http2().session_set_stream_user_data(session_, head.stream_id, stream.get()) != 0) return 0;
+    streams_.push_back(std::move(stream));
+    return 0;
+}
+
+int GrpcConnection::on_field(const http2::FrameHead& head, std::string_view name,
+                             std::string_view value) {
+    auto* stream = find(head.stream_id);
+    if (stream == nullptr) return 0;
+    stream->head_bytes += static_cast<std::uint32_t>(name.size() + value.size()) + kFieldOverhead;
+    if (stream->head_bytes > kMaxHeadBytesHard) {
+        fault_ = http2::Code::enhance_your_calm;
+        return http2::kErrorCallback;
+    }
+    stream->head_too_large = stream->head_bytes > kMaxHeadBytes;
+    if (!stream->in_trailers && !stream->head_too_large) take_field(*stream, name, value);
+    return 0;
+}
+
+void GrpcConnection::take_field(GrpcStream& stream, std::string_view name, std::string_view value) {
+    switch (name.size()) {
+        case 5:
+            if (name == ":path") {
+                const auto found = config_.methods.find(value);
+                if (found != config_.methods.end()) stream.method = found->second.get();
+            }
+            break;
+        case 7:
+            if (name == ":method") stream.is_post = value == "POST";
+            break;
+        case 12:
+            if (name == "content-type") stream.is_grpc = is_grpc_content_type(value);
+            if (name == "grpc-timeout") {
+                const auto timeout = grpc_timeout_ns(value);
+                stream.has_bad_timeout = !timeout;
+                if (timeout) stream.deadline_ns = last_read_ns_ + *timeout;
+            }
+            break;
+        case 13:
+            if (name == "grpc-encoding") stream.encoding = grpc_encoding(value);
+            break;
+        case 20:
+            if (name == "grpc-accept-encoding") stream.accepted = grpc_encodings(value);
+            break;
+        default: break;
+    }
+    // The path is among the first fields, so the method is known here.
+    if (stream.method != nullptr && stream.method->wants_metadata && is_for_services(name)) {
+        stream.metadata.append(name);
+        stream.metadata.push_back('\0');
+        stream.metadata.append(value);
+        stream.metadata.push_back('\0');
+    }
+}
+
+int GrpcConnection::on_data(std::int32_t id, std::string_view data) {
+    auto* stream = find(id);
+    if (stream == nullptr || stream->ended || stream->fault != GrpcFrameEvent::need_input) {
+        http2().session_consume(session_, id, data.size());
+        return 0;
+    }
+    stream->owed_bytes += data.size();
+    for (bool more = true; more;) {
+        const auto step = stream->reader.next(data);
+        switch (step.event) {
+            case GrpcFrameEvent::need_input: more = false; break;
+            case GrpcFrameEvent::body_starts: break;
+            case GrpcFrameEvent::message: {
+                auto& message = stream->waiting.emplace_back();
+                message.compressed = step.compressed;
+                message.bytes = step.body;
+                if (stream->reader.was_gathered()) message.owned = stream->reader.take_gathered();
+                break;
+            }
+            case GrpcFrameEvent::too_large:
+            case GrpcFrameEvent::bad_flag:
+                stream->fault = step.event;
+                stream->fault_bytes = step.bytes;
+                more = false;
+                break;
+        }
+    }
+    if (!stream->has_waiting()) give_window_back(*stream);
+    touch(*stream);
+    return 0;
+}
+
+int GrpcConnection::on_stream_close(std::int32_t id) {
+    auto* stream = find(id);
+    if (stream == nullptr) return 0;
+    stream->gone = true;
+    if (stream->ended) budget_.earn();
+    touch(*stream);
+    return 0;
+}
+
+void GrpcConnection::give_window_back(GrpcStream& stream) {
+    if (stream.owed_bytes == 0 || session_ == nullptr) return;
+    http2().session_consume(session_, stream.id, std::exchange(stream.owed_bytes, 0));
+}
+
+// --- what is done about it
+// --------------------------------------------------------------------------
+
+void GrpcConnection::advance_touched() {
+    while (!touched_.empty()) {
+        looking_at_.clear();
+        looking_at_.swap(touched_);
+        for (auto* stream : looking_at_) {
+            stream->touched = false;
+            advance(*stream);
+        }
+        if (session_ == nullptr) return;
+    }
+}
+
+void GrpcConnection::advance(GrpcStream& stream) {
+    if (stream.gone) {
+        take_back(stream);
+        recycle(stream);
+        return;
+    }
+    if (!stream.head_complete) return;
+    if (!stream.opened && !stream.ended) open(stream);
+    if (!stream.ended) hand_on_messages(stream);
+    if (!stream.ended && stream.half_closed && !stream.has_waiting()) tell_half_close(stream);
+    if (stream.ended) {
+        drop_messages(stream);
+    } else {
+        keep_messages(stream);
+    }
+    if (!stream.has_waiting()) give_window_back(stream);
+}
+
+void GrpcConnection::open(GrpcStream& stream) {
+    stream.opened = true;
+    if (!stream.is_post) return refuse_http(stream, "405");
+    if (!stream.is_grpc) return refuse_http(stream, "415");
+    if (stream.head_too_large) {
+        return refuse(stream, GrpcStatus::resource_exhausted,
+                      "received metadata size exceeds hard limit (" +
+                          std::to_string(stream.head_bytes) + " vs. " +
+                          std::to_string(kMaxHeadBytes) + ")");
+    }
+    if (stream.has_bad_timeout) {
+        return refuse(stream, GrpcStatus::internal, "malformed grpc-timeout");
+    }
+    if (config_.draining) return refuse(stream, GrpcStatus::unavailable, config_.shutting_down);
+    if (stream.method == nullptr) {
+        return refuse(stream, GrpcStatus::unimplemented, config_.not_found);
+    }
+    if (stream.encoding == GrpcEncoding::unknown) {
+        return refuse(stream, GrpcStatus::unimplemented,
+                      "the message encoding is not supported; send identity, deflate or gzip");
+    }
+    if (stream.method->guarded && is_refused(stream)) return;
+    config_.want_look(stream.deadline_ns);
+    if (stream.method->streams) open_stream(stream);
+}
+
+template <typename Function>
+void GrpcConnection::call_python(GrpcStream& stream, Function function) {
+    const auto id = stream.id;
+    const auto* method = stream.method;
+    try {
+        function();
+    } catch (nb::python_error& error) {
+        on_python_error(id, method != nullptr ? method->path : std::string(), error);
+    }
+}
+
+bool GrpcConnection::is_refused(GrpcStream& stream) {
+    call_python(stream, [&] {
+        const auto failure = config_.refusal(stream.method->path, metadata_of(stream));
+        if (!failure.is_none()) refuse_with(stream, failure);
+    });
+    return stream.ended;
+}
+
+void GrpcConnection::open_stream(GrpcStream& stream) {
+    ++config_.calls_python;
+    call_python(stream, [&] {
+        stream.input = stream.method->handler(call_of(stream), metadata_of(stream));
+    });
+}
+
+void GrpcConnection::hand_on_messages(GrpcStream& stream) {
+    if (stream.method->streams) {
+        while (!stream.ended && stream.has_waiting() && takes_message(stream)) {
+            const auto message = std::move(stream.waiting[stream.next_waiting++]);
+            hand_on(stream, message);
+        }
+    } else if (stream.half_closed && stream.has_waiting() && stream.token == 0) {
+        if (stream.waiting.size() > 1) {
+            return refuse(stream, GrpcStatus::unimplemented,
+                          "a unary call has one message, more were sent");
+        }
+        const auto message = std::move(stream.waiting[stream.next_waiting++]);
+        hand_on(stream, message);
+    }
+    if (!stream.has_waiting()) drop_messages(stream);
+    if (!stream.ended && !stream.has_waiting() && stream.fault != GrpcFrameEvent::need_input) {
+        refuse_fault(stream);
+    }
+}
+
+void GrpcConnection::refuse_fault(GrpcStream& stream) {
+    if (stream.fault == GrpcFrameEvent::too_large) {
+        refuse(stream, GrpcStatus::resource_exhausted,
+               "Received message larger than max (" + std::to_string(stream.fault_bytes) + " vs. " +
+                   std::to_string(config_.max_message_bytes) + ")");
+    } else {
+        refuse(stream, GrpcStatus::internal,
+               "a message begins with a byte that is neither 0 nor 1");
+    }
+}
+
+bool GrpcConnection::takes_message(GrpcStream& stream) {
+    if (stream.out.size() - stream.out_at > kMaxUnsentBytes) return false;
+    if (!stream.input.is_valid()) return false;
+    bool takes = false;
+    call_python(stream, [&] { takes = nb::cast<bool>(stream.input.attr("has_room")()); });
+    return takes;
+}
+
+void GrpcConnection::hand_on(GrpcStream& stream, const GrpcMessage& message) {
+    stream.handed_on = true;
+    nb::object whole;
+    auto bytes = message.bytes;
+    if (message.compressed) {
+        if (stream.encoding == GrpcEncoding::identity) {
+            return refuse(stream, GrpcStatus::internal,
+                          "a message is compressed, but the call names no grpc-encoding");
+        }
+        call_python(stream, [&] {
+            whole = config_.inflate(bytes_of(bytes), static_cast<unsigned>(stream.encoding));
+        });
+        if (!whole.is_valid()) return;
+        if (!PyBytes_Check(whole.ptr())) return refuse_with(stream, whole);
+        bytes = text_of(nb::borrow<nb::bytes>(whole));
+    }
+    if (!stream.method->streams) return answer_unary(stream, bytes, whole);
+    if (!whole.is_valid()) whole = bytes_of(bytes);
+    const auto input = stream.input;
+    call_python(stream, [&] { input.attr("on_message")(whole); });
+}
+
+void GrpcConnection::answer_unary(GrpcStream& stream, std::string_view message,
+                                  nb::object as_bytes) {
+    const auto& method = *stream.method;
+    if (method.has_fixed && message.empty()) {
+        ++config_.calls_fixed;
+        stream.out.append(method.fixed);
+        return end_answer(stream, 0, {});
+    }
+    if (method.infers && submit_inference(stream, message)) return;
+    ++config_.calls_python;
+    if (!as_bytes.is_valid()) as_bytes = bytes_of(message);
+    call_python(stream, [&] { method.handler(as_bytes, call_of(stream)); });
+}
+
+bool GrpcConnection::submit_inference(GrpcStream& stream, std::string_view message) {
+    auto submission = config_.infer->prepare(message);
+    if (!submission) return false;
+    ++config_.calls_native;
+    const auto tag = static_cast<std::uint64_t>(stream.id);
+    stream.token = dispatcher_.submit(std::move(*submission), this, nb::borrow(self_), tag);
+    return true;
+}
+
+void GrpcConnection::tell_half_close(GrpcStream& stream) {
+    if (stream.told_half_close) return;
+    stream.told_half_close = true;
+    if (stream.reader.in_message()) {
+        take_back(stream);
+        if (!stream.ended) {
+            refuse(stream, GrpcStatus::internal, "the request ended within a message");
+        }
+        return;
+    }
+    if (!stream.method->streams) {
+        if (!stream.handed_on) {
+            refuse(stream, GrpcStatus::internal, "the request has no message");
+        }
+        return;
+    }
+    const auto input = stream.input;
+    if (input.is_valid()) call_python(stream, [&] { input.attr("on_half_close")(); });
+}
+
+// Messages that stay lie in memory of their own: the read buffer is used again.
+void GrpcConnection::keep_messages(GrpcStream& stream) {
+    for (auto at = stream.next_waiting; at < stream.waiting.size(); ++at) {
+        auto& message = stream.waiting[at];
+        if (!message.owned.empty() || message.bytes.empty()) continue;
+        message.owned.append(message.bytes);
+        message.bytes = message.owned.view();
+    }
+}
+
+void GrpcConnection::drop_messages(GrpcStream& stream) {
+    stream.waiting.clear();
+    stream.next_waiting = 0;
+}
+
+// Nobody wants the answer any more. Python may call in from here.
+void GrpcConnection::take_back(GrpcStream& stream) {
+    if (stream.token != 0) dispatcher_.forget(std::exchange(stream.token, 0));
+    const auto input = std::exchange(stream.input, {});
+    const auto callback = std::exchange(stream.on_client_gone, {});
+    if (input.is_valid() && !stream.ended) {
+        call_python(stream, [&] { input.attr("on_client_gone")(); });
+    }
+    if (callback.is_valid() && !stream.ended) call_python(stream, [&] { callback(); });
+}
+
+void GrpcConnection::recycle(GrpcStream& stream) {
+    give_window_back(stream);
+    const auto index = stream.index;
+    auto owned = std::move(streams_[index]);
+    if (index + 1 != streams_.size()) {
+        streams_[index] = std::move(streams_.back());
+        streams_[index]->index = index;
+    }
+    streams_.pop_back();
+    config_.give_back(std::move(owned));
+}
+
+nb::object GrpcConnection::call_of(GrpcStream& stream) {
+    return nb::cast(new GrpcCall(nb::borrow(self_), stream.id), nb::rv_policy::take_ownership);
+}
+
+nb::dict GrpcConnection::metadata_of(const GrpcStream& stream) const {
+    nb::dict pairs;
+    auto rest = stream.metadata.view();
+    const auto take = [&rest] {
+        const auto end = rest.find('\0');
+        const auto text = rest.substr(0, end);
+        rest.remove_prefix(end + 1);
+        return nb::steal(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()),
+                                              "surrogateescape"));
+    };
+    while (!rest.empty()) {
+        const auto name = take();
+        pairs[name] = take();
+    }
+    return pairs;
+}
+
+nb::dict GrpcConnection::metadata(std::int32_t id) {
+    const auto* stream = find(id);
+    return stream == nullptr ? nb::dict() : metadata_of(*stream);
+}
+
+void GrpcConnection::on_python_error(std::int32_t id, const std::string& path,
+                                     nb::python_error& error) {
+    const auto failure = config_.on_crash(path, error.value());
+    auto* stream = live(id);
+    if (stream != nullptr) refuse_with(*stream, failure);
+}
+
+}  // namespace mpserve::bind

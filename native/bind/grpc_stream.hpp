@@ -1,0 +1,92 @@
+// One call of a gRPC connection: its head, its messages, its answer.
+//
+// Owner: a connection while the call is open, then the config, which uses it again.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "mpserve/byte_buffer.hpp"
+#include "mpserve/grpc_framing.hpp"
+#include "mpserve/grpc_header.hpp"
+
+namespace mpserve::bind {
+
+struct GrpcMethod;
+
+// Statuses of gRPC that the transport itself gives; source: the gRPC specification.
+enum class GrpcStatus : std::uint32_t {
+    ok = 0,
+    deadline_exceeded = 4,
+    resource_exhausted = 8,
+    unimplemented = 12,
+    internal = 13,
+    unavailable = 14
+};
+
+// A message that was received. Its bytes lie in the read buffer until `owned` has them.
+struct GrpcMessage {
+    bool compressed = false;
+    std::string_view bytes;
+    ByteBuffer owned;
+};
+
+struct GrpcStream {
+    std::int32_t id = 0;
+    std::size_t index = 0;  // in the connection's list
+
+    // The head.
+    const GrpcMethod* method = nullptr;  // nullptr: there is none at that path
+    ByteBuffer metadata;                 // name NUL value NUL, each
+    std::uint32_t head_bytes = 0;
+    std::uint64_t deadline_ns = 0;  // 0: none
+    GrpcEncoding encoding = GrpcEncoding::identity;
+    std::uint8_t accepted = 1;  // encodings, as bits
+    bool is_post = false;
+    bool is_grpc = false;
+    bool has_bad_timeout = false;
+    bool head_too_large = false;
+
+    bool head_complete = false;
+    bool half_closed = false;  // the client sends no more
+    bool opened = false;
+    bool handed_on = false;  // a message was
+    bool told_half_close = false;
+    bool in_trailers = false;  // a second head came: nothing in it is read
+    bool touched = false;      // in the connection's list of what to look at
+    bool gone = false;         // closed, by whomever
+
+    // What the client sent.
+    GrpcMessageReader reader;
+    GrpcFrameEvent fault = GrpcFrameEvent::need_input;
+    std::uint32_t fault_bytes = 0;
+    std::vector<GrpcMessage> waiting;
+    std::size_t next_waiting = 0;
+    std::uint64_t owed_bytes = 0;  // received, and not given back to the client's window
+
+    // Who answers.
+    std::uint64_t token = 0;  // in flight, 0: none
+    nanobind::object input;   // a stream's StreamInput
+    nanobind::object on_client_gone;
+
+    // The answer.
+    ByteBuffer out;
+    std::size_t out_at = 0;
+    GrpcEncoding answer_encoding = GrpcEncoding::identity;
+    bool responded = false;  // the head is on its way
+    bool deferred = false;   // the library waits for more to send
+    bool ended = false;
+    std::uint32_t status = 0;
+    std::string status_message;
+
+    bool has_waiting() const noexcept { return next_waiting < waiting.size(); }
+    // As new; large memory is given back.
+    void reset();
+};
+
+}  // namespace mpserve::bind
