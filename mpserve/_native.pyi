@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 6
+LAYOUT_VERSION: int = 7
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -481,7 +481,7 @@ class QueuePort:
 class Route:
     """Where requests for one version of one model go."""
 
-    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, max_queue_size: int = 0, native: bool = True, keep_tensor_parameters: bool = False) -> None: ...
+    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, queue_policy: object | None = None, native: bool = True, keep_tensor_parameters: bool = False) -> None: ...
 
     @property
     def model_name(self) -> str: ...
@@ -495,7 +495,7 @@ class Route:
 class Dispatcher:
     """A frontend's side of the data path."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, max_in_flight: int = 4096) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, max_in_flight: int = 4096) -> None: ...
 
     def make_port(self, queue: object) -> QueuePort:
         """Port to a model queue (`ModelQueue`)."""
@@ -545,7 +545,7 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], native_inference: bool = True) -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True) -> None: ...
 
     def set_static(self, path: str, answer: bytes) -> None:
         """Whole answer (head and body) to GET of a path, from now on."""

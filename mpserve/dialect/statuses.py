@@ -109,6 +109,8 @@ class StatusRow(msgspec.Struct, frozen=True, kw_only=True):
         How the message is wrapped in the HTTP body.
     fixed_message
         Said instead of the failure's own message when not empty.
+    retry_after_s
+        Seconds after which HTTP clients are asked to try again; 0: they are told nothing.
     """
 
     http: int
@@ -116,6 +118,7 @@ class StatusRow(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str = JSON
     form: BodyForm = BodyForm.ERROR
     fixed_message: str = ""
+    retry_after_s: int = 0
 
 
 _T = DialectName.TRITON
@@ -127,6 +130,9 @@ _READY_NO = StatusRow(
     fixed_message="Model version not ready",
 )
 
+# No room now. The header is mpserve's own; both peers leave clients to guess.
+_FULL = StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE, retry_after_s=1)
+
 GENERAL: Final[Mapping[DialectName, Mapping[ErrorCode, StatusRow]]] = {
     _T: {
         ErrorCode.UNKNOWN: StatusRow(http=400, grpc=GrpcCode.UNKNOWN),
@@ -134,7 +140,7 @@ GENERAL: Final[Mapping[DialectName, Mapping[ErrorCode, StatusRow]]] = {
         ErrorCode.INVALID_ARGUMENT: StatusRow(http=400, grpc=GrpcCode.INVALID_ARGUMENT),
         ErrorCode.NOT_FOUND: StatusRow(http=404, grpc=GrpcCode.NOT_FOUND),
         ErrorCode.NOT_READY: StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE),
-        ErrorCode.EXHAUSTED: StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE),
+        ErrorCode.EXHAUSTED: _FULL,
         ErrorCode.DEADLINE: StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE),
         ErrorCode.CANCELLED: StatusRow(http=400, grpc=GrpcCode.CANCELLED),
         ErrorCode.UNAVAILABLE: StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE),
@@ -152,7 +158,7 @@ GENERAL: Final[Mapping[DialectName, Mapping[ErrorCode, StatusRow]]] = {
         ErrorCode.NOT_FOUND: StatusRow(http=404, grpc=GrpcCode.NOT_FOUND),
         # An unloaded or failed model does not exist for MLServer.
         ErrorCode.NOT_READY: StatusRow(http=404, grpc=GrpcCode.NOT_FOUND),
-        ErrorCode.EXHAUSTED: StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE),
+        ErrorCode.EXHAUSTED: _FULL,
         ErrorCode.DEADLINE: StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE),
         ErrorCode.CANCELLED: StatusRow(http=400, grpc=GrpcCode.CANCELLED),
         ErrorCode.UNAVAILABLE: StatusRow(http=503, grpc=GrpcCode.UNAVAILABLE),

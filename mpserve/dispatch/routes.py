@@ -23,7 +23,7 @@ from mpserve.telemetry.counters import ModelCounts
 
 DEFAULT_VERSION: Final = ""
 
-NativeSpec = tuple[str, int, list[int] | None, bool]
+NativeSpec = tuple[str, int, list[int] | None, bool, bool]
 
 
 class _OpenQueue(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +192,7 @@ def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Ro
         max_batch_size=signature.max_batch_size,
         open_inputs=signature.open_inputs,
         open_outputs=signature.open_outputs,
-        max_queue_size=entry.config.queue_policy.max_queue_size,
+        queue_policy=entry.config.queue_policies,
         native=_is_for_the_core(entry, signature),
         keep_tensor_parameters=model.format is ConfigFormat.MLSERVER,
     )
@@ -212,6 +212,7 @@ def _native_specs(specs: tuple[TensorSpec, ...]) -> list[NativeSpec]:
             int(spec.datatype or 0),
             None if spec.shape is None else list(spec.shape),
             spec.optional,
+            spec.ragged,
         )
         for spec in specs
     ]

@@ -89,7 +89,9 @@ class Frontend:
         self._loop = asyncio.get_running_loop()
         self._dialect = DIALECTS[settings.dialect]
         self._wake_fd = start.places.wake_fds[start.frontend_index]
-        self._dispatcher = open_dispatcher(_places(start), call_soon=self._loop.call_soon)
+        self._dispatcher = open_dispatcher(
+            _places(start), call_soon=self._loop.call_soon, call_later=self._loop.call_later
+        )
         self._table = RoutingTable(self._dialect.phrases)
         self._routes = Routes(self._dispatcher, on_released=self._tell_released)
         self._labels = LabelFiles()

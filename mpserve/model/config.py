@@ -41,12 +41,43 @@ class InstanceGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of a model queue; 0 means none."""
+    """Bounds of one level of a model queue; 0 means none.
+
+    Attributes
+    ----------
+    max_queue_size
+        Requests of the level that may wait.
+    default_timeout_us
+        How long a request may wait, in microseconds.
+    allow_timeout_override
+        A request may bring a shorter time-out of its own.
+    delay_on_timeout
+        A request that waited too long comes behind all others of its level; else it is refused.
+    """
 
     max_queue_size: int = 0
     default_timeout_us: int = 0
     allow_timeout_override: bool = False
     delay_on_timeout: bool = False
+
+
+class QueuePolicies(msgspec.Struct, frozen=True, kw_only=True):
+    """The levels of a model queue and the policy of each.
+
+    Attributes
+    ----------
+    priority_levels
+        Level 1 is the most urgent of so many; 0: there are no levels.
+    default_level
+        Of a request whose priority is 0 or beyond the levels.
+    general
+        Of all levels but those in `by_level`.
+    """
+
+    priority_levels: int = 0
+    default_level: int = 0
+    general: QueuePolicy = QueuePolicy()
+    by_level: dict[int, QueuePolicy] = {}
 
 
 class BatchingPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +125,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature = Signature()
     instance_groups: tuple[InstanceGroup, ...] = ()
     batching: BatchingPolicy | None = None
-    queue_policy: QueuePolicy = QueuePolicy()
+    queue_policies: QueuePolicies = QueuePolicies()
     decoupled: bool = False
     default_model_filename: str = ""
     parameters: dict[str, str] = {}

@@ -194,7 +194,10 @@ _PROCESSES: Final = (
         default=1024,
         least=1,
         most=MAX_QUEUE_SLOTS,
-        help="mpserve: requests that may wait for one model version.",
+        help=(
+            "mpserve: requests of one model version that wait in shared memory, or run; more of "
+            "them wait in the frontends. A max_queue_size in its configuration may ask for more."
+        ),
     ),
     Flag(
         name="allocator",

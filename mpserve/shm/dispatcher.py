@@ -67,7 +67,10 @@ class DispatcherPlaces(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_dispatcher(
-    places: DispatcherPlaces, *, call_soon: Callable[[Callable[[], None]], object]
+    places: DispatcherPlaces,
+    *,
+    call_soon: Callable[[Callable[[], None]], object],
+    call_later: Callable[[float, Callable[[], None]], object],
 ) -> Dispatcher:
     """Map what a frontend needs and return its dispatcher, without routes.
 
@@ -78,6 +81,8 @@ def open_dispatcher(
     ----------
     call_soon
         The loop's: `flush` runs at the end of the turn in which requests were submitted.
+    call_later
+        The loop's: looks after requests that may wait only so many seconds.
     """
     segments = ArenaSegments(places.server_id, places.process_index, places.epoch)
     return Dispatcher(
@@ -94,6 +99,7 @@ def open_dispatcher(
         wake_fd=places.wake_fd,
         attach=segments.attach,
         call_soon=call_soon,
+        call_later=call_later,
     )
 
 

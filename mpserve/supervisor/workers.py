@@ -24,6 +24,7 @@ from mpserve.lifecycle.actual import GenerationRecord, InstanceRecord
 from mpserve.lifecycle.events import Event, InstanceEnded, InstanceFailed, InstanceReady
 from mpserve.lifecycle.reasons import death_failure
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
+from mpserve.scheduling.queue_slots import queue_slots
 from mpserve.settings import Settings
 from mpserve.shm.model_queue import ModelQueue
 from mpserve.shm.sweep import sweep_process
@@ -96,7 +97,9 @@ class Workers:
             generation,
             rings=self._memory.rings,
             wake_fds=self._memory.wake_fds,
-            slots=1 if record.is_ensemble else self._settings.queue_slots,
+            slots=1
+            if record.is_ensemble
+            else queue_slots(record.config, default=self._settings.queue_slots),
             caller_ring=self._callers.ring,
         )
         self._queues[generation] = queue

@@ -34,6 +34,14 @@ std::uint64_t mix(std::uint64_t digest, std::uint64_t value) noexcept {
     return (digest ^ value) * kFnvPrime;
 }
 
+bool is_ragged(const Signature& signature, std::string_view name) noexcept {
+    return std::ranges::any_of(signature.inputs, [name](const TensorSpec& spec) {
+        return spec.ragged && spec.name == name;
+    });
+}
+
+constexpr std::string_view kTimeoutExpired = "Request timeout expired";  // Triton's text
+
 std::string_view default_error(Status status) noexcept {
     switch (status) {
         case Status::unavailable:
@@ -48,6 +56,11 @@ std::string_view default_error(Status status) noexcept {
 
 }  // namespace
 
+std::string queue_full_text(std::string_view request_id) {
+    return "[request id: " + std::string(request_id.empty() ? "<id_unknown>" : request_id) +
+           "] Exceeds maximum queue size";
+}
+
 void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,
                     std::uint64_t& digest) noexcept {
     rows = 1;
@@ -58,11 +71,12 @@ void describe_batch(const MessageView& view, const Signature& signature, std::ui
         for (const char letter : tensor.name)
             digest = mix(digest, static_cast<std::uint8_t>(letter));
         digest = mix(digest, static_cast<std::uint8_t>(tensor.datatype));
-        digest = mix(digest, tensor.shape.size());
         if (batched && index == 0 && !tensor.shape.empty()) {
             rows =
                 static_cast<std::uint32_t>(std::clamp<std::int64_t>(tensor.shape[0], 1, INT32_MAX));
         }
+        if (signature.has_ragged && is_ragged(signature, tensor.name)) continue;
+        digest = mix(digest, tensor.shape.size());
         // Along the first dimension a batch is stacked, whether rows are counted or, as in
         // MLServer, requests.
         for (std::size_t axis = 1; axis < tensor.shape.size(); ++axis) {
@@ -73,7 +87,8 @@ void describe_batch(const MessageView& view, const Signature& signature, std::ui
 
 Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t epoch,
                        std::uint32_t ring_index, nb::object arena, nb::object ring, int wake_fd,
-                       nb::object attach, nb::object call_soon, std::uint32_t max_in_flight)
+                       nb::object attach, nb::object call_soon, nb::object call_later,
+                       std::uint32_t max_in_flight)
     : board_owner_(std::move(board)),
       arena_owner_(std::move(arena)),
       ring_owner_(std::move(ring)),
@@ -82,6 +97,7 @@ Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t ep
       arena_(nb::cast<ArenaObject&>(arena_owner_).arena),
       ring_(nb::cast<RingObject&>(ring_owner_).ring),
       peers_(std::move(attach)),
+      timer_(std::move(call_later)),
       process_(process),
       epoch_(epoch),
       ring_index_(ring_index),
@@ -109,11 +125,11 @@ const RouteRef* Dispatcher::find(std::string_view name, std::string_view version
     return route == model->second.end() ? nullptr : &route->second;
 }
 
+// A model whose policy sets no bound may take half of what there is: it can not shut out others.
 bool Dispatcher::has_room(const Route& route) const noexcept {
-    if (in_flight_ >= max_in_flight_) return false;
-    if (route.max_queue_size == 0) return true;
-    const auto waiting = route.port->queue->depth() + route.port->pending.size();
-    return waiting < route.max_queue_size;
+    const bool is_bounded = route.policy.general.max_waiting != 0;
+    return in_flight_ < max_in_flight_ &&
+           route.port->in_flight < (is_bounded ? max_in_flight_ : max_in_flight_ / 2);
 }
 
 std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::object keep_alive,
@@ -130,13 +146,24 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     ++entry.turn;
     const auto token = (std::uint64_t{entry.turn} << 32) | index;
     auto& port = submission.route->port;
-    port->pending.push_back({.token = token,
-                             .block = submission.block.ref,
-                             .block_bytes = submission.message_bytes,
-                             .deadline_ns = submission.deadline_ns,
-                             .shape_digest = submission.shape_digest,
-                             .rows = submission.rows,
-                             .priority = submission.priority});
+    const auto place =
+        submission.route->policy.place(submission.priority, submission.timeout_us, turn_ns());
+    auto& pending = port->pending;
+    // Nearly always at the end.
+    auto behind = pending.end();
+    while (behind != pending.begin() && (behind - 1)->request.level > place.level) --behind;
+    pending.insert(behind, {.request = {.token = token,
+                                        .block = submission.block.ref,
+                                        .block_bytes = submission.message_bytes,
+                                        .deadline_ns = place.deadline_ns,
+                                        .shape_digest = submission.shape_digest,
+                                        .level = place.level,
+                                        .rows = submission.rows,
+                                        .on_timeout = static_cast<std::uint32_t>(place.on_timeout)},
+                            .max_waiting = place.max_waiting});
+    if (place.deadline_ns != 0 && place.on_timeout == OnTimeout::reject) {
+        watch(place.deadline_ns, token);
+    }
     ++port->in_flight;
     ++in_flight_;
     schedule(port);
@@ -178,7 +205,9 @@ std::uint64_t Dispatcher::turn_ns() noexcept {
     return turn_ns_;
 }
 
-void Dispatcher::count(const InFlight& entry, Status status) noexcept {
+void Dispatcher::count(const InFlight& entry, const Answer& answer) noexcept {
+    // One answer that is an error makes the request a failure, as Triton counts it.
+    const auto status = entry.failed == Status::ok ? answer.status : entry.failed;
     auto& counters = *entry.route->port->counters;
     const auto now = turn_ns();
     const auto taken_ns = now > entry.submitted_ns ? now - entry.submitted_ns : 0;
@@ -187,27 +216,64 @@ void Dispatcher::count(const InFlight& entry, Status status) noexcept {
         mpserve::count(counters.success_ns, taken_ns);
         return;
     }
-    const auto reason = static_cast<std::size_t>(failure_reason(status));
-    mpserve::count(counters.failures[reason], 1);
+    const auto reason = answer.refused ? FailureReason::rejected : failure_reason(status);
+    mpserve::count(counters.failures[static_cast<std::size_t>(reason)], 1);
     mpserve::count(counters.failure_ns, taken_ns);
 }
 
 void Dispatcher::push_pending(QueuePort& port) {
     const auto outcome = port.queue->push(port.pending, process_, epoch_, ring_index_);
-    if (!outcome.retired) {
-        port.pending.erase(port.pending.begin(),
-                           port.pending.begin() + static_cast<std::ptrdiff_t>(outcome.pushed));
-        port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
+    if (outcome.retired) {
+        const auto refused = std::exchange(port.pending, {});
+        port.counters->unpushed.store(0, std::memory_order_relaxed);
+        for (const auto& push : refused) {
+            refuse(push.request.token,
+                   {.status = Status::not_ready, .error = default_error(Status::not_ready)});
+        }
         return;
     }
-    const auto refused = std::exchange(port.pending, {});
-    port.counters->unpushed.store(0, std::memory_order_relaxed);
-    for (const auto& request : refused) {
-        Answer answer;
-        answer.status = Status::not_ready;
-        answer.error = default_error(Status::not_ready);
-        settle(request.token, answer, false, nullptr);
+    std::vector<std::uint64_t> refused;
+    const auto handled = port.pending.begin() + static_cast<std::ptrdiff_t>(outcome.handled);
+    for (auto push = port.pending.begin(); push != handled; ++push) {
+        if (push->refused) refused.push_back(push->request.token);
     }
+    port.pending.erase(port.pending.begin(), handled);
+    port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
+    for (const auto token : refused) {
+        refuse(token, {.status = Status::exhausted, .refused = true});
+    }
+}
+
+// Answers a request that no instance has seen.
+void Dispatcher::refuse(std::uint64_t token, Answer answer) {
+    const auto* entry = find_in_flight(token);
+    if (entry == nullptr) return;
+    std::string text;
+    if (answer.refused) {
+        const auto request = MessageView::open(entry->block.data, entry->message_bytes);
+        text = queue_full_text(request ? request->text(request->header().id) : std::string_view{});
+        answer.error = text;
+    }
+    settle(token, answer, false, nullptr);
+}
+
+void Dispatcher::watch(std::uint64_t deadline_ns, std::uint64_t token) {
+    timer_.add(deadline_ns, token);
+    timer_.arm(turn_ns(), timer_callable);
+}
+
+// What waits past its deadline is answered now, however busy the instances are.
+void Dispatcher::on_timer() {
+    turn_ns_ = 0;
+    const auto now = turn_ns();
+    while (const auto token = timer_.take_due(now)) {
+        const auto* entry = find_in_flight(token);
+        if (entry == nullptr || !take_back(*entry, token)) continue;
+        refuse(token, {.status = Status::deadline, .error = kTimeoutExpired});
+    }
+    timer_.arm(now, timer_callable);
+    flush_dirty();
+    turn_ns_ = 0;
 }
 
 void Dispatcher::flush() {
@@ -256,8 +322,7 @@ void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
                         const Completion* completion) {
     auto* entry = find_in_flight(token);
     if (entry == nullptr) return;
-    // One answer that is an error makes the request a failure, as Triton counts it.
-    count(*entry, entry->failed == Status::ok ? answer.status : entry->failed);
+    count(*entry, answer);
     const auto block = entry->block;
     const auto route = std::move(entry->route);
     const auto keep_alive = std::move(entry->keep_alive);
@@ -345,24 +410,25 @@ void Dispatcher::forget(std::uint64_t token) noexcept {
     auto* entry = find_in_flight(token);
     if (entry == nullptr) return;
     entry->sink = nullptr;
-    auto& port = *entry->route->port;
-    const auto waiting =
-        std::find_if(port.pending.begin(), port.pending.end(),
-                     [token](const auto& request) { return request.token == token; });
-    const bool taken_back = waiting != port.pending.end();
-    if (taken_back) {
-        port.pending.erase(waiting);
-        port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
-    } else if (!port.queue->cancel(token, process_, epoch_)) {
+    if (!take_back(*entry, token)) {
         // It runs: its answers are dropped when they come, and the model can ask.
-        port.queue->mark_cancelled(token, process_, epoch_);
+        entry->route->port->queue->mark_cancelled(token, process_, epoch_);
         return;
     }
     turn_ns_ = 0;
-    Answer answer;
-    answer.status = Status::cancelled;
-    settle(token, answer, false, nullptr);
+    refuse(token, {.status = Status::cancelled});
     turn_ns_ = 0;
+}
+
+bool Dispatcher::take_back(const InFlight& entry, std::uint64_t token) noexcept {
+    auto& port = *entry.route->port;
+    const auto waiting =
+        std::find_if(port.pending.begin(), port.pending.end(),
+                     [token](const auto& push) { return push.request.token == token; });
+    if (waiting == port.pending.end()) return port.queue->cancel(token, process_, epoch_);
+    port.pending.erase(waiting);
+    port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
+    return true;
 }
 
 void Dispatcher::trim() {

@@ -20,8 +20,10 @@
 #include <nanobind/nanobind.h>
 
 #include "mpserve/message.hpp"
+#include "mpserve/queue_policy.hpp"
 #include "mpserve/signature.hpp"
 #include "peer_segments.hpp"
+#include "request_timer.hpp"
 #include "shared_objects.hpp"
 
 namespace mpserve::bind {
@@ -31,7 +33,7 @@ struct QueuePort {
     nanobind::object owner;  // QueueObject
     ModelQueue* queue = nullptr;
     FrontendCounters* counters = nullptr;  // ours alone to write
-    std::vector<QueueRequest> pending;     // accepted, not yet pushed, in order
+    std::vector<QueuePush> pending;        // accepted, not yet pushed: by level, in order
     std::uint32_t in_flight = 0;           // accepted and not answered
     bool scheduled = false;                // in the dispatcher's list of this turn
 };
@@ -43,8 +45,7 @@ struct Route {
     std::string model_version;
     Signature signature;
     std::uint64_t generation = 0;
-    std::uint32_t max_queue_size =
-        0;               // waiting requests accepted at once; 0: only the server's limit
+    QueuePolicy policy;
     bool native = true;  // false: every request is Python's to read
     bool keep_tensor_parameters = false;
 };
@@ -62,12 +63,13 @@ using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_
 // An answer on its way to a sink. The views hold during the call.
 struct Answer {
     Status status = Status::ok;
-    std::string_view error;                 // when not ok
+    std::string_view error{};               // when not ok
     const MessageView* request = nullptr;   // the question, in this process's arena
     const MessageView* response = nullptr;  // when ok
     BorrowedBlock* block = nullptr;         // of `response`; the sink may take it over
     const Route* route = nullptr;
-    bool final = true;  // no more answers follow
+    bool final = true;     // no more answers follow
+    bool refused = false;  // the queue was full
 };
 
 // Who waits for an answer: an HTTP connection or a Python callback.
@@ -86,8 +88,8 @@ struct Submission {
     RouteRef route;
     Block block;
     std::uint64_t message_bytes = 0;
-    std::uint64_t deadline_ns = 0;
-    std::uint32_t priority = 0;
+    std::uint64_t priority = 0;    // as asked for; 0: the model's default
+    std::uint64_t timeout_us = 0;  // likewise
     std::uint32_t rows = 1;
     std::uint64_t shape_digest = 0;
 };
@@ -98,7 +100,8 @@ public:
 
     Dispatcher(nanobind::object board, std::uint32_t process, std::uint32_t epoch,
                std::uint32_t ring_index, nanobind::object arena, nanobind::object ring, int wake_fd,
-               nanobind::object attach, nanobind::object call_soon, std::uint32_t max_in_flight);
+               nanobind::object attach, nanobind::object call_soon, nanobind::object call_later,
+               std::uint32_t max_in_flight);
 
     Arena& arena() noexcept { return arena_; }
     std::uint32_t ring_index() const noexcept { return ring_index_; }
@@ -108,7 +111,8 @@ public:
     void remove(std::string_view name);
     const RouteRef* find(std::string_view name, std::string_view version) const noexcept;
 
-    // Whether one more request may be submitted to this route now.
+    // Whether one more request may be submitted to this route now. What its queue's policy says is
+    // known later, when it is pushed.
     bool has_room(const Route& route) const noexcept;
     // Takes the block over. `sink` must live until its answer, or until `forget`.
     std::uint64_t submit(Submission submission, AnswerSink* sink, nanobind::object keep_alive,
@@ -118,6 +122,7 @@ public:
 
     void flush();    // end of the loop's turn
     void on_wake();  // the eventfd is readable
+    void on_timer();
 
     // The sink has something to write: it is flushed after this batch of answers, or, where none is
     // being delivered, at the end of the loop's turn.
@@ -152,8 +157,12 @@ private:
     void schedule(const std::shared_ptr<QueuePort>& port);
     void schedule_flush();
     void push_pending(QueuePort& port);
+    void refuse(std::uint64_t token, Answer answer);
+    // False when it runs already, or was answered.
+    bool take_back(const InFlight& entry, std::uint64_t token) noexcept;
+    void watch(std::uint64_t deadline_ns, std::uint64_t token);
     std::uint64_t turn_ns() noexcept;
-    void count(const InFlight& entry, Status status) noexcept;
+    void count(const InFlight& entry, const Answer& answer) noexcept;
     void take(const Completion& completion);
     // An answer after which more follow.
     void deliver(std::uint64_t token, Answer& answer);
@@ -169,6 +178,7 @@ private:
     Arena& arena_;
     CompletionRing& ring_;
     PeerSegments peers_;
+    RequestTimer timer_;
     std::uint32_t process_;
     std::uint32_t epoch_;
     std::uint32_t ring_index_;
@@ -188,11 +198,15 @@ private:
 
 public:
     nanobind::object flush_callable;  // the bound `flush`, given to call_soon
+    nanobind::object timer_callable;  // the bound `on_timer`, given to call_later
 };
 
 // Rows and digest of a finished request message, as the queue batches by them.
 void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,
                     std::uint64_t& digest) noexcept;
+
+// What a request is told that found no room, in Triton's words.
+std::string queue_full_text(std::string_view request_id);
 
 void bind_dispatcher(nanobind::module_& m);
 

@@ -174,9 +174,31 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
         raise("InvalidRequest", "the bytes of an input do not match its shape and datatype");
     }
     Submission submission{.route = route, .block = block, .message_bytes = header.total_bytes};
-    submission.priority = static_cast<std::uint32_t>(std::min<std::uint64_t>(priority, UINT32_MAX));
+    submission.priority = priority;
+    submission.timeout_us = timeout_us;
     describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
     return submission;
+}
+
+LevelPolicy read_level(nb::handle policy, std::uint64_t level) {
+    return {.level = level,
+            .timeout_us = nb::cast<std::uint64_t>(policy.attr("default_timeout_us")),
+            .max_waiting = nb::cast<std::uint32_t>(policy.attr("max_queue_size")),
+            .may_shorten = nb::cast<bool>(policy.attr("allow_timeout_override")),
+            .delays = nb::cast<bool>(policy.attr("delay_on_timeout"))};
+}
+
+// A `mpserve.model.config.QueuePolicies`, or None.
+QueuePolicy read_policy(nb::handle policies) {
+    if (policies.is_none()) return {};
+    QueuePolicy policy{.levels = nb::cast<std::uint64_t>(policies.attr("priority_levels")),
+                       .default_level = nb::cast<std::uint64_t>(policies.attr("default_level")),
+                       .general = read_level(policies.attr("general"), 0),
+                       .particular = {}};
+    for (auto [level, particular] : nb::cast<nb::dict>(policies.attr("by_level"))) {
+        policy.particular.push_back(read_level(particular, nb::cast<std::uint64_t>(level)));
+    }
+    return policy;
 }
 
 void bind_route(nb::module_& m) {
@@ -193,7 +215,7 @@ void bind_route(nb::module_& m) {
             [](RouteObject* self, const PortObject& port, std::string model_name,
                std::string model_version, std::uint64_t generation, nb::object inputs,
                nb::object outputs, std::int32_t max_batch_size, bool open_inputs, bool open_outputs,
-               std::uint32_t max_queue_size, bool native, bool keep_tensor_parameters) {
+               nb::handle queue_policy, bool native, bool keep_tensor_parameters) {
                 auto route = std::make_shared<Route>();
                 route->port = port.port;
                 route->model_name = std::move(model_name);
@@ -201,14 +223,14 @@ void bind_route(nb::module_& m) {
                 route->generation = generation;
                 route->signature =
                     read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
-                route->max_queue_size = max_queue_size;
+                route->policy = read_policy(queue_policy);
                 route->native = native;
                 route->keep_tensor_parameters = keep_tensor_parameters;
                 new (self) RouteObject{std::move(route)};
             },
             nb::kw_only(), "port"_a, "model_name"_a, "model_version"_a, "generation"_a, "inputs"_a,
             "outputs"_a, "max_batch_size"_a, "open_inputs"_a, "open_outputs"_a,
-            "max_queue_size"_a = 0, "native"_a = true, "keep_tensor_parameters"_a = false)
+            "queue_policy"_a = nb::none(), "native"_a = true, "keep_tensor_parameters"_a = false)
         .def_prop_ro("model_name", [](const RouteObject& self) { return self.route->model_name; })
         .def_prop_ro("model_version",
                      [](const RouteObject& self) { return self.route->model_version; })
@@ -225,14 +247,17 @@ void bind_dispatcher(nb::module_& m) {
             "__init__",
             [](Dispatcher* self, nb::object board, std::uint32_t process_index, std::uint32_t epoch,
                std::uint32_t frontend_index, nb::object arena, nb::object ring, int wake_fd,
-               nb::object attach, nb::object call_soon, std::uint32_t max_in_flight) {
+               nb::object attach, nb::object call_soon, nb::object call_later,
+               std::uint32_t max_in_flight) {
                 new (self) Dispatcher(std::move(board), process_index, epoch, frontend_index,
                                       std::move(arena), std::move(ring), wake_fd, std::move(attach),
-                                      std::move(call_soon), max_in_flight);
+                                      std::move(call_soon), std::move(call_later), max_in_flight);
                 self->flush_callable = nb::cpp_function([self] { self->flush(); });
+                self->timer_callable = nb::cpp_function([self] { self->on_timer(); });
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "frontend_index"_a, "arena"_a,
-            "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "max_in_flight"_a = 4096)
+            "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "call_later"_a,
+            "max_in_flight"_a = 4096)
         .def(
             "make_port",
             [](Dispatcher& self, nb::object queue) {
@@ -270,7 +295,7 @@ void bind_dispatcher(nb::module_& m) {
                nb::object callback) {
                 if (!self.has_room(*route.route)) {
                     count_refusal(*route.route);
-                    raise("QueueFull", "Exceeds maximum queue size");
+                    raise("QueueFull", queue_full_text(request_id.value_or("")));
                 }
                 auto submission = write_request(self, route.route, inputs, outputs, request_id,
                                                 parameters_json, flags, sequence_id, sequence_text,

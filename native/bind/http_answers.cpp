@@ -55,7 +55,8 @@ void HttpConnection::park(Pending& pending, std::size_t from) {
     out_.truncate(from);
 }
 
-void HttpConnection::append_error(std::uint32_t status, std::string_view message, bool keep_alive) {
+void HttpConnection::append_error(std::uint32_t status, std::string_view message, bool keep_alive,
+                                  std::uint32_t retry_after_s) {
     ByteBuffer body(message.size() + 32);
     body.append("{\"error\":");
     write_json_string(message, body);
@@ -66,6 +67,10 @@ void HttpConnection::append_error(std::uint32_t status, std::string_view message
     out_.append(http_reason(status));
     out_.append("\r\nContent-Type: application/json\r\nContent-Length: ");
     append_number(out_, body.size());
+    if (retry_after_s != 0) {
+        out_.append("\r\nRetry-After: ");
+        append_number(out_, retry_after_s);
+    }
     if (!keep_alive) out_.append("\r\nConnection: close");
     out_.append("\r\n\r\n");
     out_.append(body.view());
@@ -76,8 +81,9 @@ void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
     const auto from = out_.size();
     const bool is_first = &pending == &pending_.front();
     if (answer.status != Status::ok) {
-        append_error(config_.http_status[static_cast<std::size_t>(answer.status)], answer.error,
-                     keep_alive);
+        const auto code = static_cast<std::size_t>(answer.status);
+        append_error(config_.http_status[code], answer.error, keep_alive,
+                     config_.retry_after_s[code]);
         if (!is_first) park(pending, from);
         return;
     }

@@ -61,9 +61,9 @@ void bind_http_config(nb::module_& m) {
                std::uint64_t max_binary_body_bytes, std::uint32_t max_header_bytes,
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
                const std::string& style, const std::vector<std::uint16_t>& http_statuses,
-               bool native_inference) {
-                if (http_statuses.size() != kStatusCount) {
-                    throw nb::value_error("http_statuses: one for each ErrorCode");
+               const std::vector<std::uint16_t>& retry_after_s, bool native_inference) {
+                if (http_statuses.size() != kStatusCount || retry_after_s.size() != kStatusCount) {
+                    throw nb::value_error("http_statuses, retry_after_s: one for each ErrorCode");
                 }
                 if (style != "triton" && style != "mlserver") {
                     throw nb::value_error("style: 'triton' or 'mlserver'");
@@ -80,12 +80,13 @@ void bind_http_config(nb::module_& m) {
                 self->max_pipelined = max_pipelined;
                 self->style = style == "triton" ? ResponseStyle::triton : ResponseStyle::mlserver;
                 std::copy(http_statuses.begin(), http_statuses.end(), self->http_status.begin());
+                std::copy(retry_after_s.begin(), retry_after_s.end(), self->retry_after_s.begin());
                 self->native_inference = native_inference;
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
-            "native_inference"_a = true)
+            "retry_after_s"_a, "native_inference"_a = true)
         .def(
             "set_static",
             [](HttpConfig& self, const std::string& path, nb::bytes answer) {

@@ -34,8 +34,9 @@ struct HttpConfig {
     std::uint32_t max_pipelined = 0;
     ResponseStyle style = ResponseStyle::triton;
     bool native_inference = true;  // false: every inference needs what only Python does
-    std::array<std::uint16_t, kStatusCount> http_status{};  // by Status
-    StringMap<std::string> statics;                         // path -> whole answer to a GET
+    std::array<std::uint16_t, kStatusCount> http_status{};    // by Status
+    std::array<std::uint16_t, kStatusCount> retry_after_s{};  // by Status; 0: not told
+    StringMap<std::string> statics;                           // path -> whole answer to a GET
     std::unordered_set<HttpConnection*> connections;
     bool draining = false;
 

@@ -98,7 +98,8 @@ private:
     Pending* find_pending(std::uint64_t sequence) noexcept;
 
     void encode_answer(Pending& pending, Answer& answer);
-    void append_error(std::uint32_t status, std::string_view message, bool keep_alive);
+    void append_error(std::uint32_t status, std::string_view message, bool keep_alive,
+                      std::uint32_t retry_after_s = 0);
     void finish_answer(std::uint64_t sequence);
     void write_in_order();
     void tell_writable();

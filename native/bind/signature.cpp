@@ -1,5 +1,8 @@
 #include "signature.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -18,6 +21,7 @@ std::vector<TensorSpec> read_specs(nb::handle items) {
         spec.any_shape = item[2].is_none();
         if (!spec.any_shape) spec.shape = nb::cast<std::vector<std::int64_t>>(item[2]);
         spec.optional = nb::cast<bool>(item[3]);
+        spec.ragged = nb::len(item) > 4 && nb::cast<bool>(item[4]);
     }
     return specs;
 }
@@ -26,11 +30,14 @@ std::vector<TensorSpec> read_specs(nb::handle items) {
 
 Signature read_signature(nb::handle inputs, nb::handle outputs, std::int32_t max_batch_size,
                          bool open_inputs, bool open_outputs) {
-    return {.inputs = read_specs(inputs),
+    auto read = read_specs(inputs);
+    const bool has_ragged = std::ranges::any_of(read, &TensorSpec::ragged);
+    return {.inputs = std::move(read),
             .outputs = read_specs(outputs),
             .max_batch_size = max_batch_size,
             .open_inputs = open_inputs,
-            .open_outputs = open_outputs};
+            .open_outputs = open_outputs,
+            .has_ragged = has_ragged};
 }
 
 }  // namespace mpserve::bind

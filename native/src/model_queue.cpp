@@ -44,12 +44,14 @@ bool ModelQueue::attach(Segment segment) noexcept {
 void ModelQueue::repair() noexcept {
     header_->free_head = kNoSlot;
     header_->wait_head = header_->wait_tail = kNoSlot;
-    header_->wait_count = header_->running_count = 0;
+    header_->wait_count = header_->running_count = header_->expired_count = 0;
+    header_->next_deadline_ns = 0;
     if (sequences_) sequences_.begin_repair();
     for (std::uint32_t index = slot_count_; index-- > 0;) {
         switch (state_of(slots_[index])) {
             case SlotState::free: put_free(index); break;
             case SlotState::waiting: enqueue(index); break;
+            case SlotState::expired: ++header_->expired_count; break;
             case SlotState::running:
                 ++header_->running_count;
                 if (sequences_) sequences_.adopt_running(index);
@@ -79,17 +81,13 @@ void ModelQueue::put_free(std::uint32_t index) noexcept {
     header_->free_head = index;
 }
 
-// In order of (priority, sequence); nearly always at the tail.
+// In order of (level, delayed, sequence); nearly always at the tail.
 void ModelQueue::enqueue(std::uint32_t index) noexcept {
     auto& slot = slots_[index];
     std::uint32_t after = header_->wait_tail;
     while (after != kNoSlot) {
-        const auto& other = slots_[after];
-        if (other.request.priority < slot.request.priority ||
-            (other.request.priority == slot.request.priority && other.sequence < slot.sequence)) {
-            break;
-        }
-        after = other.previous;
+        if (is_before(slots_[after], slot)) break;
+        after = slots_[after].previous;
     }
     slot.previous = after;
     slot.next = after == kNoSlot ? header_->wait_head : slots_[after].next;
@@ -97,6 +95,7 @@ void ModelQueue::enqueue(std::uint32_t index) noexcept {
     (slot.next == kNoSlot ? header_->wait_tail : slots_[slot.next].previous) = index;
     ++header_->wait_count;
     if (sequences_) sequences_.add_waiting(index);
+    if (slot.request.deadline_ns != 0 && slot.delayed == 0) note_deadline(slot.request.deadline_ns);
 }
 
 void ModelQueue::dequeue(std::uint32_t index) noexcept {

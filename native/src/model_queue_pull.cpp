@@ -65,26 +65,26 @@ void ModelQueue::take(std::uint32_t index, std::uint32_t instance, std::uint64_t
     dequeue(index);
     slot.instance = instance;
     slot.instance_epoch = instances_[instance].epoch;
-    slot.popped_ns = now;
+    slot.popped_ns = std::max(now, slot.enqueued_ns);  // pushed since the caller read the clock
     set_state(slot, SlotState::running);  // COMMIT; from here the request is known to be held
     ++header_->running_count;
 }
 
 PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,
                                   std::span<PoppedRequest> out, std::size_t& count,
-                                  std::uint64_t& picked) noexcept {
+                                  std::uint64_t& picked, std::uint64_t now) noexcept {
     auto& entry = instances_[instance];
     if (header_->gatherer == instance + 1) header_->gatherer = 0;
     entry.look_again_ns = 0;
     if (entry.state != static_cast<std::uint32_t>(InstanceState::active))
         return PopOutcome::retired;
+    if (is_due(header_->next_deadline_ns, now)) sweep_deadlines(now);
     if (header_->wait_head == kNoSlot) {
         if (header_->retired != 0) return PopOutcome::retired;
         announce_idle(instance, rule);
         return PopOutcome::empty;
     }
     header_->idle_mask &= ~bit_of(instance);
-    const auto now = now_ns();
     const bool company_may_come = header_->retired == 0 && header_->free_head != kNoSlot;
     if (!company_may_come) rule.max_delay_ns = 0;
     rule.max_requests =
@@ -114,8 +114,8 @@ PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,
 
 PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
                            std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
-                           std::size_t& count, std::uint64_t& starved,
-                           std::uint32_t& wake_seen) noexcept {
+                           std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen,
+                           std::uint64_t now) noexcept {
     count = 0;
     starved = 0;
     std::uint64_t picked = 0;
@@ -124,9 +124,9 @@ PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
         for (const auto index : done) finish(index, instance);
-        if (!done.empty() && header_->starved_rings != 0) starved = take_starved();
+        if (header_->free_head != kNoSlot && header_->starved_rings != 0) starved = take_starved();
         outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked)
-                             : pop_locked(instance, rule, out, count, picked);
+                             : pop_locked(instance, rule, out, count, picked, now);
         if (outcome == PopOutcome::empty) {
             wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
         }

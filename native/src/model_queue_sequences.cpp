@@ -111,6 +111,7 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> re
             slot.sequence = header_->next_sequence++;
             slot.enqueued_ns = now;
             slot.request = given.request;
+            slot.delayed = 0;
             slot.cancelled.store(0, std::memory_order_relaxed);
             sequences_.mark(index, sequence, given.mark, now);
             set_state(slot, SlotState::waiting);  // COMMIT; killed before: the slot is free

@@ -84,12 +84,15 @@ std::uint32_t ModelQueue::drop_frontend(std::uint32_t frontend,
         if (lock.recovered()) repair();
         for (std::uint32_t index = 0; index < slot_count_; ++index) {
             const auto& slot = slots_[index];
-            if (state_of(slot) == SlotState::waiting && slot.frontend == frontend &&
-                slot.frontend_epoch == frontend_epoch) {
+            if (slot.frontend != frontend || slot.frontend_epoch != frontend_epoch) continue;
+            if (state_of(slot) == SlotState::waiting) {
                 if (sequences_) end_unless_started(index);
                 dequeue(index);
                 put_free(index);
                 ++dropped;
+            } else if (state_of(slot) == SlotState::expired) {
+                put_free(index);
+                --header_->expired_count;
             }
         }
         header_->idle_mask = 0;

@@ -1,6 +1,8 @@
 // What the files of the model queue share: reading and marking one slot.
 #pragma once
 
+#include <tuple>
+
 #include "mpserve/model_queue.hpp"
 
 namespace mpserve {
@@ -13,6 +15,17 @@ inline PoppedRequest popped_of(std::uint32_t index, const QueueSlot& slot) noexc
             .enqueued_ns = slot.enqueued_ns,
             .popped_ns = slot.popped_ns,
             .request = slot.request};
+}
+
+// Whether `slot` is to be taken before `other`.
+inline bool is_before(const QueueSlot& slot, const QueueSlot& other) noexcept {
+    return std::tie(slot.request.level, slot.delayed, slot.sequence) <
+           std::tie(other.request.level, other.delayed, other.sequence);
+}
+
+// Whether a deadline passed; 0 is none.
+inline bool is_due(std::uint64_t deadline_ns, std::uint64_t now) noexcept {
+    return deadline_ns != 0 && now >= deadline_ns;
 }
 
 inline std::uint64_t bit_of(std::uint32_t instance) noexcept {

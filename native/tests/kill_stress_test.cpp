@@ -106,7 +106,7 @@ constexpr std::uint32_t worker_process(std::uint32_t index) { return 1 + kFronte
         BlockRef block;
     };
     std::vector<Question> asked;
-    std::vector<QueueRequest> pending;
+    std::vector<QueuePush> pending;
     std::array<Completion, 16> answers;
     std::uint64_t next_token = 1;
     for (;;) {
@@ -119,11 +119,11 @@ constexpr std::uint32_t worker_process(std::uint32_t index) { return 1 + kFronte
             request.block = block.ref;
             request.rows = 1;
             asked.push_back({request.token, block.ref});
-            pending.push_back(request);
+            pending.push_back({.request = request});
         }
         if (!pending.empty()) {
             const auto outcome = shared.queue.push(pending, frontend_process(index), epoch, index);
-            pending.erase(pending.begin(), pending.begin() + outcome.pushed);
+            pending.erase(pending.begin(), pending.begin() + outcome.handled);
         }
         if (asked.empty() && finish) break;
         const auto count = shared.rings[index].pop(answers);

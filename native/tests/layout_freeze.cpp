@@ -14,7 +14,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 6);
+static_assert(kLayoutVersion == 7);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -54,12 +54,14 @@ static_assert(offsetof(Completion, flags) == 40);
 static_assert(offsetof(Completion, queue_ns) == 48);
 static_assert(offsetof(Completion, execute_ns) == 56);
 
-static_assert(is_shareable<QueueHeader> && sizeof(QueueHeader) == 192);
+static_assert(is_shareable<QueueHeader> && sizeof(QueueHeader) == 256);
 static_assert(offsetof(QueueHeader, mutex) == 64);
 static_assert(offsetof(QueueHeader, slot_count) == 128);
 static_assert(offsetof(QueueHeader, gatherer) == 156);
 static_assert(offsetof(QueueHeader, idle_mask) == 160);
 static_assert(offsetof(QueueHeader, generation) == 184);
+static_assert(offsetof(QueueHeader, next_deadline_ns) == 192);
+static_assert(offsetof(QueueHeader, expired_count) == 200);
 static_assert(is_shareable<InstanceEntry> && sizeof(InstanceEntry) == 192);
 static_assert(offsetof(InstanceEntry, wake_word) == 0);
 static_assert(offsetof(InstanceEntry, max_requests) == 16);
@@ -79,8 +81,10 @@ static_assert(is_shareable<QueueSlot> && sizeof(QueueSlot) == 128);
 static_assert(offsetof(QueueSlot, state) == 0);
 static_assert(offsetof(QueueSlot, sequence) == 32);
 static_assert(offsetof(QueueSlot, request) == 56);
-static_assert(offsetof(QueueSlot, cancelled) == 104);
-static_assert(is_shareable<QueueRequest> && sizeof(QueueRequest) == 48);
+static_assert(offsetof(QueueSlot, cancelled) == 112);
+static_assert(is_shareable<QueueRequest> && sizeof(QueueRequest) == 56);
+static_assert(offsetof(QueueRequest, level) == 40);
+static_assert(offsetof(QueueRequest, on_timeout) == 52);
 
 static_assert(is_shareable<SequenceHeader> && sizeof(SequenceHeader) == 1120);
 static_assert(offsetof(SequenceHeader, rule) == 8);

@@ -34,8 +34,9 @@ QueueRequest request(std::uint64_t token, std::uint64_t digest = 0, std::uint32_
             .block_bytes = 0,
             .deadline_ns = 0,
             .shape_digest = digest,
+            .level = 0,
             .rows = rows,
-            .priority = 0};
+            .on_timeout = 0};
 }
 
 // Two instances of one queue.
@@ -46,7 +47,11 @@ struct Fixture {
         CHECK(queue.activate(1, 11, 1));
     }
 
-    void push(const std::vector<QueueRequest>& requests) { queue.push(requests, 1, 1, 0); }
+    void push(const std::vector<QueueRequest>& requests) {
+        std::vector<QueuePush> pushes;
+        for (const auto& one : requests) pushes.push_back({.request = one});
+        queue.push(pushes, 1, 1, 0);
+    }
 
     Tokens pop(std::uint32_t instance, const BatchRule& rule = kFour) {
         std::array<PoppedRequest, 8> out;
@@ -327,13 +332,13 @@ TEST_CASE(competing_instances_that_gather_take_each_request_once_and_in_time) {
     }
     std::mt19937_64 random(mpserve::check::seed());
     for (std::uint64_t token = 0; token < kRequests;) {
-        std::vector<QueueRequest> some;
+        std::vector<QueuePush> some;
         const auto count = 1 + random() % 5;
         for (std::uint64_t index = 0; index < count && token + index < kRequests; ++index) {
-            some.push_back(request(token + index, random() % 16 / 15));
+            some.push_back({.request = request(token + index, random() % 16 / 15)});
         }
         const auto outcome = f.queue.push(some, 1, 1, 0);
-        token += outcome.pushed;
+        token += outcome.handled;
         if (random() % 8 == 0) usleep(static_cast<useconds_t>(random() % 4'000));
     }
     while (!f.queue.is_drained()) usleep(100);

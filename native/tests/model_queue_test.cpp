@@ -27,15 +27,25 @@ struct Fixture {
     ModelQueue queue;
 };
 
+using Tokens = std::vector<std::uint64_t>;
+
 QueueRequest request(std::uint64_t token, std::uint32_t rows = 1, std::uint64_t digest = 0,
-                     std::uint32_t priority = 0) {
+                     std::uint64_t level = 0) {
     return {.token = token,
             .block = 0,
             .block_bytes = 0,
             .deadline_ns = 0,
             .shape_digest = digest,
+            .level = level,
             .rows = rows,
-            .priority = priority};
+            .on_timeout = 0};
+}
+
+QueueRequest until(QueueRequest given, std::uint64_t deadline_ns,
+                   OnTimeout on_timeout = OnTimeout::reject) {
+    given.deadline_ns = deadline_ns;
+    given.on_timeout = static_cast<std::uint32_t>(on_timeout);
+    return given;
 }
 
 struct Popped {
@@ -46,12 +56,12 @@ struct Popped {
 };
 
 Popped pop(ModelQueue& queue, std::uint32_t instance = 0, BatchRule rule = {},
-           std::vector<std::uint32_t> done = {}) {
+           std::vector<std::uint32_t> done = {}, std::uint64_t now = now_ns()) {
     std::vector<PoppedRequest> out(16);
     std::size_t count = 0;
     std::uint32_t seen = 0;
     Popped popped{};
-    popped.outcome = queue.pop(instance, rule, done, out, count, popped.starved, seen);
+    popped.outcome = queue.pop(instance, rule, done, out, count, popped.starved, seen, now);
     for (std::size_t index = 0; index < count; ++index) {
         popped.tokens.push_back(out[index].request.token);
         popped.slots.push_back(out[index].slot);
@@ -61,10 +71,23 @@ Popped pop(ModelQueue& queue, std::uint32_t instance = 0, BatchRule rule = {},
 
 PushOutcome push(ModelQueue& queue, std::vector<QueueRequest> requests,
                  std::uint32_t frontend = 1) {
-    return queue.push(requests, frontend, 1, 0);
+    std::vector<QueuePush> pushes;
+    for (const auto& one : requests) pushes.push_back({.request = one});
+    return queue.push(pushes, frontend, 1, 0);
 }
 
-using Tokens = std::vector<std::uint64_t>;
+// Pushes to a level that may hold so many; the tokens that were refused.
+Tokens push_bounded(ModelQueue& queue, std::uint32_t max_waiting, std::uint64_t now,
+                    const std::vector<QueueRequest>& requests) {
+    std::vector<QueuePush> pushes;
+    for (const auto& one : requests) pushes.push_back({.request = one, .max_waiting = max_waiting});
+    CHECK_EQUAL(queue.push(pushes, 1, 1, 0, now).handled, pushes.size());
+    Tokens refused;
+    for (const auto& one : pushes) {
+        if (one.refused) refused.push_back(one.request.token);
+    }
+    return refused;
+}
 
 }  // namespace
 
@@ -88,6 +111,74 @@ TEST_CASE(a_lower_priority_number_goes_first_and_equals_keep_their_order) {
     CHECK(pop(f.queue).tokens == Tokens{3});
 }
 
+TEST_CASE(a_level_of_any_number_has_its_place) {
+    Fixture f;
+    push(f.queue, {request(1, 1, 0, UINT64_MAX), request(2, 1, 0, std::uint64_t{1} << 40)});
+    CHECK(pop(f.queue, 0, {.max_rows = 2, .max_requests = 2}).tokens == (Tokens{2, 1}));
+}
+
+TEST_CASE(a_full_level_refuses_and_the_others_do_not) {
+    Fixture f;
+    CHECK(push_bounded(f.queue, 2, 1,
+                       {request(1, 1, 0, 1), request(2, 1, 0, 1), request(3, 1, 0, 1)}) ==
+          Tokens{3});
+    CHECK(push_bounded(f.queue, 2, 1, {request(4, 1, 0, 2), request(5, 1, 0, 1)}) == Tokens{5});
+    CHECK(pop(f.queue).tokens == Tokens{1});
+    CHECK(push_bounded(f.queue, 2, 1, {request(6, 1, 0, 1)}).empty());
+}
+
+TEST_CASE(who_waited_past_its_deadline_is_not_taken_and_is_its_frontends_to_collect) {
+    Fixture f;
+    push(f.queue, {until(request(1), 100), request(2)});
+    CHECK(pop(f.queue, 0, {}, {}, 100).tokens == Tokens{2});
+    CHECK(pop(f.queue, 0, {}, {}, 101).tokens.empty());
+    CHECK_EQUAL(f.queue.depth(), 0U);
+    CHECK(f.queue.cancel(1, 1, 1));
+    CHECK(!f.queue.cancel(1, 1, 1));
+}
+
+TEST_CASE(who_may_be_late_runs_after_all_others_of_its_level) {
+    Fixture f;
+    push(f.queue, {until(request(1, 1, 0, 1), 100, OnTimeout::delay), request(2, 1, 0, 1),
+                   request(3, 1, 0, 2)});
+    CHECK(pop(f.queue, 0, {}, {}, 200).tokens == Tokens{2});
+    push(f.queue, {request(4, 1, 0, 1)});
+    CHECK(pop(f.queue, 0, {}, {}, 300).tokens == Tokens{4});
+    CHECK(pop(f.queue, 0, {}, {}, 400).tokens == Tokens{1});
+    CHECK(pop(f.queue, 0, {}, {}, 500).tokens == Tokens{3});
+}
+
+TEST_CASE(what_expired_does_not_count_for_its_level) {
+    Fixture f;
+    CHECK(push_bounded(f.queue, 1, 50, {until(request(1), 100)}).empty());
+    CHECK(push_bounded(f.queue, 1, 60, {request(2)}) == Tokens{2});
+    CHECK(push_bounded(f.queue, 1, 100, {request(3)}).empty());
+}
+
+TEST_CASE(what_expired_goes_with_its_frontend) {
+    Fixture f(1);
+    push(f.queue, {until(request(1), 100)});
+    pop(f.queue, 0, {}, {}, 200);
+    CHECK_EQUAL(push(f.queue, {request(2)}, 2).handled, 0U);
+    f.queue.drop_frontend(1, 1);
+    CHECK_EQUAL(push(f.queue, {request(2)}, 2).handled, 1U);
+}
+
+TEST_CASE(a_slot_that_is_taken_back_is_told_to_who_waits_for_one) {
+    Fixture f(1);
+    std::array<PoppedRequest, 1> out;
+    std::size_t count = 0;
+    std::uint64_t starved = 0;
+    std::uint32_t seen = 0;
+    push(f.queue, {until(request(1), 100)});
+    f.queue.pop(0, {}, {}, out, count, starved, seen, 200);
+    CHECK(push(f.queue, {request(2)}, 2).full);
+    CHECK_EQUAL(f.queue.wake_word(0).load(), seen);
+    CHECK(f.queue.cancel(1, 1, 1));
+    CHECK(f.queue.wake_word(0).load() != seen);
+    CHECK_EQUAL(pop(f.queue).starved, 1ULL);
+}
+
 TEST_CASE(a_batch_has_equal_shapes_and_no_more_rows_than_allowed) {
     Fixture f;
     const BatchRule rule{.max_rows = 4, .max_requests = 8};
@@ -108,7 +199,7 @@ TEST_CASE(a_full_queue_takes_what_fits_and_tells_when_slots_come_free) {
     std::vector<QueueRequest> many;
     for (std::uint64_t token = 0; token < kSlots + 3; ++token) many.push_back(request(token));
     const auto pushed = push(f.queue, many);
-    CHECK_EQUAL(pushed.pushed, kSlots);
+    CHECK_EQUAL(pushed.handled, kSlots);
     CHECK(pushed.full);
     const auto first = pop(f.queue);
     CHECK_EQUAL(first.starved, std::uint64_t{0});
@@ -207,7 +298,7 @@ TEST_CASE(a_holder_killed_inside_the_lock_leaves_a_queue_that_repairs_itself) {
     CHECK_EQUAL(f.queue.depth(), std::uint32_t{0});
     CHECK_EQUAL(f.queue.running(), std::uint32_t{3});
     std::vector<QueueRequest> many(kSlots, request(9));
-    CHECK_EQUAL(push(f.queue, many).pushed, kSlots - 3);
+    CHECK_EQUAL(push(f.queue, many).handled, kSlots - 3);
 }
 
 TEST_CASE(another_layout_version_or_kind_is_not_attached) {
@@ -257,7 +348,7 @@ TEST_CASE(every_request_is_taken_once_by_competing_instances) {
             some.push_back(request(token + index));
         }
         const auto outcome = push(f.queue, some);
-        token += outcome.pushed;
+        token += outcome.handled;
         if (outcome.full) std::this_thread::yield();
     }
     f.queue.retire();

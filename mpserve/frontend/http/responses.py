@@ -148,6 +148,8 @@ def fault_response(
 
 def row_response(row: StatusRow, message: str, *, headers: tuple[Header, ...] = ()) -> HttpResponse:
     """Return the answer that a row of the error table means."""
+    if row.retry_after_s:
+        headers = (*headers, (b"Retry-After", b"%d" % row.retry_after_s))
     return HttpResponse(
         status=row.http,
         content_type=row.content_type,

@@ -41,7 +41,7 @@ def http_config(
         The core may answer inferences, because none needs what only Python looks at.
     """
     codes = [code for code in ErrorCode if code is not ErrorCode.OK]
-    statuses = [dialect.status(code, operation=Operation.INFER).http for code in codes]
+    rows = [dialect.status(code, operation=Operation.INFER) for code in codes]
     return HttpServerConfig(
         dispatcher=dispatcher,
         on_exchange=on_exchange,
@@ -52,7 +52,8 @@ def http_config(
         max_header_fields=MAX_HEADER_FIELDS,
         max_pipelined=MAX_PIPELINED,
         style=dialect.name.value,
-        http_statuses=[200, *statuses],
+        http_statuses=[200, *(row.http for row in rows)],
+        retry_after_s=[0, *(row.retry_after_s for row in rows)],
         native_inference=native_inference,
     )
 

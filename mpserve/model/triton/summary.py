@@ -9,13 +9,19 @@ from mpserve.model.config import (
     InstanceGroup,
     InstanceKind,
     ModelConfig,
+    QueuePolicies,
     QueuePolicy,
 )
 from mpserve.model.ensemble import Ensemble, Step
 from mpserve.model.identity import ModelName, Version
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
-from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
+from mpserve.model.triton.config import (
+    ModelInput,
+    ModelOutput,
+    QueuePolicyConfig,
+    TritonConfig,
+)
 
 ENVIRONMENT_PARAMETER: Final = "EXECUTION_ENV_PATH"
 ALLOCATOR_PARAMETER: Final = "MPSERVE_ALLOCATOR"
@@ -47,7 +53,7 @@ def summarize(config: TritonConfig) -> ModelConfig:
             for group in config.instance_group
         ),
         batching=_batching(config),
-        queue_policy=_queue_policy(config),
+        queue_policies=_queue_policies(config),
         decoupled=config.model_transaction_policy is not UNSET
         and config.model_transaction_policy.decoupled,
         default_model_filename=config.default_model_filename,
@@ -106,11 +112,23 @@ def _batching(config: TritonConfig) -> BatchingPolicy | None:
     )
 
 
-def _queue_policy(config: TritonConfig) -> QueuePolicy:
+def _queue_policies(config: TritonConfig) -> QueuePolicies:
     batching = config.dynamic_batching
-    if batching is UNSET or batching.default_queue_policy is UNSET:
-        return QueuePolicy()
-    policy = batching.default_queue_policy
+    if batching is UNSET:
+        return QueuePolicies()
+    general = batching.default_queue_policy
+    return QueuePolicies(
+        priority_levels=batching.priority_levels,
+        default_level=batching.default_priority_level,
+        general=QueuePolicy() if general is UNSET else _queue_policy(general),
+        by_level={
+            int(level): _queue_policy(policy)
+            for level, policy in batching.priority_queue_policy.items()
+        },
+    )
+
+
+def _queue_policy(policy: QueuePolicyConfig) -> QueuePolicy:
     return QueuePolicy(
         max_queue_size=policy.max_queue_size,
         default_timeout_us=policy.default_timeout_microseconds,

@@ -43,9 +43,6 @@ IGNORED_FIELDS: Final[dict[str, Callable[[TritonConfig], bool]]] = {
     "response_cache": lambda config: (
         config.response_cache is not UNSET and config.response_cache.enable
     ),
-    "dynamic_batching.priority_levels": lambda config: (
-        config.dynamic_batching is not UNSET and config.dynamic_batching.priority_levels > 0
-    ),
 }
 """Fields that are accepted and have no effect, and when a configuration uses them; noted then."""
 

@@ -5,15 +5,17 @@
 //     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] |
 //     BatchRow[kBatchRows] | QueueSlot[slots] | sequences (sequence_table.hpp; when there are any)
 //
-// A slot is free, waiting (in the FIFO list by `next`/`previous`), or running (held by an
-// instance). `state` of a slot is the truth; the free list, the waiting list and the counts are
-// derived from it.
+// A slot is free, waiting (in the list by `next`/`previous`), running (held by an instance), or
+// expired (its deadline passed while it waited; its frontend collects it). `state` of a slot is the
+// truth; the free list, the waiting list and the counts are derived from it.
 //
 // Guarantees
 //   - A request is held by at most one instance; the mark is made inside the lock, so that a worker
 //     that dies right after a pop is known to have held it.
-//   - FIFO among requests of equal priority; lower priority numbers first (0 counts as the
-//   default).
+//   - Strictly by level, lower numbers first; FIFO in a level, but those that were delayed by their
+//     deadline come after all others of it. No level holds more than its pushers allow.
+//   - A request whose deadline passed is not taken; when that is noticed it expires or is delayed,
+//     as its pusher said.
 //   - Work-conserving: no instance sleeps while a request waits, but for the one that gathers.
 //   - A batch that waits for company (`BatchRule::max_delay_ns`) is nobody's: it is taken when it
 //   is
@@ -47,24 +49,36 @@
 #include "mpserve/segment.hpp"
 #include "mpserve/sequence_table.hpp"
 #include "mpserve/status.hpp"
+#include "mpserve/wake.hpp"
 
 namespace mpserve {
 
 inline constexpr std::uint32_t kMaxInstances = 64;
 inline constexpr std::uint32_t kNoSlot = UINT32_MAX;
 
-enum class SlotState : std::uint32_t { free = 0, waiting = 1, running = 2 };
+enum class SlotState : std::uint32_t { free = 0, waiting = 1, running = 2, expired = 3 };
 enum class InstanceState : std::uint32_t { absent = 0, active = 1, retiring = 2 };
 
-// What a frontend pushes.
+// What becomes of a request whose deadline passes while it waits.
+enum class OnTimeout : std::uint32_t { reject = 0, delay = 1 };
+
+// A request as it lies in the queue.
 struct QueueRequest {
     std::uint64_t token;
     std::uint64_t block;  // BlockRef in the frontend's arena
     std::uint64_t block_bytes;
-    std::uint64_t deadline_ns;  // 0: none
+    std::uint64_t deadline_ns;  // until which it may wait; 0: none
     std::uint64_t shape_digest;
-    std::uint32_t rows;      // rows of a batch, at least 1
-    std::uint32_t priority;  // 1 is the most urgent
+    std::uint64_t level;       // the lowest is the most urgent
+    std::uint32_t rows;        // rows of a batch, at least 1
+    std::uint32_t on_timeout;  // OnTimeout
+};
+
+// What a frontend pushes, and what became of it.
+struct QueuePush {
+    QueueRequest request;
+    std::uint32_t max_waiting = 0;  // of its level, itself among them; 0: no limit
+    bool refused = false;           // its level was full
 };
 
 struct QueueSlot {
@@ -81,10 +95,10 @@ struct QueueSlot {
     std::uint64_t popped_ns;
     QueueRequest request;
     std::atomic<std::uint32_t> cancelled;  // 1: nobody waits for the answer of what runs here
-    std::uint32_t reserved_small_;
-    std::uint64_t reserved_[2];
+    std::uint32_t delayed;                 // 1: behind all others of its level
+    std::uint64_t reserved_;
 };
-static_assert(sizeof(QueueRequest) == 48);
+static_assert(sizeof(QueueRequest) == 56);
 static_assert(sizeof(QueueSlot) == 128);
 
 struct alignas(64) InstanceEntry {
@@ -116,8 +130,12 @@ struct QueueHeader {
     std::uint64_t starved_rings;  // bit i: the frontend of ring i waits for free slots
     std::uint64_t next_sequence;
     std::uint64_t generation;
+    std::uint64_t next_deadline_ns;  // none of what waits is earlier; 0: none has any
+    std::uint32_t expired_count;
+    std::uint32_t reserved_small_;
+    std::uint64_t reserved_[6];
 };
-static_assert(sizeof(QueueHeader) == 192);
+static_assert(sizeof(QueueHeader) == 256);
 
 // A request that an instance took.
 struct PoppedRequest {
@@ -136,9 +154,9 @@ struct PoppedRequest {
 enum class PopOutcome { taken, empty, retired };
 
 struct PushOutcome {
-    std::uint32_t pushed;
+    std::uint32_t handled;  // from the front: in the queue, or refused
     bool retired;
-    bool full;
+    bool full;  // no slot for what is left
 };
 
 // A request of a sequence as a frontend pushes it.
@@ -176,16 +194,17 @@ public:
                 const SequenceRule& sequences = {}) noexcept;
     bool attach(Segment segment) noexcept;
 
-    // Frontend. Takes the first `pushed` of `requests`; wakes instances after the lock is released.
-    PushOutcome push(std::span<const QueueRequest> requests, std::uint32_t frontend,
-                     std::uint32_t frontend_epoch, std::uint32_t ring) noexcept;
+    // Frontend. Handles the first of `requests`; wakes instances after the lock is released.
+    PushOutcome push(std::span<QueuePush> requests, std::uint32_t frontend,
+                     std::uint32_t frontend_epoch, std::uint32_t ring,
+                     std::uint64_t now = now_ns()) noexcept;
     // The same for a queue with sequences, which takes no others.
     SequencedOutcome push_sequenced(std::span<const SequencedRequest> requests,
                                     std::uint32_t frontend, std::uint32_t frontend_epoch,
                                     std::uint32_t ring) noexcept;
     // Whether a request of this id would go on with a sequence that is there.
     bool has_sequence(const SequenceKey& key) noexcept;
-    // Takes a waiting request back; false when it runs already or is gone.
+    // Takes back a request that waits or expired; false when it runs already or is gone.
     bool cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
 
     // Tells the instance that runs the request that nobody waits for its answer.
@@ -200,7 +219,8 @@ public:
     bool activate(std::uint32_t instance, std::uint32_t process, std::uint32_t epoch) noexcept;
     PopOutcome pop(std::uint32_t instance, const BatchRule& rule,
                    std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
-                   std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen) noexcept;
+                   std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen,
+                   std::uint64_t now = now_ns()) noexcept;
     std::uint64_t look_again_ns(std::uint32_t instance) const noexcept {
         return instances_[instance].look_again_ns;
     }
@@ -251,11 +271,18 @@ private:
     void put_free(std::uint32_t slot) noexcept;
     void enqueue(std::uint32_t slot) noexcept;
     void dequeue(std::uint32_t slot) noexcept;
+    bool is_level_full(const QueuePush& push) const noexcept;
+    void sweep_deadlines(std::uint64_t now) noexcept;
+    void expire(std::uint32_t slot) noexcept;
+    void delay(std::uint32_t slot) noexcept;
+    void note_deadline(std::uint64_t deadline_ns) noexcept;
+    std::uint32_t find_taken_back(std::uint64_t token, std::uint32_t frontend,
+                                  std::uint32_t frontend_epoch) const noexcept;
     void finish(std::uint32_t slot, std::uint32_t instance) noexcept;
     BatchDecision plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept;
     void take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept;
     PopOutcome pop_locked(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
-                          std::size_t& count, std::uint64_t& picked) noexcept;
+                          std::size_t& count, std::uint64_t& picked, std::uint64_t now) noexcept;
     PopOutcome pop_sequences(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
                              std::size_t& count, std::uint64_t& picked) noexcept;
     std::uint64_t active_instances() const noexcept;

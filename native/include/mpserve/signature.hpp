@@ -25,6 +25,7 @@ struct Signature {
     std::int32_t max_batch_size = 0;  // 0: the first dimension is not a batch
     bool open_inputs = false;         // any input name, datatype and shape is taken
     bool open_outputs = false;        // any requested output name is passed on
+    bool has_ragged = false;          // some input is
 };
 
 }  // namespace mpserve

@@ -7,7 +7,7 @@ import pytest
 
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.submission import submit
-from mpserve.errors import ErrorCode, ModelNotReady
+from mpserve.errors import ErrorCode, ModelNotReady, QueueFull
 from mpserve.model.config import ModelConfig
 from mpserve.model.identity import ModelName
 from mpserve.model.request import InferRequest, InputTensor
@@ -50,6 +50,7 @@ class Place:
                 arena_max_bytes=1 << 22,
             ),
             call_soon=self.turn.append,
+            call_later=lambda _delay, _call: None,
         )
 
     def queue(self) -> ModelQueue:
@@ -119,6 +120,25 @@ def test_a_queue_that_is_gone_already_makes_the_version_unready(place):
     routes.apply(removed=(), changed=(model("m", version("1", queue="mps-00000000-queue1")),))
     with pytest.raises(ModelNotReady, match="try again"):
         routes.route("m", "1")
+
+
+def test_a_model_without_a_limit_leaves_half_of_the_frontend_to_others(place):
+    routes = Routes(place.dispatcher)
+    names = ("a", "b")
+    for generation, name in enumerate(names, 1):
+        entry = version("1", generation=generation, queue=place.queue().name, config=OPEN)
+        routes.apply(removed=(), changed=(model(name, entry),))
+
+    def submit_to(name: str) -> None:
+        route = routes.route(name, "1")
+        submit(request(), dispatcher=place.dispatcher, route=route, on_answer=lambda _: None)
+
+    for _ in range(16):  # the ring has room for 32 requests in flight
+        submit_to("a")
+    with pytest.raises(QueueFull, match=r"^\[request id: 7\] Exceeds maximum queue size$"):
+        submit_to("a")
+    for _ in range(16):
+        submit_to("b")
 
 
 def test_a_table_is_settled_when_nothing_is_on_its_way_to_an_old_queue(place):

@@ -77,6 +77,7 @@ class Server:
             wake_fd=wake_fd,
             attach=segments.attach,
             call_soon=lambda flush: flush(),
+            call_later=lambda _delay, _call: None,
         )
         self.route = _native.Route(
             port=self.dispatcher.make_port(self.queue.native),

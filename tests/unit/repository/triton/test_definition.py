@@ -3,7 +3,7 @@ import os
 import pytest
 
 from mpserve.errors import InvalidRequest, Unsupported
-from mpserve.model.config import BatchingPolicy, QueuePolicy
+from mpserve.model.config import BatchingPolicy, QueuePolicies, QueuePolicy
 from mpserve.model.signature import TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.repository.found import ScanOptions
@@ -156,11 +156,13 @@ def test_the_configuration_is_summarized(write, read):
         TensorSpec(name="open", datatype=None, shape=None),
     )
     assert config.batching == BatchingPolicy(preferred_sizes=(2, 4), max_delay_us=100)
-    assert config.queue_policy == QueuePolicy(
-        max_queue_size=7,
-        default_timeout_us=5,
-        allow_timeout_override=True,
-        delay_on_timeout=True,
+    assert config.queue_policies == QueuePolicies(
+        general=QueuePolicy(
+            max_queue_size=7,
+            default_timeout_us=5,
+            allow_timeout_override=True,
+            delay_on_timeout=True,
+        )
     )
     assert [(g.name, g.count, g.passive) for g in config.instance_groups] == [
         ("m_0", 2, False),
