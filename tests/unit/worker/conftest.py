@@ -63,7 +63,7 @@ class Server:
     def __init__(self, server_id, wake_fd):
         self.board = Board.create(server_id, processes=8)
         self.epochs = {index: self.board.begin(index) for index in (FRONTEND, WORKER)}
-        self.ring = CompletionRing.create(server_id, 0, 64)
+        self.ring = CompletionRing.create(server_id, 0, 128)
         self.queue = ModelQueue.create(server_id, 5, rings=[self.ring], wake_fds=[wake_fd])
         self.server_id, self.wake_fd = server_id, wake_fd
         segments = ArenaSegments(server_id, FRONTEND, self.epochs[FRONTEND])
