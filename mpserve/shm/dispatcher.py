@@ -132,7 +132,10 @@ class CallerDispatcher(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def open_caller_dispatcher(
-    places: CallerPlaces, *, call_soon: Callable[[Callable[[], None]], object]
+    places: CallerPlaces,
+    *,
+    call_soon: Callable[[Callable[[], None]], object],
+    call_later: Callable[[float, Callable[[], None]], object],
 ) -> CallerDispatcher:
     """Make the ring of a worker that calls models, and return its dispatcher, without routes.
 
@@ -157,5 +160,6 @@ def open_caller_dispatcher(
         wake_fd=NO_WAKE_FD,
         attach=segments.attach,
         call_soon=call_soon,
+        call_later=call_later,
     )
     return CallerDispatcher(dispatcher=dispatcher, ring=ring)

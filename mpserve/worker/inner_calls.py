@@ -35,6 +35,7 @@ class InnerCalls:
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], None]] = deque()
         self._cancelled: deque[int] = deque()
+        self._timers: list[tuple[int, Callable[[], None]]] = []  # when, what
         caller = open_caller_dispatcher(
             CallerPlaces(
                 server_id=places.server_id,
@@ -46,6 +47,7 @@ class InnerCalls:
                 arena_max_bytes=places.arena_max_bytes,
             ),
             call_soon=self._soon.append,
+            call_later=self._call_later,
         )
         self._dispatcher = caller.dispatcher
         self._ring = caller.ring.native
@@ -105,6 +107,24 @@ class InnerCalls:
                 while self._soon:
                     self._soon.popleft()()
 
+    def _call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append((self._now_ns() + int(seconds * 1e9), callback))
+        self._ring.wake_sleeper()
+
+    def _run_timers(self) -> None:
+        now_ns = self._now_ns()
+        due = [callback for at_ns, callback in self._timers if at_ns <= now_ns]
+        self._timers = [timer for timer in self._timers if timer[0] > now_ns]
+        for callback in due:
+            callback()
+
+    def _idle_ms(self) -> int:
+        with self._lock:
+            next_ns = min((at_ns for at_ns, _ in self._timers), default=None)
+        if next_ns is None:
+            return LOOK_MS
+        return max(0, min(LOOK_MS, (next_ns - self._now_ns()) // 1_000_000 + 1))
+
     def _take_answers(self) -> None:
         look_ns = 0
         while True:
@@ -112,9 +132,10 @@ class InnerCalls:
                 self._dispatcher.on_wake()
                 while self._cancelled:
                     self._calls.cancel(self._cancelled.popleft())
+                self._run_timers()
             now_ns = self._now_ns()
             if now_ns >= look_ns:
                 look_ns = now_ns + LOOK_MS * 1_000_000
                 with self._turn():
                     self._calls.upkeep()
-            self._ring.sleep(FULL_MS if self._dispatcher.has_unpushed else LOOK_MS)
+            self._ring.sleep(FULL_MS if self._dispatcher.has_unpushed else self._idle_ms())
