@@ -6,6 +6,7 @@ snapshots; only the walk, the settings files and `override` touch the disk.
 """
 
 from mpserve.repository.found import Override, ScanOptions, ScanResult
+from mpserve.repository.listing import Listing, list_models, listing_of
 from mpserve.repository.override import discard
 from mpserve.repository.private_folder import PrivateFolder, sweep_private_folders
 from mpserve.repository.scan import scan
@@ -14,6 +15,7 @@ from mpserve.repository.stillness import Settled, Sighting, settle
 from mpserve.repository.watch import Wake, wakes
 
 __all__ = [
+    "Listing",
     "Override",
     "PrivateFolder",
     "ScanOptions",
@@ -22,6 +24,8 @@ __all__ = [
     "Sighting",
     "Wake",
     "discard",
+    "list_models",
+    "listing_of",
     "scan",
     "scan_model",
     "settle",

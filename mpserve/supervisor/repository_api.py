@@ -38,7 +38,7 @@ from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName, model_name
 from mpserve.model.state import IndexRow, ModelState
-from mpserve.repository import Override, ScanResult
+from mpserve.repository import Listing, Override
 from mpserve.settings import ModelControlMode, Settings
 from mpserve.supervisor.loads import Loads
 from mpserve.supervisor.repository_view import RepositoryView
@@ -125,14 +125,12 @@ class RepositoryApi:
 
     async def index(self, *, ready_only: bool) -> tuple[IndexRow, ...]:
         """Return the rows of the repository index."""
-        result = await self._view.scan()
+        listing = await self._view.listing()
         listed = {
-            name: self._fault(result, name)
-            for name in result.names
-            if name not in result.duplicates
+            name: self._view.fault(name) for name in listing.names if name not in listing.duplicates
         }
         rows = index_rows(self._supervisor.actual, listed=listed, ready_only=ready_only)
-        return tuple(sorted((*rows, *_duplicate_rows(result)), key=lambda row: row.name))
+        return tuple(sorted((*rows, *_duplicate_rows(listing)), key=lambda row: row.name))
 
     async def _answer(self, call: Call, reply: Reply) -> None:
         try:
@@ -186,16 +184,9 @@ class RepositoryApi:
             for one in shown_versions(model)
         )
 
-    def _fault(self, result: ScanResult, name: ModelName) -> str:
-        """Return what is wrong with a folder; in explicit mode only a load call looks at it."""
-        broken = result.broken.get(name)
-        if broken is None or self._mode is ModelControlMode.EXPLICIT:
-            return ""
-        return broken.message
 
-
-def _duplicate_rows(result: ScanResult) -> list[IndexRow]:
+def _duplicate_rows(listing: Listing) -> list[IndexRow]:
     return [
         IndexRow(name=name, version=None, state=ModelState.UNAVAILABLE, reason=DUPLICATE_REASON)
-        for name in result.duplicates
+        for name in listing.duplicates
     ]

@@ -17,15 +17,18 @@ from mpserve.dialect import DialectName
 from mpserve.model.definition import ConfigFormat, ModelDefinition
 from mpserve.model.identity import ModelName
 from mpserve.repository import (
+    Listing,
     Override,
     PrivateFolder,
     ScanOptions,
     ScanResult,
     discard,
+    list_models,
+    listing_of,
     scan,
     scan_model,
 )
-from mpserve.settings import Settings
+from mpserve.settings import ModelControlMode, Settings
 from mpserve.telemetry import log
 
 _FORMATS: Final = {
@@ -50,6 +53,9 @@ class RepositoryView:
     def __init__(self, settings: Settings) -> None:
         self._roots = settings.model_repositories
         self._options = scan_options(settings)
+        self._is_polled = settings.model_control_mode is ModelControlMode.POLL
+        self._is_explicit = settings.model_control_mode is ModelControlMode.EXPLICIT
+        self._listed = Listing(names=(), duplicates=frozenset())
         self._last: ScanResult | None = None
         self._lock = asyncio.Lock()
         self._noted: frozenset[str] = frozenset()
@@ -70,6 +76,24 @@ class RepositoryView:
         """Read all repositories."""
         async with self._lock:
             return self._took(await asyncio.to_thread(scan, self._roots, self._last, self._options))
+
+    async def listing(self) -> Listing:
+        """Return which models there are now; does not wait for scans that go on.
+
+        Where the server follows the repository itself, what it saw last counts.
+        """
+        if self._is_polled and self._last is not None:
+            return listing_of(self._last)
+        if self._options.format is not ConfigFormat.TRITON:
+            return listing_of(await self.scan())
+        before = self._listed.folders
+        self._listed = await asyncio.to_thread(list_models, self._roots, before, self._options)
+        return self._listed
+
+    def fault(self, name: ModelName) -> str:
+        """Return what is wrong with a model's folder; "" for nothing, and when only loads look."""
+        broken = self._last.broken.get(name) if self._last is not None else None
+        return broken.message if broken is not None and not self._is_explicit else ""
 
     async def model(self, name: ModelName, override: Override | None) -> ModelDefinition:
         """Return what a load of `name` should load.

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from mpserve.repository import ScanOptions, scan, settle
+from mpserve.repository import Listing, ScanOptions, list_models, scan, settle
 
 SETTLE_NS = 10
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -28,6 +28,7 @@ class Repositories(RuleBasedStateMachine):
         self.roots = [str(self.base / name) for name in ("r1", "r2")]
         self.options = ScanOptions()
         self.sightings = {}
+        self.listed = Listing(names=(), duplicates=frozenset())
         self.now_ns = 0
         self.seen_since = {}
         self.mtime_ns = 0
@@ -60,6 +61,10 @@ class Repositories(RuleBasedStateMachine):
         self.put(self.base / root / name / "sub" / "model-settings.json", SETTINGS % version)
 
     @rule(root=ROOTS, name=NAMES)
+    def write_settings_that_can_not_be_read(self, root, name):
+        self.put(self.base / root / name / "sub" / "model-settings.json", "{")
+
+    @rule(root=ROOTS, name=NAMES)
     def remove_model(self, root, name):
         shutil.rmtree(self.base / root / name, ignore_errors=True)
 
@@ -80,6 +85,9 @@ class Repositories(RuleBasedStateMachine):
         current = scan(self.roots, self.before, self.options)
         fresh = scan(self.roots, None, self.options)
         assert current == fresh
+        self.listed = list_models(self.roots, self.listed.folders, self.options)
+        assert self.listed.names == fresh.names
+        assert self.listed.duplicates == set(fresh.duplicates)
         for name in {*self.taken.names, *current.names, *self.seen_since}:
             token = current.tokens.get(name)
             if self.seen_since.get(name, ("", 0))[0] != token:
