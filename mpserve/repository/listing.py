@@ -7,12 +7,13 @@ Notes
 -----
     In Triton's dialect a folder with a `config.pbtxt` is a model of that name, so that one look at
     the folder is enough; what lies in any other folder shows when it is walked. For 1,000 models
-    that is 7 ms instead of 45 (`tests/process/test_many_models.py`).
+    that is 4 ms instead of 45 (`tests/process/test_many_models.py`).
 """
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -91,10 +92,20 @@ def list_models(
 def _listed(
     root: str, path: str, name: str, *, before: ListedFolder | None, options: ScanOptions
 ) -> ListedFolder:
-    if Path(path, CONFIG_FILE).is_file():
+    if _has_configuration(path):
+        if before is not None and before.sure is not None:
+            return before
         return ListedFolder(root=root, sure=ModelName(name))
     known = before.scanned if before is not None else None
     return ListedFolder(root=root, scanned=scan_folder(root, path, before=known, options=options))
+
+
+def _has_configuration(path: str) -> bool:
+    """As `Path.is_file`, which takes four times as long for each folder."""
+    try:
+        return stat.S_ISREG(os.stat(f"{path}/{CONFIG_FILE}").st_mode)  # noqa: PTH116
+    except OSError:
+        return False
 
 
 def _listing(folders: dict[str, ListedFolder]) -> Listing:
