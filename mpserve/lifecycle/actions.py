@@ -7,6 +7,7 @@ import msgspec
 from mpserve.errors import Failure
 from mpserve.lifecycle.actual import Misfit
 from mpserve.lifecycle.wanted import Wish
+from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
 from mpserve.model.identity import Generation, InstanceKey, ModelName
 
@@ -19,6 +20,14 @@ class BeginOperation(Action, frozen=True, kw_only=True):
     """Start to carry out a wish: make the generations and instances that it needs."""
 
     wish: Wish
+
+
+class CheckFolder(Action, frozen=True, kw_only=True):
+    """Everything has loaded: look whether the folder is still as it was when the wish was made."""
+
+    name: ModelName
+    wish: int
+    definition: ModelDefinition
 
 
 class CommitOperation(Action, frozen=True, kw_only=True):
@@ -139,6 +148,7 @@ class PublishTable(Action, frozen=True, kw_only=True):
 
 AnyAction: TypeAlias = (
     BeginOperation
+    | CheckFolder
     | CommitOperation
     | AbortOperation
     | SettleWish

@@ -50,6 +50,14 @@ class GenerationRefused(Event, frozen=True, kw_only=True):
     failure: Failure
 
 
+class FolderChecked(Event, frozen=True, kw_only=True):
+    """The folder of a model whose load is to be published has been looked at once more."""
+
+    name: ModelName
+    wish: int
+    is_unchanged: bool
+
+
 class TableAcknowledged(Event, frozen=True, kw_only=True):
     """All living frontends know the routing table of this number."""
 

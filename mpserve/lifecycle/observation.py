@@ -17,6 +17,7 @@ from mpserve.lifecycle.actions import (
     AdmitGeneration,
     AssembleGeneration,
     BeginOperation,
+    CheckFolder,
     CommitOperation,
     FailGeneration,
     KillInstance,
@@ -32,6 +33,7 @@ from mpserve.lifecycle.actions import (
 )
 from mpserve.lifecycle.actual import (
     Actual,
+    Check,
     GenerationRecord,
     InstancePhase,
     InstanceRecord,
@@ -39,6 +41,7 @@ from mpserve.lifecycle.actual import (
 )
 from mpserve.lifecycle.events import (
     Event,
+    FolderChecked,
     GenerationRefused,
     GenerationsHeld,
     InstanceEnded,
@@ -86,6 +89,19 @@ def _begun(actual: Actual, action: BeginOperation) -> Actual:
     begun = operation.begin(model, action.wish, last_generation=actual.last_generation)
     last = max((one.generation for one in begun.generations), default=0)
     return replace(actual.with_model(begun), last_generation=max(actual.last_generation, last))
+
+
+def _check_begun(actual: Actual, action: CheckFolder) -> Actual:
+    return actual.with_model(operation.checked(actual.models[action.name], Check.RUNNING))
+
+
+def _checked(actual: Actual, event: FolderChecked) -> Actual:
+    model = actual.models.get(event.name)
+    going = model.operation if model is not None else None
+    if model is None or going is None or going.wish != event.wish:
+        return actual
+    result = Check.PASSED if event.is_unchanged else Check.CHANGED
+    return actual.with_model(operation.checked(model, result))
 
 
 def _committed(actual: Actual, action: CommitOperation) -> Actual:
@@ -364,6 +380,8 @@ def _with_instance(
 # Each observer takes the one type of its row; the table's type can not say so.
 _OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] = {
     BeginOperation: _begun,
+    CheckFolder: _check_begun,
+    FolderChecked: _checked,
     CommitOperation: _committed,
     AbortOperation: _aborted,
     SettleWish: _settled,

@@ -11,6 +11,7 @@ import msgspec
 
 from mpserve.errors import Failure
 from mpserve.lifecycle.actual import (
+    Check,
     GenerationRecord,
     InstancePhase,
     InstanceRecord,
@@ -24,6 +25,7 @@ from mpserve.lifecycle.reasons import shown_reason
 from mpserve.lifecycle.transitions import Phase, Turn, next_phase
 from mpserve.lifecycle.wanted import Wish
 from mpserve.model.definition import ModelDefinition, VersionDefinition
+from mpserve.model.event import Origin
 from mpserve.model.identity import Generation, VersionKey
 
 replace = msgspec.structs.replace
@@ -66,6 +68,7 @@ def begin(model: ModelRecord, wish: Wish, *, last_generation: int) -> ModelRecor
             generations=tuple(one.generation for one in new),
             additions=tuple(each.key for one in changes.values() for each in one.additions),
             removals=tuple(key for one in changes.values() for key in one.removals),
+            check=Check.DUE if wish.origin is Origin.POLL else Check.NOT_WANTED,
         ),
     )
 
@@ -166,6 +169,12 @@ def abort(model: ModelRecord, failure: Failure) -> ModelRecord:
         reasons=reasons,
         operation=replace(operation, published_in=0, failure=failure),
     )
+
+
+def checked(model: ModelRecord, check: Check) -> ModelRecord:
+    """Return `model` with what is known about its folder."""
+    assert model.operation is not None, "a check without an operation"
+    return replace(model, operation=replace(model.operation, check=check))
 
 
 def settle(model: ModelRecord, *, number: int) -> ModelRecord:

@@ -22,6 +22,7 @@ from mpserve.lifecycle.actions import (
     Action,
     AdmitGeneration,
     BeginOperation,
+    CheckFolder,
     CommitOperation,
     FailGeneration,
     KillInstance,
@@ -36,6 +37,7 @@ from mpserve.lifecycle.actions import (
 )
 from mpserve.lifecycle.actual import (
     Actual,
+    Check,
     GenerationRecord,
     InstancePhase,
     InstanceRecord,
@@ -44,11 +46,11 @@ from mpserve.lifecycle.actual import (
 )
 from mpserve.lifecycle.graph import assemblies, reviews
 from mpserve.lifecycle.operation import failures, is_concluded
-from mpserve.lifecycle.reasons import load_failure, misfit_failure
+from mpserve.lifecycle.reasons import changed_failure, load_failure, misfit_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.event import Origin
-from mpserve.model.identity import Generation
+from mpserve.model.identity import Generation, ModelName
 
 _SECOND_NS: Final = 1_000_000_000
 
@@ -179,10 +181,10 @@ def _next_step(model: ModelRecord, operation: Operation, moment: Moment) -> Acti
     return _conclusion(model, operation) if is_concluded(model, operation) else None
 
 
-def _conclusion(model: ModelRecord, operation: Operation) -> Action:
+def _conclusion(model: ModelRecord, operation: Operation) -> Action | None:
     failed = failures(model, operation)
     if not failed:
-        return CommitOperation(name=model.name)
+        return _publication(model.name, operation)
     if model.misfit is not None:
         return AbortOperation(
             name=model.name, failure=misfit_failure(model.name, model.misfit.failure)
@@ -193,6 +195,17 @@ def _conclusion(model: ModelRecord, operation: Operation) -> Action:
         still_ready=all(record.phase is Phase.SERVING for record, _ in failed),
     )
     return AbortOperation(name=model.name, failure=failure)
+
+
+def _publication(name: ModelName, operation: Operation) -> Action | None:
+    """What has loaded is published, unless its files were changed meanwhile."""
+    if operation.check is Check.RUNNING:
+        return None
+    if operation.check is Check.DUE and operation.definition is not None:
+        return CheckFolder(name=name, wish=operation.wish, definition=operation.definition)
+    if operation.check is Check.CHANGED:
+        return AbortOperation(name=name, failure=changed_failure(name))
+    return CommitOperation(name=name)
 
 
 def _admissions(actual: Actual, moment: Moment) -> Iterator[Action]:

@@ -64,6 +64,15 @@ def misfit_failure(name: ModelName, failure: Failure) -> Failure:
     return Failure(code=ErrorCode.LOAD_FAILED, message=message)
 
 
+def changed_failure(name: ModelName) -> Failure:
+    """Return why a load that poll asked for is not published: it may have read half of a change."""
+    message = (
+        f"load failed for model '{name}': its files were changed while it was loaded; it is loaded "
+        "again once they are still\n"
+    )
+    return Failure(code=ErrorCode.LOAD_FAILED, message=message)
+
+
 def _version_words(version: Version) -> str:
     return f"version {version} is" if version else "it is"
 

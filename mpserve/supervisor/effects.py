@@ -10,6 +10,7 @@ from mpserve.lifecycle.actions import (
     AdmitGeneration,
     AssembleGeneration,
     BeginOperation,
+    CheckFolder,
     CommitOperation,
     FailGeneration,
     KillInstance,
@@ -39,6 +40,8 @@ class Effects:
     ----------
     publish
         Sends the rows of these models to the frontends under this number.
+    check_folder
+        Looks at the folder once more and tells what it saw.
     settle
         Answers those who made a wish.
     tell
@@ -51,6 +54,7 @@ class Effects:
         workers: Workers,
         ledger: Ledger,
         publish: Callable[[PublishTable], None],
+        check_folder: Callable[[CheckFolder], None],
         settle: Callable[[SettleWish], None],
         tell: Callable[[Event], None],
         now_ns: Callable[[], int],
@@ -58,12 +62,14 @@ class Effects:
         self._workers = workers
         self._ledger = ledger
         self._publish = publish
+        self._check_folder_of = check_folder
         self._settle = settle
         self._tell = tell
         self._now_ns = now_ns
         # Each method takes the one type of its row; the table's type can not say so.
         self._effects: dict[type[Action], Callable[[Any, Actual], None]] = {
             BeginOperation: self._begin,
+            CheckFolder: self._check_folder,
             CommitOperation: self._nothing,
             AbortOperation: self._nothing,
             SettleWish: self._settle_wish,
@@ -89,6 +95,9 @@ class Effects:
         event = "unload.begun" if action.wish.definition is None else "load.begun"
         log.debug(event, model=action.wish.name, wish=action.wish.number)
         self._ledger.begun(action.wish.name)
+
+    def _check_folder(self, action: CheckFolder, _actual: Actual) -> None:
+        self._check_folder_of(action)
 
     def _admit(self, action: AdmitGeneration, actual: Actual) -> None:
         record = _generation(actual, action.name, action.generation)

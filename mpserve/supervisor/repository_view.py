@@ -14,6 +14,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from mpserve.dialect import DialectName
+from mpserve.errors import MpserveError
 from mpserve.model.definition import ConfigFormat, ModelDefinition
 from mpserve.model.identity import ModelName
 from mpserve.repository import (
@@ -117,6 +118,13 @@ class RepositoryView:
         if is_plain and in_force is not None and _is_untouched(found, in_force):
             return in_force
         return found
+
+    async def is_unchanged(self, definition: ModelDefinition) -> bool:
+        """Return whether a scan would still find exactly this."""
+        try:
+            return await self.model(definition.name, None) == definition
+        except MpserveError:
+            return False
 
     def remember(self, definition: ModelDefinition, override: Override | None) -> None:
         """Note what was loaded, and whether an override is in force from now on."""

@@ -16,7 +16,9 @@ import msgspec
 
 from mpserve.control.messages import LoggingCall, PublishTable, TraceCall
 from mpserve.errors import ConfigError
+from mpserve.lifecycle.actions import CheckFolder
 from mpserve.lifecycle.actions import PublishTable as PublishAction
+from mpserve.lifecycle.events import FolderChecked
 from mpserve.lifecycle.index import is_ready
 from mpserve.model.identity import ModelName
 from mpserve.settings import ModelControlMode, Settings
@@ -102,6 +104,7 @@ class Server:
         )
         self._supervisor.publish_by(self._publish)
         self._supervisor.callers.answer_by(whole_table=self._whole_table, called=self._called)
+        self._supervisor.check_folders_by(self._check_folder)
         self._tasks = tasks
         self._stop = asyncio.Event()
         self._at_once = asyncio.Event()
@@ -243,6 +246,15 @@ class Server:
         table = self._table(action.names)
         self._supervisor.callers.publish(table)  # first: they are not waited for
         self._frontends.publish(table)
+
+    def _check_folder(self, action: CheckFolder) -> None:
+        self._tasks.create_task(self._look_again(action), name=f"check:{action.name}")
+
+    async def _look_again(self, action: CheckFolder) -> None:
+        is_unchanged = await self._view.is_unchanged(action.definition)
+        self._supervisor.tell(
+            FolderChecked(name=action.name, wish=action.wish, is_unchanged=is_unchanged)
+        )
 
     def _whole_table(self) -> PublishTable:
         return self._table(frozenset(self._supervisor.actual.models))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from mpserve.errors import Failure, ShuttingDown
-from mpserve.lifecycle.actions import Action, PublishTable, SettleWish
+from mpserve.lifecycle.actions import Action, CheckFolder, PublishTable, SettleWish
 from mpserve.lifecycle.actual import Actual
 from mpserve.lifecycle.events import Event, GenerationsHeld, TableAcknowledged
 from mpserve.lifecycle.observation import observe
@@ -61,10 +61,12 @@ class Supervisor:
             now_ns=now_ns,
         )
         self._publish: Callable[[PublishTable], None] = _nobody_listens
+        self._check: Callable[[CheckFolder], None] = _nobody_listens
         self._effects = Effects(
             workers=self.workers,
             ledger=self.ledger,
             publish=self._publish_table,
+            check_folder=self._check_folder,
             settle=self._settle,
             tell=self.tell,
             now_ns=now_ns,
@@ -99,6 +101,10 @@ class Supervisor:
     def publish_by(self, publish: Callable[[PublishTable], None]) -> None:
         """Give the rows of the routing table to `publish` from now on."""
         self._publish = publish
+
+    def check_folders_by(self, check: Callable[[CheckFolder], None]) -> None:
+        """Let `check` look at folders from now on; it tells `FolderChecked`."""
+        self._check = check
 
     def wish(
         self,
@@ -215,6 +221,9 @@ class Supervisor:
     def _publish_table(self, action: PublishTable) -> None:
         self._publish(action)
 
+    def _check_folder(self, action: CheckFolder) -> None:
+        self._check(action)
+
     def _settle(self, action: SettleWish) -> None:
         waiting = self._settlements.pop(action.name, [])
         later = [row for row in waiting if row[0] > action.number]
@@ -245,5 +254,5 @@ def directories_in_use(actual: Actual) -> Iterable[str]:
     }
 
 
-def _nobody_listens(_action: PublishTable) -> None:
-    raise AssertionError("a table is published before anybody listens")
+def _nobody_listens(_action: Action) -> None:
+    raise AssertionError("something is done before anybody listens")

@@ -12,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.actions import (
     AdmitGeneration,
+    CheckFolder,
+    CommitOperation,
     KillInstance,
     PublishTable,
     RemoveGeneration,
@@ -24,6 +26,7 @@ from mpserve.lifecycle.actions import (
 )
 from mpserve.lifecycle.actual import Actual, shown_versions
 from mpserve.lifecycle.events import (
+    FolderChecked,
     GenerationRefused,
     GenerationsHeld,
     InstanceEnded,
@@ -40,6 +43,7 @@ from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.config import InstanceGroup, ModelConfig
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.ensemble import Ensemble, Step
+from mpserve.model.event import Origin
 from mpserve.model.state import ModelState
 
 NAMES = ("a", "b", "c")
@@ -108,6 +112,7 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.acknowledged = 0
         self.settled = {}  # name -> numbers, in order
         self.answers = {}  # (name, number) -> failure
+        self.checks = {}  # (name, wish) -> is the folder unchanged? None while it is looked at
         self.held = frozenset()  # generations that requests of ensembles use
         self.lost = set()  # (name, version) given up since the last wish that came true
 
@@ -149,6 +154,11 @@ class LifecycleMachine(RuleBasedStateMachine):
             case PublishTable():
                 assert action.number == max(self.tables) + 1
                 self.tables[action.number] = self.named()
+            case _:
+                self.note(action)
+
+    def note(self, action):
+        match action:
             case SettleWish():
                 numbers = self.settled.setdefault(action.name, [0])
                 assert action.number >= numbers[-1]
@@ -156,6 +166,12 @@ class LifecycleMachine(RuleBasedStateMachine):
                 self.answers[action.name, action.number] = action.failure
                 if action.failure is None:
                     self.lost = {row for row in self.lost if row[0] != action.name}
+            case CheckFolder():
+                assert (action.name, action.wish) not in self.checks, "one look is enough"
+                self.checks[action.name, action.wish] = None
+            case CommitOperation():
+                wish = self.actual.models[action.name].operation.wish
+                assert self.checks.get((action.name, wish), True), "its files were changed"
             case WithdrawGeneration() | WithdrawEnsemble():
                 record = self.actual.models[action.name].generation(action.generation)
                 self.lost.add((action.name, record.version.version))
@@ -185,15 +201,16 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     # --- what may happen --------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from(NAMES), wanted=definitions | st.none())
-    def make_a_wish(self, name, wanted):
+    @rule(name=st.sampled_from(NAMES), wanted=definitions | st.none(), is_polled=st.booleans())
+    def make_a_wish(self, name, wanted, is_polled):
         self.last_wish += 1
         definition = None
+        origin = Origin.POLL if is_polled else Origin.CLIENT
         if wanted is not None:
             contents, count, auto_complete = wanted
             definition = define(name, contents, count=count, auto_complete=auto_complete)
         self.wanted = self.wanted.with_wish(
-            Wish(number=self.last_wish, name=name, definition=definition)
+            Wish(number=self.last_wish, name=name, definition=definition, origin=origin)
         )
         self.run_plan()
 
@@ -267,6 +284,20 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.acknowledged = data.draw(st.integers(self.acknowledged + 1, max(self.tables)))
         self.tell(TableAcknowledged(number=self.acknowledged))
         self.run_plan()
+
+    def open_checks(self):
+        return [key for key, answer in self.checks.items() if answer is None]
+
+    @precondition(lambda self: self.open_checks())
+    @rule(is_unchanged=st.booleans())
+    def look_at_a_folder(self, is_unchanged):
+        self.answer_check(self.open_checks()[0], is_unchanged=is_unchanged)
+        self.run_plan()
+
+    def answer_check(self, key, *, is_unchanged):
+        self.checks[key] = is_unchanged
+        name, wish = key
+        self.tell(FolderChecked(name=name, wish=wish, is_unchanged=is_unchanged))
 
     @rule(passed_ns=st.integers(1, 2_000))
     def let_time_pass(self, passed_ns):
@@ -345,6 +376,8 @@ class LifecycleMachine(RuleBasedStateMachine):
             self.run_plan()
             for key in self.instances("starting"):
                 self.tell(InstanceReady(instance=key, config=ModelConfig(), config_json="{}"))
+            for key in self.open_checks():
+                self.answer_check(key, is_unchanged=True)
             for key in [key for key, fate in self.processes.items() if fate != "running"]:
                 self.end(key)
             self.acknowledged = max(self.tables)

@@ -56,13 +56,20 @@ class Simulation:
 
     def wish(self, definition, *, name="m"):
         """Want this; return the number of the wish."""
-        self._last_wish += 1
         name = definition.name if definition is not None else name
-        self.wanted = self.wanted.with_wish(
-            Wish(number=self._last_wish, name=name, definition=definition)
-        )
-        self.run()
+        number = self.next_wish()
+        self.make(Wish(number=number, name=name, definition=definition))
+        return number
+
+    def next_wish(self):
+        """Return the number for another wish."""
+        self._last_wish += 1
         return self._last_wish
+
+    def make(self, wish):
+        """Make a wish."""
+        self.wanted = self.wanted.with_wish(wish)
+        self.run()
 
     def stop(self):
         self.wanted = self.wanted.ended()
