@@ -1,9 +1,13 @@
-"""Poll mode: changes of the repository become wishes, once they have been still for a while."""
+"""Poll mode: changes of the repository become wishes, once they have been still for a while.
+
+A load that failed is wished for again, too: at the next poll, and then after pauses that grow.
+"""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from mpserve.lifecycle.retry import Failing, follow, is_due
 from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
 from mpserve.repository import ScanResult, Sighting, settle, wakes
@@ -42,6 +46,7 @@ class Polling:
         self._now_ns = now_ns
         self._sightings: dict[ModelName, Sighting] = {}
         self._told: dict[ModelName, str] = {}
+        self._failing: dict[ModelName, Failing] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Scan whenever something changed, and at each interval, until `stop` is set."""
@@ -79,9 +84,10 @@ class Polling:
         """Wish for what differs from what is wished already."""
         self._taken = result
         wishes = self._supervisor.wanted.wishes
+        again = self._due_again()
         for name, definition in result.definitions.items():
             wish = wishes.get(name)
-            if wish is None or wish.definition != definition:
+            if wish is None or wish.definition != definition or name in again:
                 self._supervisor.wish(name, definition, origin=Origin.POLL)
         for name, wish in wishes.items():
             # A folder that can not be read keeps its last good version serving.
@@ -89,6 +95,21 @@ class Polling:
             if wish.definition is not None and is_gone:
                 self._supervisor.wish(name, None, origin=Origin.POLL)
         self._tell_broken(result)
+
+    def _due_again(self) -> frozenset[ModelName]:
+        """Return the models whose load failed for long enough to try once more."""
+        now_ns = self._now_ns()
+        self._failing = follow(
+            self._failing,
+            self._supervisor.wanted.wishes,
+            self._supervisor.actual.models,
+            now_ns=now_ns,
+        )
+        return frozenset(
+            name
+            for name, failing in self._failing.items()
+            if is_due(failing, now_ns=now_ns, interval_ns=round(self._interval_s * _SECOND_NS))
+        )
 
     def _tell_broken(self, result: ScanResult) -> None:
         for name, failure in result.broken.items():

@@ -23,11 +23,9 @@ PAUSE_SECONDS = 0.2  # of a slow copy; well below the settle time
 def poll(serve, repository):
     """Start a server that polls once a second."""
 
-    def start():
-        return serve(
-            repository.path,
-            flags=["--model-control-mode=poll", "--repository-poll-secs=1", "--log-format=json"],
-        )
+    def start(flags=(), **options):
+        polled = ["--model-control-mode=poll", "--repository-poll-secs=1", "--log-format=json"]
+        return serve(repository.path, flags=[*polled, *flags], **options)
 
     return start
 
@@ -203,3 +201,18 @@ def test_a_tree_that_is_still_being_copied_is_never_loaded(poll, repository):
     assert loads_of(server, name) == 1
     assert not server.events("version.load_failed", model=name)
     assert tell(server, name).version == 1
+
+
+def test_a_load_that_failed_is_tried_again_when_what_it_lacked_has_come(poll, repository, tmp_path):
+    needed = tmp_path / "needed"
+    repository.add("teller", "m")
+    code = (repository.path / "m/1/model.py").read_text()
+    repository.write("m/1/model.py", f"open({str(needed)!r}).close()\n{code}")
+    server = poll(flags=["--exit-on-error=false"], wait_ready=False)
+    wait_until(lambda: loads_of(server, "m") >= 2, deadline=TAKEN_SECONDS, what="another try")
+    needed.touch()
+    wait_ready(server, "m")
+    loads = loads_of(server, "m")
+    assert tell(server, "m").version == 1
+    server.index()
+    assert loads_of(server, "m") == loads
