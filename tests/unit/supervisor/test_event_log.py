@@ -1,8 +1,8 @@
 """The ring of transitions."""
 
-from mpserve.lifecycle.actions import BeginOperation
+from mpserve.lifecycle.actions import BeginOperation, CheckFolder
 from mpserve.lifecycle.actual import Actual
-from mpserve.lifecycle.events import InstanceEnded, InstanceReady, TableAcknowledged
+from mpserve.lifecycle.events import FolderChecked, InstanceEnded, InstanceReady, TableAcknowledged
 from mpserve.lifecycle.observation import observe
 from mpserve.lifecycle.plan import Limits, plan
 from mpserve.lifecycle.restart import RestartPolicy
@@ -37,6 +37,10 @@ class Story:
         while actions := plan(self.wanted, self.actual, now_ns=self.now_ns, limits=Limits()):
             for action in actions:
                 self.observe(action)
+                if isinstance(action, CheckFolder):
+                    self.observe(
+                        FolderChecked(name=action.name, wish=action.wish, is_unchanged=True)
+                    )
 
     def wish(self, definition, origin, name="m"):
         self.wishes += 1
