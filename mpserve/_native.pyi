@@ -320,6 +320,12 @@ class InferenceRequest:
 
     def output_parameters_json(self, name: str) -> str: ...
 
+    def takes_many(self) -> bool:
+        """The client takes any number of answers."""
+
+    def is_handler_call(self) -> bool:
+        """For a handler of a path of the model's own."""
+
     def trace(self) -> InferenceTrace: ...
 
     def get_response_sender(self) -> InferenceResponseSender: ...
@@ -402,6 +408,10 @@ class InstancePort:
 
     def set_decoupled(self, decoupled: bool) -> None:
         """Requests are answered through their senders, any number of times."""
+
+    @property
+    def arena_used_bytes(self) -> int:
+        """Shared memory that answers take which are not read yet."""
 
     def wake(self) -> None:
         """Let `pop` return; from any thread."""
@@ -537,6 +547,10 @@ SEQUENCE_START: int = 1
 SEQUENCE_END: int = 2
 
 BINARY_OUTPUTS_BY_DEFAULT: int = 4
+
+TAKES_MANY: int = 16
+
+HANDLER_CALL: int = 32
 
 OUTPUT_BINARY: int = 1
 

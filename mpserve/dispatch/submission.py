@@ -10,6 +10,7 @@ from mpserve.shm.dispatcher import (
     OUTPUT_BINARY_SET,
     SEQUENCE_END,
     SEQUENCE_START,
+    TAKES_MANY,
     Answer,
     Dispatcher,
     Route,
@@ -70,4 +71,6 @@ def _flags(request: InferRequest) -> int:
         flags |= SEQUENCE_END
     if request.binary_by_default:
         flags |= BINARY_OUTPUTS_BY_DEFAULT
+    if request.takes_many:
+        flags |= TAKES_MANY
     return flags

@@ -77,6 +77,8 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
         Empty when all outputs are wanted.
     binary_by_default
         Outputs that are not listed are wanted as binary data.
+    takes_many
+        The client takes any number of answers, whether or not the model is decoupled.
     parameters_json
         Custom parameters as a JSON object, "" for none.
     priority
@@ -94,6 +96,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     timeout_us: int = 0
     binary_by_default: bool = False
+    takes_many: bool = False
     parameters_json: str = ""
     trace_context: str = ""
 

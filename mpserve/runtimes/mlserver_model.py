@@ -3,14 +3,14 @@
 Where the real `mlserver` is installed, models run on it; else `import mlserver` finds the
 compatible package.
 
-Owner: the runtime owns a private event loop, on which `load`, `predict` and `unload` of the model
-run. It turns while one of them runs, and stands still between requests.
+Owner: the runtime owns a private event loop, on which the model's methods run. The worker turns it
+(`mpserve.worker.overlap`); with nothing under way, nor any task of the model's, it stands still.
 """
 
 import asyncio
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,7 +47,8 @@ _CODE_OF_STATUS: Final = {
     503: ErrorCode.UNAVAILABLE,
     504: ErrorCode.DEADLINE,
 }
-"""Status of an `MLServerError` -> code; any other is the model's failure."""
+"""Status of an `MLServerError` -> code; any other is the client's mistake below 500, else the
+model's failure."""
 
 
 class MLServerModelRuntime:
@@ -76,10 +77,36 @@ class MLServerModelRuntime:
         except Exception as error:
             raise LoadError(last_line(error)) from error
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop that the model lives on."""
+        assert self._loop is not None, "loop before load"
+        return self._loop
+
     def execute(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """Answer a batch, and wait for it."""
+        return self.loop.run_until_complete(self.execute_overlapping(requests))
+
+    async def execute_overlapping(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Await `predict`, once for all requests that are alike: MLServer's adaptive batching."""
-        assert self._loop is not None, "execute before load"
-        return self._loop.run_until_complete(self._predict_all(requests))
+        if len(requests) == 1:
+            return [await self._predict(requests[0])]
+        groups = alike(requests)
+        members = ([requests[place] for place in places] for places in groups)
+        return in_order(groups, await asyncio.gather(*map(self._predict_group, members)))
+
+    async def stream(self, request: Request) -> AsyncGenerator[Response, None]:
+        """Yield what `predict_stream` yields for a stream of this one request."""
+        assert self._responses is not None, "stream before load"
+        try:
+            with self._model_context(self._settings):
+                payload = to_inference_request(request, self._types)
+                async for response in self._model.predict_stream(_only(payload)):
+                    yield self._responses.answer(to_answer(response))
+        except self._error_class as error:
+            yield self._responses.refuse(_failure_with_status(error))
+        except Exception as error:  # noqa: BLE001  # the border around the model's code
+            yield self._responses.refuse(failure_of(error))
 
     def unload(self) -> None:
         """Await the model's `unload` and close the loop."""
@@ -128,13 +155,6 @@ class MLServerModelRuntime:
     async def _unload(self, model: Any) -> None:  # noqa: ANN401
         with self._model_context(self._settings):
             await model.unload()
-
-    async def _predict_all(self, requests: Sequence[Request]) -> list[Response]:
-        if len(requests) == 1:
-            return [await self._predict(requests[0])]
-        groups = alike(requests)
-        members = ([requests[place] for place in places] for places in groups)
-        return in_order(groups, await asyncio.gather(*map(self._predict_group, members)))
 
     async def _predict_group(self, requests: Sequence[Request]) -> Sequence[Response]:
         assert self._responses is not None, "execute before load"
@@ -209,8 +229,14 @@ def _tell_unserved_handlers(model: Any) -> None:  # noqa: ANN401
         log.warning("handler.ignored", path=handler.rest_path, method=method.__name__)
 
 
+async def _only(payload: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+    yield payload
+
+
 def _failure_with_status(error: Any) -> Failure:  # noqa: ANN401  # an MLServerError
-    code = _CODE_OF_STATUS.get(error.status_code, ErrorCode.MODEL_FAILED)
+    status = error.status_code
+    other = ErrorCode.INVALID_ARGUMENT if 400 <= status < 500 else ErrorCode.MODEL_FAILED
+    code = _CODE_OF_STATUS.get(status, other)
     return Failure(code=code, message=str(error))
 
 

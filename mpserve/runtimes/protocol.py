@@ -13,7 +13,8 @@ Assumes (asked of the runtime)
     response with an error.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -105,6 +106,14 @@ class Request(Protocol):
         """Return the parameters the client gave a requested output, "" when there are none."""
         ...
 
+    def takes_many(self) -> bool:
+        """Say whether the client takes any number of answers."""
+        ...
+
+    def is_handler_call(self) -> bool:
+        """Say whether this is no inference, but a request to a path of the model's own."""
+        ...
+
 
 class Response(Protocol):
     """One answer: output tensors, or an error. Made by `mpserve.runtimes.responses`."""
@@ -156,3 +165,29 @@ class Runtime(Protocol):
 
     def unload(self) -> None:
         """Let go of the model. Idempotent, and allowed without a `load`."""
+
+
+@runtime_checkable
+class OverlappingRuntime(Runtime, Protocol):
+    """A runtime whose model waits for other things, so that several requests may be under way.
+
+    The worker calls `execute_overlapping` and `stream` in place of `execute`, and turns the loop.
+
+    Attributes
+    ----------
+    loop
+        The event loop that the model lives on; there from `load` to `unload`.
+    """
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop."""
+        ...
+
+    async def execute_overlapping(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """Answer each request of a batch, in order, as `execute` does."""
+        ...
+
+    def stream(self, request: Request) -> AsyncGenerator[Response, None]:
+        """Answer a request whose client takes any number of answers."""
+        ...

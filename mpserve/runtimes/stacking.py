@@ -88,6 +88,14 @@ class StackedRequest:
         """Return the parameters that all give a requested output."""
         return self._first.output_parameters_json(name)
 
+    def takes_many(self) -> bool:
+        """Say no: what is stacked is answered once."""
+        return False
+
+    def is_handler_call(self) -> bool:
+        """Say no: only inferences are stacked."""
+        return False
+
 
 def alike(requests: Sequence[Request]) -> list[list[int]]:
     """Return the places of requests that may be stacked, group by group, in order.

@@ -10,10 +10,12 @@ import msgspec
 
 from mpserve._native import (
     BINARY_OUTPUTS_BY_DEFAULT,
+    HANDLER_CALL,
     OUTPUT_BINARY,
     OUTPUT_BINARY_SET,
     SEQUENCE_END,
     SEQUENCE_START,
+    TAKES_MANY,
     Answer,
     Dispatcher,
     QueuePort,
@@ -25,10 +27,12 @@ from mpserve.shm.completion_ring import CompletionRing
 
 __all__ = [
     "BINARY_OUTPUTS_BY_DEFAULT",
+    "HANDLER_CALL",
     "OUTPUT_BINARY",
     "OUTPUT_BINARY_SET",
     "SEQUENCE_END",
     "SEQUENCE_START",
+    "TAKES_MANY",
     "Answer",
     "CallerDispatcher",
     "CallerPlaces",

@@ -6,7 +6,7 @@ Guarantees: each request of the batch is answered exactly once, whatever the mod
 
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from mpserve.errors import ErrorCode, Failure, InternalError, MpserveError
 from mpserve.runtimes.model_trace import describe_exception
@@ -46,11 +46,11 @@ class Execution:
         try:
             # A list of our own, which `complete` empties: answers end before inputs are counted as
             # still used, so an answer that is a view of its input does not keep the input.
-            responses = list(self._execute(requests))
-            if len(responses) != len(requests) or None in responses:
-                self._refuse(responses, wanted=len(requests))
+            answered = self._execute(requests)
+            responses = checked_responses(self._name, answered, wanted=len(requests))
+            del answered
         except BaseException as error:  # noqa: BLE001  # a request never ends the worker
-            failure = _failure_of(error)
+            failure = failure_of(error)
         else:
             self._complete(requests, responses)
             return
@@ -61,20 +61,32 @@ class Execution:
         try:
             self._execute_stream(requests)
         except BaseException as error:  # noqa: BLE001  # a request never ends the worker
-            failure = _failure_of(error)
+            failure = failure_of(error)
         else:
             self._detach(requests)
             return
         self._fail(requests, failure.code, failure.message)
 
-    def _refuse(self, responses: Sequence[Response | None], *, wanted: int) -> NoReturn:
-        answers = sum(response is not None for response in responses)
+
+def checked_responses(
+    name: str, answered: Sequence[Response | None], *, wanted: int
+) -> list[Response]:
+    """Return a list of our own with one answer for each request.
+
+    Raises
+    ------
+    InternalError
+        The runtime of this name returned something else.
+    """
+    responses = [response for response in answered if response is not None]
+    if len(responses) != wanted or len(answered) != wanted:
         raise InternalError(
-            f"the runtime '{self._name}' returned {answers} answers to {wanted} requests"
+            f"the runtime '{name}' returned {len(responses)} answers to {wanted} requests"
         )
+    return responses
 
 
-def _failure_of(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> Failure:
     """Return the answer to what the model raised; the whole traceback goes to the log."""
     cause = error.__cause__ if isinstance(error, MpserveError) else error
     if cause is not None or isinstance(error, InternalError):

@@ -6,11 +6,12 @@ Guarantees: what the queue still holds when it is retired is executed before the
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from mpserve.runtimes.protocol import Request
+from mpserve.runtimes.protocol import OverlappingRuntime, Request
 from mpserve.shm.instance_port import InstancePlaces, InstancePort, open_instance_port
 from mpserve.worker.execution import Execution
 from mpserve.worker.instance_rule import instance_rule
 from mpserve.worker.loading import Loaded
+from mpserve.worker.overlap import Overlap
 
 IDLE_MS: Final = 1000  # how often an idle instance takes back blocks of frontends that died
 
@@ -36,6 +37,9 @@ def serve(loaded: Loaded, stop: Stop) -> None:
         port = _open_port(loaded)
         stop.on_request(port.wake)
         port.activate()
+        if isinstance(loaded.runtime, OverlappingRuntime):
+            _overlap(loaded, loaded.runtime, port, stop)
+            return
         execution = Execution(loaded.runtime, port)
         is_stream = loaded.completed.config.decoupled
         run(port, execution.run_stream if is_stream else execution.run, stop)
@@ -58,6 +62,12 @@ def run(port: InstancePort, execute: Callable[[list[Request]], None], stop: Stop
             execute(requests)
         elif stop.requested:
             return
+
+
+def _overlap(loaded: Loaded, runtime: OverlappingRuntime, port: InstancePort, stop: Stop) -> None:
+    port.set_decoupled(decoupled=True)  # what is not answered at once is left to its sender
+    limit = loaded.start.places.arena_max_bytes
+    Overlap(runtime, port, stop, idle_ms=IDLE_MS, arena_max_bytes=limit).serve()
 
 
 def _open_port(loaded: Loaded) -> InstancePort:

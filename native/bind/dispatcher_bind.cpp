@@ -329,6 +329,8 @@ void bind_dispatcher(nb::module_& m) {
     m.attr("SEQUENCE_START") = kSequenceStart;
     m.attr("SEQUENCE_END") = kSequenceEnd;
     m.attr("BINARY_OUTPUTS_BY_DEFAULT") = kBinaryOutputsByDefault;
+    m.attr("TAKES_MANY") = kTakesMany;
+    m.attr("HANDLER_CALL") = kHandlerCall;
     m.attr("OUTPUT_BINARY") = kOutputBinary;
     m.attr("OUTPUT_BINARY_SET") = kOutputBinarySet;
 }

@@ -134,6 +134,10 @@ InferenceTrace trace_of(const InferenceRequest& request) {
     return text.empty() ? InferenceTrace{} : InferenceTrace{std::string(text)};
 }
 
+bool is_marked(const InferenceRequest& request, std::uint32_t mark) noexcept {
+    return request.view() != nullptr && (request.view()->header().flags & mark) != 0;
+}
+
 nb::object correlation_id(const InferenceRequest& request) {
     const auto* view = request.view();
     const auto text =
@@ -249,6 +253,13 @@ void bind_inference_request(nb::module_& m) {
         .def("parameters", &InferenceRequest::parameters, "Custom parameters as JSON text.")
         .def("requested_output_names", &requested_output_names)
         .def("output_parameters_json", &InferenceRequest::output_parameters, nb::arg("name"))
+        .def(
+            "takes_many", [](const InferenceRequest& self) { return is_marked(self, kTakesMany); },
+            "The client takes any number of answers.")
+        .def(
+            "is_handler_call",
+            [](const InferenceRequest& self) { return is_marked(self, kHandlerCall); },
+            "For a handler of a path of the model's own.")
         .def("trace", &trace_of)
         .def("get_response_sender",
              [](nb::handle self) { return ResponseSender{nb::borrow(self)}; })

@@ -132,6 +132,8 @@ void bind_instance_port(nb::module_& m) {
              "`execute` of a decoupled model returned: senders answer. Empties `requests`.")
         .def("set_decoupled", &InstancePort::set_decoupled, "decoupled"_a,
              "Requests are answered through their senders, any number of times.")
+        .def_prop_ro("arena_used_bytes", &InstancePort::arena_used_bytes,
+                     "Shared memory that answers take which are not read yet.")
         .def("wake", &InstancePort::wake, nb::call_guard<nb::gil_scoped_release>(),
              "Let `pop` return; from any thread.");
 }

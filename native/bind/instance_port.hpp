@@ -88,6 +88,11 @@ public:
     void detach(nanobind::list requests);
     void wake() noexcept;
     void set_decoupled(bool decoupled) noexcept { decoupled_ = decoupled; }
+    // After what was given back is taken in.
+    std::uint64_t arena_used_bytes() {
+        arena_.collect();
+        return arena_.used_bytes();
+    }
 
 private:
     friend class PoppedLease;

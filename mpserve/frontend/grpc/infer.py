@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from mpserve.codec import mlserver_proto, proto_response, v2_proto
 from mpserve.codec.proto_infer import ProtoInfer
@@ -134,6 +135,7 @@ class GrpcInfer:
         decoupled_refusal: str | None,
         tells_final: bool,
         on_result: OnResult,
+        takes_many: bool = False,
     ) -> int:
         """Check and submit a request; return its token for `cancel`.
 
@@ -143,6 +145,8 @@ class GrpcInfer:
             Said of a model that may answer several times; `None`: it may.
         tells_final
             An answer tells in a parameter whether it is the last.
+        takes_many
+            The client takes any number of answers.
         on_result
             Called for each answer, never from here.
 
@@ -163,6 +167,8 @@ class GrpcInfer:
         )
         if self._forwarding.forwards:
             request = self._forwarding.apply(request, _headers(metadata()))
+        if takes_many:
+            request = replace(request, takes_many=True)
         on_answer = partial(self._on_answer, request, routed, tells_final, on_result)
         return self._handler.start(request, routed=routed, on_answer=on_answer)
 

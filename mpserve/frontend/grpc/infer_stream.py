@@ -108,6 +108,7 @@ class InferStream:
                 metadata=lambda: self._metadata,
                 decoupled_refusal=None,
                 tells_final=self._response_class is not None,
+                takes_many=True,
                 on_result=partial(self._on_result, slot),
             )
         except MpserveError as error:

@@ -6,6 +6,8 @@ Source: triton.md 3.9.
 from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
+
 from mpserve.codec import generate_json
 from mpserve.codec.v2_json import RequestContext
 from mpserve.codec.v2_response import AnswerContext
@@ -62,6 +64,7 @@ class HttpGenerate:
     ) -> None:
         routed = self._handler.find(name, version, decoupled_refusal=None)
         request = self._forwarding.apply(self._read(http, routed), exchange.headers_as_sent)
+        request = replace(request, takes_many=kind is EventStream)
         answers = kind(exchange, encode=partial(self._encode, request, routed), refuse=self._refuse)
         token = self._handler.start(request, routed=routed, on_answer=answers.on_answer)
         answers.attach(partial(self._handler.cancel, token))

@@ -5,6 +5,8 @@ Source: mlserver-observed.md, "Inference".
 
 from functools import partial
 
+from msgspec.structs import replace
+
 from mpserve.codec.cloud_events import EventSource, with_event_headers
 from mpserve.dialect import Dialect, Operation
 from mpserve.dispatch.routing_table import RoutedModel
@@ -41,7 +43,7 @@ class HttpInferStream:
     ) -> None:
         """Answer with an event for each response of the model."""
         routed = self._handler.find(name, version, decoupled_refusal=None)
-        request = self._infer.read(exchange, http, routed)
+        request = replace(self._infer.read(exchange, http, routed), takes_many=True)
         if request.binary_by_default or any(output.binary for output in request.outputs):
             raise InvalidRequest("binary outputs can not be sent as events; ask for JSON outputs")
         stream = EventStream(

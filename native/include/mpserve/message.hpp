@@ -48,6 +48,8 @@ inline constexpr std::uint32_t kSequenceStart = 1u << 0;
 inline constexpr std::uint32_t kSequenceEnd = 1u << 1;
 inline constexpr std::uint32_t kBinaryOutputsByDefault = 1u << 2;  // `binary_data_output`
 inline constexpr std::uint32_t kHasId = 1u << 3;                   // an id was given (may be empty)
+inline constexpr std::uint32_t kTakesMany = 1u << 4;    // the client takes any number of answers
+inline constexpr std::uint32_t kHandlerCall = 1u << 5;  // for a handler of the model's own path
 // Response flags.
 inline constexpr std::uint32_t kFinalResponse = 1u << 8;
 

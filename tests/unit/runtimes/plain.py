@@ -80,6 +80,12 @@ class PlainRequest:
         given = self._output_parameters.get(name)
         return json.dumps(given) if given else ""
 
+    def takes_many(self):
+        return False
+
+    def is_handler_call(self):
+        return False
+
 
 class PlainResponse:
     def __init__(self, tensors=(), failure=None, parameters_json=""):

@@ -254,7 +254,7 @@ def test_requests_that_are_not_alike_run_at_once(load, runtime):
         (503, ErrorCode.UNAVAILABLE),
         (501, ErrorCode.UNSUPPORTED),
         (500, ErrorCode.MODEL_FAILED),
-        (418, ErrorCode.MODEL_FAILED),
+        (418, ErrorCode.INVALID_ARGUMENT),
     ],
 )
 def test_an_mlserver_error_keeps_its_words_and_the_meaning_of_its_status(load, status, code):
