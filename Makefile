@@ -36,7 +36,7 @@ $(BIN)/.tools: pyproject.toml
 
 # The package in place, with what the demo needs.
 $(BIN)/.demo: $(BIN)/.tools pyproject.toml
-	$(PIP) $(EDITABLE) '.[sklearn,xgboost]'
+	$(PIP) $(EDITABLE) '.[grpc,sklearn,xgboost]'
 	@touch $@ $(BIN)/.core
 
 # The package in place, with everything for work on it.

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from bench import load
+from bench.disturbance import Disturbance, Reloads, WorkerKill, run_disturbed
 from bench.errors import BenchError, LoadFailed, ServerFailed
 from bench.load import Load, LoadResult
 from bench.open_loop import OpenLoad, run_open_loop
@@ -21,7 +22,7 @@ from bench.payload import Encoding, Tensor, check_answer, grpc_message, infer_re
 from bench.peers.peer import Control, Peer, Site
 from bench.ports import free_ports
 from bench.repositories import write_model
-from bench.results import LibraryCost, Remark, Sample
+from bench.results import LibraryCost, Recovery, Remark, Sample
 from bench.scenarios import Measure, Scenario
 from bench.server import StopReport, running
 from bench.v2_client import HttpRequest, V2Client, wait_until
@@ -35,6 +36,7 @@ SCRIPT_TIMEOUT_S: Final = 120
 AFTER_LOAD_S: Final = (
     0.05  # connections close and buffers go back: part of the cost of the requests
 )
+CALLED: Final = {Measure.LOAD, Measure.RELOAD, Measure.KILL}  # models are loaded by calls
 DIGITS: Final = Path(__file__).with_name("digits.py")
 
 
@@ -57,6 +59,7 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     result: LoadResult
     window: Window
+    recovery: Recovery | None = None
 
 
 def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> Measured:
@@ -75,6 +78,8 @@ def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> 
                 seen = _measure_starts(scenario, peer, site, ends)
             case Measure.LOAD:
                 seen = _measure_loads(scenario, peer, site, ends)
+            case Measure.RELOAD | Measure.KILL:
+                seen = _measure_disturbed(scenario, peer, site, ends, pace=pace)
             case Measure.INFER | Measure.OPEN | Measure.LIVE:
                 seen = _measure_requests(scenario, peer, site, ends, pace=pace)
     sample = Sample(
@@ -84,6 +89,7 @@ def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> 
         load=seen.result,
         usage=seen.window.usage,
         foreign_share=seen.window.foreign_share,
+        recovery=seen.recovery,
     )
     return Measured(sample=sample, remarks=tuple(_remarks(peer.name, ends)))
 
@@ -115,7 +121,7 @@ def _make_site(scenario: Scenario, peer: Peer, scratch: Path) -> Site:
     return Site(
         repository=repository,
         scratch=scratch,
-        control=Control.EXPLICIT if scenario.measure is Measure.LOAD else Control.ALL,
+        control=Control.EXPLICIT if scenario.measure in CALLED else Control.ALL,
         http_port=http_port,
         grpc_port=grpc_port,
         metrics_port=metrics_port,
@@ -158,6 +164,42 @@ def _measure_loads(scenario: Scenario, peer: Peer, site: Site, ends: list[StopRe
             windows.append(observation.close(server.root_pid))
             _unload_until_gone(client, model)
     return _from_times(took_ns, windows)
+
+
+def _measure_disturbed(
+    scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport], *, pace: Pace
+) -> _Seen:
+    """Load at a constant rate while something is done to the model."""
+    (model,) = scenario.models
+    assert scenario.tensors is not None, "a disturbed model is one that is asked"
+    request = infer_request(tensor(scenario.tensors), scenario.encodings[peer.name])  # type: ignore[index]
+    paced = OpenLoad(
+        connections=scenario.connections,
+        rate=scenario.rate,
+        seconds=max(pace.seconds, scenario.least_seconds),
+    )
+    with (
+        running(
+            peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
+        ) as server,
+        V2Client(server.port) as client,
+    ):
+        server.wait_ready()
+        _load_until_ready(client, model)
+        server.note_segments()
+        run_open_loop(
+            request,
+            msgspec.structs.replace(paced, seconds=max(1, pace.warmup_seconds)),
+            port=server.port,
+        )
+        if scenario.measure is Measure.RELOAD:
+            disturbance: Disturbance = Reloads(client, model, site.repository / model)
+        else:
+            disturbance = WorkerKill(server.root_pid, peer.roles)
+        observation = Observation.of_running(server.root_pid, peer.roles)
+        seen = run_disturbed(request, paced, disturbance, port=server.port)
+        window = observation.close(server.root_pid)
+        return _Seen(result=seen.load, window=window, recovery=seen.recovery)
 
 
 def _load_until_ready(client: V2Client, model: str) -> int:
@@ -225,10 +267,12 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
     with V2Client(site.http_port) as client:
         check_answer(sent, client.send(request), server=server)
     if scenario.measure is Measure.OPEN:
-        return lambda seconds: run_open_loop(
-            request,
-            OpenLoad(connections=scenario.connections, rate=scenario.rate, seconds=seconds),
-            port=site.http_port,
+        return lambda seconds: (
+            run_open_loop(
+                request,
+                OpenLoad(connections=scenario.connections, rate=scenario.rate, seconds=seconds),
+                port=site.http_port,
+            ).load
         )
     return lambda seconds: load.run_wrk(request, spread(seconds), port=site.http_port)
 

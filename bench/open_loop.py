@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from bench.errors import BenchError, LoadFailed, MissingTool
 from bench.load import LoadResult, from_times, run_counted
@@ -23,6 +24,8 @@ from bench.workshop import PROJECT, WORKSHOP, scratch_folder
 SOURCE: Final = PROJECT / "native" / "bench" / "open_loop.cpp"
 COMPILE_TIMEOUT_S: Final = 120
 LOOPBACK: Final = "127.0.0.1"
+COLUMNS: Final = 3  # of an answer
+OK: Final = 200
 
 
 class OpenLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +36,16 @@ class OpenLoad(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int
 
 
+class OpenResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client saw; answers are rows of due time and latency (monotonic ns) and status."""
+
+    answers: npt.NDArray[np.int64]
+    load: LoadResult
+
+
 def run_open_loop(
     request: HttpRequest, load: OpenLoad, *, port: int, address: str = LOOPBACK
-) -> LoadResult:
+) -> OpenResult:
     """Send `request` at a constant rate; percentiles count from when each request was due.
 
     Raises
@@ -47,35 +57,36 @@ def run_open_loop(
     """
     program = _program()
     with scratch_folder() as folder:
-        body, latencies = folder / "request", folder / "latencies"
+        body, answers = folder / "request", folder / "answers"
         body.write_bytes(http_bytes(request, host=f"{address}:{port}"))
         argv = [
             *(str(program), address, str(port), str(load.connections), str(load.rate)),
-            *(str(load.seconds), str(body), str(latencies)),
+            *(str(load.seconds), str(body), str(answers)),
         ]
         output, cpu_ns = run_counted(argv, seconds=load.seconds)
-        took_ns = np.fromfile(latencies, np.int64)
-    return parse_open_loop(json.loads(output), took_ns, client_cpu_ns=cpu_ns)
+        rows = np.fromfile(answers, np.int64).reshape(-1, COLUMNS)
+    result = parse_open_loop(json.loads(output), rows, client_cpu_ns=cpu_ns)
+    return OpenResult(answers=rows, load=result)
 
 
 def parse_open_loop(
-    seen: dict[str, int],
-    took_ns: "np.ndarray[tuple[int], np.dtype[np.int64]]",
-    *,
-    client_cpu_ns: int,
+    seen: dict[str, int], answers: npt.NDArray[np.int64], *, client_cpu_ns: int
 ) -> LoadResult:
-    """Read what `open_loop` printed and the latencies that it wrote.
+    """Read what `open_loop` printed and the answers that it wrote.
 
     Raises
     ------
     LoadFailed
-        There is no latency.
+        No answer has status 200.
     """
-    kinds = {kind: seen[kind] for kind in ("status", "broken", "unanswered") if seen[kind]}
-    if not took_ns.size:
+    is_good = answers[:, 2] == OK
+    bad = int(np.count_nonzero(~is_good))
+    counts = {"status": bad, "broken": seen["broken"], "unanswered": seen["unanswered"]}
+    kinds = {kind: count for kind, count in counts.items() if count}
+    if not is_good.any():
         raise LoadFailed(f"open_loop had no request answered with 200 (errors: {kinds})")
     return msgspec.structs.replace(
-        from_times(took_ns, seconds=seen["duration_ns"] / 1e9),
+        from_times(answers[is_good, 1], seconds=seen["duration_ns"] / 1e9),
         bytes_read=seen["bytes"],
         errors=sum(kinds.values()),
         error_kinds=kinds,

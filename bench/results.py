@@ -10,6 +10,14 @@ from bench.load import LoadResult
 from bench.machine import MachineFacts
 
 
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client at a constant rate saw after a model's process had been killed."""
+
+    failed: int  # answers of 400 and above, broken connections, requests without an answer
+    longest_wait_ms: float  # for any answer, good or bad
+    back_after_ms: float | None  # from the kill to the first good answer of a later request
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One scenario on one server in one round. Requests are loads or starts where the scenario
     measures those.
@@ -21,6 +29,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     load: LoadResult
     usage: TreeUsage  # of the server's whole process tree
     foreign_share: float  # of the machine, that others used meanwhile
+    recovery: Recovery | None = None
 
     @property
     def cpu_us(self) -> float:

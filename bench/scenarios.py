@@ -23,6 +23,8 @@ class Measure(enum.Enum):
     OPEN = "open"  # inferences at a constant rate
     LIVE = "live"  # a closed loop of GET /v2/health/live
     LOAD = "load"  # load calls of an unloaded model, until it is ready, one after the other
+    RELOAD = "reload"  # as OPEN, while the model is reloaded again and again
+    KILL = "kill"  # as OPEN, and once the process of the model is killed
     START = "start"  # starts of the server, until it is ready, one after the other
 
 
@@ -89,6 +91,9 @@ def _small(connections: int) -> Scenario:
         tensors=Tensors.FLOATS_16,
         connections=connections,
     )
+
+
+_PAIR: Final[dict[Server, Encoding]] = {"mpserve": Encoding.JSON, "triton": Encoding.JSON}
 
 
 def _open(rate: int, encodings: dict[Server, Encoding]) -> Scenario:
@@ -176,6 +181,28 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             encodings=_NO_BODY,
             models=("simple",),
             repeats=5,
+        ),
+        Scenario(
+            name="reload_1000",
+            title="as open_1000, while the model is reloaded with changed code, twice a second",
+            measure=Measure.RELOAD,
+            encodings=_PAIR,
+            models=("simple",),
+            tensors=Tensors.FLOATS_16,
+            connections=32,
+            rate=1000,
+            least_seconds=5,
+        ),
+        Scenario(
+            name="kill_worker",
+            title="200 requests/s over 8 connections; the model's process is killed after 1 s",
+            measure=Measure.KILL,
+            encodings=_PAIR,
+            models=("simple",),
+            tensors=Tensors.FLOATS_16,
+            connections=8,
+            rate=200,
+            least_seconds=5,
         ),
         Scenario(
             name="cold_start",

@@ -10,7 +10,7 @@ from statistics import median
 
 import msgspec
 
-from bench.results import Results, Sample
+from bench.results import Recovery, Results, Sample
 
 
 class Ratios(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +41,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     errors: int
     foreign_share: float
     library_cpu_us: float | None
+    recoveries: tuple[Recovery, ...]
     ratios: Ratios | None
 
 
@@ -88,6 +89,7 @@ def _row(own: Sequence[Sample], first: Sequence[Sample], *, library_cpu_us: floa
         errors=sum(sample.load.errors for sample in own),
         foreign_share=max(sample.foreign_share for sample in own),
         library_cpu_us=library_cpu_us,
+        recoveries=tuple(one.recovery for one in own if one.recovery is not None),
         ratios=_ratios(own, first),
     )
 

@@ -152,6 +152,18 @@ def _scenario_notes(summary: Sequence[Row]) -> Iterator[str]:
             f"(at most {worst:.0%}): take its figures as a hint."
         )
     yield from _library_notes(summary)
+    yield from _recovery_notes(summary)
+
+
+def _recovery_notes(summary: Sequence[Row]) -> Iterator[str]:
+    for row in summary:
+        for seen in row.recoveries:
+            back = "not seen" if seen.back_after_ms is None else f"{seen.back_after_ms:.0f} ms"
+            yield (
+                f"- {row.scenario} on {row.server}: {seen.failed} requests failed, the longest "
+                f"wait for an answer was {seen.longest_wait_ms:.0f} ms; good answers again after "
+                f"the kill: {back}."
+            )
 
 
 def _library_notes(summary: Sequence[Row]) -> Iterator[str]:

@@ -106,7 +106,7 @@ def _measure(
         result = load.run_wrk(request, closed, port=address.port, address=host)
     else:
         paced = OpenLoad(connections=pace.connections, rate=pace.rate, seconds=pace.seconds)
-        result = run_open_loop(request, paced, port=address.port, address=host)
+        result = run_open_loop(request, paced, port=address.port, address=host).load
     return result, observation.close(pid).usage if observation and pid else None
 
 

@@ -2,13 +2,13 @@
 // before it were answered, and its latency counts from when it was due. So a server that stalls is
 // not asked less, and the wait of the requests behind a stall is seen (no coordinated omission).
 //
-//   open_loop ADDRESS PORT CONNECTIONS RATE SECONDS REQUEST_FILE LATENCY_FILE
+//   open_loop ADDRESS PORT CONNECTIONS RATE SECONDS REQUEST_FILE ANSWER_FILE
 //
 // REQUEST_FILE holds the bytes of one whole request. A due request takes an idle connection; when
-// there is none it waits its turn, and that wait is part of its latency. LATENCY_FILE receives one
-// int64 of nanoseconds for each answer of status 200, in the order of the answers. One line of JSON
-// goes to stdout. What is not answered DRAIN seconds after the last due time counts as
-// `unanswered`.
+// there is none it waits its turn, and that wait is part of its latency. ANSWER_FILE receives
+// three int64 for each answer, in their order: when the request was due (CLOCK_MONOTONIC, ns), the
+// latency from then (ns), the HTTP status. One line of JSON goes to stdout. What is not answered
+// DRAIN seconds after the last due time counts as `unanswered`.
 //
 // Assumes: answers have a Content-Length (no chunks), as those of all peers to a fixed request do.
 // Source: Tene, "How NOT to Measure Latency" (coordinated omission); timerfd_create(2); epoll(7).
@@ -43,6 +43,7 @@ namespace {
 constexpr std::int64_t kSecondNs = 1'000'000'000;
 constexpr std::int64_t kDrainNs = 20 * kSecondNs;
 constexpr std::size_t kReadBytes = 1 << 18;
+constexpr std::size_t kStatusAt = 9;  // in "HTTP/1.1 200 OK"
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
 
 struct Connection {
@@ -53,13 +54,18 @@ struct Connection {
     std::string answer;         // head, and the body as far as it has not been skipped
     std::size_t body_left = 0;  // known once the head is whole
     bool has_head = false;
-    bool is_good = false;
+    std::int64_t status = 0;
+};
+
+struct Answer {
+    std::int64_t due_ns;
+    std::int64_t latency_ns;
+    std::int64_t status;
 };
 
 struct Tally {
-    std::vector<std::int64_t> latencies_ns;
+    std::vector<Answer> answers;
     std::int64_t bytes_read = 0;
-    std::int64_t bad_statuses = 0;
     std::int64_t broken = 0;
     std::int64_t last_answer_ns = 0;
 };
@@ -142,7 +148,7 @@ public:
     Tally run(double rate, std::int64_t duration_ns) {
         const double gap_ns = static_cast<double>(kSecondNs) / rate;
         const auto wanted = static_cast<std::int64_t>(static_cast<double>(duration_ns) / gap_ns);
-        tally_.latencies_ns.reserve(static_cast<std::size_t>(wanted));
+        tally_.answers.reserve(static_cast<std::size_t>(wanted));
         start_ns_ = now_ns() + kSecondNs / 100;
         const auto due = [&](std::int64_t index) {
             return start_ns_ + static_cast<std::int64_t>(static_cast<double>(index) * gap_ns);
@@ -254,7 +260,8 @@ private:
                 return;
             }
             one.has_head = true;
-            one.is_good = one.answer.compare(8, 5, " 200 ") == 0;
+            std::from_chars(one.answer.data() + kStatusAt, one.answer.data() + kStatusAt + 3,
+                            one.status);
             const std::size_t there = one.answer.size() - end - kHeadEnd.size();
             const std::size_t length =
                 content_length(std::string_view(one.answer.data(), end + kHeadEnd.size()));
@@ -269,11 +276,7 @@ private:
 
     void finish(Connection& one, std::size_t index) {
         tally_.last_answer_ns = now_ns();
-        if (one.is_good) {
-            tally_.latencies_ns.push_back(tally_.last_answer_ns - one.due_ns);
-        } else {
-            ++tally_.bad_statuses;
-        }
+        tally_.answers.push_back({one.due_ns, tally_.last_answer_ns - one.due_ns, one.status});
         one.is_busy = false;
         --busy_;
         idle_.push_back(index);
@@ -313,7 +316,7 @@ private:
 int main(int count, char** words) {
     if (count != 8) {
         std::fprintf(stderr,
-                     "usage: open_loop ADDRESS PORT CONNECTIONS RATE SECONDS REQUEST LATENCIES\n");
+                     "usage: open_loop ADDRESS PORT CONNECTIONS RATE SECONDS REQUEST ANSWERS\n");
         return 2;
     }
     std::ifstream file(words[6], std::ios::binary);
@@ -326,17 +329,15 @@ int main(int count, char** words) {
     const auto duration_ns =
         static_cast<std::int64_t>(number<double>(words[5]) * static_cast<double>(kSecondNs));
     const Tally tally = loop.run(number<double>(words[4]), duration_ns);
-    std::ofstream latencies(words[7], std::ios::binary);
-    latencies.write(reinterpret_cast<const char*>(tally.latencies_ns.data()),
-                    static_cast<std::streamsize>(tally.latencies_ns.size() * sizeof(std::int64_t)));
-    if (!latencies.flush()) {
+    std::ofstream answers(words[7], std::ios::binary);
+    answers.write(reinterpret_cast<const char*>(tally.answers.data()),
+                  static_cast<std::streamsize>(tally.answers.size() * sizeof(Answer)));
+    if (!answers.flush()) {
         fail(words[7]);
     }
-    std::printf(
-        "{\"duration_ns\":%lld,\"bytes\":%lld,\"status\":%lld,\"broken\":%lld,\"unanswered\":%lld}"
-        "\n",
-        static_cast<long long>(tally.last_answer_ns - loop.start_ns()),
-        static_cast<long long>(tally.bytes_read), static_cast<long long>(tally.bad_statuses),
-        static_cast<long long>(tally.broken), static_cast<long long>(loop.unanswered));
+    std::printf("{\"duration_ns\":%lld,\"bytes\":%lld,\"broken\":%lld,\"unanswered\":%lld}\n",
+                static_cast<long long>(tally.last_answer_ns - loop.start_ns()),
+                static_cast<long long>(tally.bytes_read), static_cast<long long>(tally.broken),
+                static_cast<long long>(loop.unanswered));
     return 0;
 }

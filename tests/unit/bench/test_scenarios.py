@@ -8,13 +8,16 @@ from bench.repositories import MODELS, Layout, write_model
 from bench.rounds import Plan, Turn, turns
 from bench.scenarios import SCENARIOS, Measure
 
+PACED = {Measure.OPEN, Measure.RELOAD, Measure.KILL}
+ASKED = {Measure.INFER, *PACED}
+
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
 def test_a_scenario_names_only_servers_and_models_that_exist(scenario):
     assert set(scenario.encodings) <= set(PEERS)
     assert set(scenario.models) <= set(MODELS)
-    assert (scenario.tensors is not None) == (scenario.measure in {Measure.INFER, Measure.OPEN})
-    assert (scenario.rate > 0) == (scenario.measure is Measure.OPEN)
+    assert (scenario.tensors is not None) == (scenario.measure in ASKED)
+    assert (scenario.rate > 0) == (scenario.measure in PACED)
     assert scenario.client_threads <= scenario.connections
 
 
