@@ -2,8 +2,6 @@
 
 import os
 import threading
-import uuid
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +15,8 @@ from mpserve.shm.arena import ArenaSegments, open_arena
 from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.model_queue import ModelQueue
+from mpserve.shm.server_id import claim_server_id, release_server_id
+from mpserve.shm.sweep import sweep_server
 from mpserve.worker.loading import Loaded
 from mpserve.worker.loop import serve
 from tests.fixtures.waiting import wait_until
@@ -156,13 +156,13 @@ class Server:
 
 @pytest.fixture
 def server():
-    server_id = f"t{uuid.uuid4().hex[:8]}"
+    identity = claim_server_id()  # or a server that starts meanwhile sweeps our segments
     wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
-    made = Server(server_id, wake_fd)
+    made = Server(identity.server_id, wake_fd)
     yield made
     made.end()
     made.answers.clear()
     made.streams.clear()
-    for segment in Path("/dev/shm").glob(f"*{server_id}*"):
-        segment.unlink()
+    sweep_server(identity.server_id)
+    release_server_id(identity)
     os.close(wake_fd)
