@@ -37,6 +37,8 @@ class SharedPlaces(msgspec.Struct, frozen=True, kw_only=True):
     ring_segments, wake_fds
         Completion ring and eventfd of each frontend, in order of the frontends. The descriptors are
         inherited and have the same numbers in every process.
+    door_fd
+        Inherited outer end of the server's door (`mpserve.control.door`); -1 for none.
     """
 
     server_id: str
@@ -47,6 +49,7 @@ class SharedPlaces(msgspec.Struct, frozen=True, kw_only=True):
     wake_fds: tuple[int, ...]
     arena_initial_bytes: int
     arena_max_bytes: int
+    door_fd: int = -1
 
 
 class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -402,9 +405,42 @@ class ChildExited(Message, frozen=True, kw_only=True):
     signal_number: int | None
 
 
+class SpawnerBack(Message, frozen=True, kw_only=True):
+    """First words to a supervisor that has taken over: who lives, and who ended last."""
+
+    living: tuple[Spawned, ...]
+    ended: tuple[ChildExited, ...]
+
+
 class StopSpawner(Message, frozen=True, kw_only=True):
     """Exit when no child is left."""
 
 
 ToSpawner = Spawn | StopSpawner
-FromSpawner = Spawned | SpawnFailed | ChildExited
+FromSpawner = Spawned | SpawnFailed | ChildExited | SpawnerBack
+
+
+# --- root <-> supervisor ------------------------------------------------------------------------
+
+
+class StopServer(Message, frozen=True, kw_only=True):
+    """The server was sent a signal to end: the first asks for an orderly end, the second hurries.
+
+    Told again to a supervisor that takes over.
+    """
+
+    signal_number: int
+
+
+class Alive(Message, frozen=True, kw_only=True):
+    """The supervisor's event loop turns. From the first one on, silence means that it hangs."""
+
+
+class ServerEnded(Message, frozen=True, kw_only=True):
+    """The supervisor ends on purpose: it is not to be replaced."""
+
+    exit_code: int
+
+
+ToRoot = Alive | ServerEnded
+FromRoot = StopServer | ChildExited

@@ -3,13 +3,15 @@
 Guarantees
     It listens only after the first table has come. A table's number is acknowledged when no
     request is on its way to a queue that the table no longer names. Told to stop, or left by its
-    supervisor, it closes its listener, answers what is in flight until the deadline, and ends.
+    server, it closes its listener, answers what is in flight until the deadline, and ends. When the
+    supervisor is replaced, it goes on, and tells the next one what it told the last.
 
 Exit codes: 0 after an orderly end, `EXIT_NOT_SERVING` when it could not listen.
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 import uvloop
 
 from mpserve.control.channel import Channel
+from mpserve.control.door import Caller, own_stderr, ring
 from mpserve.control.messages import (
     CallDone,
     EventsReply,
@@ -26,6 +29,7 @@ from mpserve.control.messages import (
     FrontendStart,
     IndexReply,
     LoggingReply,
+    Message,
     PublishTable,
     SetLog,
     StopFrontend,
@@ -60,6 +64,7 @@ FIRST_TABLE_SECONDS: Final = 30.0  # it is the first thing that is sent
 SETTLE_SECONDS: Final = 0.002  # until requests for a full queue are looked at again
 UPKEEP_SECONDS: Final = 1.0
 DRAIN_LOOK_SECONDS: Final = 0.01
+DOOR_SECONDS: Final = 0.05  # until the door is tried again
 
 
 def main(start: FrontendStart, control: socket.socket) -> int:
@@ -96,11 +101,13 @@ class Frontend:
         self._routes = Routes(self._dispatcher, on_released=self._tell_released)
         self._labels = LabelFiles()
         self._health = Health()
-        self._channel: Channel[ToFrontend] = Channel.open(
-            control, ToFrontend, on_message=self._on_message, on_end=self._on_supervisor_gone
+        self._caller = Caller(
+            process_index=start.places.process_index, epoch=start.places.epoch, pid=os.getpid()
         )
+        self._stderr_fd = own_stderr()
+        self._channel = self._opened(control)
         self._calls = RepositoryCalls(
-            send=self._channel.send, call_later=self._call_later, settings=settings
+            send=self._send, call_later=self._call_later, settings=settings
         )
         self._metadata = MetadataHandler(table=self._table, settings=settings)
         self._statistics = StatisticsHandler(table=self._table, routes=self._routes)
@@ -121,6 +128,7 @@ class Frontend:
             labels=self._labels,
         )
         self._applied = 0
+        self._http_port: int | None = None  # once it listens
         self._has_table = asyncio.Event()
         self._stop_seconds: asyncio.Future[float] = self._loop.create_future()
 
@@ -146,7 +154,7 @@ class Frontend:
         except ConfigError as error:
             message = f"failed to start {service} service: Unavailable - {error.message}"
             failure = Failure(code=error.code, message=message)
-            self._channel.send(FrontendFailed(failure=failure))
+            self._send(FrontendFailed(failure=failure))
             return EXIT_NOT_SERVING
         port = self._settings.http_port
         async with contextlib.AsyncExitStack() as listeners:
@@ -158,7 +166,8 @@ class Frontend:
                     listeners.callback(shut, self._start.http_fd)
                 else:
                     port = port_of(listener)
-            self._channel.send(FrontendReady(http_port=port))
+            self._http_port = port
+            self._send(FrontendReady(http_port=port))
             grace_seconds = await self._upkeep_until_stop()
         async with asyncio.TaskGroup() as drains:
             drains.create_task(self._drain(grace_seconds), name="drain")
@@ -257,10 +266,34 @@ class Frontend:
     ) -> asyncio.TimerHandle:
         return self._loop.call_later(seconds, callback, call_id)
 
-    def _on_supervisor_gone(self, error: Exception | None) -> None:
-        log.warning("supervisor.gone", error=repr(error) if error else "")
-        self._calls.end()
-        self._stop(float(self._settings.exit_timeout_secs))
+    def _opened(self, control: socket.socket) -> Channel[ToFrontend]:
+        return Channel.open(
+            control, ToFrontend, on_message=self._on_message, on_end=self._on_supervisor_gone
+        )
+
+    def _send(self, message: Message) -> None:
+        self._channel.send(message)
+
+    def _on_supervisor_gone(self, _error: Exception | None) -> None:
+        """Turn to the next supervisor; when there will be none, end."""
+        try:
+            control = ring(
+                self._start.places.door_fd, self._caller, stderr_fd=self._stderr_fd, wait=False
+            )
+        except BlockingIOError:  # many ring at the same time
+            self._loop.call_later(DOOR_SECONDS, self._on_supervisor_gone, None)
+            return
+        if control is None:
+            log.warning("supervisor.gone")
+            self._calls.end()
+            self._stop(float(self._settings.exit_timeout_secs))
+            return
+        self._channel = self._opened(control)
+        if self._http_port is not None:
+            self._send(FrontendReady(http_port=self._http_port))
+        if self._has_table.is_set():
+            self._acknowledge(self._applied)
+        self._calls.repeat()
 
     def _stop(self, grace_seconds: float) -> None:
         if not self._stop_seconds.done():
@@ -282,7 +315,7 @@ class Frontend:
         if number < self._applied:
             return  # a later table is acknowledged instead, which says more
         if self._routes.is_settled():
-            self._channel.send(TableAcknowledged(number=number, held=self._routes.held()))
+            self._send(TableAcknowledged(number=number, held=self._routes.held()))
         else:
             self._loop.call_later(SETTLE_SECONDS, self._acknowledge, number)
 

@@ -35,11 +35,14 @@ class InstanceEnded(Event, frozen=True, kw_only=True):
         What a client is told when the end was not asked for.
     at_ns
         Monotonic clock.
+    is_unborn
+        There never was one: it is to be started, and nothing went wrong with the model.
     """
 
     instance: InstanceKey
     failure: Failure
     at_ns: int
+    is_unborn: bool = False
 
 
 class GenerationRefused(Event, frozen=True, kw_only=True):

@@ -9,15 +9,17 @@ from typing import Final
 
 import msgspec
 
+from mpserve.lifecycle.actions import Action, BeginOperation
 from mpserve.lifecycle.actual import (
     GenerationRecord,
     InstancePhase,
     InstanceRecord,
     ModelRecord,
 )
+from mpserve.lifecycle.events import Event
 from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.lifecycle.transitions import Phase
-from mpserve.model.identity import Generation, Version
+from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.state import ModelState
 
 
@@ -132,3 +134,12 @@ def _instance_transition(
         to=is_now,
         why=why,
     )
+
+
+def model_of(happened: Event | Action) -> ModelName | None:
+    """Return the model that an event or action is about; `None` for a routing table."""
+    if isinstance(happened, BeginOperation):
+        return happened.wish.name
+    instance: InstanceKey | None = getattr(happened, "instance", None)
+    name: ModelName | None = getattr(happened, "name", None)
+    return name if instance is None else instance.name

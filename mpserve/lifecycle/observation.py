@@ -306,7 +306,9 @@ def _ended(actual: Actual, event: InstanceEnded, *, policy: RestartPolicy) -> Ac
     instance = record.instance(key) if record is not None else None
     if model is None or record is None or instance is None:
         return actual
-    if record.phase is Phase.SERVING:
+    if event.is_unborn and instance.phase is InstancePhase.STARTING:
+        after: InstanceRecord | None = replace(instance, phase=InstancePhase.PENDING)
+    elif record.phase is Phase.SERVING:
         added = model.operation.additions if model.operation is not None else ()
         after = _after_death(instance, event, policy=policy, is_addition=key in added)
     elif record.phase in {Phase.WITHDRAWN, Phase.DRAINING}:

@@ -48,6 +48,15 @@ class PrivateFolder:
                 f"failed to create a directory for model files: {error.strerror}"
             ) from error
 
+    @classmethod
+    def adopted(cls, path: str) -> Self | None:
+        """Return the folder of an earlier supervisor; `None` when it is gone."""
+        try:
+            lock_fd = _locked(path)
+        except OSError:
+            return None
+        return cls(path, lock_fd) if lock_fd is not None else None
+
     def close(self) -> None:
         """Remove the folder and all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)

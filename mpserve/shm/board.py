@@ -3,8 +3,9 @@
 from typing import Self
 
 from mpserve import _native
-from mpserve.shm.segment import Segment
+from mpserve.shm.segment import PREFIX, Segment
 
+KIND = "board"
 PROCESSES = 4096  # supervisor, frontends and workers together
 
 
@@ -27,7 +28,7 @@ class Board:
     @classmethod
     def create(cls, server_id: str, processes: int = PROCESSES) -> Self:
         """Make an empty table; raises `ArenaFull` when there is no room."""
-        segment = Segment.create(server_id, "board", _native.Board.required_bytes(processes))
+        segment = Segment.create(server_id, KIND, _native.Board.required_bytes(processes))
         _native.Board.format(segment, processes)
         return cls(segment)
 
@@ -35,6 +36,11 @@ class Board:
     def attach(cls, name: str) -> Self:
         """Map the table of a running server."""
         return cls(Segment.attach(name))
+
+    @staticmethod
+    def segment_name(server_id: str) -> str:
+        """Return the name of a server's table."""
+        return f"{PREFIX}{server_id}-{KIND}"
 
     def begin(self, index: int) -> int:
         """Return the epoch of a process that is about to start at `index`."""

@@ -6,6 +6,7 @@ from mpserve import _native
 from mpserve.shm.segment import PREFIX, Segment
 from mpserve.shm.sweep import arena_kind
 
+KIND = "ring"
 CAPACITY = 8192  # answers that may wait for one frontend: 512 KiB
 CALLER_CAPACITY = 1024  # answers that may wait for one worker: 64 KiB
 MAX_RINGS: int = _native.MAX_RINGS
@@ -31,9 +32,14 @@ class CompletionRing:
     def create(cls, server_id: str, frontend_index: int, capacity: int = CAPACITY) -> Self:
         """Make an empty ring; `capacity` is a power of two."""
         size = _native.CompletionRing.required_bytes(capacity)
-        segment = Segment.create(server_id, f"ring{frontend_index}", size)
+        segment = Segment.create(server_id, f"{KIND}{frontend_index}", size)
         _native.CompletionRing.format(segment, capacity)
         return cls(segment)
+
+    @staticmethod
+    def segment_name(server_id: str, frontend_index: int) -> str:
+        """Return the name of a frontend's ring."""
+        return f"{PREFIX}{server_id}-{KIND}{frontend_index}"
 
     @classmethod
     def create_for_caller(cls, server_id: str, process_index: int, epoch: int) -> Self:

@@ -6,9 +6,10 @@ from typing import Self
 from mpserve import _native
 from mpserve.errors import ErrorCode
 from mpserve.shm.completion_ring import CompletionRing
-from mpserve.shm.segment import Segment
+from mpserve.shm.segment import PREFIX, Segment
 from mpserve.telemetry.counters import InstanceCounts, ModelCounts
 
+KIND = "queue"
 SLOTS = 512  # requests that wait or run; more of them wait in the frontends. 64 KiB
 MAX_INSTANCES: int = _native.MAX_INSTANCES
 
@@ -70,8 +71,28 @@ class ModelQueue:
             Where requests of workers are answered.
         """
         size = _native.ModelQueue.required_bytes(slots)
-        segment = Segment.create(server_id, f"queue{generation}", size)
+        segment = Segment.create(server_id, f"{KIND}{generation}", size)
         _native.ModelQueue.format(segment, slots, generation)
+        return cls(segment, rings, wake_fds, caller_ring)
+
+    @classmethod
+    def adopt(
+        cls,
+        server_id: str,
+        generation: int,
+        *,
+        rings: Sequence[CompletionRing],
+        wake_fds: Sequence[int],
+        caller_ring: CallerRing,
+    ) -> Self:
+        """Map a queue that an earlier supervisor made, to own it; parameters as for `create`.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is none.
+        """
+        segment = Segment.attach(queue_segment(server_id, generation))
         return cls(segment, rings, wake_fds, caller_ring)
 
     @classmethod
@@ -155,3 +176,8 @@ class ModelQueue:
     def unlink(self) -> None:
         """Remove the segment's name."""
         self._segment.unlink()
+
+
+def queue_segment(server_id: str, generation: int) -> str:
+    """Return the name of the segment of a generation's queue."""
+    return f"{PREFIX}{server_id}-{KIND}{generation}"

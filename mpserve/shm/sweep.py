@@ -29,6 +29,14 @@ def sweep_server(server_id: str) -> int:
     return len(names) + 1
 
 
+def sweep_segments(server_id: str) -> None:
+    """Remove every segment of our own server, but not the owner's file."""
+    prefix = f"{PREFIX}{server_id}-"
+    for name in _names(prefix):
+        if name != f"{prefix}{OWNER}":
+            unlink(name)
+
+
 def sweep_process(server_id: str, process_index: int, epoch: int) -> int:
     """Remove the arena segments of one dead process; return how many."""
     names = _names(f"{PREFIX}{server_id}-{arena_kind(process_index, epoch)}.")
@@ -65,3 +73,19 @@ def _lock_of_dead(server_id: str) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def arena_processes(server_id: str) -> set[tuple[int, int]]:
+    """Return (process index, epoch) of every arena that has a segment."""
+    prefix = f"{PREFIX}{server_id}-a"
+    found = set()
+    for name in _names(prefix):
+        index, epoch, _part = name.removeprefix(prefix).split(".")
+        found.add((int(index), int(epoch)))
+    return found
+
+
+def queue_generations(server_id: str) -> set[int]:
+    """Return the generations whose queue has a segment."""
+    prefix = f"{PREFIX}{server_id}-queue"
+    return {int(name.removeprefix(prefix)) for name in _names(prefix)}

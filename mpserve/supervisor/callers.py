@@ -24,7 +24,7 @@ from mpserve.model.identity import InstanceKey
 from mpserve.shm.completion_ring import MAX_RINGS, CompletionRing
 from mpserve.shm.sweep import sweep_process
 from mpserve.supervisor.frontends import Answer, Call
-from mpserve.supervisor.processes import Child
+from mpserve.supervisor.processes import Child, Processes
 from mpserve.supervisor.shared_places import CallerIdentity, ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
 
@@ -39,8 +39,9 @@ class _Caller(msgspec.Struct, frozen=True, kw_only=True):
 class Callers:
     """What workers ask for, and those who are told the routing table."""
 
-    def __init__(self, memory: ServerMemory) -> None:
+    def __init__(self, memory: ServerMemory, processes: Processes) -> None:
         self._memory = memory
+        self._processes = processes
         self._callers: dict[InstanceKey, _Caller] = {}
         self._rings: dict[ProcessIdentity, CompletionRing] = {}
         self._whole_table: Callable[[], PublishTable] = _nobody_answers
@@ -94,8 +95,13 @@ class Callers:
             self._rings[process] = ring
         return ring
 
+    def adopt(self, key: InstanceKey, child: Child, identity: CallerIdentity) -> None:
+        """Take over a worker that joined an earlier supervisor."""
+        self._callers[key] = _Caller(child=child, identity=identity)
+
     def _join(self, key: InstanceKey, child: Child) -> None:
-        identity = self._memory.begin_caller()
+        known = self._callers.get(key)  # of a worker that has not heard the answer
+        identity = known.identity if known is not None else self._memory.begin_caller()
         if identity is None:
             reason = (
                 "too many instances send requests to models: at most"
@@ -104,6 +110,7 @@ class Callers:
             log.error("caller.refused", model=key.name, instance=key.index, reason=reason)
             child.send(CallersJoined(failure=Failure(code=ErrorCode.EXHAUSTED, message=reason)))
             return
+        self._processes.note_caller(child, identity)
         self._callers[key] = _Caller(child=child, identity=identity)
         child.send(
             CallersJoined(

@@ -7,7 +7,7 @@ Owner
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from mpserve.lifecycle.actions import (
@@ -19,10 +19,12 @@ from mpserve.lifecycle.actions import (
 )
 from mpserve.lifecycle.actual import Actual
 from mpserve.lifecycle.events import Event, InstanceEnded, InstanceReady
-from mpserve.lifecycle.journal import Transition, transitions
+from mpserve.lifecycle.journal import Transition, model_of, transitions
 from mpserve.model.event import EventPage, Origin, RepositoryEvent
-from mpserve.model.identity import Generation, InstanceKey, ModelName
+from mpserve.model.identity import Generation, ModelName
+from mpserve.supervisor.checkpoint import Checkpoint
 
+EVENT_PREFIX: Final = "event/"
 KEPT_EVENTS: Final = 4096  # about 1 MiB; some hundred loads of a large repository
 _MS_NS: Final = 1_000_000
 
@@ -47,12 +49,15 @@ class EventLog:
         *,
         now_ns: Callable[[], int],
         unix_ns: Callable[[], int],
+        checkpoint: Checkpoint,
         kept: int = KEPT_EVENTS,
     ) -> None:
         self._now_ns = now_ns
         self._unix_ns = unix_ns
-        self._events: deque[RepositoryEvent] = deque(maxlen=kept)
-        self._last = 0
+        self._checkpoint = checkpoint
+        known = checkpoint.read_all(EVENT_PREFIX, RepositoryEvent).values()
+        self._events = deque(sorted(known, key=lambda one: one.number), maxlen=kept)
+        self._last = self._events[-1].number if self._events else 0
         self._origins: dict[ModelName, Origin] = {}  # of the operation begun last
         self._entered_ns: dict[_Place, int] = {}  # of what is still there
 
@@ -62,7 +67,7 @@ class EventLog:
             self._origins[happened.wish.name] = happened.wish.origin
         elif isinstance(happened, WithdrawEnsemble):
             self._origins[happened.name] = happened.origin
-        name = _model_of(happened)
+        name = model_of(happened)
         if name is None or name not in after.models:
             return
         known, model = before.models.get(name), after.models[name]
@@ -74,9 +79,13 @@ class EventLog:
             gone = {one.generation for one in known.generations}
             self._forget(gone.difference(one.generation for one in model.generations))
 
+    def begun(self, origins: Mapping[ModelName, Origin]) -> None:
+        """Note who made the wishes that an earlier supervisor began to carry out."""
+        self._origins.update(origins)
+
     def refused(self, name: ModelName, *, origin: Origin, why: str) -> None:
         """Note that a model should have been loaded and can not be read: nothing changed."""
-        self._events.append(
+        self._append(
             RepositoryEvent(
                 number=self._next_number(),
                 at_unix_ns=self._unix_ns(),
@@ -109,7 +118,7 @@ class EventLog:
         whole = self._entered_ns.get((one.generation, None), now_ns)
         entered_ns = self._entered_ns.get((one.generation, one.instance), whole)
         self._entered_ns[one.generation, one.instance] = now_ns
-        self._events.append(
+        self._append(
             RepositoryEvent(
                 number=self._next_number(),
                 at_unix_ns=self._unix_ns(),
@@ -125,6 +134,11 @@ class EventLog:
             )
         )
 
+    def _append(self, event: RepositoryEvent) -> None:
+        self._events.append(event)
+        assert self._events.maxlen is not None, "the ring is bounded"
+        self._checkpoint.put(f"{EVENT_PREFIX}{event.number % self._events.maxlen}", event)
+
     def _next_number(self) -> int:
         self._last += 1
         return self._last
@@ -134,12 +148,3 @@ class EventLog:
             self._entered_ns = {
                 place: at_ns for place, at_ns in self._entered_ns.items() if place[0] not in gone
             }
-
-
-def _model_of(happened: Event | Action) -> ModelName | None:
-    """Return the model that an event or action is about; `None` for a routing table."""
-    if isinstance(happened, BeginOperation):
-        return happened.wish.name
-    instance: InstanceKey | None = getattr(happened, "instance", None)
-    name: ModelName | None = getattr(happened, "name", None)
-    return name if instance is None else instance.name

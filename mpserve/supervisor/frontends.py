@@ -7,7 +7,7 @@ Guarantees
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -39,13 +39,15 @@ from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, resta
 from mpserve.model.identity import Generation
 from mpserve.settings import Settings, encode_settings
 from mpserve.shm.sweep import sweep_process
+from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.entrypoints import FRONTEND
-from mpserve.supervisor.processes import Child, ChildEnd, Processes
+from mpserve.supervisor.processes import Child, ChildEnd, ChildRecord, Processes
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
 
 SILENT_SECONDS: Final = 30.0  # far beyond any turn of its loop
 POLICY: Final = RestartPolicy()
+PLACE_PREFIX: Final = "frontend/"
 
 RepositoryCall = LoadCall | UnloadCall | IndexCall | EventsCall
 Call = RepositoryCall | LoggingCall | TraceCall
@@ -64,6 +66,13 @@ class FrontendPlace(msgspec.Struct, kw_only=True):
     starts: int = 0
     deaths: Deaths = Deaths()
     failure: Failure | None = None
+
+
+class PlaceRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in the checkpoint; `http_port` is what the system chose when it was to choose."""
+
+    starts: int
+    http_port: int
 
 
 class FrontendOwner:
@@ -97,15 +106,20 @@ class Frontends:
         memory: ServerMemory,
         settings: Settings,
         owner: FrontendOwner,
+        checkpoint: Checkpoint,
         now_ns: Callable[[], int],
     ) -> None:
         self._processes = processes
+        self._checkpoint = checkpoint
         self._memory = memory
         self._settings = settings
         self._owner = owner
         self._now_ns = now_ns
         self._loop = asyncio.get_running_loop()
         self._places = [FrontendPlace(index=index) for index in range(settings.frontends)]
+        for index, known in checkpoint.read_all(PLACE_PREFIX, PlaceRecord).items():
+            self._places[int(index)].starts = known.starts
+            self._settings = msgspec.structs.replace(self._settings, http_port=known.http_port)
         self._published = 0
         self._is_stopping = False
         self._changed = asyncio.Event()
@@ -122,13 +136,47 @@ class Frontends:
         """
         for places in (self._places[:1], self._places[1:]):
             for place in places:
-                self._start(place)
+                if place.child is None:
+                    self._start(place)
             while not all(place.is_ready for place in places):
                 failed = next((place.failure for place in places if place.failure), None)
                 if failed is not None:
                     return failed
                 await self._change()
         return None
+
+    def adopt(self, records: Iterable[ChildRecord], *, held: frozenset[Generation]) -> None:
+        """Take over the frontends of an earlier supervisor.
+
+        Parameters
+        ----------
+        held
+            Generations that some of them may hold, until they say what they hold themselves.
+        """
+        for record in records:
+            if isinstance(record.holder, int):
+                place = self._places[record.holder]
+                place.process = record.process
+                place.is_ready = record.is_ready
+                place.held = held
+                place.child = self._processes.adopt(
+                    record,
+                    receives=FromFrontend,
+                    on_message=partial(self._on_message, place),
+                    on_end=partial(self._on_end, place),
+                )
+
+    def resume(self) -> None:
+        """Start those that are missing; they serve already, so nobody waits for them."""
+        for place in self._places:
+            if place.child is None:
+                self._start(place)
+
+    def came_back(self, process: ProcessIdentity) -> None:
+        """Tell a frontend that came back the whole table: it may have missed one."""
+        for place in self._places:
+            if place.process == process:
+                self._send(place, self._owner.whole_table())
 
     def publish(self, table: PublishTable) -> None:
         """Tell all frontends; they acknowledge the number."""
@@ -165,6 +213,7 @@ class Frontends:
         place.process = process
         place.acknowledged = -1
         place.starts += 1
+        self._note(place)
         place.failure = None
         place.child = self._processes.spawn(
             FRONTEND,
@@ -174,7 +223,9 @@ class Frontends:
                 settings_json=encode_settings(self._settings),
                 http_fd=self._memory.http_fd,
             ),
-            title=f"mps frontend {place.index}",
+            record=ChildRecord(
+                process=process, holder=place.index, title=f"mps frontend {place.index}"
+            ),
             receives=FromFrontend,
             on_message=partial(self._on_message, place),
             on_end=partial(self._on_end, place),
@@ -206,8 +257,14 @@ class Frontends:
     def _on_ready(self, place: FrontendPlace, message: FrontendReady) -> None:
         place.is_ready = True
         self._settings = msgspec.structs.replace(self._settings, http_port=message.http_port)
+        self._note(place)
         self._changed.set()
-        log.info("frontend.ready", frontend=place.index, http_port=message.http_port)
+        if place.child is not None and self._processes.note_ready(place.child):
+            log.info("frontend.ready", frontend=place.index, http_port=message.http_port)
+
+    def _note(self, place: FrontendPlace) -> None:
+        record = PlaceRecord(starts=place.starts, http_port=self._settings.http_port)
+        self._checkpoint.put(f"{PLACE_PREFIX}{place.index}", record)
 
     def _on_end(self, place: FrontendPlace, end: ChildEnd) -> None:
         assert place.process is not None

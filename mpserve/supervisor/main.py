@@ -1,7 +1,8 @@
-"""Entry of the supervisor process: what must be made before an event loop and threads exist.
+"""Entry of the server: what must be made before an event loop and threads exist.
 
-Order: the server's identity and the wake descriptors, which all children inherit; then the spawner,
-forked while this process is small and has one thread; then everything else.
+Order: the server's identity, the door and the wake descriptors, which all children inherit; then
+the spawner, forked while this process is small; then the supervisor. This process stays the root of
+them all (`root`).
 """
 
 import ctypes
@@ -11,23 +12,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from mpserve.errors import ArenaFull, ConfigError, LoadError
+from mpserve.control.door import make_door
+from mpserve.errors import ConfigError, LoadError
 from mpserve.settings import Settings
 from mpserve.settings.unix_address import unix_path
 from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.allocator import find_allocator
+from mpserve.supervisor.checkpoint import checkpoint_files
 from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints
-from mpserve.supervisor.process_title import set_process_title
-from mpserve.supervisor.shared_places import (
+from mpserve.supervisor.inheritance import (
+    FirstSpawner,
+    Inheritance,
     claimed_identity,
-    kept_descriptors,
     wake_descriptors,
 )
+from mpserve.supervisor.pidfd import started_ticks
+from mpserve.supervisor.process_title import set_process_title
+from mpserve.supervisor.root import Root, SignalPipe
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
 from mpserve.supervisor.unix_socket import bound_socket
 from mpserve.telemetry import log
 
 EXIT_FAILED: Final = 1
+SUPERVISOR_TITLE: Final = "mps supervisor"
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
 
@@ -52,60 +59,78 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
         return EXIT_FAILED
     _become_subreaper()
     try:
-        return _run(settings, entry_points)
+        return _run(settings, entry_points, SignalPipe())
     except ConfigError as error:  # the Unix-domain socket
         sys.stderr.write(f"failed to start HTTP service: Unavailable - {error.message}\n")
         return EXIT_FAILED
-    except ArenaFull as error:  # no room for what every server needs, before a model is looked at
-        sys.stderr.write(f"error: creating server: Internal - {error.message}\n")
-        return EXIT_FAILED
 
 
-def _run(settings: Settings, entry_points: EntryPoints) -> int:
+def _run(settings: Settings, entry_points: EntryPoints, signals: SignalPipe) -> int:
     path = unix_path(settings.http_address) if settings.allow_http else None
+    inner, outer = make_door()
     with (
+        inner,
+        outer,
         bound_socket(path, mode=int(settings.http.socket_mode, 8)) as http_fd,
         claimed_identity() as identity,
         wake_descriptors(settings.frontends) as wake_fds,
     ):
-        kept_fds = kept_descriptors(identity, wake_fds, http_fd)
-        with _spawner(kept_fds, entry_points) as (pid, connected):
+        inheritance = Inheritance(
+            identity=identity,
+            wake_fds=wake_fds,
+            http_fd=http_fd,
+            door=inner,
+            door_fd=outer.fileno(),
+            state_files=checkpoint_files(),
+        )
+        with _spawner(inheritance.kept_fds(), outer, entry_points, signals) as first:
             removed = sweep_dead_servers()
             if removed:
                 log.info("segments.swept", count=removed)
-            # Imported after the fork: the spawner has no use for an event loop.
+            # Imported after the fork: the spawner has no use for an event loop; and before the
+            # next one, so that a supervisor which takes over starts at once.
             from mpserve.repository import sweep_private_folders  # noqa: PLC0415
             from mpserve.supervisor.event_loop import run_server  # noqa: PLC0415
 
             folders = sweep_private_folders()
             if folders:
                 log.info("folders.swept", count=folders)
-            return run_server(
-                settings,
-                identity=identity,
-                wake_fds=wake_fds,
-                http_fd=http_fd,
-                spawner_pid=pid,
-                spawner_socket=connected,
-                entry_points=entry_points,
-            )
+
+            def supervise(root: socket.socket) -> int:
+                set_process_title(SUPERVISOR_TITLE)
+                return run_server(
+                    settings,
+                    inheritance=inheritance,
+                    root=root,
+                    spawner=first,
+                    entry_points=entry_points,
+                )
+
+            return Root(
+                signals=signals,
+                supervise=supervise,
+                handed_over=first.control,
+                abandon=inner.close,
+            ).run()
 
 
 @contextmanager
 def _spawner(
-    kept_fds: tuple[int, ...], entry_points: EntryPoints
-) -> Iterator[tuple[int, socket.socket]]:
+    kept_fds: tuple[int, ...], door: socket.socket, entry_points: EntryPoints, signals: SignalPipe
+) -> Iterator[FirstSpawner]:
     ours, theirs = socket.socketpair()
-    with ours:
-        with theirs:
-            pid = fork_spawner(
-                SpawnerArguments(
-                    control_fd=theirs.fileno(),
-                    kept_fds=kept_fds,
-                    entry_points=dict(entry_points),
-                )
-            )
-        yield pid, ours
+    with ours, theirs:
+        pid = fork_spawner(
+            SpawnerArguments(
+                control_fd=theirs.fileno(),
+                kept_fds=kept_fds,
+                entry_points=dict(entry_points),
+                door_fd=door.fileno(),
+            ),
+            prepare=signals.leave,
+        )
+        theirs.close()
+        yield FirstSpawner(pid=pid, started_ticks=started_ticks(pid), control=ours)
 
 
 def _become_subreaper() -> None:

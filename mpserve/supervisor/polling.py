@@ -8,15 +8,38 @@ from collections.abc import Callable
 from typing import Final
 
 from mpserve.lifecycle.retry import Failing, follow, is_due
+from mpserve.lifecycle.wanted import Wanted
 from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
-from mpserve.repository import ScanResult, Sighting, settle, wakes
+from mpserve.repository import ScanOptions, ScanResult, Sighting, settle, wakes
 from mpserve.supervisor.repository_view import RepositoryView
 from mpserve.supervisor.supervisor import Supervisor
 from mpserve.telemetry import log
 
 SETTLE_NS: Final = 500_000_000  # an editor writes twice within 300 ms; a copy pauses for less
+OF_NO_SCAN: Final = "taken over"
 _SECOND_NS: Final = 1_000_000_000
+
+
+def taken_over(wanted: Wanted, options: ScanOptions) -> ScanResult:
+    """Return what was taken before this supervisor: what is wished for.
+
+    Its tokens are of no scan, so each model is looked at twice before its folder counts.
+    """
+    definitions = {
+        wish.name: wish.definition for wish in wanted.wishes.values() if wish.definition is not None
+    }
+    return ScanResult(
+        options=options,
+        definitions=definitions,
+        broken={},
+        duplicates={},
+        names=tuple(sorted(definitions)),
+        unreadable_roots={},
+        tokens=dict.fromkeys(definitions, OF_NO_SCAN),
+        notes=(),
+        folders={},
+    )
 
 
 class Polling:

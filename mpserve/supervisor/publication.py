@@ -1,20 +1,29 @@
 """The routing table: rows for the frontends, made from what is."""
 
+from typing import Final
+
 from mpserve.control.messages import ModelEntry, PublishTable, VersionEntry
 from mpserve.lifecycle.actual import Actual, GenerationRecord, ModelRecord, shown_versions
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.identity import Generation, ModelName
 from mpserve.model.state import ModelState
+from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.workers import Workers
+
+DESCRIBED_PREFIX: Final = "described/"
 
 
 class Publication:
     """Makes the rows. Remembers how a model was described last, for the time after its unload."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, checkpoint: Checkpoint) -> None:
         self._workers = workers
-        self._described: dict[ModelName, ModelDefinition] = {}
+        self._checkpoint = checkpoint
+        self._described: dict[ModelName, ModelDefinition] = {
+            definition.name: definition
+            for definition in checkpoint.read_all(DESCRIBED_PREFIX, ModelDefinition).values()
+        }
 
     def table(
         self,
@@ -53,8 +62,9 @@ class Publication:
         """What serves describes the model; before that, what loads; after that, what served."""
         loading = next((one.definition for one in reversed(model.generations)), None)
         definition = model.definition or self._described.get(model.name) or loading
-        if definition is not None:
+        if definition is not None and definition is not self._described.get(model.name):
             self._described[model.name] = definition
+            self._checkpoint.put(f"{DESCRIBED_PREFIX}{model.name}", definition)
         return definition
 
     def _versions(self, model: ModelRecord) -> tuple[VersionEntry, ...]:

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from mpserve.dialect import DialectName
@@ -30,8 +31,10 @@ from mpserve.repository import (
     scan_model,
 )
 from mpserve.settings import ModelControlMode, Settings
+from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.telemetry import log
 
+KEY: Final = "view"
 _FORMATS: Final = {
     DialectName.TRITON: ConfigFormat.TRITON,
     DialectName.MLSERVER: ConfigFormat.MLSERVER,
@@ -48,10 +51,19 @@ def scan_options(settings: Settings) -> ScanOptions:
     )
 
 
+class ViewRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the checkpoint has of the view: overrides in force, and folders of files of calls."""
+
+    overrides: dict[ModelName, ModelDefinition] = {}
+    folder: str = ""
+    temporary: tuple[str, ...] = ()
+
+
 class RepositoryView:
     """Reads the repositories and remembers what it read."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
         self._roots = settings.model_repositories
         self._options = scan_options(settings)
         self._is_polled = settings.model_control_mode is ModelControlMode.POLL
@@ -60,9 +72,10 @@ class RepositoryView:
         self._last: ScanResult | None = None
         self._lock = asyncio.Lock()
         self._noted: frozenset[str] = frozenset()
-        self._overrides: dict[ModelName, ModelDefinition] = {}
-        self._folder: PrivateFolder | None = None
-        self._temporary: set[str] = set()
+        known = checkpoint.read(KEY, ViewRecord) or ViewRecord()
+        self._overrides = dict(known.overrides)
+        self._folder = PrivateFolder.adopted(known.folder) if known.folder else None
+        self._temporary = set(known.temporary)
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -113,6 +126,7 @@ class RepositoryView:
             )
         if found.temporary:
             self._temporary.add(found.directory)
+            self._note()
         in_force = self._overrides.get(name)
         is_plain = override is None or not (override.config or override.files)
         if is_plain and in_force is not None and _is_untouched(found, in_force):
@@ -132,10 +146,14 @@ class RepositoryView:
             self._overrides[definition.name] = definition
         elif self._overrides.get(definition.name) is not definition:
             self._overrides.pop(definition.name, None)
+        else:
+            return
+        self._note()
 
     def forget(self, name: ModelName) -> None:
         """Note that the model was unloaded: no override of it is in force."""
-        self._overrides.pop(name, None)
+        if self._overrides.pop(name, None) is not None:
+            self._note()
 
     def discard_all_but(self, directories: Iterable[str]) -> None:
         """Remove the temporary model directories that nothing is loaded from."""
@@ -150,8 +168,20 @@ class RepositoryView:
             self._folder = None
 
     def _private_folder(self) -> str:
-        self._folder = self._folder or PrivateFolder.create()
+        if self._folder is None:
+            self._folder = PrivateFolder.create()
+            self._note()
         return self._folder.path
+
+    def _note(self) -> None:
+        self._checkpoint.put(
+            KEY,
+            ViewRecord(
+                overrides=self._overrides,
+                folder=self._folder.path if self._folder is not None else "",
+                temporary=tuple(self._temporary),
+            ),
+        )
 
     def _took(self, result: ScanResult) -> ScanResult:
         self._last = result

@@ -6,14 +6,14 @@ Order of the start: load, open ports, follow the repository. Order of the end: t
 import asyncio
 import contextlib
 import os
-import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from mpserve.control.door import Call as DoorCall
 from mpserve.control.messages import LoggingCall, PublishTable, TraceCall
 from mpserve.errors import ConfigError
 from mpserve.lifecycle.actions import CheckFolder
@@ -21,17 +21,20 @@ from mpserve.lifecycle.actions import PublishTable as PublishAction
 from mpserve.lifecycle.events import FolderChecked
 from mpserve.lifecycle.index import is_ready
 from mpserve.model.identity import ModelName
+from mpserve.repository import ScanResult
 from mpserve.settings import ModelControlMode, Settings
+from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.frontends import Answer, Call, FrontendOwner, Frontends
 from mpserve.supervisor.metrics_port import metrics_port
-from mpserve.supervisor.polling import Polling
-from mpserve.supervisor.processes import Processes
+from mpserve.supervisor.polling import Polling, taken_over
+from mpserve.supervisor.processes import CHILD_PREFIX, ChildRecord, Processes
 from mpserve.supervisor.publication import Publication
 from mpserve.supervisor.repository_api import RepositoryApi
-from mpserve.supervisor.repository_view import RepositoryView
+from mpserve.supervisor.repository_view import RepositoryView, scan_options
+from mpserve.supervisor.root_link import RootLink, refuse
 from mpserve.supervisor.scrape import Scrape
 from mpserve.supervisor.setting_api import SettingApi
-from mpserve.supervisor.shared_places import ServerMemory
+from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.supervisor.spawner_link import SpawnerLink
 from mpserve.supervisor.startup import Loaded, load_at_start
 from mpserve.supervisor.supervisor import Supervisor, is_empty
@@ -45,14 +48,24 @@ KILLED_SECONDS: Final = 5.0
 Result = TypeVar("Result")
 
 STDOUT_FD: Final = 1  # not `sys.stdout`: a pipe that broke would also spoil the exit code
-_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+PHASE: Final = "phase"
 
 
 class Phase(msgspec.Struct, kw_only=True):
-    """What the health routes of all frontends answer at the moment."""
+    """How far the server is, and what the health routes of all frontends answer at the moment.
+
+    Attributes
+    ----------
+    is_started
+        The models of the start are loaded, and the ports are open.
+    metrics_port
+        What the system chose when it was to choose; 0 before.
+    """
 
     is_live: bool = True
     is_serving: bool = True
+    is_started: bool = False
+    metrics_port: int = 0
 
 
 class Server:
@@ -62,23 +75,33 @@ class Server:
         self,
         *,
         settings: Settings,
+        root: RootLink,
         link: SpawnerLink,
         memory: ServerMemory,
+        checkpoint: Checkpoint,
         tasks: asyncio.TaskGroup,
     ) -> None:
         self._settings = settings
+        self._root = root
         self._link = link
-        self._phase = Phase()
-        self._processes = Processes(link)
+        self._checkpoint = checkpoint
+        self._phase = checkpoint.read(PHASE, Phase) or Phase()
+        self._processes = Processes(link, checkpoint)
         self._supervisor = Supervisor(
-            settings=settings, processes=self._processes, memory=memory, now_ns=time.monotonic_ns
+            settings=settings,
+            processes=self._processes,
+            memory=memory,
+            checkpoint=checkpoint,
+            now_ns=time.monotonic_ns,
         )
-        self._publication = Publication(self._supervisor.workers)
-        self._view = RepositoryView(settings)
+        self._publication = Publication(self._supervisor.workers, checkpoint)
+        self._view = RepositoryView(settings, checkpoint)
         self._api = RepositoryApi(
             supervisor=self._supervisor, view=self._view, settings=settings, tasks=tasks
         )
-        self._setting_api = SettingApi(processes=self._processes, settings=settings)
+        self._setting_api = SettingApi(
+            processes=self._processes, settings=settings, checkpoint=checkpoint
+        )
         self._frontends = Frontends(
             processes=self._processes,
             memory=memory,
@@ -91,6 +114,7 @@ class Server:
                 died=self._supervisor.workers.reap_frontend,
                 gave_up=self._give_up,
             ),
+            checkpoint=checkpoint,
             now_ns=time.monotonic_ns,
         )
         self._scrape = Scrape(
@@ -119,8 +143,8 @@ class Server:
 
     async def run(self) -> int:
         """Serve; return the exit code."""
-        with self._stop_signals():
-            code = await self._until_at_once(self._serve())
+        self._root.attach(on_stop=self._on_stop, on_exited=self._processes.on_exited)
+        code = await self._until_at_once(self._serve())
         self._supervisor.abandon()
         self._frontends.abandon()
         self._processes.kill_all()
@@ -160,10 +184,47 @@ class Server:
 
     async def _serve(self) -> int:
         async with contextlib.AsyncExitStack() as ports:
-            if not await self._start(ports):
+            self._take_over()
+            going_on = self._go_on if self._phase.is_started else self._start
+            if not await going_on(ports):
                 return EXIT_OK if self._stop.is_set() and not self._failure else EXIT_FAILED
             await self._stop.wait()
             return await self._shut_down()
+
+    def _take_over(self) -> None:
+        """Take what an earlier supervisor has left, and those who come back."""
+        records = tuple(self._checkpoint.read_all(CHILD_PREFIX, ChildRecord).values())
+        self._supervisor.take_over(records)
+        self._frontends.adopt(records, held=self._supervisor.actual.held)
+        self._root.open_door(self._came_back)
+        if records:
+            log.warning("supervisor.took_over", children=len(records))
+
+    def _came_back(self, call: DoorCall) -> None:
+        if self._link.came_back(call):
+            return
+        if self._processes.came_back(call):
+            caller = call.caller
+            self._frontends.came_back(
+                ProcessIdentity(index=caller.process_index, epoch=caller.epoch)
+            )
+            return
+        refuse(call)
+
+    async def _go_on(self, ports: contextlib.AsyncExitStack) -> bool:
+        """Be what an earlier supervisor was when everything had started."""
+        if not await self._open_metrics(ports):
+            return False
+        self._root.beat()
+        if self._stop.is_set():
+            return True
+        self._frontends.resume()
+        if self._settings.model_control_mode is not ModelControlMode.EXPLICIT:
+            self._tasks.create_task(self._view.scan(), name="first scan")  # what the index tells
+        if self._phase.is_serving:
+            options = scan_options(self._settings)
+            self._follow_repository(taken_over(self._supervisor.wanted, options))
+        return True
 
     async def _start(self, ports: contextlib.AsyncExitStack) -> bool:
         """Load and open the ports; false when the server should not go on, or was told to stop."""
@@ -186,19 +247,27 @@ class Server:
         if self._stop.is_set():
             return False
         log.info("server.ready", models=len(self._supervisor.actual.models))
-        self._follow_repository(loaded)
+        self._phase.is_started = True
+        self._note_phase()
+        self._root.beat()
+        self._follow_repository(loaded.first)
         return True
 
     async def _open_metrics(self, ports: contextlib.AsyncExitStack) -> bool:
         """Serve the metrics until `ports` are closed; false when their port can not be had."""
         if not self._settings.allow_metrics:
             return True
+        settings = self._settings
+        if self._phase.metrics_port:
+            settings = msgspec.structs.replace(settings, metrics_port=self._phase.metrics_port)
         try:
-            port = await ports.enter_async_context(metrics_port(self._settings, self._scrape.page))
+            port = await ports.enter_async_context(metrics_port(settings, self._scrape.page))
         except ConfigError as error:
             self._refuse(f"failed to start Metrics service: Unavailable - {error.message}")
             return False
         log.info("metrics.ready", port=port)
+        self._phase.metrics_port = port
+        self._note_phase()
         return True
 
     def _may_go_on(self, loaded: Loaded) -> bool:
@@ -208,14 +277,17 @@ class Server:
             return False
         return True
 
-    def _follow_repository(self, loaded: Loaded) -> None:
+    def _note_phase(self) -> None:
+        self._checkpoint.put(PHASE, self._phase)
+
+    def _follow_repository(self, first: ScanResult | None) -> None:
         interval_s = self._settings.repository_poll_secs
         is_polled = self._settings.model_control_mode is ModelControlMode.POLL
-        if is_polled and interval_s > 0 and loaded.first is not None:
+        if is_polled and interval_s > 0 and first is not None:
             polling = Polling(
                 supervisor=self._supervisor,
                 view=self._view,
-                first=loaded.first,
+                first=first,
                 interval_s=interval_s,
                 now_ns=time.monotonic_ns,
             )
@@ -225,6 +297,7 @@ class Server:
         """Let everything in flight finish within the exit timeout."""
         log.info("server.stopping", exit_timeout_secs=self._settings.exit_timeout_secs)
         self._phase.is_serving = False
+        self._note_phase()
         self._api.end()
         self._supervisor.refuse_open_wishes()  # the frontends wait for calls as for requests
         self._frontends.publish(self._table(frozenset()))
@@ -282,19 +355,10 @@ class Server:
 
     # --- signals ----------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _stop_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in _STOP_SIGNALS:
-            loop.add_signal_handler(number, self._on_signal, number)
-        yield
-        for number in _STOP_SIGNALS:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)  # what is left takes an instant
-
-    def _on_signal(self, number: int) -> None:
+    def _on_stop(self, number: int) -> None:
         if self._stop.is_set():
             self._at_once.set()
         self._stop.set()
-        with contextlib.suppress(OSError):  # whoever read our output may be gone
-            os.write(STDOUT_FD, f"Signal ({number}) received.\n".encode())
+        if number:
+            with contextlib.suppress(OSError):  # whoever read our output may be gone
+                os.write(STDOUT_FD, f"Signal ({number}) received.\n".encode())

@@ -6,6 +6,7 @@ trace file, which the server can not be given.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from mpserve.control.messages import (
     CallDone,
@@ -24,9 +25,12 @@ from mpserve.model.trace_setting import (
     overridden,
 )
 from mpserve.settings import LogLevel, Settings
+from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.processes import Processes
 from mpserve.telemetry import log
 
+SWITCHES: Final = "log"
+TRACE_PREFIX: Final = "trace/"
 NO_TRACE_FILE = "Attempting to set invalid trace setting :trace file name is not given"
 
 SettingCall = LoggingCall | TraceCall
@@ -36,10 +40,15 @@ Reply = Callable[[LoggingReply | TraceReply | CallDone], None]
 class SettingApi:
     """Answers the calls that frontends pass on."""
 
-    def __init__(self, *, processes: Processes, settings: Settings) -> None:
+    def __init__(self, *, processes: Processes, settings: Settings, checkpoint: Checkpoint) -> None:
         self._processes = processes
+        self._checkpoint = checkpoint
         self._switches = first_switches(settings)
-        self._overrides: dict[str, TraceOverride] = {}  # by model; "" is the server's
+        # By model; "" is the server's.
+        self._overrides = checkpoint.read_all(TRACE_PREFIX, TraceOverride)
+        switched_before = checkpoint.read(SWITCHES, LogSwitches)
+        if switched_before is not None:
+            self._switch(switched_before)
 
     def call(self, call: SettingCall, reply: Reply) -> None:
         """Carry out `call` and give its answer to `reply`."""
@@ -54,17 +63,22 @@ class SettingApi:
     def _log(self, call: LoggingCall) -> LoggingReply:
         switches = switched(self._switches, call.change)
         if switches != self._switches:
-            self._switches = switches
             log.info("log.switched", **log.described(switches))
-            log.switch(switches)
-            self._processes.tell_all(SetLog(switches=switches))
+            self._switch(switches)
+            self._checkpoint.put(SWITCHES, switches)
         return LoggingReply(call_id=call.call_id, switches=switches)
+
+    def _switch(self, switches: LogSwitches) -> None:
+        self._switches = switches
+        log.switch(switches)
+        self._processes.tell_all(SetLog(switches=switches))
 
     def _trace(self, call: TraceCall) -> TraceReply:
         override = changed(self._overrides.get(call.model, TraceOverride()), call.change)
         if override.levels:
             raise InvalidRequest(NO_TRACE_FILE)
         self._overrides[call.model] = override
+        self._checkpoint.put(f"{TRACE_PREFIX}{call.model}", override)
         setting = overridden(TraceSetting(), self._overrides.get("", TraceOverride()))
         if call.model:
             setting = overridden(setting, override)

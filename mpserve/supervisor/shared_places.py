@@ -1,11 +1,8 @@
-"""The server's shared memory that lives as long as the server: board, completion rings, eventfds.
+"""The server's shared memory that lives as long as the server: board and completion rings.
 
-Owner: the supervisor makes it before any child is started and removes it after the last one.
+Owner: the first supervisor makes it before any child is started; those that take over go on with
+it. The root removes it after the last process.
 """
-
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import msgspec
 
@@ -13,9 +10,8 @@ from mpserve.control.messages import SharedPlaces
 from mpserve.settings import Settings
 from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import MAX_RINGS, CompletionRing
-from mpserve.shm.server_id import ServerIdentity, claim_server_id, release_server_id
-from mpserve.shm.sweep import sweep_server
-from mpserve.supervisor.unix_socket import NO_SOCKET
+from mpserve.shm.sweep import sweep_segments
+from mpserve.supervisor.inheritance import Inheritance
 
 SUPERVISOR_INDEX = 0
 
@@ -42,29 +38,36 @@ class CallerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     ring_index: int
 
 
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """Indices in the board, and places among those who push, that processes have already."""
+
+    indices: frozenset[int] = frozenset()
+    rings: frozenset[int] = frozenset()
+
+
 class ServerMemory:
     """Board, rings and wake descriptors. Frontends have the process indices 1 to N."""
 
     def __init__(
         self,
         *,
-        identity: ServerIdentity,
+        inheritance: Inheritance,
         board: Board,
         rings: tuple[CompletionRing, ...],
-        wake_fds: tuple[int, ...],
-        http_fd: int,
         settings: Settings,
+        taken: Taken,
     ) -> None:
-        self.server_id = identity.server_id
+        self.server_id = inheritance.identity.server_id
         self.board = board
         self.rings = rings
-        self.wake_fds = wake_fds
-        self.http_fd = http_fd
+        self.wake_fds = inheritance.wake_fds
+        self.http_fd = inheritance.http_fd
+        self._door_fd = inheritance.door_fd
         self._settings = settings
-        self._free: set[int] = set()
-        self._free_rings = set(range(len(rings), MAX_RINGS))
-        self._next_index = SUPERVISOR_INDEX + 1 + len(rings)
-        board.begin(SUPERVISOR_INDEX)
+        first = SUPERVISOR_INDEX + 1 + len(rings)
+        self._next_index = max((*(index + 1 for index in taken.indices), first))
+        self._free = set(range(first, self._next_index)) - taken.indices
+        self._free_rings = set(range(len(rings), MAX_RINGS)) - taken.rings
 
     def begin_frontend(self, frontend_index: int) -> ProcessIdentity:
         """Return the identity of a frontend that is about to start."""
@@ -114,58 +117,39 @@ class ServerMemory:
             wake_fds=self.wake_fds,
             arena_initial_bytes=self._settings.arena_initial_bytes,
             arena_max_bytes=self._settings.arena_max_bytes,
+            door_fd=self._door_fd,
         )
 
 
-@contextmanager
-def claimed_identity() -> Iterator[ServerIdentity]:
-    """Hold a new server id; whatever carries it in `/dev/shm` is removed at the end."""
-    identity = claim_server_id()
-    try:
-        yield identity
-    finally:
-        sweep_server(identity.server_id)
-        release_server_id(identity)
-
-
-@contextmanager
-def wake_descriptors(count: int) -> Iterator[tuple[int, ...]]:
-    """Hold one eventfd for each frontend, which every process started later inherits."""
-    fds = tuple(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(count))
-    try:
-        yield fds
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
-def kept_descriptors(
-    identity: ServerIdentity, wake_fds: tuple[int, ...], http_fd: int
-) -> tuple[int, ...]:
-    """Return what the spawner and its children do not close."""
-    http = () if http_fd == NO_SOCKET else (http_fd,)
-    return (identity.owner_fd, *wake_fds, *http)
-
-
-@contextmanager
 def server_memory(
-    identity: ServerIdentity, wake_fds: tuple[int, ...], settings: Settings, *, http_fd: int
-) -> Iterator[ServerMemory]:
-    """Hold the board and the rings; their segments are removed at the end."""
-    board = Board.create(identity.server_id)
-    rings = tuple(
-        CompletionRing.create(identity.server_id, index) for index in range(len(wake_fds))
-    )
-    try:
-        yield ServerMemory(
-            identity=identity,
-            board=board,
-            rings=rings,
-            wake_fds=wake_fds,
-            http_fd=http_fd,
-            settings=settings,
+    inheritance: Inheritance, settings: Settings, *, taken: Taken | None
+) -> ServerMemory:
+    """Return the board and the rings; the root removes their segments at the end.
+
+    Parameters
+    ----------
+    taken
+        What children of an earlier supervisor have: the memory is there already. `None` for a new
+        server.
+
+    Raises
+    ------
+    ArenaFull
+        There is no room for what every server needs.
+    """
+    server_id = inheritance.identity.server_id
+    indices = range(len(inheritance.wake_fds))
+    if taken is None:
+        sweep_segments(server_id)  # of a supervisor that died while it made them
+        board = Board.create(server_id)
+        rings = tuple(CompletionRing.create(server_id, index) for index in indices)
+        board.begin(SUPERVISOR_INDEX)
+    else:
+        board = Board.attach(Board.segment_name(server_id))
+        rings = tuple(
+            CompletionRing.attach(CompletionRing.segment_name(server_id, index))
+            for index in indices
         )
-    finally:
-        for ring in rings:
-            ring.unlink()
-        board.unlink()
+    return ServerMemory(
+        inheritance=inheritance, board=board, rings=rings, settings=settings, taken=taken or Taken()
+    )

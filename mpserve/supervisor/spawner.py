@@ -9,8 +9,9 @@ Assumes
     `python -m mpserve.supervisor.spawner` when the first one died (the supervisor has an event loop
     and threads by then).
 Owner
-    The supervisor. The end of the control socket ends the spawner; its children live on and see the
-    end of their own sockets.
+    The supervisor. When the control socket ends, the spawner rings at the door (`control.door`) and
+    tells the next supervisor who lives; when nobody is behind it any more, it ends. Its children
+    live on and see the end of their own sockets.
 """
 
 import gc
@@ -22,12 +23,13 @@ import socket
 import sys
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
 from mpserve.control import messages
+from mpserve.control.door import NO_DOOR, Caller, ring
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.messages import (
     ChildExited,
@@ -35,6 +37,7 @@ from mpserve.control.messages import (
     Program,
     Spawn,
     Spawned,
+    SpawnerBack,
     SpawnFailed,
     StopSpawner,
     ToSpawner,
@@ -48,6 +51,7 @@ from mpserve.supervisor.process_title import set_process_title
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
 EXIT_NOT_EXECUTED: Final = 66  # EX_NOINPUT: there is no such program
 FDS_PER_SPAWN: Final = 2  # control socket, stderr
+KEPT_ENDS: Final = 256  # told to a supervisor that takes over; more do not die within a second
 _READ_BYTES: Final = 1 << 16
 _STDERR_FD: Final = 2
 
@@ -58,28 +62,29 @@ class SpawnerArguments(msgspec.Struct, frozen=True, kw_only=True):
     control_fd: int
     kept_fds: tuple[int, ...]
     entry_points: dict[str, EntryPoint]
+    door_fd: int = NO_DOOR
 
 
 class Spawner:
     """State of the spawner process."""
 
-    def __init__(
-        self, control: socket.socket, entry_points: EntryPoints, *, kept_fds: tuple[int, ...]
-    ) -> None:
+    def __init__(self, control: socket.socket, arguments: SpawnerArguments) -> None:
         self._control = control
-        self._entry_points = entry_points
-        self._kept_fds = kept_fds
+        self._entry_points: EntryPoints = arguments.entry_points
+        self._kept_fds = arguments.kept_fds
+        self._door_fd = arguments.door_fd
         self._decoder: FrameDecoder[Spawn | StopSpawner] = FrameDecoder(ToSpawner)
         self._fds: deque[int] = deque()
         self._unloaded = deque(
-            module for entry_point in entry_points.values() for module in entry_point.preload
+            module for row in self._entry_points.values() for module in row.preload
         )
-        self._children: set[int] = set()
+        self._children: dict[int, int] = {}  # pid: spawn id
+        self._ended: deque[ChildExited] = deque(maxlen=KEPT_ENDS)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._is_open = True
 
     def run(self) -> int:
-        """Serve until the supervisor is gone, or said stop and no child is left."""
+        """Serve until the server is gone, or said stop and no child is left."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service manager signals the whole group
         signal.signal(signal.SIGCHLD, _note_signal)
@@ -93,7 +98,10 @@ class Spawner:
                 os.read(self._wake_read, _READ_BYTES)
                 self._reap()
             if self._control.fileno() in readable and not self._receive():
-                return 0
+                poll.unregister(self._control.fileno())
+                if not self._come_back():
+                    return 0
+                poll.register(self._control.fileno(), select.POLLIN)
             if not readable:
                 self._preload_next()
         return 0
@@ -126,6 +134,20 @@ class Spawner:
                 self._spawn(message)
         return bool(chunk)
 
+    def _come_back(self) -> bool:
+        """Turn to the next supervisor, and tell it all; false when there will be none."""
+        control = ring(self._door_fd, Caller(process_index=0, epoch=0, pid=os.getpid()))
+        if control is None:
+            return False
+        self._control.close()
+        self._control = control
+        self._decoder = FrameDecoder(ToSpawner)
+        while self._fds:  # of a request that was cut off
+            os.close(self._fds.popleft())
+        living = tuple(Spawned(spawn_id=one, pid=pid) for pid, one in self._children.items())
+        self._send(SpawnerBack(living=living, ended=tuple(self._ended)))
+        return True
+
     def _spawn(self, message: Spawn) -> None:
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
         self._preload_role(message.role)
@@ -136,7 +158,7 @@ class Spawner:
         else:
             if pid == 0:
                 self._become_child(message, control_fd=fds[0], stderr_fd=fds[1])
-            self._children.add(pid)
+            self._children[pid] = message.spawn_id
             self._send(Spawned(spawn_id=message.spawn_id, pid=pid))
         for fd in fds:
             os.close(fd)
@@ -199,21 +221,21 @@ class Spawner:
                 return
             if pid == 0:
                 return
-            self._children.discard(pid)
+            self._children.pop(pid, None)
             code = os.waitstatus_to_exitcode(status)
-            self._send(
-                ChildExited(
-                    pid=pid,
-                    exit_code=code if code >= 0 else None,
-                    signal_number=-code if code < 0 else None,
-                )
+            exited = ChildExited(
+                pid=pid,
+                exit_code=code if code >= 0 else None,
+                signal_number=-code if code < 0 else None,
             )
+            self._ended.append(exited)
+            self._send(exited)
 
     def _send(self, message: FromSpawner) -> None:
         try:
             self._control.sendall(encode_frame(message))
         except (BrokenPipeError, ConnectionResetError):
-            self._is_open = False  # the end of the stream is read next
+            return  # the end of the stream is read next
 
 
 def run_entry_point(entry_point: EntryPoint, start: bytes, control: socket.socket) -> int:
@@ -224,13 +246,20 @@ def run_entry_point(entry_point: EntryPoint, start: bytes, control: socket.socke
     return int(main(decoded, control))
 
 
-def fork_spawner(arguments: SpawnerArguments) -> int:
-    """Fork the spawner from this process, which must have one thread only; return its pid."""
+def fork_spawner(arguments: SpawnerArguments, *, prepare: Callable[[], None]) -> int:
+    """Fork the spawner from this process, which must have one thread only; return its pid.
+
+    Parameters
+    ----------
+    prepare
+        Called in the fork, before anything else.
+    """
     pid = os.fork()
     if pid:
         return pid
     exit_code = EXIT_CRASHED
     try:
+        prepare()
         exit_code = spawner_main(arguments)
     except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
         traceback.print_exc()
@@ -260,7 +289,7 @@ def spawner_main(arguments: SpawnerArguments) -> int:
     set_process_title("mpserve spawner")
     control = socket.socket(fileno=arguments.control_fd)
     control.settimeout(None)
-    return Spawner(control, arguments.entry_points, kept_fds=arguments.kept_fds).run()
+    return Spawner(control, arguments).run()
 
 
 def _note_signal(_number: int, _frame: object) -> None:

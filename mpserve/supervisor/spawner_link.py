@@ -8,28 +8,39 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from mpserve.control.channel import Channel
+from mpserve.control.door import Call
 from mpserve.control.messages import (
-    ChildExited,
     FromSpawner,
     Spawn,
-    Spawned,
-    SpawnFailed,
     StopSpawner,
 )
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.entrypoints import EntryPoints
+from mpserve.supervisor.inheritance import FirstSpawner
+from mpserve.supervisor.pidfd import living_pidfd, started_ticks
 from mpserve.supervisor.spawner import SpawnerArguments, execute_spawner
 from mpserve.telemetry import log
 
 POLICY: Final = RestartPolicy()
+KEY: Final = "spawner"
 STOP_SECONDS: Final = 2.0  # it may be in the middle of an import
+
+
+class SpawnerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The present spawner in the checkpoint, when it is not the first."""
+
+    pid: int
+    started_ticks: int
 
 
 class SpawnerOwner(Protocol):
     """Who is told what the spawner says."""
 
-    def on_spawner_message(self, message: Spawned | SpawnFailed | ChildExited) -> None:
+    def on_spawner_message(self, message: FromSpawner) -> None:
         """A child was forked, could not be, or ended."""
 
     def on_spawner_ended(self) -> None:
@@ -41,8 +52,9 @@ class SpawnerLink:
 
     Parameters
     ----------
-    pid, connected
-        First spawner and our end of its control socket.
+    first
+        The spawner that the root forked. With its socket closed this supervisor takes over: then
+        the spawner that the checkpoint names, or else this one, comes back through the door.
     kept_fds
         Descriptors that every spawner and child must have, by number.
     """
@@ -50,14 +62,16 @@ class SpawnerLink:
     def __init__(
         self,
         *,
-        pid: int,
-        connected: socket.socket,
+        first: FirstSpawner,
         kept_fds: tuple[int, ...],
+        door_fd: int,
         entry_points: EntryPoints,
+        checkpoint: Checkpoint,
         now_ns: Callable[[], int],
     ) -> None:
-        self._pid = pid
         self._kept_fds = kept_fds
+        self._door_fd = door_fd
+        self._checkpoint = checkpoint
         self._entry_points = entry_points
         self._now_ns = now_ns
         self._loop = asyncio.get_running_loop()
@@ -66,7 +80,17 @@ class SpawnerLink:
         self._waiting: list[tuple[Spawn, tuple[int, ...]]] = []
         self._is_stopping = False
         self._ended = asyncio.Event()
-        self._channel: Channel[FromSpawner] | None = self._opened(connected)
+        self._channel: Channel[FromSpawner] | None = None
+        known = checkpoint.read(KEY, SpawnerRecord)
+        present = known or SpawnerRecord(pid=first.pid, started_ticks=first.started_ticks)
+        self._pid = present.pid
+        self._pidfd = living_pidfd(present.pid, present.started_ticks)
+        if first.control.fileno() >= 0:
+            self._channel = self._opened(first.control)
+        elif self._pidfd is None:
+            self._loop.call_soon(self._on_end, None)
+        else:  # it comes back, or ends
+            self._loop.add_reader(self._pidfd, self._on_end, None)
 
     @property
     def pid(self) -> int:
@@ -84,10 +108,23 @@ class SpawnerLink:
         else:
             self._channel.send(message, fds=fds)
 
+    def came_back(self, call: Call) -> bool:
+        """Take the spawner that rang at the door; false when it is not the present one."""
+        if call.caller.pid != self._pid:
+            return False
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = self._opened(call.control)
+        self._send_waiting()
+        return True
+
     async def stop(self) -> None:
         """End the spawner, which has no child left, and reap it."""
         self._is_stopping = True
         if self._channel is None:
+            self._kill()
             return
         self._channel.send(StopSpawner())
         try:
@@ -95,7 +132,7 @@ class SpawnerLink:
                 await self._ended.wait()
         except TimeoutError:
             self._channel.close()
-            self._reap()
+            self._kill()
 
     def _opened(self, connected: socket.socket) -> Channel[FromSpawner]:
         return Channel.open(
@@ -108,7 +145,7 @@ class SpawnerLink:
 
     def _on_end(self, reason: Exception | None) -> None:
         self._channel = None
-        self._reap()
+        self._kill()
         self._ended.set()
         if self._is_stopping:
             return
@@ -120,10 +157,14 @@ class SpawnerLink:
         delay_ns = POLICY.max_delay_ns if again_ns is None else again_ns - self._now_ns()
         self._loop.call_later(max(delay_ns, 0) / 1e9, self._restart)
 
-    def _reap(self) -> None:
-        """End the process for certain, so that this does not wait; it is of no use any more."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)  # not reaped yet, so the pid is still its own
+    def _kill(self) -> None:
+        """End the process for certain; it is of no use any more. The root reaps the first one."""
+        if self._pidfd is not None:
+            self._loop.remove_reader(self._pidfd)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            os.close(self._pidfd)
+            self._pidfd = None
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
 
@@ -137,11 +178,19 @@ class SpawnerLink:
                     control_fd=theirs.fileno(),
                     kept_fds=self._kept_fds,
                     entry_points=dict(self._entry_points),
+                    door_fd=self._door_fd,
                 )
             )
+        ticks = started_ticks(self._pid)
+        self._pidfd = living_pidfd(self._pid, ticks)
+        self._checkpoint.put(KEY, SpawnerRecord(pid=self._pid, started_ticks=ticks))
         self._ended.clear()
         self._channel = self._opened(ours)
         log.info("spawner.started", pid=self._pid)
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        assert self._channel is not None
         waiting, self._waiting = self._waiting, []
         for message, fds in waiting:
             self._channel.send(message, fds=fds)

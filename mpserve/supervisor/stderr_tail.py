@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections import deque
-from typing import Final
+from typing import Final, Self
 
 KEPT_LINES: Final = 4  # the end of a traceback; what came before is in the log
 _LINE_BYTES: Final = 400
@@ -13,7 +13,7 @@ _STDERR_FD: Final = 2
 
 
 class StderrTail:
-    """Reading end of a child's stderr. Made by `open`; owns its descriptor."""
+    """Reading end of a child's stderr. Made by `open` or `follow`; owns its descriptor."""
 
     def __init__(self, read_fd: int) -> None:
         self._read_fd = read_fd
@@ -23,13 +23,18 @@ class StderrTail:
         self._is_open = True
 
     @classmethod
-    def open(cls) -> "tuple[StderrTail, int]":
+    def open(cls) -> tuple[Self, int]:
         """Return a tail that reads from now on, and the descriptor for the child to write to."""
         read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        return cls.follow(read_fd), write_fd
+
+    @classmethod
+    def follow(cls, read_fd: int) -> Self:
+        """Return a tail of a pipe that is there already; it owns the descriptor."""
         os.set_blocking(read_fd, False)
         tail = cls(read_fd)
         tail._loop.add_reader(read_fd, tail._pass_on)
-        return tail, write_fd
+        return tail
 
     def close(self) -> tuple[str, ...]:
         """Pass on what is left, stop reading, and return the last lines, oldest first."""

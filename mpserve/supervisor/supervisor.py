@@ -25,10 +25,12 @@ from mpserve.model.event import Origin
 from mpserve.model.identity import Generation, ModelName
 from mpserve.settings import Settings
 from mpserve.supervisor.callers import Callers
+from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.effects import Effects
 from mpserve.supervisor.event_log import EventLog
 from mpserve.supervisor.ledger import Ledger
-from mpserve.supervisor.processes import Processes
+from mpserve.supervisor.lifecycle_memory import LifecycleMemory
+from mpserve.supervisor.processes import ChildRecord, Processes
 from mpserve.supervisor.shared_places import ServerMemory
 from mpserve.supervisor.workers import Workers
 
@@ -46,11 +48,12 @@ class Supervisor:
         settings: Settings,
         processes: Processes,
         memory: ServerMemory,
+        checkpoint: Checkpoint,
         now_ns: Callable[[], int],
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self.ledger = Ledger(now_ns=now_ns, call_later=self._loop.call_later)
-        self.callers = Callers(memory)
+        self.ledger = Ledger(now_ns=now_ns, call_later=self._loop.call_later, checkpoint=checkpoint)
+        self.callers = Callers(memory, processes)
         self.workers = Workers(
             processes=processes,
             memory=memory,
@@ -71,7 +74,8 @@ class Supervisor:
             tell=self.tell,
             now_ns=now_ns,
         )
-        self.events = EventLog(now_ns=now_ns, unix_ns=time.time_ns)
+        self._memory = LifecycleMemory(checkpoint)
+        self.events = EventLog(now_ns=now_ns, unix_ns=time.time_ns, checkpoint=checkpoint)
         self._now_ns = now_ns
         self._policy = RestartPolicy()
         self._limits = Limits(
@@ -80,9 +84,9 @@ class Supervisor:
             load_timeout_ns=settings.model_load_timeout_secs * _SECOND_NS,
             drain_timeout_ns=settings.model_drain_timeout_secs * _SECOND_NS,
         )
-        self._wanted = Wanted()
-        self._actual = Actual()
-        self._last_wish = 0
+        self._wanted = self._memory.wanted()
+        self._actual = self._memory.actual()
+        self._last_wish = self._memory.last_wish()
         self._settlements: dict[ModelName, list[tuple[int, Settlement]]] = {}
         self._conditions: list[tuple[Callable[[Actual], bool], asyncio.Future[None]]] = []
         self._is_planning_due = False
@@ -106,6 +110,12 @@ class Supervisor:
         """Let `check` look at folders from now on; it tells `FolderChecked`."""
         self._check = check
 
+    def take_over(self, records: Iterable[ChildRecord]) -> None:
+        """Go on where an earlier supervisor was when it died."""
+        self.events.begun({wish.name: wish.origin for wish in self._wanted.wishes.values()})
+        self.workers.adopt(self._actual, records)
+        self._plan_soon()
+
     def wish(
         self,
         name: ModelName,
@@ -125,15 +135,15 @@ class Supervisor:
         number = self._last_wish
         settlement: Settlement = self._loop.create_future()
         self._settlements.setdefault(name, []).append((number, settlement))
-        self._wanted = self._wanted.with_wish(
-            Wish(
-                number=number,
-                name=name,
-                definition=definition,
-                origin=origin,
-                is_pulled=is_pulled,
-            )
+        wish = Wish(
+            number=number,
+            name=name,
+            definition=definition,
+            origin=origin,
+            is_pulled=is_pulled,
         )
+        self._wanted = self._wanted.with_wish(wish)
+        self._memory.wished(wish)
         self._plan_soon()
         return settlement
 
@@ -201,6 +211,7 @@ class Supervisor:
     def _observe(self, happened: Event | Action) -> None:
         before = self._actual
         self._actual = observe(before, happened, policy=self._policy)
+        self._memory.observed(before, self._actual, happened)
         self.events.observed(before, self._actual, happened)
 
     def _set_timer(self) -> None:

@@ -6,8 +6,9 @@ Guarantees
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
@@ -19,19 +20,27 @@ from mpserve.control.messages import (
     WorkerReady,
     WorkerStart,
 )
-from mpserve.errors import ErrorCode
-from mpserve.lifecycle.actual import GenerationRecord, InstanceRecord
-from mpserve.lifecycle.events import Event, InstanceEnded, InstanceFailed, InstanceReady
+from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.lifecycle.actual import Actual, GenerationRecord, InstancePhase, InstanceRecord
+from mpserve.lifecycle.events import (
+    Event,
+    GenerationRefused,
+    InstanceEnded,
+    InstanceFailed,
+    InstanceReady,
+)
 from mpserve.lifecycle.reasons import death_failure
+from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
 from mpserve.scheduling.queue_slots import queue_slots
 from mpserve.settings import Settings
-from mpserve.shm.model_queue import ModelQueue
-from mpserve.shm.sweep import sweep_process
+from mpserve.shm.model_queue import ModelQueue, queue_segment
+from mpserve.shm.segment import unlink
+from mpserve.shm.sweep import arena_processes, queue_generations, sweep_process
 from mpserve.supervisor.callers import Callers
 from mpserve.supervisor.entrypoints import WORKER
 from mpserve.supervisor.ledger import Ledger
-from mpserve.supervisor.processes import Child, ChildEnd, Processes
+from mpserve.supervisor.processes import Child, ChildEnd, ChildRecord, Processes
 from mpserve.supervisor.program import program_of
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
@@ -163,7 +172,7 @@ class Workers:
         child = self._processes.spawn(
             WORKER,
             start,
-            title=f"mps:{key.name}",
+            record=ChildRecord(process=process, holder=key, title=f"mps:{key.name}"),
             program=program,
             receives=FromWorker,
             on_message=partial(self._on_message, key),
@@ -171,6 +180,114 @@ class Workers:
         )
         self._ledger.started(key)
         self._running[key] = RunningWorker(child=child, process=process, queue=queue)
+
+    def adopt(self, actual: Actual, records: Iterable[ChildRecord]) -> None:
+        """Take over the queues and workers of an earlier supervisor, and do what it left undone.
+
+        Parameters
+        ----------
+        records
+            All children that it knew, also those that are no workers.
+        """
+        generations = [one for model in actual.models.values() for one in model.generations]
+        for record in generations:
+            self._adopt_queue(record)
+        self._remove_unknown_queues()
+        known = {each.key: each for one in generations for each in one.instances}
+        for child in records:
+            if isinstance(child.holder, InstanceKey):
+                self._adopt_worker(child.holder, child, known.get(child.holder))
+        for instance in known.values():
+            self._resume(instance)
+        processes = [child.process for child in records]
+        processes += [child.caller.process for child in records if child.caller is not None]
+        living = {(process.index, process.epoch) for process in processes}
+        for index, epoch in arena_processes(self._memory.server_id) - living:
+            self._sweep_later(ProcessIdentity(index=index, epoch=epoch))
+
+    def _adopt_queue(self, record: GenerationRecord) -> None:
+        if record.phase is Phase.QUEUED:
+            return
+        generation = record.generation
+        try:
+            queue = self._adopted_queue(generation)
+        except (OSError, ValueError, MpserveError):  # it died before, or while, it was made
+            if record.phase is Phase.LOADING:
+                unlink(queue_segment(self._memory.server_id, generation))
+                self._open_again(record)
+            return
+        self._queues[generation] = queue
+        version = VersionKey(name=record.name, version=record.version.version)
+        self._ledger.opened(generation, version, queue)
+        if record.phase is Phase.DRAINING:
+            self.retire_queue(generation)
+
+    def _open_again(self, record: GenerationRecord) -> None:
+        try:
+            self.open_queue(record)
+        except (MpserveError, OSError) as error:
+            failure = Failure(code=ErrorCode.EXHAUSTED, message=str(error))
+            self._tell(
+                GenerationRefused(name=record.name, generation=record.generation, failure=failure)
+            )
+
+    def _adopted_queue(self, generation: Generation) -> ModelQueue:
+        return ModelQueue.adopt(
+            self._memory.server_id,
+            generation,
+            rings=self._memory.rings,
+            wake_fds=self._memory.wake_fds,
+            caller_ring=self._callers.ring,
+        )
+
+    def _remove_unknown_queues(self) -> None:
+        """Empty and remove the queues of generations that are no more."""
+        for number in queue_generations(self._memory.server_id):
+            if number not in self._queues:
+                with contextlib.suppress(OSError, ValueError, MpserveError):
+                    queue = self._adopted_queue(Generation(number))
+                    queue.answer_waiting(ErrorCode.UNAVAILABLE)
+                    queue.close()
+                unlink(queue_segment(self._memory.server_id, number))
+
+    def _adopt_worker(
+        self, key: InstanceKey, record: ChildRecord, instance: InstanceRecord | None
+    ) -> None:
+        queue = self._queues.get(key.generation)
+        is_known = queue is not None and instance is not None and instance.has_process
+        child = self._processes.adopt(
+            record,
+            receives=FromWorker,
+            on_message=partial(self._on_message, key),
+            on_end=partial(self._on_end, key) if is_known else partial(self._forget, record),
+        )
+        if queue is not None and is_known:
+            self._running[key] = RunningWorker(child=child, process=record.process, queue=queue)
+            if record.caller is not None:
+                self._callers.adopt(key, child, record.caller)
+        else:  # its end was seen; only the note of it was left
+            child.kill()
+
+    def _forget(self, record: ChildRecord, _end: ChildEnd) -> None:
+        self._memory.end(record.process)
+        if record.caller is not None:
+            self._drop(record.caller.process, record.caller.ring_index)
+            self._memory.end_caller(record.caller)
+
+    def _resume(self, instance: InstanceRecord) -> None:
+        """Say again what the worker of an instance may not have heard, or that there is none."""
+        key = instance.key
+        if not instance.has_process:
+            return
+        if key not in self._running:
+            failure = death_failure(key, exit_code=None, signal_number=None, last_lines=())
+            self._tell(
+                InstanceEnded(instance=key, failure=failure, at_ns=self._now_ns(), is_unborn=True)
+            )
+        elif instance.phase is InstancePhase.STOPPING and instance.failure is not None:
+            self.kill(key)
+        elif instance.phase is InstancePhase.STOPPING:
+            self.stop(key)
 
     def stop(self, key: InstanceKey) -> None:
         """Let a worker finish what it executes, and end; of a retired queue also what waits."""
@@ -205,7 +322,8 @@ class Workers:
     def _on_message(self, key: InstanceKey, message: Message) -> None:
         match message:
             case WorkerReady():
-                log.info("worker.ready", **described(key), load_ms=message.load_ms)
+                if self._processes.note_ready(self._running[key].child):
+                    log.info("worker.ready", **described(key), load_ms=message.load_ms)
                 self._tell(
                     InstanceReady(
                         instance=key, config=message.config, config_json=message.config_json
@@ -228,7 +346,7 @@ class Workers:
         answered = running.queue.reap_instance(key.index, running.process.epoch)
         self._callers.ended(key, lambda caller: self._drop(caller.process, caller.ring_index))
         self._memory.end(running.process)
-        self._loop.call_later(SWEEP_SECONDS, self._sweep, running.process)
+        self._sweep_later(running.process)
         write = log.info if end.exit_code == os.EX_OK else log.warning
         write(
             "worker.ended",
@@ -244,7 +362,14 @@ class Workers:
             signal_number=end.signal_number,
             last_lines=end.last_lines,
         )
-        self._tell(InstanceEnded(instance=key, failure=failure, at_ns=self._now_ns()))
+        self._tell(
+            InstanceEnded(
+                instance=key, failure=failure, at_ns=self._now_ns(), is_unborn=end.is_unborn
+            )
+        )
+
+    def _sweep_later(self, process: ProcessIdentity) -> None:
+        self._loop.call_later(SWEEP_SECONDS, self._sweep, process)
 
     def _drop(self, process: ProcessIdentity, ring_index: int) -> None:
         for queue in self._queues.values():

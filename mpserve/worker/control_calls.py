@@ -1,7 +1,8 @@
 """What a worker asks the supervisor, and the answers, which come on the control thread.
 
 Guarantees
-    Each call is answered, or raises when the supervisor is gone. Never used on a request's way, but
+    Each call is answered, or raises when the server is gone. One that met the death of a supervisor
+    is made again, once. Never used on a request's way, but
     for the first request that a model sends to another one.
 """
 
@@ -9,6 +10,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
+
+import msgspec
 
 from mpserve.control.messages import (
     CallDone,
@@ -19,6 +22,12 @@ from mpserve.control.messages import (
     UnloadCall,
 )
 from mpserve.errors import Failure, ShuttingDown
+
+
+class _Waiting(msgspec.Struct, kw_only=True):
+    done: Future[Failure | None]
+    call: Message
+    is_repeated: bool = False
 
 
 class ControlCalls:
@@ -34,7 +43,7 @@ class ControlCalls:
         self._send = send
         self._lock = threading.Lock()
         self._ids = count(1)
-        self._waiting: dict[int, Future[Failure | None]] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._joining: Future[CallersJoined] | None = None
         self._is_gone = False
 
@@ -70,7 +79,7 @@ class ControlCalls:
 
     def on_joined(self, message: CallersJoined) -> None:
         """Take the answer to `join`."""
-        if self._joining is not None:
+        if self._joining is not None and not self._joining.done():
             self._joining.set_result(message)
 
     def on_done(self, message: CallDone) -> None:
@@ -78,17 +87,32 @@ class ControlCalls:
         with self._lock:
             waiting = self._waiting.pop(message.call_id, None)
         if waiting is not None:
-            waiting.set_result(message.failure)
+            waiting.done.set_result(message.failure)
+
+    def repeat(self) -> None:
+        """Ask the next supervisor what waits; a call that met two deaths may be their cause."""
+        with self._lock:
+            if self._joining is not None and not self._joining.done():
+                self._send(JoinCallers())
+            lost = [one for one in self._waiting.values() if one.is_repeated]
+            self._waiting = {
+                call_id: one for call_id, one in self._waiting.items() if not one.is_repeated
+            }
+            for one in self._waiting.values():
+                one.is_repeated = True
+                self._send(one.call)
+        for one in lost:
+            one.done.set_exception(ShuttingDown("the supervisor died twice on this call"))
 
     def on_gone(self) -> None:
-        """The supervisor is gone: nobody answers any more."""
+        """The server is gone: nobody answers any more."""
         with self._lock:
             self._is_gone = True
             waiting = list(self._waiting.values())
             self._waiting.clear()
             joining = self._joining
         for one in waiting:
-            one.set_exception(_gone())
+            one.done.set_exception(_gone())
         if joining is not None and not joining.done():
             joining.set_exception(_gone())
 
@@ -97,8 +121,8 @@ class ControlCalls:
         with self._lock:
             self._refuse_when_gone()
             call_id = next(self._ids)
-            self._waiting[call_id] = done
-            self._send(make(call_id))
+            waiting = self._waiting[call_id] = _Waiting(done=done, call=make(call_id))
+            self._send(waiting.call)
         return done.result()
 
     def _refuse_when_gone(self) -> None:

@@ -1,9 +1,10 @@
 """The thread of a worker that hears the supervisor, whatever the model is doing.
 
 Guarantees
-    `StopWorker` and the end of the control socket (the supervisor died) ask the loop to end. While
-    the model loads the loop could not listen, so the process ends at once. A worker without a
-    supervisor ends for certain, after `ORPHAN_SECONDS` if its model hangs.
+    `StopWorker` asks the loop to end. While the model loads the loop could not listen, so the
+    process ends at once. When the supervisor dies, the thread turns to the next one, also while the
+    loop ends; the model notices nothing. A worker without a server ends for certain, after
+    `ORPHAN_SECONDS` if its model hangs.
 """
 
 import os
@@ -11,26 +12,24 @@ import threading
 import time
 from typing import Final
 
-from mpserve.control.channel import BlockingChannel
-from mpserve.control.messages import SetLog, StopWorker, ToWorker
+from mpserve.control.messages import SetLog, StopWorker
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import follow_level
 from mpserve.worker.model_server import ModelServer
 from mpserve.worker.stop_request import StopRequest
+from mpserve.worker.supervisor_link import SupervisorLink
 
 EXIT_STOPPED: Final = 0
 EXIT_ORPHANED: Final = 75  # EX_TEMPFAIL: the model did not let go in time
 ORPHAN_SECONDS: Final = 30.0
-"""How long a request may run on without a supervisor; as long as `--exit-timeout-secs`."""
+"""How long a request may run on without a server; as long as `--exit-timeout-secs`."""
 
 
 class ControlThread:
     """Listens from its start to the end of the process."""
 
-    def __init__(
-        self, channel: BlockingChannel[ToWorker], stop: StopRequest, server: ModelServer
-    ) -> None:
-        self._channel = channel
+    def __init__(self, link: SupervisorLink, stop: StopRequest, server: ModelServer) -> None:
+        self._link = link
         self._stop = stop
         self._server = server
         self._is_loading = True
@@ -46,13 +45,10 @@ class ControlThread:
 
     def _listen(self) -> None:
         while True:
-            message = self._channel.receive()
+            message = self._link.receive()
             match message:
                 case None:
-                    self._server.on_gone()
-                    self._end()
-                    time.sleep(ORPHAN_SECONDS)
-                    os._exit(EXIT_ORPHANED)
+                    self._come_back()
                 case StopWorker():
                     self._end()
                 case SetLog():
@@ -60,6 +56,16 @@ class ControlThread:
                     follow_level()
                 case _:
                     self._server.on_message(message)
+
+    def _come_back(self) -> None:
+        """Turn to the next supervisor. Does not return when there will be none."""
+        if self._link.come_back():
+            self._server.on_replaced()
+            return
+        self._server.on_gone()
+        self._end()
+        time.sleep(ORPHAN_SECONDS)
+        os._exit(EXIT_ORPHANED)
 
     def _end(self) -> None:
         if self._is_loading:

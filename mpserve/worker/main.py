@@ -13,9 +13,7 @@ import traceback
 from typing import Final
 
 from mpserve.compat.triton_bls import connect
-from mpserve.control.channel import BlockingChannel
 from mpserve.control.messages import (
-    ToWorker,
     WorkerLoadFailed,
     WorkerReady,
     WorkerStart,
@@ -29,6 +27,7 @@ from mpserve.worker.loading import Loaded, load
 from mpserve.worker.loop import serve
 from mpserve.worker.model_server import ModelServer
 from mpserve.worker.stop_request import StopRequest
+from mpserve.worker.supervisor_link import SupervisorLink
 
 EXIT_OK: Final = 0
 EXIT_LOAD_FAILED: Final = 66  # EX_NOINPUT: the model can not be used
@@ -37,13 +36,13 @@ EXIT_LOAD_FAILED: Final = 66  # EX_NOINPUT: the model can not be used
 def main(start: WorkerStart, control: socket.socket) -> int:
     """Be the worker of the instance that `start` names; return the exit code."""
     _prepare(start)
-    channel: BlockingChannel[ToWorker] = BlockingChannel(control, ToWorker)
+    link = SupervisorLink(control, start.places)
     stop = StopRequest()
-    server = ModelServer(ControlCalls(channel.send), start.places)
+    server = ModelServer(ControlCalls(link.send), start.places)
     connect(server)
-    listener = ControlThread(channel, stop, server)
+    listener = ControlThread(link, stop, server)
     listener.start()
-    loaded = _load(start, channel)
+    loaded = _load(start, link)
     listener.loading_done()
     if loaded is None:
         return EXIT_LOAD_FAILED
@@ -90,15 +89,15 @@ def _seed_numpy() -> None:
         numpy_random.seed()
 
 
-def _load(start: WorkerStart, channel: BlockingChannel[ToWorker]) -> Loaded | None:
+def _load(start: WorkerStart, link: SupervisorLink) -> Loaded | None:
     """Load the model and tell the supervisor how that went."""
     begun_ns = time.monotonic_ns()
     try:
         loaded = load(start)
     except MpserveError as error:
-        channel.send(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))
+        link.tell(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))
         return None
-    channel.send(
+    link.tell(
         WorkerReady(
             config=loaded.completed.config,
             config_json=loaded.completed.config_json,

@@ -28,7 +28,7 @@ class ModelServer:
         """Take what the supervisor says; on the control thread."""
         match message:
             case CallersJoined():
-                if message.failure is None:
+                if message.failure is None and self._inner is None:
                     # Here, before the next message: it is the table.
                     self._open(message)
                 self._control.on_joined(message)
@@ -38,8 +38,12 @@ class ModelServer:
             case CallDone():
                 self._control.on_done(message)
 
+    def on_replaced(self) -> None:
+        """Another supervisor answers from now on, and knows nothing of what was asked."""
+        self._control.repeat()
+
     def on_gone(self) -> None:
-        """The supervisor is gone: nobody answers any more."""
+        """The server is gone: nobody answers any more."""
         self._control.on_gone()
 
     # --- what models ask --------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Repository calls of clients: to the supervisor and back, each with a deadline.
 
 Guarantees: every call is answered exactly once: by the supervisor, by its deadline, or by the end
-of the supervisor. Owner: the frontend; a call whose client went away is answered into nothing.
+of the server. A call that met the death of a supervisor is made again, once: all of them may be.
+Owner: the frontend; a call whose client went away is answered into nothing.
 """
 
 import itertools
@@ -36,6 +37,7 @@ INDEX_SECONDS: Final = 10.0  # the supervisor reads it from memory
 UNLOAD_SECONDS: Final = 60.0  # it marks and returns; earlier wishes for the model come first
 LOAD_SLACK_SECONDS: Final = 60.0  # scan, start of processes, publication
 
+Call = LoadCall | UnloadCall | IndexCall | EventsCall | LoggingCall | TraceCall
 Reply = CallDone | IndexReply | EventsReply | LoggingReply | TraceReply
 RepositoryResult = Failure | tuple[IndexRow, ...] | None
 OnResult = Callable[[RepositoryResult], None]
@@ -54,11 +56,13 @@ class Timer(Protocol):
 CallLater = Callable[[float, Callable[[int], None], int], Timer]
 
 
-class _Waiting(msgspec.Struct, frozen=True, kw_only=True):
+class _Waiting(msgspec.Struct, kw_only=True):
     on_result: Callable[[Any], None]  # of the call's own results; a failure is one of each
     timer: Timer
     what: str
     seconds: float
+    call: Call | None = None
+    is_repeated: bool = False
 
 
 class RepositoryCalls:
@@ -91,7 +95,7 @@ class RepositoryCalls:
         """Load a model; `on_result` gets `None` when it serves."""
         call_id = self._open(f"load of '{name}'", self._load_seconds, on_result)
         if call_id is not None:
-            self._send(
+            self._make(
                 LoadCall(
                     call_id=call_id, name=name, config=parameters.config, files=parameters.files
                 )
@@ -101,31 +105,31 @@ class RepositoryCalls:
         """Unload a model; `on_result` gets `None` when requests are refused."""
         call_id = self._open(f"unload of '{name}'", UNLOAD_SECONDS, on_result)
         if call_id is not None:
-            self._send(UnloadCall(call_id=call_id, name=name, unload_dependents=unload_dependents))
+            self._make(UnloadCall(call_id=call_id, name=name, unload_dependents=unload_dependents))
 
     def index(self, on_result: OnResult, *, ready_only: bool) -> None:
         """Ask for the index; `on_result` gets the rows."""
         call_id = self._open("index", INDEX_SECONDS, on_result)
         if call_id is not None:
-            self._send(IndexCall(call_id=call_id, ready_only=ready_only))
+            self._make(IndexCall(call_id=call_id, ready_only=ready_only))
 
     def events(self, on_result: OnEvents, *, model: str, since: int) -> None:
         """Ask for the events after a number, of one model or ("") of all."""
         call_id = self._open("events", INDEX_SECONDS, on_result)
         if call_id is not None:
-            self._send(EventsCall(call_id=call_id, model=model, since=since))
+            self._make(EventsCall(call_id=call_id, model=model, since=since))
 
     def logging(self, on_result: OnSwitches, *, change: LogChange) -> None:
         """Change the switches of the log; `on_result` gets all of them."""
         call_id = self._open("logging", INDEX_SECONDS, on_result)
         if call_id is not None:
-            self._send(LoggingCall(call_id=call_id, change=change))
+            self._make(LoggingCall(call_id=call_id, change=change))
 
     def trace(self, on_result: OnSetting, *, model: str, change: TraceChange) -> None:
         """Change the trace setting of a model, or ("") the server's; `on_result` gets it."""
         call_id = self._open("trace setting", INDEX_SECONDS, on_result)
         if call_id is not None:
-            self._send(TraceCall(call_id=call_id, model=model, change=change))
+            self._make(TraceCall(call_id=call_id, model=model, change=change))
 
     def on_reply(self, reply: Reply) -> None:
         """Take an answer of the supervisor; a late one is dropped."""
@@ -147,8 +151,22 @@ class RepositoryCalls:
             case _:
                 assert_never(reply)
 
+    def repeat(self) -> None:
+        """Make the calls that wait again, to a supervisor that knows nothing of them.
+
+        One that met two deaths may be their cause, and is refused.
+        """
+        for call_id, waiting in list(self._waiting.items()):
+            if waiting.is_repeated or waiting.call is None:
+                del self._waiting[call_id]
+                waiting.timer.cancel()
+                waiting.on_result(_lost(waiting.what))
+            else:
+                waiting.is_repeated = True
+                self._send(waiting.call)
+
     def end(self) -> None:
-        """Answer everything: the supervisor is gone."""
+        """Answer everything: the server is gone."""
         self._has_ended = True
         for call_id in list(self._waiting):
             waiting = self._waiting.pop(call_id)
@@ -158,6 +176,10 @@ class RepositoryCalls:
     def waiting_count(self) -> int:
         """Return how many calls wait."""
         return len(self._waiting)
+
+    def _make(self, call: Call) -> None:
+        self._waiting[call.call_id].call = call
+        self._send(call)
 
     def _open(self, what: str, seconds: float, on_result: Callable[[Any], None]) -> int | None:
         if self._has_ended:
@@ -180,6 +202,13 @@ class RepositoryCalls:
                     f"{waiting.seconds:g} s; it may still be done",
                 )
             )
+
+
+def _lost(what: str) -> Failure:
+    return Failure(
+        code=ErrorCode.UNAVAILABLE,
+        message=f"{what}: the supervisor died twice while it carried this out",
+    )
 
 
 def _gone(what: str) -> Failure:

@@ -9,6 +9,7 @@ from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.config import ModelConfig
 from mpserve.model.event import Origin
+from mpserve.supervisor.checkpoint import Checkpoint, checkpoint_files
 from mpserve.supervisor.event_log import EventLog
 from tests.unit.lifecycle.simulation import DIED, define
 
@@ -20,7 +21,12 @@ class Story:
 
     def __init__(self, kept=100):
         self.now_ns = 0
-        self.log = EventLog(now_ns=lambda: self.now_ns, unix_ns=lambda: 5, kept=kept)
+        self.log = EventLog(
+            now_ns=lambda: self.now_ns,
+            unix_ns=lambda: 5,
+            checkpoint=Checkpoint(checkpoint_files()),
+            kept=kept,
+        )
         self.actual = Actual()
         self.wanted = Wanted()
         self.wishes = 0

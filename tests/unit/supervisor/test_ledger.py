@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version, VersionKey
+from mpserve.supervisor.checkpoint import Checkpoint, checkpoint_files
 from mpserve.supervisor.ledger import LINGER_SECONDS, Ledger
 from mpserve.telemetry.counters import InstanceCounts, ModelCounts
 from mpserve.telemetry.snapshot import LoadCounts
@@ -44,7 +45,9 @@ class Books:
         self.now_ns = 0
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.ledger = Ledger(
-            now_ns=lambda: self.now_ns, call_later=lambda *timer: self.timers.append(timer)
+            now_ns=lambda: self.now_ns,
+            call_later=lambda *timer: self.timers.append(timer),
+            checkpoint=Checkpoint(checkpoint_files()),
         )
 
     def open(self, generation: int, version: VersionKey = M1) -> CountedQueue:

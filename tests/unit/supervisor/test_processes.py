@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import itertools
 import os
 import signal
 import socket
@@ -12,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from mpserve.control.door import NO_DOOR
 from mpserve.control.messages import (
+    ChildExited,
     FromWorker,
     SharedPlaces,
     StopWorker,
@@ -23,12 +26,17 @@ from mpserve.control.messages import (
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.identity import InstanceKey
-from mpserve.supervisor.processes import Processes
+from mpserve.supervisor.checkpoint import Checkpoint, checkpoint_files
+from mpserve.supervisor.inheritance import FirstSpawner
+from mpserve.supervisor.pidfd import started_ticks
+from mpserve.supervisor.processes import ChildRecord, Processes
+from mpserve.supervisor.shared_places import ProcessIdentity
 from mpserve.supervisor.spawner import EXIT_CRASHED, SpawnerArguments, execute_spawner
 from mpserve.supervisor.spawner_link import SpawnerLink
 from tests.unit.supervisor.programs import entry_points
 
 DEADLINE_S = 20.0
+EPOCHS = itertools.count(1)
 PR_SET_CHILD_SUBREAPER = 36
 ROOT = Path(__file__).parents[3]
 
@@ -69,10 +77,11 @@ class Watched:
         self.ends = []
         self._changed = asyncio.Event()
         fields = {name: getattr(START, name) for name in START.__struct_fields__}
+        process = ProcessIdentity(index=1, epoch=next(EPOCHS))
         self.child = processes.spawn(
             "worker",
             WorkerStart(**{**fields, "instance_name": deed}),
-            title="mps:test",
+            record=ChildRecord(process=process, holder=START.instance, title="mps:test"),
             receives=FromWorker,
             on_message=self._on_message,
             on_end=self._on_end,
@@ -115,6 +124,11 @@ async def kill_spawner(link):
     await until(lambda: link.pid != pid)
 
 
+def reap(pid):
+    """Be the root, which reaps the children of a dead spawner."""
+    os.waitpid(pid, 0)
+
+
 def title_of(pid):
     return Path(f"/proc/{pid}/comm").read_text().removesuffix("\n")
 
@@ -129,14 +143,16 @@ async def running_processes(function="obey", kept_fds=()):
             control_fd=theirs.fileno(), kept_fds=kept_fds, entry_points=entry_points(function)
         )
         pid = execute_spawner(arguments)
+    checkpoint = Checkpoint(checkpoint_files())
     link = SpawnerLink(
-        pid=pid,
-        connected=ours,
+        first=FirstSpawner(pid=pid, started_ticks=started_ticks(pid), control=ours),
         kept_fds=kept_fds,
+        door_fd=NO_DOOR,
         entry_points=entry_points(function),
+        checkpoint=checkpoint,
         now_ns=time.monotonic_ns,
     )
-    processes = Processes(link)
+    processes = Processes(link, checkpoint)
     try:
         yield processes, link
     finally:
@@ -244,7 +260,8 @@ def test_a_dead_spawner_leaves_the_children_running_and_is_replaced():
         assert old.ends == []
         assert psutil.pid_exists(old.child.pid)
         old.child.send(StopWorker())
-        assert (await old.end()).exit_code == 0
+        await old.end()
+        reap(old.child.pid)
 
     run(scenario)
 
@@ -256,7 +273,22 @@ def test_the_death_of_a_child_is_seen_after_the_death_of_its_spawner():
         await kill_spawner(link)
         os.kill(watched.child.pid, signal.SIGKILL)
         end = await watched.end()
-        assert end.signal_number == signal.SIGKILL
+        assert end.signal_number is None  # only the root could tell
+        reap(watched.child.pid)
+
+    run(scenario)
+
+
+def test_how_a_child_of_a_dead_spawner_ended_is_told_by_who_has_reaped_it():
+    async def scenario(processes, link):
+        watched = Watched(processes, "sleep")
+        await watched.ready()
+        await kill_spawner(link)
+        pid = watched.child.pid
+        os.kill(pid, signal.SIGKILL)
+        reap(pid)
+        processes.on_exited(ChildExited(pid=pid, exit_code=None, signal_number=signal.SIGKILL))
+        assert (await watched.end()).signal_number == signal.SIGKILL
 
     run(scenario)
 

@@ -1,0 +1,28 @@
+"""Processes that are not our children, held so that a reused pid is never taken for them."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+_START_FIELD: Final = 19  # of /proc/<pid>/stat, counted from behind the name; see proc(5)
+
+
+def started_ticks(pid: int) -> int:
+    """Return when a process was started, in ticks of the machine's clock; 0 when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[_START_FIELD])
+
+
+def living_pidfd(pid: int, ticks: int) -> int | None:
+    """Return a pidfd of the process that was started then; `None` when it is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if ticks and started_ticks(pid) == ticks:
+        return pidfd
+    os.close(pidfd)
+    return None

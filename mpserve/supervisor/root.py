@@ -1,0 +1,289 @@
+"""The root: the process that keeps a supervisor running and owns what must outlive it.
+
+Guarantees
+    There is one supervisor at a time: the next one starts when the last one is reaped. Signals
+    reach it, also those that came while there was none. A supervisor that hangs is killed. When the
+    root ends, no process of the server is left.
+Assumes
+    One thread and no event loop, so that it may fork. Everything the supervisor needs is imported
+    already: the next one starts within milliseconds.
+Owner
+    Whoever started the server: this is the process that was started. When it is killed, the
+    supervisor sees the end of its socket and ends in order.
+"""
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from mpserve.control.framing import FrameDecoder, encode_frame
+from mpserve.control.messages import Alive, ChildExited, Message, ServerEnded, StopServer, ToRoot
+from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.telemetry import log
+
+EXIT_FAILED: Final = 1
+POLICY: Final = RestartPolicy(max_deaths=10, window_ns=10_000_000_000, max_delay_ns=500_000_000)
+"""Lenient: giving up ends the whole server."""
+
+HUNG_SECONDS: Final = 10.0  # far beyond any turn of its loop
+ORPHAN_SECONDS: Final = 35.0  # a worker without a server ends after 30
+LEFT_SECONDS: Final = 1.0  # after an orderly end only what models started may be left
+STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_READ_BYTES: Final = 1 << 16
+_SECOND_NS: Final = 1_000_000_000
+
+
+class SignalPipe:
+    """Signals as bytes on a pipe. In force from the moment it is made."""
+
+    def __init__(self) -> None:
+        self.read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        for number in (*STOP_SIGNALS, signal.SIGCHLD):
+            signal.signal(number, _noted)
+
+    def read(self) -> bytes:
+        """Return the numbers of the signals that came, in order."""
+        try:
+            return os.read(self.read_fd, _READ_BYTES)
+        except BlockingIOError:
+            return b""
+
+    def leave(self) -> None:
+        """Have no part in it: for a child."""
+        signal.set_wakeup_fd(-1)
+        os.close(self.read_fd)
+        os.close(self._write_fd)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in STOP_SIGNALS:  # they are for the root, who tells us
+            signal.signal(number, signal.SIG_IGN)
+
+
+class _Running(msgspec.Struct, kw_only=True):
+    """The present supervisor.
+
+    Attributes
+    ----------
+    heard_ns
+        When it was alive last; `None` before its loop turned.
+    exit_code
+        What it said that it ends with.
+    """
+
+    pid: int
+    control: socket.socket
+    decoder: FrameDecoder[Alive | ServerEnded]
+    is_open: bool = True
+    heard_ns: int | None = None
+    exit_code: int | None = None
+
+
+class Root:
+    """Keeps a supervisor running until one ends on purpose.
+
+    Parameters
+    ----------
+    supervise
+        Is the supervisor, in a fork; gets its socket to the root, returns the exit code.
+    handed_over
+        What the first supervisor alone has; closed here once it runs.
+    abandon
+        Closes the door: who rings knows that there is no server any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        signals: SignalPipe,
+        supervise: Callable[[socket.socket], int],
+        handed_over: socket.socket,
+        abandon: Callable[[], None],
+    ) -> None:
+        self._signals = signals
+        self._supervise = supervise
+        self._handed_over = handed_over
+        self._abandon = abandon
+        self._running: _Running | None = None
+        self._stops: list[StopServer] = []
+        self._deaths = Deaths()
+        self._start_at_ns = 0
+        self._exit_code: int | None = None
+        self._is_given_up = False
+
+    def run(self) -> int:
+        """Return the exit code of the server, when nothing of it is left."""
+        while self._exit_code is None:
+            if self._running is None and time.monotonic_ns() >= self._start_at_ns:
+                self._start()
+            self._wait()
+            self._kill_hung()
+        self._abandon()
+        self._outlive()
+        return self._exit_code
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            self._become_supervisor(ours, theirs)
+        theirs.close()
+        self._handed_over.close()
+        ours.setblocking(False)  # noqa: FBT003  # the function's only form
+        self._running = _Running(pid=pid, control=ours, decoder=FrameDecoder(ToRoot))
+        for message in self._stops:
+            self._tell(message)
+
+    def _become_supervisor(self, ours: socket.socket, theirs: socket.socket) -> None:
+        """Never returns."""
+        exit_code = EXIT_FAILED
+        try:
+            ours.close()
+            self._signals.leave()
+            exit_code = self._supervise(theirs)
+        except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(exit_code)
+
+    def _wait(self) -> None:
+        """Sleep until something happens, and take it."""
+        poll = select.poll()
+        poll.register(self._signals.read_fd, select.POLLIN)
+        if self._running is not None and self._running.is_open:
+            poll.register(self._running.control, select.POLLIN)
+        readable = {fd for fd, _ in poll.poll(self._patience_ms())}
+        if self._running is not None and self._running.control.fileno() in readable:
+            self._hear(self._running)
+        if self._signals.read_fd in readable:
+            self._take_signals()
+
+    def _patience_ms(self) -> int:
+        if self._running is None:
+            wait_ns = max(self._start_at_ns - time.monotonic_ns(), 0)
+            return wait_ns // 1_000_000 + 1
+        return 1000
+
+    def _take_signals(self) -> None:
+        for number in self._signals.read():
+            if number in STOP_SIGNALS:
+                stop = StopServer(signal_number=number)
+                self._stops.append(stop)
+                self._tell(stop)
+        self._reap()
+
+    def _hear(self, running: _Running) -> bool:
+        """Take what the supervisor says; false when there is nothing more."""
+        try:
+            chunk = running.control.recv(_READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            chunk = b""
+        if not chunk:
+            running.is_open = False
+            return False
+        for message in running.decoder.feed(chunk):
+            if isinstance(message, Alive):
+                running.heard_ns = time.monotonic_ns()
+            else:
+                running.exit_code = message.exit_code
+        return True
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            if self._running is not None and pid == self._running.pid:
+                self._on_supervisor_ended(self._running, code)
+            else:
+                self._tell(
+                    ChildExited(
+                        pid=pid,
+                        exit_code=code if code >= 0 else None,
+                        signal_number=-code if code < 0 else None,
+                    )
+                )
+
+    def _on_supervisor_ended(self, running: _Running, code: int) -> None:
+        while self._hear(running):  # its last words
+            continue
+        running.control.close()
+        self._running = None
+        if running.exit_code is not None:
+            self._exit_code = running.exit_code
+            return
+        log.error("supervisor.died", pid=running.pid, exit_code=code)
+        if running.heard_ns is None and code >= 0:  # it would not start the next time either
+            self._is_given_up = True
+            self._exit_code = code or EXIT_FAILED
+            return
+        now_ns = time.monotonic_ns()
+        self._deaths = record_death(self._deaths, now_ns=now_ns, policy=POLICY)
+        again_ns = restart_at_ns(self._deaths, policy=POLICY)
+        if again_ns is None:
+            log.error("supervisor.given_up", deaths=len(self._deaths.at_ns))
+            self._is_given_up = True
+            self._exit_code = EXIT_FAILED
+            return
+        self._start_at_ns = again_ns
+
+    def _tell(self, message: Message) -> None:
+        if self._running is None:
+            return
+        try:
+            self._running.control.send(encode_frame(message))
+        except OSError:  # it is gone, or hangs
+            return
+
+    def _kill_hung(self) -> None:
+        running = self._running
+        if running is None or running.heard_ns is None:
+            return
+        if time.monotonic_ns() - running.heard_ns > HUNG_SECONDS * _SECOND_NS:
+            os.kill(running.pid, signal.SIGKILL)  # not reaped, so the pid is still its own
+
+    def _outlive(self) -> None:
+        """Wait for what is left to end; kill it past the deadline."""
+        deadline = time.monotonic() + (ORPHAN_SECONDS if self._is_given_up else LEFT_SECONDS)
+        while _is_any_left():
+            if time.monotonic() > deadline:
+                for pid in _children():
+                    os.kill(pid, signal.SIGKILL)
+            select.select([self._signals.read_fd], [], [], 0.05)
+            self._signals.read()
+
+
+def _is_any_left() -> bool:
+    """Reap who has ended; true while a child is left."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True
+
+
+def _children() -> list[int]:
+    text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def _noted(_number: int, _frame: object) -> None:
+    """The pipe has it already."""
