@@ -89,6 +89,7 @@ void GrpcConnection::append_message(GrpcStream& stream, std::string_view message
     }
     if (!message.empty()) std::memcpy(place + kGrpcPrefixBytes, message.data(), message.size());
     stream.out.commit(kGrpcPrefixBytes + message.size());
+    unsent_bytes_ += kGrpcPrefixBytes + message.size();
 }
 
 GrpcEncoding GrpcConnection::wanted_encoding(const GrpcStream& stream) const noexcept {
@@ -152,6 +153,8 @@ ssize_t GrpcConnection::read_body(GrpcStream& stream, std::uint8_t* place, std::
     const auto taken = std::min(bytes, stream.out.size() - stream.out_at);
     if (taken != 0) std::memcpy(place, stream.out.data() + stream.out_at, taken);
     stream.out_at += taken;
+    unsent_bytes_ -= taken;
+    resume_parked();
     if (stream.out_at == stream.out.size()) {
         stream.out.clear();
         stream.out_at = 0;
@@ -209,6 +212,7 @@ void GrpcConnection::on_answer(std::uint64_t tag, Answer& answer) {
     }
     infer.write(place + kGrpcPrefixBytes);
     stream->out.commit(kGrpcPrefixBytes + bytes);
+    unsent_bytes_ += kGrpcPrefixBytes + bytes;
     end_answer(*stream, 0, {});
 }
 

@@ -19,6 +19,16 @@ constexpr std::uint32_t kMaxFrameBytes = 1 << 20;
 constexpr std::uint32_t kMaxHeadBytes = 64 * 1024;
 constexpr std::size_t kWriteBytes = 256 * 1024;  // at once
 
+// Why a session that the library gave up ends.
+http2::Code code_of(ssize_t error) noexcept {
+    switch (error) {
+        case http2::kErrorBadMagic: return http2::Code::no_error;  // nobody would understand it
+        case http2::kErrorFlooded:
+        case http2::kErrorContinuations: return http2::Code::enhance_your_calm;
+        default: return http2::Code::internal_error;
+    }
+}
+
 }  // namespace
 
 GrpcConnection::GrpcConnection(nb::object config)
@@ -92,8 +102,7 @@ void GrpcConnection::buffer_updated(std::size_t bytes) {
     const auto* data = reinterpret_cast<const std::uint8_t*>(config_.scratch.data());
     const auto read = http2().session_mem_recv(session_, data, bytes);
     if (read < 0) {
-        // The library told the client why, or there is nobody who would understand it.
-        fail(fault_);
+        fail(fault_ != http2::Code::no_error ? fault_ : code_of(read));
     }
     pump();
 }

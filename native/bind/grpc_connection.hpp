@@ -85,6 +85,8 @@ private:
     bool is_refused(GrpcStream& stream);
     void hand_on_messages(GrpcStream& stream);
     bool takes_message(GrpcStream& stream);
+    bool takes_calls() const noexcept;
+    void resume_parked();
     void hand_on(GrpcStream& stream, const GrpcMessage& message);
     void refuse_fault(GrpcStream& stream);
     void answer_unary(GrpcStream& stream, std::string_view message, nanobind::object as_bytes);
@@ -140,6 +142,8 @@ private:
     std::vector<std::unique_ptr<GrpcStream>> streams_;
     std::vector<GrpcStream*> touched_;
     std::vector<GrpcStream*> looking_at_;
+    std::vector<std::int32_t> parked_;  // calls that wait until more answers were sent
+    std::uint64_t unsent_bytes_ = 0;    // of answers
     ByteBuffer out_;
     bool updating_ = false;  // inside `pump`: what is to be written waits for its end
     bool dirty_ = false;

@@ -17,8 +17,10 @@ namespace {
 constexpr std::uint32_t kMaxHeadBytes = 64 * 1024;
 constexpr std::uint32_t kMaxHeadBytesHard = 1024 * 1024;  // past it the connection ends
 constexpr std::uint32_t kFieldOverhead = 32;              // as HTTP/2 counts
-// Answers of a stream that wait for the client; with more, nothing is read of what it asks.
+// Answers that wait for the client: of a stream, and of a connection. With more, what it asks
+// waits.
 constexpr std::size_t kMaxUnsentBytes = 1 << 20;
+constexpr std::uint64_t kMaxUnsentOfAll = 64 << 20;
 
 std::string_view text_of(const nb::bytes& bytes) noexcept { return {bytes.c_str(), bytes.size()}; }
 
@@ -216,6 +218,9 @@ void GrpcConnection::open(GrpcStream& stream) {
                       "the message encoding is not supported; send identity, deflate or gzip");
     }
     if (stream.method->guarded && is_refused(stream)) return;
+    if (stream.deadline_ns != 0 && stream.deadline_ns <= last_read_ns_) {
+        return refuse(stream, GrpcStatus::deadline_exceeded, kDeadlineMessage);
+    }
     config_.want_look(stream.deadline_ns);
     if (stream.method->streams) open_stream(stream);
 }
@@ -257,6 +262,10 @@ void GrpcConnection::hand_on_messages(GrpcStream& stream) {
             return refuse(stream, GrpcStatus::unimplemented,
                           "a unary call has one message, more were sent");
         }
+        if (!takes_calls()) {
+            parked_.push_back(stream.id);
+            return;
+        }
         const auto message = std::move(stream.waiting[stream.next_waiting++]);
         hand_on(stream, message);
     }
@@ -283,6 +292,15 @@ bool GrpcConnection::takes_message(GrpcStream& stream) {
     bool takes = false;
     call_python(stream, [&] { takes = nb::cast<bool>(stream.input.attr("has_room")()); });
     return takes;
+}
+
+bool GrpcConnection::takes_calls() const noexcept { return unsent_bytes_ <= kMaxUnsentOfAll; }
+
+void GrpcConnection::resume_parked() {
+    if (parked_.empty() || !takes_calls()) return;
+    for (const auto id : std::exchange(parked_, {})) {
+        if (auto* stream = live(id); stream != nullptr) touch(*stream);
+    }
 }
 
 void GrpcConnection::hand_on(GrpcStream& stream, const GrpcMessage& message) {
@@ -313,6 +331,7 @@ void GrpcConnection::answer_unary(GrpcStream& stream, std::string_view message,
     if (method.has_fixed && message.empty()) {
         ++config_.calls_fixed;
         stream.out.append(method.fixed);
+        unsent_bytes_ += method.fixed.size();
         return end_answer(stream, 0, {});
     }
     if (method.infers && submit_inference(stream, message)) return;
@@ -378,6 +397,7 @@ void GrpcConnection::take_back(GrpcStream& stream) {
 
 void GrpcConnection::recycle(GrpcStream& stream) {
     give_window_back(stream);
+    unsent_bytes_ -= stream.out.size() - stream.out_at;
     const auto index = stream.index;
     auto owned = std::move(streams_[index]);
     if (index + 1 != streams_.size()) {

@@ -29,6 +29,8 @@ enum class GrpcStatus : std::uint32_t {
     unavailable = 14
 };
 
+inline constexpr std::string_view kDeadlineMessage = "Deadline Exceeded";
+
 // A message that was received. Its bytes lie in the read buffer until `owned` has them.
 struct GrpcMessage {
     bool compressed = false;

@@ -16,7 +16,6 @@ constexpr std::uint64_t kHandshakeNs = 120 * kSecond;
 constexpr std::uint64_t kGoawayNs = kSecond;
 constexpr std::uint8_t kKeepalivePing[8] = {'k', 'e', 'e', 'p', 0, 0, 0, 0};
 constexpr std::uint8_t kShutdownPing[8] = {'e', 'n', 'd', 0, 0, 0, 0, 0};
-constexpr std::string_view kDeadlineMessage = "Deadline Exceeded";
 constexpr std::string_view kTooManyPings = "too_many_pings";
 
 void take_earlier(std::uint64_t& next, std::uint64_t at) noexcept {

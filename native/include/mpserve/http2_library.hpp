@@ -23,9 +23,10 @@ struct Callbacks;
 struct Option;
 
 inline constexpr int kErrorDeferred = -508;
-inline constexpr int kErrorTemporal = -521;  // the stream is reset, the connection goes on
-inline constexpr int kErrorFatal = -900;     // this and below: the session is over
 inline constexpr int kErrorCallback = -902;
+inline constexpr int kErrorBadMagic = -903;
+inline constexpr int kErrorFlooded = -904;
+inline constexpr int kErrorContinuations = -905;
 
 enum FrameType : std::uint8_t {
     kData = 0,
