@@ -101,6 +101,14 @@ class ModelQueue:
     def live_sequences(self) -> int:
         """Sequences that have not ended, or whose requests are not all done."""
 
+    def tell_sent(self, instance: int, caller: int, requests: int, waits_from_ns: int) -> None:
+        """An instance says how many requests of its own it waits for."""
+
+    def look(self, first_caller_ring: int) -> tuple[list[tuple[int, bool, bool, int, int, int, int]], list[tuple[int, int, bool, int]]]:
+        """
+        Instances and requests of workers, as `mpserve.dispatch.deadlock` has them.
+        """
+
     def depth(self) -> int:
         """Requests that wait."""
 

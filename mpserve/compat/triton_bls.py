@@ -48,9 +48,15 @@ class Server(Protocol):
         name: str,
         version: str,
         takes_many: bool,
+        blocks: bool,
         on_answer: OnAnswer,
     ) -> int:
         """Send a request; return its number. `on_answer` is called from any thread.
+
+        Parameters
+        ----------
+        blocks
+            The caller does nothing else until it is answered.
 
         Raises
         ------
@@ -119,7 +125,7 @@ def execute(request: Any, decoupled: bool) -> Any:  # noqa: ANN401, FBT001  # na
     """Send a request and wait: an `InferenceResponse`, or an iterator of them."""
     call = _Call(request, takes_many=decoupled)
     answers: SimpleQueue[AnyAnswer] = SimpleQueue()
-    call.start(answers.put)
+    call.start(answers.put, blocks=not decoupled)
     if decoupled:
         return ResponseIterator(call, answers)
     return call.response(call.first or answers.get())
@@ -220,7 +226,7 @@ class _Call:
         self._number: int | None = None
         self.first: Any = None  # a _Refusal
 
-    def start(self, on_answer: Callable[[AnyAnswer], None]) -> None:
+    def start(self, on_answer: Callable[[AnyAnswer], None], *, blocks: bool = False) -> None:
         """Send the request; what is refused at once is an answer too."""
         try:
             self._number = self._server.start(
@@ -228,6 +234,7 @@ class _Call:
                 name=self._name,
                 version=self._version,
                 takes_many=self._takes_many,
+                blocks=blocks,
                 on_answer=on_answer,
             )
         except (ModelNotFound, ModelNotReady) as error:

@@ -18,6 +18,13 @@ import msgspec
 
 from mpserve.control.messages import PublishTable
 from mpserve.dialect import DIALECTS, DialectName
+from mpserve.dispatch.deadlock import (
+    CallStanding,
+    Circle,
+    InstanceStanding,
+    Place,
+    find_circle,
+)
 from mpserve.dispatch.ensemble import Ensembles
 from mpserve.dispatch.ensemble_answer import AnyAnswer, EnsembleAnswer, OnAnswer
 from mpserve.dispatch.members import Member
@@ -30,7 +37,13 @@ from mpserve.model.request import InferRequest
 from mpserve.model.state import ModelState
 from mpserve.shm.dispatcher import Dispatcher
 from mpserve.shm.model_queue import ModelQueue
+from mpserve.telemetry import log
 
+CIRCLE: Final = (
+    "the request can not be answered: each instance of model '{name}' waits, itself or by way of"
+    " other models, for an answer of its own model; give the models more instances, or let them not"
+    " call each other in a circle"
+)
 TABLE_SECONDS: Final = 5.0
 """How long a request whose queue was retired waits for the table that says what comes next; it is
 sent before a queue is retired."""
@@ -49,8 +62,28 @@ class _Call(msgspec.Struct, kw_only=True):
     request: InferRequest
     on_answer: OnAnswer
     generation: int
+    waits_from_ns: int
     token: int = -1
     give_up_ns: int = 0
+
+
+class OwnPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """The instance that calls.
+
+    Attributes
+    ----------
+    queue, instance_slot
+        Where it takes requests itself.
+    caller
+        Process index under which it sends requests.
+    first_caller_ring
+        Rings from this index on are those of workers.
+    """
+
+    queue: ModelQueue
+    instance_slot: int
+    caller: int
+    first_caller_ring: int
 
 
 class ModelCalls:
@@ -66,10 +99,15 @@ class ModelCalls:
         self,
         dispatcher: Dispatcher,
         *,
+        own: OwnPlace,
         call_soon: Callable[[Callable[[], None]], object],
         now_ns: Callable[[], int],
     ) -> None:
         self._dispatcher = dispatcher
+        self._own = own
+        self._place = Place(own.queue.generation(), own.instance_slot)
+        self._seen: Circle | None = None
+        self._waits_from_ns = 0
         self._call_soon = call_soon
         self._now_ns = now_ns
         self._table = RoutingTable(DIALECTS[DialectName.TRITON].phrases)
@@ -110,10 +148,22 @@ class ModelCalls:
         """
         return self._table.ready(name, version)
 
-    def start(self, request: InferRequest, *, routed: RoutedModel, on_answer: OnAnswer) -> int:
+    def start(
+        self,
+        request: InferRequest,
+        *,
+        routed: RoutedModel,
+        on_answer: OnAnswer,
+        waits_from_ns: int,
+    ) -> int:
         """Check and submit a request; return its number for `cancel`.
 
         `on_answer` is never called from here.
+
+        Parameters
+        ----------
+        waits_from_ns
+            From when on the instance may be taken to do nothing but wait for the answer.
 
         Raises
         ------
@@ -122,6 +172,7 @@ class ModelCalls:
         """
         name, version = routed.model.name, routed.version
         validate(request, signature=version.config.signature, model_name=name)
+        self._waits_from_ns = waits_from_ns
         if version.config.ensemble is not None:
             return self._ensembles.start(request, routed=routed, on_answer=on_answer)
         return self._start_plain(name, version.version, request, on_answer)
@@ -130,11 +181,29 @@ class ModelCalls:
         """Take a request back; nobody is told of its answers any more."""
         self._ensembles.cancel(number)
 
-    def fail(self, tokens: frozenset[int], failure: Failure) -> None:
-        """Answer requests with an error, and take them back."""
-        for call in [one for one in self._calls.values() if one.token in tokens]:
-            self._dispatcher.cancel(call.token)
-            self._refuse(call, failure)
+    def break_circle(self) -> None:
+        """Refuse what waits in vain, because instances wait for each other; from time to time."""
+        now_ns = self._now_ns()
+        if all(call.waits_from_ns > now_ns for call in self._calls.values()):
+            self._seen = None
+            return
+        circle = self._find_circle(now_ns)
+        is_member = any(one.place == self._place for one in circle.instances)
+        before, self._seen = self._seen, circle if is_member else None
+        victim = circle.victim
+        if self._seen is None or circle != before or victim is None:
+            return
+        if victim.place == self._place:
+            tokens = {
+                call.token
+                for call in circle.calls
+                if call.caller == self._own.caller and call.is_waiting
+            }
+            for call in [one for one in self._calls.values() if one.token in tokens]:
+                log.warning("circle.broken", model=call.name, request_id=call.request.id or "")
+                self._dispatcher.cancel(call.token)
+                message = CIRCLE.format(name=call.name)
+                self._refuse(call, Failure(code=ErrorCode.UNAVAILABLE, message=message))
 
     def upkeep(self) -> None:
         """Give back what is not used any more, and refuse what waited too long for a table."""
@@ -145,13 +214,31 @@ class ModelCalls:
         self._routes.close_retired()
         self._dispatcher.trim()
 
-    def queues(self) -> list[ModelQueue]:
-        """Return the queues of all models that are known."""
-        return self._routes.queues()
+    # --- circles ----------------------------------------------------------------------------------
 
-    def in_flight(self) -> int:
-        """Return how many requests lie in queues, or wait for them."""
-        return len(self._calls)
+    def _tell(self) -> None:
+        waits = [call.waits_from_ns for call in self._calls.values()]
+        self._own.queue.tell_sent(
+            self._own.instance_slot,
+            caller=self._own.caller,
+            requests=len(waits),
+            waits_from_ns=min(waits, default=0),
+        )
+
+    def _find_circle(self, now_ns: int) -> Circle:
+        instances: list[InstanceStanding] = []
+        calls: list[CallStanding] = []
+        for queue in self._routes.queues():
+            if not (queue.running() or queue.depth()):
+                continue
+            generation = queue.generation()
+            rows, sent = queue.look(first_caller_ring=self._own.first_caller_ring)
+            instances += [
+                InstanceStanding(Place(generation, slot), active, busy, caller, count, changes, ns)
+                for slot, active, busy, caller, count, changes, ns in rows
+            ]
+            calls += [CallStanding(generation, *row) for row in sent]
+        return find_circle(instances, calls, now_ns=now_ns)
 
     # --- plain requests ---------------------------------------------------------------------------
 
@@ -168,9 +255,11 @@ class ModelCalls:
             request=request,
             on_answer=on_answer,
             generation=0,
+            waits_from_ns=self._waits_from_ns,
         )
         self._submit(call)
         self._calls[call.number] = call
+        self._tell()
         return call.number
 
     def _submit(self, call: _Call) -> None:
@@ -218,6 +307,7 @@ class ModelCalls:
 
     def _forget(self, call: _Call) -> None:
         self._calls.pop(call.number, None)
+        self._tell()
         self._homeless.pop(call.number, None)
 
     def _cancel_plain(self, number: CallNumber) -> None:

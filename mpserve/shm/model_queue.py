@@ -23,6 +23,9 @@ def no_callers(process_index: int, epoch: int) -> None:
     del process_index, epoch
 
 
+Standing = tuple[list[tuple[int, bool, bool, int, int, int, int]], list[tuple[int, int, bool, int]]]
+
+
 class ModelQueue:
     """A model queue over its segment, as the supervisor holds it.
 
@@ -128,6 +131,24 @@ class ModelQueue:
     def answer_waiting(self, code: ErrorCode) -> int:
         """Answer all that waits with `code`: no instance will come back; return how many."""
         return self.native.answer_waiting(int(code), self._rings, self._wake_fds, self._caller_ring)
+
+    def tell_sent(self, slot: int, *, caller: int, requests: int, waits_from_ns: int) -> None:
+        """Say what the instance at `slot` waits for; see `dispatch.deadlock.InstanceStanding`."""
+        self.native.tell_sent(slot, caller, requests, waits_from_ns)
+
+    def look(self, *, first_caller_ring: int) -> Standing:
+        """Return instances and requests of workers, as `dispatch.deadlock` has them.
+
+        Parameters
+        ----------
+        first_caller_ring
+            Rings from this index on are workers'.
+        """
+        return self.native.look(first_caller_ring)
+
+    def generation(self) -> int:
+        """Return whose requests it holds."""
+        return self.native.generation
 
     def depth(self) -> int:
         """Return the number of requests that wait."""

@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from mpserve.control.messages import CallersJoined, PublishTable, SharedPlaces
+from mpserve.control.messages import CallersJoined, PublishTable, WorkerStart
 from mpserve.dispatch.ensemble_answer import OnAnswer
-from mpserve.dispatch.model_calls import ModelCalls
+from mpserve.dispatch.model_calls import ModelCalls, OwnPlace
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.model.request import InferRequest
 from mpserve.shm.dispatcher import CallerPlaces, open_caller_dispatcher
+from mpserve.shm.model_queue import ModelQueue
 
 LOOK_MS: Final = 250  # between two looks at what waits too long and what is unused
+GRACE_NS: Final = 2_000_000_000
+"""How long an instance that waits in other ways than by `exec` may have other work to do."""
+
 FULL_MS: Final = 1  # until a full queue is looked at again
 TABLE_SECONDS: Final = 10.0  # the first table follows the answer to the join at once
 
@@ -29,8 +33,9 @@ class InnerCalls:
     """The calling side of one worker. `start_pump` after the first table was applied."""
 
     def __init__(
-        self, joined: CallersJoined, places: SharedPlaces, *, now_ns: Callable[[], int]
+        self, joined: CallersJoined, start: WorkerStart, *, now_ns: Callable[[], int]
     ) -> None:
+        places = start.places
         self._now_ns = now_ns
         self._lock = threading.RLock()
         self._soon: deque[Callable[[], None]] = deque()
@@ -51,7 +56,17 @@ class InnerCalls:
         )
         self._dispatcher = caller.dispatcher
         self._ring = caller.ring.native
-        self._calls = ModelCalls(self._dispatcher, call_soon=self._soon.append, now_ns=now_ns)
+        self._calls = ModelCalls(
+            self._dispatcher,
+            own=OwnPlace(
+                queue=ModelQueue.attach(start.queue_segment),
+                instance_slot=start.instance_slot,
+                caller=joined.process_index,
+                first_caller_ring=len(places.ring_segments),
+            ),
+            call_soon=self._soon.append,
+            now_ns=now_ns,
+        )
         self._has_table = threading.Event()
         self._pump = threading.Thread(target=self._take_answers, name="inner calls", daemon=True)
 
@@ -78,16 +93,29 @@ class InnerCalls:
         *,
         find: Callable[[ModelCalls], RoutedModel],
         on_answer: OnAnswer,
+        blocks: bool,
     ) -> int:
         """Send a request to the version that `find` returns; return its number.
+
+        Parameters
+        ----------
+        blocks
+            The caller does nothing else until it is answered.
 
         Raises
         ------
         MpserveError
             What `find` raises; or the request does not fit, or is refused now.
         """
+        does_nothing_else = blocks and threading.current_thread() is threading.main_thread()
+        grace_ns = 0 if does_nothing_else else GRACE_NS
         with self._turn():
-            number = self._calls.start(request, routed=find(self._calls), on_answer=on_answer)
+            number = self._calls.start(
+                request,
+                routed=find(self._calls),
+                on_answer=on_answer,
+                waits_from_ns=self._now_ns() + grace_ns,
+            )
         if self._dispatcher.has_unpushed:  # a full queue: the pump looks again soon
             self._ring.wake_sleeper()
         return number
@@ -138,4 +166,5 @@ class InnerCalls:
                 look_ns = now_ns + LOOK_MS * 1_000_000
                 with self._turn():
                     self._calls.upkeep()
+                    self._calls.break_circle()
             self._ring.sleep(FULL_MS if self._dispatcher.has_unpushed else self._idle_ms())

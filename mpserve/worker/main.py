@@ -38,7 +38,7 @@ def main(start: WorkerStart, control: socket.socket) -> int:
     _prepare(start)
     link = SupervisorLink(control, start.places)
     stop = StopRequest()
-    server = ModelServer(ControlCalls(link.send), start.places)
+    server = ModelServer(ControlCalls(link.send), start)
     connect(server)
     listener = ControlThread(link, stop, server)
     listener.start()

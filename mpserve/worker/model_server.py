@@ -1,11 +1,10 @@
 """What the model of a worker may ask of its server, put together: `compat.triton_bls.Server`."""
 
-import threading
 import time
 from functools import partial
 
 from mpserve.compat.triton_bls import DecoupledModel
-from mpserve.control.messages import CallDone, CallersJoined, PublishTable, SharedPlaces
+from mpserve.control.messages import CallDone, CallersJoined, PublishTable, WorkerStart
 from mpserve.dispatch.ensemble_answer import OnAnswer
 from mpserve.dispatch.model_calls import ModelCalls
 from mpserve.dispatch.routing_table import RoutedModel
@@ -18,10 +17,9 @@ from mpserve.worker.inner_calls import InnerCalls
 class ModelServer:
     """Joins the callers at the model's first need of the routing table."""
 
-    def __init__(self, calls: ControlCalls, places: SharedPlaces) -> None:
+    def __init__(self, calls: ControlCalls, start: WorkerStart) -> None:
         self._control = calls
-        self._places = places
-        self._lock = threading.Lock()
+        self._start = start
         self._inner: InnerCalls | None = None
 
     def on_message(self, message: CallersJoined | PublishTable | CallDone) -> None:
@@ -55,11 +53,12 @@ class ModelServer:
         name: str,
         version: str,
         takes_many: bool,
+        blocks: bool,
         on_answer: OnAnswer,
     ) -> int:
         """Send a request; see `compat.triton_bls.Server`."""
         find = partial(_find, name=name, version=version, takes_many=takes_many)
-        return self._joined().start(request, find=find, on_answer=on_answer)
+        return self._joined().start(request, find=find, on_answer=on_answer, blocks=blocks)
 
     def cancel(self, number: int) -> None:
         """Take a request back."""
@@ -85,7 +84,7 @@ class ModelServer:
             return error.failure()
 
     def _open(self, joined: CallersJoined) -> None:
-        self._inner = InnerCalls(joined, self._places, now_ns=time.monotonic_ns)
+        self._inner = InnerCalls(joined, self._start, now_ns=time.monotonic_ns)
 
     def _joined(self) -> InnerCalls:
         inner = self._inner

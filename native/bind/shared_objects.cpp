@@ -229,6 +229,27 @@ void bind_ring(nb::module_& m) {
         .def_prop_ro("capacity", [](const RingObject& self) { return self.ring.capacity(); });
 }
 
+// ([(instance, active, busy, caller, sent, changes, waits_from_ns)],
+//  [(caller, token, waiting, instance)]), as `mpserve.dispatch.deadlock` has them.
+nb::tuple look(ModelQueue& queue, std::uint32_t first_caller_ring) {
+    std::vector<InstanceStanding> instances;
+    std::vector<CallStanding> calls;
+    queue.look(first_caller_ring, instances, calls);
+    nb::list instance_rows;
+    for (const auto& one : instances) {
+        instance_rows.append(nb::make_tuple(
+            one.instance, one.active, one.busy, static_cast<std::uint32_t>(one.sent >> 32),
+            static_cast<std::uint32_t>(one.sent), one.sent_changes, one.waits_from_ns));
+    }
+    nb::list call_rows;
+    for (const auto& one : calls) {
+        const auto instance =
+            one.instance == kNoSlot ? -1 : static_cast<std::int64_t>(one.instance);
+        call_rows.append(nb::make_tuple(one.caller, one.token, one.waiting, instance));
+    }
+    return nb::make_tuple(instance_rows, call_rows);
+}
+
 void bind_queue(nb::module_& m) {
     nb::class_<QueueObject>(m, "ModelQueue", "Requests of one generation of one model version.")
         .def(nb::new_([](nb::object buffer) {
@@ -312,6 +333,23 @@ void bind_queue(nb::module_& m) {
         .def(
             "live_sequences", [](QueueObject& self) { return self.queue.live_sequences(); },
             "Sequences that have not ended, or whose requests are not all done.")
+        .def(
+            "tell_sent",
+            [](QueueObject& self, std::uint32_t instance, std::uint32_t caller,
+               std::uint32_t requests, std::uint64_t waits_from_ns) {
+                self.queue.tell_sent(instance, caller, requests, waits_from_ns);
+            },
+            "instance"_a, "caller"_a, "requests"_a, "waits_from_ns"_a,
+            "An instance says how many requests of its own it waits for.")
+        .def(
+            "look",
+            [](QueueObject& self, std::uint32_t first_caller_ring) {
+                return look(self.queue, first_caller_ring);
+            },
+            "first_caller_ring"_a,
+            nb::sig("def look(self, first_caller_ring: int) -> tuple[list[tuple[int, bool, bool, "
+                    "int, int, int, int]], list[tuple[int, int, bool, int]]]"),
+            "Instances and requests of workers, as `mpserve.dispatch.deadlock` has them.")
         .def(
             "depth", [](const QueueObject& self) { return self.queue.depth(); },
             "Requests that wait.")

@@ -17,6 +17,8 @@ bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process,
     auto& entry = instances_[instance];
     entry.process = process;
     entry.epoch = epoch;
+    entry.sent.store(0, std::memory_order_relaxed);
+    entry.waits_from_ns.store(0, std::memory_order_relaxed);
     entry.state = static_cast<std::uint32_t>(InstanceState::active);
     header_->idle_mask &= ~bit_of(instance);
     if (header_->gatherer == instance + 1) header_->gatherer = 0;

@@ -110,7 +110,10 @@ struct alignas(64) InstanceEntry {
     std::uint32_t missing_rows;     // while it gathers: rows until the batch is complete
     std::uint64_t gathered_digest;  // while it gathers: another shape ends it
     std::uint64_t look_again_ns;    // read by the instance itself, which alone writes it
-    std::uint64_t reserved_[3];
+    // Of a worker that sends requests itself; written by it alone, read by who looks for circles.
+    std::atomic<std::uint64_t> sent;           // caller's process index << 32 | requests in flight
+    std::atomic<std::uint64_t> sent_changes;   // grows whenever `sent` is told
+    std::atomic<std::uint64_t> waits_from_ns;  // since when it does nothing else; 0: it does
     InstanceCounters counters;
 };
 static_assert(sizeof(InstanceEntry) == 192);
@@ -149,6 +152,24 @@ struct PoppedRequest {
     std::uint64_t sequence = 0;       // serial of its sequence; 0: it belongs to none
     std::uint32_t sequence_slot = 0;  // of the instance
     SequenceVerdict verdict = SequenceVerdict::none;  // else: not to be executed
+};
+
+// What an instance does, for who looks for instances that wait for each other.
+struct InstanceStanding {
+    std::uint32_t instance;
+    bool active;
+    bool busy;
+    std::uint64_t sent;
+    std::uint64_t sent_changes;
+    std::uint64_t waits_from_ns;
+};
+
+// Where a request is that a worker sent.
+struct CallStanding {
+    std::uint32_t caller;  // process index
+    std::uint64_t token;
+    bool waiting;
+    std::uint32_t instance;  // that runs it, or alone may take it; kNoSlot: any
 };
 
 enum class PopOutcome { taken, empty, retired };
@@ -237,6 +258,13 @@ public:
     FrontendCounters& frontend_counters(std::uint32_t ring) noexcept { return frontends_[ring]; }
     std::span<BatchRow> batch_rows() noexcept { return {batches_, kBatchRows}; }
 
+    // A worker that sends requests. `tell_sent` says what it waits for.
+    void tell_sent(std::uint32_t instance, std::uint32_t caller, std::uint32_t requests,
+                   std::uint64_t waits_from_ns) noexcept;
+    // Instances and the requests that came from rings of `first_caller_ring` on.
+    void look(std::uint32_t first_caller_ring, std::vector<InstanceStanding>& instances,
+              std::vector<CallStanding>& calls);
+
     // Supervisor.
     void retire() noexcept;                                 // no more pushes; pops until empty
     void retire_instance(std::uint32_t instance) noexcept;  // finishes what it runs, takes no more
@@ -285,6 +313,7 @@ private:
                           std::size_t& count, std::uint64_t& picked, std::uint64_t now) noexcept;
     PopOutcome pop_sequences(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
                              std::size_t& count, std::uint64_t& picked) noexcept;
+    std::uint32_t holder_of(std::uint32_t slot) const noexcept;
     std::uint64_t active_instances() const noexcept;
     std::uint64_t pick_these(std::uint64_t instances) noexcept;
     std::uint64_t pick_for_doomed() noexcept;
