@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 7
+LAYOUT_VERSION: int = 8
 
 class Board:
     """Process table: who lives, by index and epoch."""

@@ -11,6 +11,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "batch.divided": "A model refused requests as one batch; each was answered on its own.",
     "call.broke": "A load, unload or index call met a defect of mpserve; the client got an error.",
     "caller.refused": "Too many workers send requests to models; this one may not.",
+    "calls.broke": "A defect while answers to a model's requests were taken.",
     "circle.broken": "Models waited for each other; a request of one of them was refused.",
     "ensemble.withdrawn": "An ensemble can not serve any more: one of its models went or changed.",
     "folders.swept": "Model files of load calls that killed servers had left behind were removed.",

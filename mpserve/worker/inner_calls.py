@@ -20,6 +20,7 @@ from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.model.request import InferRequest
 from mpserve.shm.dispatcher import CallerPlaces, open_caller_dispatcher
 from mpserve.shm.model_queue import ModelQueue
+from mpserve.telemetry import log
 
 LOOK_MS: Final = 250  # between two looks at what waits too long and what is unused
 GRACE_NS: Final = 2_000_000_000
@@ -30,7 +31,7 @@ TABLE_SECONDS: Final = 10.0  # the first table follows the answer to the join at
 
 
 class InnerCalls:
-    """The calling side of one worker. `start_pump` after the first table was applied."""
+    """The calling side of one worker. It takes answers from the first table on."""
 
     def __init__(
         self, joined: CallersJoined, start: WorkerStart, *, now_ns: Callable[[], int]
@@ -67,6 +68,7 @@ class InnerCalls:
             call_soon=self._soon.append,
             now_ns=now_ns,
         )
+        self._look_ns = 0  # when the next look is due
         self._has_table = threading.Event()
         self._pump = threading.Thread(target=self._take_answers, name="inner calls", daemon=True)
 
@@ -154,17 +156,22 @@ class InnerCalls:
         return max(0, min(LOOK_MS, (next_ns - self._now_ns()) // 1_000_000 + 1))
 
     def _take_answers(self) -> None:
-        look_ns = 0
         while True:
-            with self._turn():
-                self._dispatcher.on_wake()
-                while self._cancelled:
-                    self._calls.cancel(self._cancelled.popleft())
-                self._run_timers()
-            now_ns = self._now_ns()
-            if now_ns >= look_ns:
-                look_ns = now_ns + LOOK_MS * 1_000_000
-                with self._turn():
-                    self._calls.upkeep()
-                    self._calls.break_circle()
+            try:
+                self._take_once()
+            except Exception as error:  # noqa: BLE001  # the border: others wait for their answers
+                log.error("calls.broke", reason=repr(error))
             self._ring.sleep(FULL_MS if self._dispatcher.has_unpushed else self._idle_ms())
+
+    def _take_once(self) -> None:
+        with self._turn():
+            self._dispatcher.on_wake()
+            while self._cancelled:
+                self._calls.cancel(self._cancelled.popleft())
+            self._run_timers()
+        now_ns = self._now_ns()
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + LOOK_MS * 1_000_000
+            with self._turn():
+                self._calls.upkeep()
+                self._calls.break_circle()

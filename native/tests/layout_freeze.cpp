@@ -14,7 +14,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 7);
+static_assert(kLayoutVersion == 8);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
