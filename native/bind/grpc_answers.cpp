@@ -12,6 +12,11 @@ namespace mpserve::bind {
 
 namespace {
 
+constexpr std::size_t kFrameBytes = 16 * 1024;         // of frames that are copied
+constexpr std::size_t kLargeFrameBytes = 1024 * 1024;  // of frames that are not
+constexpr std::uint64_t kLendOutputsFrom = 64 * 1024;
+constexpr std::size_t kLendFrom = 4 * 1024;  // less of an output is copied: cheaper than a write
+
 constexpr http2::Field fixed_field(std::string_view name, std::string_view value) noexcept {
     return {name.data(), value.data(), name.size(), value.size(), http2::kNoCopyBoth};
 }
@@ -37,6 +42,13 @@ ssize_t read_body(http2::Session*, std::int32_t, std::uint8_t* place, std::size_
             *static_cast<GrpcStream*>(source->pointer), place, bytes, *flags);
     } catch (...) {
         return http2::kErrorCallback;
+    }
+}
+
+void put_prefix(char* place, std::size_t bytes, bool compressed) noexcept {
+    place[0] = compressed ? 1 : 0;
+    for (std::size_t index = 1; index < kGrpcPrefixBytes; ++index) {
+        place[index] = static_cast<char>(bytes >> 8 * (kGrpcPrefixBytes - 1 - index));
     }
 }
 
@@ -83,13 +95,10 @@ void GrpcConnection::append_message(GrpcStream& stream, std::string_view message
         }
     }
     auto* place = stream.out.grow(kGrpcPrefixBytes + message.size());
-    place[0] = compressed.is_valid() ? 1 : 0;
-    for (std::size_t index = 1; index < kGrpcPrefixBytes; ++index) {
-        place[index] = static_cast<char>(message.size() >> 8 * (kGrpcPrefixBytes - 1 - index));
-    }
+    put_prefix(place, message.size(), compressed.is_valid());
     if (!message.empty()) std::memcpy(place + kGrpcPrefixBytes, message.data(), message.size());
     stream.out.commit(kGrpcPrefixBytes + message.size());
-    unsent_bytes_ += kGrpcPrefixBytes + message.size();
+    add_unsent(stream, kGrpcPrefixBytes + message.size());
 }
 
 GrpcEncoding GrpcConnection::wanted_encoding(const GrpcStream& stream) const noexcept {
@@ -148,28 +157,76 @@ void GrpcConnection::refuse_http(GrpcStream& stream, std::string_view status) {
     http2().submit_response(session_, stream.id, &field, 1, nullptr);
 }
 
+// The library asks for the next bytes of an answer.
 ssize_t GrpcConnection::read_body(GrpcStream& stream, std::uint8_t* place, std::size_t bytes,
                                   std::uint32_t& flags) {
-    const auto taken = std::min(bytes, stream.out.size() - stream.out_at);
-    if (taken != 0) std::memcpy(place, stream.out.data() + stream.out_at, taken);
-    stream.out_at += taken;
+    std::size_t taken = 0;
+    if (stream.segments.empty()) {
+        taken = std::min(bytes, stream.out.size() - stream.out_at);
+        if (taken != 0) std::memcpy(place, stream.out.data() + stream.out_at, taken);
+        stream.out_at += taken;
+    } else {
+        taken = next_piece(stream, bytes);
+        flags |= http2::kDataNoCopy;
+    }
+    stream.unsent_bytes -= taken;
     unsent_bytes_ -= taken;
     resume_parked();
-    if (stream.out_at == stream.out.size()) {
+    if (stream.unsent_bytes != 0) return static_cast<ssize_t>(taken);
+    if (stream.segments.empty()) {
         stream.out.clear();
         stream.out_at = 0;
-        if (stream.ended) {
-            flags |= http2::kDataEof | http2::kDataNoEndStream;
-            const StatusFields fields(stream.status, stream.status_message);
-            http2().submit_trailer(session_, stream.id, fields.data(), fields.count());
-        } else if (taken == 0) {
-            stream.deferred = true;
-            return http2::kErrorDeferred;
-        } else {
-            touch(stream);  // there is room for more of what the client asks
-        }
+    }
+    if (stream.ended) {
+        flags |= http2::kDataEof | http2::kDataNoEndStream;
+        const StatusFields fields(stream.status, stream.status_message);
+        http2().submit_trailer(session_, stream.id, fields.data(), fields.count());
+    } else if (taken == 0) {
+        stream.deferred = true;
+        return http2::kErrorDeferred;
+    } else {
+        touch(stream);  // there is room for more of what the client asks
     }
     return static_cast<ssize_t>(taken);
+}
+
+// Chooses what the next frame carries; `send_piece` writes it.
+std::size_t GrpcConnection::next_piece(GrpcStream& stream, std::size_t bytes) noexcept {
+    const auto& segment = stream.segments[stream.segment_index];
+    const auto taken = std::min<std::uint64_t>(bytes, segment.bytes - stream.segment_at);
+    stream.sending = {segment.borrowed == nullptr ? nullptr : segment.borrowed + stream.segment_at,
+                      segment.offset + stream.segment_at, taken};
+    stream.segment_at += taken;
+    if (stream.segment_at == segment.bytes && stream.segment_index + 1 < stream.segments.size()) {
+        ++stream.segment_index;
+        stream.segment_at = 0;
+    }
+    return taken;
+}
+
+// A frame of an answer with large outputs: they go from the worker's block to the socket.
+int GrpcConnection::send_piece(GrpcStream& stream, const std::uint8_t* frame_head,
+                               std::size_t bytes) {
+    constexpr std::size_t kFrameHeadBytes = 9;
+    const auto& piece = stream.sending;
+    out_.append({reinterpret_cast<const char*>(frame_head), kFrameHeadBytes});
+    if (piece.borrowed == nullptr) {
+        out_.append({stream.out.data() + piece.offset, bytes});
+    } else if (bytes < kLendFrom) {
+        out_.append({reinterpret_cast<const char*>(piece.borrowed), bytes});
+    } else {
+        write_out();
+        if (!transport_.is_none()) write_(lent_memoryview(stream.borrow, piece.borrowed, bytes));
+    }
+    sent_piece_ = true;
+    return http2::kErrorPause;
+}
+
+// Frames of large outputs are as large as the client takes them, so that there are few.
+std::size_t GrpcConnection::frame_bytes(std::int32_t id, std::size_t window) noexcept {
+    const auto* stream = find(id);
+    const bool lends = stream != nullptr && !stream->segments.empty();
+    return std::min(window, lends ? kLargeFrameBytes : kFrameBytes);
 }
 
 int GrpcConnection::on_frame_sent(const http2::FrameHead& head) {
@@ -200,20 +257,32 @@ void GrpcConnection::on_answer(std::uint64_t tag, Answer& answer) {
                           answer.error);
     }
     auto& infer = *config_.infer;
-    if (!infer.plan(answer) || infer.planned_bytes() > config_.max_message_bytes ||
+    if (!infer.plan(answer) || infer.planned().bytes() > config_.max_message_bytes ||
         wanted_encoding(*stream) != GrpcEncoding::identity) {
         return put_result(*stream, infer.result_of(answer));
     }
-    const auto bytes = infer.planned_bytes();
-    auto* place = stream->out.grow(kGrpcPrefixBytes + bytes);
-    place[0] = 0;
-    for (std::size_t index = 1; index < kGrpcPrefixBytes; ++index) {
-        place[index] = static_cast<char>(bytes >> 8 * (kGrpcPrefixBytes - 1 - index));
-    }
-    infer.write(place + kGrpcPrefixBytes);
-    stream->out.commit(kGrpcPrefixBytes + bytes);
-    unsent_bytes_ += kGrpcPrefixBytes + bytes;
+    put_answer(*stream, answer);
     end_answer(*stream, 0, {});
+}
+
+// The planned answer; large outputs stay where they are until the socket took them.
+void GrpcConnection::put_answer(GrpcStream& stream, Answer& answer) {
+    const auto& planned = config_.infer->planned();
+    const auto bytes = planned.bytes();
+    const bool lends = planned.has_output_of(kLendOutputsFrom);
+    put_prefix(stream.out.grow(kGrpcPrefixBytes + (lends ? 0 : bytes)), bytes, false);
+    stream.out.commit(kGrpcPrefixBytes);
+    add_unsent(stream, kGrpcPrefixBytes + bytes);
+    if (!lends) {
+        planned.write(stream.out.data() + stream.out.size());
+        stream.out.commit(bytes);
+        return;
+    }
+    planned.write_lending(stream.out, stream.segments, kLendOutputsFrom);
+    stream.segments.front().offset -= kGrpcPrefixBytes;
+    stream.segments.front().bytes += kGrpcPrefixBytes;
+    stream.borrow = std::make_shared<SharedBorrow>(std::move(*answer.block));
+    *answer.block = {};
 }
 
 // --- answers of Python

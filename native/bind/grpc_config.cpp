@@ -79,6 +79,22 @@ int on_stream_close(http2::Session*, std::int32_t id, std::uint32_t, void* user)
     return shielded([&] { return connection_of(user).on_stream_close(id); });
 }
 
+int send_data(http2::Session*, http2::FrameHead*, const std::uint8_t* frame_head, std::size_t bytes,
+              http2::DataSource* source, void* user) {
+    return shielded([&] {
+        return connection_of(user).send_piece(*static_cast<GrpcStream*>(source->pointer),
+                                              frame_head, bytes);
+    });
+}
+
+ssize_t read_length(http2::Session*, std::uint8_t, std::int32_t id, std::int32_t session_window,
+                    std::int32_t stream_window, std::uint32_t max_frame_bytes, void* user) {
+    const auto window = std::min({static_cast<std::size_t>(std::max(session_window, 1)),
+                                  static_cast<std::size_t>(std::max(stream_window, 1)),
+                                  static_cast<std::size_t>(max_frame_bytes)});
+    return static_cast<ssize_t>(connection_of(user).frame_bytes(id, window));
+}
+
 std::uint64_t milliseconds(std::int64_t number) noexcept {
     return number <= 0 ? 0 : static_cast<std::uint64_t>(number) * kMilli;
 }
@@ -157,11 +173,13 @@ void GrpcStream::reset() {
     shrink(metadata);
     shrink(out);
     waiting.clear();
+    segments.clear();
     reader.reset(0);
     GrpcStream fresh;
     std::swap(fresh.metadata, metadata);
     std::swap(fresh.out, out);
     std::swap(fresh.waiting, waiting);
+    std::swap(fresh.segments, segments);
     std::swap(fresh.reader, reader);
     *this = std::move(fresh);
 }
@@ -183,6 +201,8 @@ void GrpcConfig::prepare() {
     library->session_callbacks_set_on_frame_recv_callback(callbacks, bind::on_frame);
     library->session_callbacks_set_on_frame_send_callback(callbacks, bind::on_frame_sent);
     library->session_callbacks_set_on_stream_close_callback(callbacks, bind::on_stream_close);
+    library->session_callbacks_set_send_data_callback(callbacks, bind::send_data);
+    library->session_callbacks_set_data_source_read_length_callback(callbacks, bind::read_length);
     library->option_set_no_auto_window_update(option, 1);
     library->option_set_max_outbound_ack(option, kMaxOutboundAcks);
     library->option_set_max_settings(option, kMaxSettings);

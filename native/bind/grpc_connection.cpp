@@ -41,6 +41,7 @@ GrpcConnection::~GrpcConnection() {
     config_.connections.erase(this);
     for (auto& stream : streams_) {
         if (stream->token != 0) dispatcher_.forget(stream->token);
+        release_blocks(*stream);
     }
     if (session_ != nullptr) http2().session_del(session_);
 }
@@ -134,6 +135,7 @@ void GrpcConnection::pull() {
             abort();
             return;
         }
+        if (bytes == 0 && std::exchange(sent_piece_, false)) continue;
         if (bytes == 0) return;
         out_.append({reinterpret_cast<const char*>(data), static_cast<std::size_t>(bytes)});
         if (out_.size() >= kWriteBytes) write_out();

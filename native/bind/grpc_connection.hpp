@@ -70,6 +70,9 @@ public:
     ssize_t read_body(GrpcStream& stream, std::uint8_t* place, std::size_t bytes,
                       std::uint32_t& flags);
 
+    int send_piece(GrpcStream& stream, const std::uint8_t* frame_head, std::size_t bytes);
+    std::size_t frame_bytes(std::int32_t id, std::size_t window) noexcept;
+
 private:
     const http2::Library& http2() const noexcept { return *config_.library; }
     GrpcStream* find(std::int32_t id) noexcept;
@@ -78,6 +81,8 @@ private:
 
     // Requests.
     void take_field(GrpcStream& stream, std::string_view name, std::string_view value);
+    void start_block(GrpcStream& stream, const GrpcFrameStep& step);
+    void release_blocks(GrpcStream& stream) noexcept;
     void advance_touched();
     void advance(GrpcStream& stream);
     void open(GrpcStream& stream);
@@ -87,10 +92,12 @@ private:
     bool takes_message(GrpcStream& stream);
     bool takes_calls() const noexcept;
     void resume_parked();
-    void hand_on(GrpcStream& stream, const GrpcMessage& message);
+    void hand_on(GrpcStream& stream, GrpcMessage& message);
     void refuse_fault(GrpcStream& stream);
     void answer_unary(GrpcStream& stream, std::string_view message, nanobind::object as_bytes);
     bool submit_inference(GrpcStream& stream, std::string_view message);
+    bool submit_in_place(GrpcStream& stream, GrpcMessage& message);
+    void submit(GrpcStream& stream, Submission submission);
     void tell_half_close(GrpcStream& stream);
     void keep_messages(GrpcStream& stream);
     void give_window_back(GrpcStream& stream);
@@ -105,7 +112,14 @@ private:
     void on_python_error(std::int32_t id, const std::string& path, nanobind::python_error& error);
 
     // Answers.
+    void add_unsent(GrpcStream& stream, std::uint64_t bytes) noexcept {
+        stream.unsent_bytes += bytes;
+        unsent_bytes_ += bytes;
+    }
     void append_message(GrpcStream& stream, std::string_view message);
+    void put_answer(GrpcStream& stream, Answer& answer);
+    void finish_body(GrpcStream& stream, std::uint32_t& flags);
+    std::size_t next_piece(GrpcStream& stream, std::size_t bytes) noexcept;
     void start_answer(GrpcStream& stream);
     void end_answer(GrpcStream& stream, std::uint32_t status, std::string_view message);
     void refuse(GrpcStream& stream, GrpcStatus status, std::string_view message) {
@@ -148,8 +162,9 @@ private:
     bool updating_ = false;  // inside `pump`: what is to be written waits for its end
     bool dirty_ = false;
     bool writing_paused_ = false;
-    bool closing_ = false;  // close when everything is written
-    bool closed_ = false;   // the transport was told so
+    bool closing_ = false;     // close when everything is written
+    bool closed_ = false;      // the transport was told so
+    bool sent_piece_ = false;  // the library stopped only because a piece went out past it
 
     FrameBudget budget_;
     PingStrikes strikes_;

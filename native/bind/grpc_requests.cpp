@@ -16,7 +16,10 @@ namespace {
 
 constexpr std::uint32_t kMaxHeadBytes = 64 * 1024;
 constexpr std::uint32_t kMaxHeadBytesHard = 1024 * 1024;  // past it the connection ends
-constexpr std::uint32_t kFieldOverhead = 32;              // as HTTP/2 counts
+// From here on a message is received into the arena; a smaller one is copied into it.
+constexpr std::uint32_t kReceiveInPlace = 64 * 1024;
+constexpr std::uint32_t kMaxBytesBeforeTensors = 4096;
+constexpr std::uint32_t kFieldOverhead = 32;  // as HTTP/2 counts
 // Answers that wait for the client: of a stream, and of a connection. With more, what it asks
 // waits.
 constexpr std::size_t kMaxUnsentBytes = 1 << 20;
@@ -128,12 +131,14 @@ int GrpcConnection::on_data(std::int32_t id, std::string_view data) {
         const auto step = stream->reader.next(data);
         switch (step.event) {
             case GrpcFrameEvent::need_input: more = false; break;
-            case GrpcFrameEvent::body_starts: break;
+            case GrpcFrameEvent::body_starts: start_block(*stream, step); break;
             case GrpcFrameEvent::message: {
                 auto& message = stream->waiting.emplace_back();
                 message.compressed = step.compressed;
                 message.bytes = step.body;
                 if (stream->reader.was_gathered()) message.owned = stream->reader.take_gathered();
+                message.block = std::exchange(stream->block, {});
+                message.block_offset = stream->block_offset;
                 break;
             }
             case GrpcFrameEvent::too_large:
@@ -147,6 +152,30 @@ int GrpcConnection::on_data(std::int32_t id, std::string_view data) {
     if (!stream->has_waiting()) give_window_back(*stream);
     touch(*stream);
     return 0;
+}
+
+// A large message of which the tensors' place can be seen is received into the arena, its first
+// tensor aligned.
+void GrpcConnection::start_block(GrpcStream& stream, const GrpcFrameStep& step) {
+    if (step.bytes < kReceiveInPlace || step.compressed || stream.method == nullptr ||
+        !stream.method->infers) {
+        return;
+    }
+    const auto before = ProtoInferDecoder::bytes_before_tensors(step.body);
+    if (!before || *before > kMaxBytesBeforeTensors) return;
+    const auto bound = ProtoInferDecoder::in_place_bound(*before);
+    stream.block_offset =
+        (bound + *before + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment - *before;
+    stream.block = dispatcher_.arena().allocate(stream.block_offset + step.bytes);
+    if (stream.block) stream.reader.gather_into(stream.block.data + stream.block_offset);
+}
+
+void GrpcConnection::release_blocks(GrpcStream& stream) noexcept {
+    const auto release = [this](Block& block) {
+        if (block) dispatcher_.arena().release(std::exchange(block, {}).ref);
+    };
+    release(stream.block);
+    for (auto& message : stream.waiting) release(message.block);
 }
 
 int GrpcConnection::on_stream_close(std::int32_t id) {
@@ -254,7 +283,7 @@ void GrpcConnection::open_stream(GrpcStream& stream) {
 void GrpcConnection::hand_on_messages(GrpcStream& stream) {
     if (stream.method->streams) {
         while (!stream.ended && stream.has_waiting() && takes_message(stream)) {
-            const auto message = std::move(stream.waiting[stream.next_waiting++]);
+            auto message = std::move(stream.waiting[stream.next_waiting++]);
             hand_on(stream, message);
         }
     } else if (stream.half_closed && stream.has_waiting() && stream.token == 0) {
@@ -266,8 +295,9 @@ void GrpcConnection::hand_on_messages(GrpcStream& stream) {
             parked_.push_back(stream.id);
             return;
         }
-        const auto message = std::move(stream.waiting[stream.next_waiting++]);
+        auto message = std::exchange(stream.waiting[stream.next_waiting++], {});
         hand_on(stream, message);
+        if (message.block) dispatcher_.arena().release(message.block.ref);
     }
     if (!stream.has_waiting()) drop_messages(stream);
     if (!stream.ended && !stream.has_waiting() && stream.fault != GrpcFrameEvent::need_input) {
@@ -287,7 +317,7 @@ void GrpcConnection::refuse_fault(GrpcStream& stream) {
 }
 
 bool GrpcConnection::takes_message(GrpcStream& stream) {
-    if (stream.out.size() - stream.out_at > kMaxUnsentBytes) return false;
+    if (stream.unsent_bytes > kMaxUnsentBytes) return false;
     if (!stream.input.is_valid()) return false;
     bool takes = false;
     call_python(stream, [&] { takes = nb::cast<bool>(stream.input.attr("has_room")()); });
@@ -303,7 +333,7 @@ void GrpcConnection::resume_parked() {
     }
 }
 
-void GrpcConnection::hand_on(GrpcStream& stream, const GrpcMessage& message) {
+void GrpcConnection::hand_on(GrpcStream& stream, GrpcMessage& message) {
     stream.handed_on = true;
     nb::object whole;
     auto bytes = message.bytes;
@@ -319,6 +349,7 @@ void GrpcConnection::hand_on(GrpcStream& stream, const GrpcMessage& message) {
         if (!PyBytes_Check(whole.ptr())) return refuse_with(stream, whole);
         bytes = text_of(nb::borrow<nb::bytes>(whole));
     }
+    if (message.block && submit_in_place(stream, message)) return;
     if (!stream.method->streams) return answer_unary(stream, bytes, whole);
     if (!whole.is_valid()) whole = bytes_of(bytes);
     const auto input = stream.input;
@@ -331,7 +362,7 @@ void GrpcConnection::answer_unary(GrpcStream& stream, std::string_view message,
     if (method.has_fixed && message.empty()) {
         ++config_.calls_fixed;
         stream.out.append(method.fixed);
-        unsent_bytes_ += method.fixed.size();
+        add_unsent(stream, method.fixed.size());
         return end_answer(stream, 0, {});
     }
     if (method.infers && submit_inference(stream, message)) return;
@@ -342,11 +373,23 @@ void GrpcConnection::answer_unary(GrpcStream& stream, std::string_view message,
 
 bool GrpcConnection::submit_inference(GrpcStream& stream, std::string_view message) {
     auto submission = config_.infer->prepare(message);
+    if (submission) submit(stream, std::move(*submission));
+    return submission.has_value();
+}
+
+bool GrpcConnection::submit_in_place(GrpcStream& stream, GrpcMessage& message) {
+    auto submission =
+        config_.infer->prepare_in_place(message.block, message.block_offset, message.bytes.size());
     if (!submission) return false;
+    message.block = {};  // the request's now
+    submit(stream, std::move(*submission));
+    return true;
+}
+
+void GrpcConnection::submit(GrpcStream& stream, Submission submission) {
     ++config_.calls_native;
     const auto tag = static_cast<std::uint64_t>(stream.id);
-    stream.token = dispatcher_.submit(std::move(*submission), this, nb::borrow(self_), tag);
-    return true;
+    stream.token = dispatcher_.submit(std::move(submission), this, nb::borrow(self_), tag);
 }
 
 void GrpcConnection::tell_half_close(GrpcStream& stream) {
@@ -373,13 +416,16 @@ void GrpcConnection::tell_half_close(GrpcStream& stream) {
 void GrpcConnection::keep_messages(GrpcStream& stream) {
     for (auto at = stream.next_waiting; at < stream.waiting.size(); ++at) {
         auto& message = stream.waiting[at];
-        if (!message.owned.empty() || message.bytes.empty()) continue;
+        if (!message.owned.empty() || message.block || message.bytes.empty()) continue;
         message.owned.append(message.bytes);
         message.bytes = message.owned.view();
     }
 }
 
 void GrpcConnection::drop_messages(GrpcStream& stream) {
+    for (auto& message : stream.waiting) {
+        if (message.block) dispatcher_.arena().release(std::exchange(message.block, {}).ref);
+    }
     stream.waiting.clear();
     stream.next_waiting = 0;
 }
@@ -397,7 +443,8 @@ void GrpcConnection::take_back(GrpcStream& stream) {
 
 void GrpcConnection::recycle(GrpcStream& stream) {
     give_window_back(stream);
-    unsent_bytes_ -= stream.out.size() - stream.out_at;
+    release_blocks(stream);
+    unsent_bytes_ -= stream.unsent_bytes;
     const auto index = stream.index;
     auto owned = std::move(streams_[index]);
     if (index + 1 != streams_.size()) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,9 +12,12 @@
 
 #include <nanobind/nanobind.h>
 
+#include "lent_bytes.hpp"
+#include "mpserve/arena.hpp"
 #include "mpserve/byte_buffer.hpp"
 #include "mpserve/grpc_framing.hpp"
 #include "mpserve/grpc_header.hpp"
+#include "mpserve/v2_encode.hpp"
 
 namespace mpserve::bind {
 
@@ -31,11 +35,14 @@ enum class GrpcStatus : std::uint32_t {
 
 inline constexpr std::string_view kDeadlineMessage = "Deadline Exceeded";
 
-// A message that was received. Its bytes lie in the read buffer until `owned` has them.
+// A message that was received. Its bytes lie in the read buffer until `owned` has them, or, large
+// ones, in a block of the arena.
 struct GrpcMessage {
     bool compressed = false;
     std::string_view bytes;
     ByteBuffer owned;
+    Block block;
+    std::uint64_t block_offset = 0;
 };
 
 struct GrpcStream {
@@ -65,6 +72,8 @@ struct GrpcStream {
 
     // What the client sent.
     GrpcMessageReader reader;
+    Block block;  // the message that comes is gathered at `block_offset` of it
+    std::uint64_t block_offset = 0;
     GrpcFrameEvent fault = GrpcFrameEvent::need_input;
     std::uint32_t fault_bytes = 0;
     std::vector<GrpcMessage> waiting;
@@ -79,6 +88,13 @@ struct GrpcStream {
     // The answer.
     ByteBuffer out;
     std::size_t out_at = 0;
+    // An answer with large outputs is these pieces instead, of `out` and of the worker's block.
+    std::vector<ResponseSegment> segments;
+    std::size_t segment_index = 0;
+    std::uint64_t segment_at = 0;
+    std::shared_ptr<SharedBorrow> borrow;
+    ResponseSegment sending{};       // goes out with the frame that the library made last
+    std::uint64_t unsent_bytes = 0;  // of the answer
     GrpcEncoding answer_encoding = GrpcEncoding::identity;
     bool responded = false;  // the head is on its way
     bool deferred = false;   // the library waits for more to send

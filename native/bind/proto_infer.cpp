@@ -53,31 +53,49 @@ std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback) 
     return dispatcher_.submit(std::move(*submission), sink, std::move(owner), 0);
 }
 
-std::optional<Submission> ProtoInfer::prepare(std::string_view message) {
+std::optional<RouteRef> ProtoInfer::scan(std::string_view message) {
     auto outcome = decoder_.scan(message);
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
     const auto* found = dispatcher_.find(decoder_.model_name(), decoder_.model_version());
     if (found == nullptr || !(*found)->native || !dispatcher_.has_room(**found)) {
         return decline(DecodeOutcome::feature);
     }
-    const auto& route = *found;
-    outcome = decoder_.check(route->signature);
+    outcome = decoder_.check((*found)->signature);
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
-    const auto block = dispatcher_.arena().allocate(decoder_.block_bytes());
-    if (!block) return decline(DecodeOutcome::room);
-    builder_.begin(block.data, block.bytes, block.bytes, MessageKind::request);
-    outcome = decoder_.fill(builder_);
+    return *found;
+}
+
+// What was filled into the block as a request of its own.
+std::optional<Submission> ProtoInfer::finish(const RouteRef& route, const Block& block,
+                                             DecodeOutcome outcome) {
     const auto bytes = builder_.header().total_bytes;
     const auto view =
         outcome == DecodeOutcome::accepted ? MessageView::open(block.data, bytes) : std::nullopt;
-    if (!view) {
-        dispatcher_.arena().release(block.ref);
-        return decline(outcome);
-    }
+    if (!view) return decline(outcome);
     Submission submission{.route = route, .block = block, .message_bytes = bytes};
     describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
     ++requests_native;
     return submission;
+}
+
+std::optional<Submission> ProtoInfer::prepare(std::string_view message) {
+    const auto route = scan(message);
+    if (!route) return std::nullopt;
+    const auto block = dispatcher_.arena().allocate(decoder_.block_bytes());
+    if (!block) return decline(DecodeOutcome::room);
+    builder_.begin(block.data, block.bytes, block.bytes, MessageKind::request);
+    auto submission = finish(*route, block, decoder_.fill(builder_));
+    if (!submission) dispatcher_.arena().release(block.ref);
+    return submission;
+}
+
+std::optional<Submission> ProtoInfer::prepare_in_place(const Block& block, std::uint64_t offset,
+                                                       std::uint64_t bytes) {
+    const auto route = scan({reinterpret_cast<const char*>(block.data) + offset, bytes});
+    if (!route) return std::nullopt;
+    if (decoder_.block_bytes_in_place() > offset) return decline(DecodeOutcome::room);
+    builder_.begin(block.data, offset, block.bytes, MessageKind::request);
+    return finish(*route, block, decoder_.fill_in_place(builder_));
 }
 
 bool ProtoInfer::plan(const Answer& answer) {

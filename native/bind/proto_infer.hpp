@@ -29,18 +29,24 @@ public:
     // A common request, in a block; nothing when Python has to read it.
     std::optional<Submission> prepare(std::string_view message);
 
+    // As above, for a message at `offset` of a block, which is taken over when it was prepared.
+    std::optional<Submission> prepare_in_place(const Block& block, std::uint64_t offset,
+                                               std::uint64_t bytes);
+
     // What a callback gets: encoded bytes, or what `on_failure` or `on_rare` made.
     nanobind::object result_of(Answer& answer);
 
     // False when Python has to write the answer, which is no failure.
     bool plan(const Answer& answer);
-    std::size_t planned_bytes() const noexcept { return encoder_.bytes(); }
-    void write(char* out) const noexcept { encoder_.write(out); }
+    const ProtoInferEncoder& planned() const noexcept { return encoder_; }
 
     std::uint64_t requests_native = 0;
     std::array<std::uint64_t, kDecodeOutcomeCount> declined{};
 
 private:
+    std::optional<RouteRef> scan(std::string_view message);
+    std::optional<Submission> finish(const RouteRef& route, const Block& block,
+                                     DecodeOutcome outcome);
     std::nullopt_t decline(DecodeOutcome outcome) noexcept;
 
     nanobind::object dispatcher_owner_;

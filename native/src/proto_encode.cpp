@@ -149,19 +149,59 @@ char* ProtoInferEncoder::write_parameters(char* at, std::size_t first,
     return at;
 }
 
-void ProtoInferEncoder::write(char* out) const noexcept {
-    auto* at = put_text(out, kModelName, context_.model_name);
+// Everything in front of the raw outputs.
+char* ProtoInferEncoder::write_before_outputs(char* at) const noexcept {
+    at = put_text(at, kModelName, context_.model_name);
     at = put_text(at, kModelVersion, context_.model_version);
     at = put_text(at, kId, context_.id);
     at = write_parameters(at, 0, parameters_end_[0]);
     for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
         at = write_output(at, index);
     }
+    return at;
+}
+
+void ProtoInferEncoder::write(char* out) const noexcept {
+    auto* at = write_before_outputs(out);
     for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
         const auto tensor = response_->tensor(index);
         at = put_delimited(at, kRawOutputs,
                            {reinterpret_cast<const char*>(tensor.data), tensor.data_bytes});
     }
+}
+
+bool ProtoInferEncoder::has_output_of(std::uint64_t bytes) const noexcept {
+    for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
+        if (response_->tensor(index).data_bytes >= bytes) return true;
+    }
+    return false;
+}
+
+void ProtoInferEncoder::write_lending(ByteBuffer& out, std::vector<ResponseSegment>& segments,
+                                      std::uint64_t lend_from) const {
+    auto from = out.size();
+    // Room for all but the data that is lent; what is copied below fits, too.
+    std::size_t lent = 0;
+    for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
+        const auto bytes = response_->tensor(index).data_bytes;
+        if (bytes >= lend_from) lent += bytes;
+    }
+    auto* at = write_before_outputs(out.grow(bytes_ - lent));
+    for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
+        const auto tensor = response_->tensor(index);
+        if (tensor.data_bytes < lend_from) {
+            at = put_delimited(at, kRawOutputs,
+                               {reinterpret_cast<const char*>(tensor.data), tensor.data_bytes});
+            continue;
+        }
+        at = put_delimited_head(at, kRawOutputs, tensor.data_bytes);
+        out.commit_to(at);
+        segments.push_back({nullptr, from, out.size() - from});
+        segments.push_back({tensor.data, 0, tensor.data_bytes});
+        from = out.size();
+    }
+    out.commit_to(at);
+    if (out.size() != from) segments.push_back({nullptr, from, out.size() - from});
 }
 
 }  // namespace mpserve

@@ -48,6 +48,27 @@ Decoded decode_proto(const std::string& body, const Signature& signature) {
     return finish(decoder.fill(builder), builder, block, block.bytes());
 }
 
+// As a connection receives a large message: into the block, behind room for what is appended.
+Decoded decode_proto_in_place(const std::string& body, const Signature& signature,
+                              std::uint64_t skew = 0) {
+    static ProtoInferDecoder decoder;
+    static MessageBuilder builder;
+    const auto before = ProtoInferDecoder::bytes_before_tensors(body);
+    if (!before) return {.outcome = structure, .message = {}};
+    const auto area = ProtoInferDecoder::in_place_bound(*before);
+    const auto offset = align_up(area + *before, kTensorAlignment) + skew - *before;
+    TestBlock block(offset + body.size());
+    auto* place = reinterpret_cast<char*>(block.data() + offset);
+    std::memcpy(place, body.data(), body.size());
+    auto outcome = decoder.scan({place, body.size()});
+    if (outcome == accepted) outcome = decoder.check(signature);
+    if (outcome != accepted) return {.outcome = outcome, .message = {}};
+    const auto planned = decoder.block_bytes_in_place();
+    if (planned > offset) return {.outcome = room, .message = {}};
+    builder.begin(block.data(), offset, block.bytes(), MessageKind::request);
+    return finish(decoder.fill_in_place(builder), builder, block, planned);
+}
+
 DecodeOutcome outcome_of(const std::string& body) {
     return decode_proto(body, open_signature()).outcome;
 }
@@ -81,6 +102,46 @@ TEST_CASE(fields_may_come_in_any_order) {
     const auto other = field(5, unpacked + field(2, "FP32") + field(1, "A"));
     CHECK_EQUAL(decode_proto(kModel + other + field(7, kTwoFloats), open_signature()).message,
                 wanted);
+}
+
+TEST_CASE(a_request_that_lies_in_its_block_is_the_same) {
+    const std::string strings("\0\0\0\0\2\0\0\0ab", 10);
+    const auto eight = kTwoFloats;
+    const std::string bodies[] = {
+        request(),
+        kModel + tensor("A", "FP32", {1, 2}) + tensor("S", "BYTES", {2}) + field(6, field(1, "X")) +
+            field(7, kTwoFloats) + field(7, strings),
+        kModel + field(3, "id") + tensor("B", "UINT8", {3}) + tensor("D", "FP64", {1}) +
+            tensor("H", "FP16", {4}) + tensor("I", "INT64", {1}) + field(7, "abc") +
+            field(7, eight) + field(7, eight) + field(7, eight)};
+    for (const auto& body : bodies) {
+        const auto copied = decode_proto(body, open_signature());
+        for (std::uint64_t skew = 0; skew < 16; ++skew) {
+            const auto in_place = decode_proto_in_place(body, open_signature(), skew);
+            CHECK_EQUAL(in_place.outcome, accepted);
+            CHECK_EQUAL(in_place.message, copied.message);
+            CHECK(in_place.is_aligned);
+            CHECK(in_place.used <= in_place.planned);
+        }
+    }
+}
+
+TEST_CASE(what_stands_before_the_tensors_is_found_where_it_can_be_seen) {
+    const auto body = request();
+    const auto before = static_cast<std::uint32_t>(body.size() - kTwoFloats.size());
+    CHECK_EQUAL(ProtoInferDecoder::bytes_before_tensors(body).value_or(0), before);
+    const auto cut = std::string_view(body).substr(0, before);
+    CHECK_EQUAL(ProtoInferDecoder::bytes_before_tensors(cut).value_or(0), before);
+    for (std::size_t bytes = 0; bytes + 1 < before; ++bytes) {
+        CHECK(!ProtoInferDecoder::bytes_before_tensors(std::string_view(body).substr(0, bytes)));
+    }
+}
+
+TEST_CASE(tensors_in_front_of_their_inputs_need_another_block) {
+    const auto body = kModel + field(7, std::string(100, 'x')) + field(7, kTwoFloats) +
+                      tensor("B", "UINT8", {100}) + tensor("A", "FP32", {1, 2});
+    CHECK_EQUAL(decode_proto(body, open_signature()).outcome, accepted);
+    CHECK_EQUAL(decode_proto_in_place(body, open_signature()).outcome, room);
 }
 
 TEST_CASE(what_is_rare_is_left_to_python) {
@@ -137,6 +198,9 @@ TEST_CASE(no_bytes_are_read_past_the_end) {
         const auto decoded = decode_proto(body, open_signature());
         CHECK(decoded.outcome != room);
         CHECK(decoded.message != "does not open");
+        const auto placed =
+            decode_proto_in_place(body, open_signature(), static_cast<std::uint64_t>(round % 16));
+        if (placed.outcome == accepted) CHECK_EQUAL(placed.message, decoded.message);
     }
 }
 
@@ -169,6 +233,45 @@ TEST_CASE(a_response_becomes_its_message) {
                                           entry("content_type", field(3, "np"))) +
                              field(5, field(2, "INT8")) + field(6, kTwoFloats) +
                              field(6, {reinterpret_cast<const char*>(scalar_output.data), 1}));
+}
+
+TEST_CASE(large_outputs_may_be_lent) {
+    TestBlock block(4096);
+    MessageBuilder builder;
+    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::response);
+    for (const std::uint64_t bytes :
+         {std::uint64_t{3}, std::uint64_t{300}, std::uint64_t{0}, std::uint64_t{200}}) {
+        const std::int64_t sizes[] = {static_cast<std::int64_t>(bytes)};
+        auto* place = builder.append_tensor("Y", Datatype::uint8, sizes, bytes);
+        std::memset(place, static_cast<int>(bytes % 251), bytes);
+    }
+    CHECK(builder.finish());
+    const auto view = MessageView::open(block.data(), block.bytes());
+    ProtoInferEncoder encoder;
+    CHECK(encoder.plan(*view, {.model_name = "m", .model_version = "", .id = ""}));
+    std::string whole(encoder.bytes(), '\0');
+    encoder.write(whole.data());
+    for (const std::uint64_t lend_from : {1, 4, 250, 1000}) {
+        ByteBuffer out;
+        out.append("PRE");
+        std::vector<ResponseSegment> segments;
+        encoder.write_lending(out, segments, lend_from);
+        std::string joined;
+        std::uint64_t lent = 0;
+        for (const auto& segment : segments) {
+            const auto* data = segment.borrowed != nullptr
+                                   ? reinterpret_cast<const char*>(segment.borrowed)
+                                   : out.data() + segment.offset;
+            joined.append(data, segment.bytes);
+            if (segment.borrowed != nullptr) lent += segment.bytes;
+        }
+        CHECK(joined == whole);
+        CHECK_EQUAL(lent, lend_from == 1     ? 503u
+                          : lend_from == 4   ? 500u
+                          : lend_from == 250 ? 300u
+                                             : 0u);
+        CHECK_EQUAL(encoder.has_output_of(lend_from), lend_from != 1000);
+    }
 }
 
 TEST_CASE(parameters_without_a_plain_form_are_left_to_python) {

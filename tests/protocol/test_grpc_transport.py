@@ -121,6 +121,25 @@ def test_tensors_beyond_any_buffer_come_back_as_they_were(server):
         assert answer.raw_output_contents[0] == values.tobytes()
 
 
+def test_large_calls_of_one_connection_do_not_mix(server):
+    """Their frames are interleaved; sizes are around the border from which blocks are used."""
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    with grpc.insecure_channel(server.grpc_address, options=options) as channel:
+        calls = Calls(channel)
+        infer = channel.unary_unary(
+            path("ModelInfer"),
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=TRITON.message("inference.ModelInferResponse").FromString,
+        )
+        arrays = [
+            np.full(size, number, dtype="<f4")
+            for number, size in enumerate([16_000, 16_384, 20_001, MIB, 3, 700_000] * 3)
+        ]
+        running = [infer.future(vector(calls, array), timeout=60) for array in arrays]
+        for array, one in zip(arrays, running, strict=True):
+            assert one.result().raw_output_contents[0] == array.tobytes()
+
+
 def test_answers_are_compressed_when_that_is_wanted(server):
     """gRPC compresses below what Python sees, so the bytes on the wire are counted."""
     with Relay(server.grpc_port) as relay:

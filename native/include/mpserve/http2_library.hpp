@@ -23,6 +23,7 @@ struct Callbacks;
 struct Option;
 
 inline constexpr int kErrorDeferred = -508;
+inline constexpr int kErrorPause = -526;
 inline constexpr int kErrorCallback = -902;
 inline constexpr int kErrorBadMagic = -903;
 inline constexpr int kErrorFlooded = -904;

@@ -3,6 +3,9 @@
 // As with JSON (v2_decode.hpp), it accepts what is valid and common and *declines* everything else,
 // which the Python codec then reads: parameters, typed contents, more raw entries than inputs.
 //
+// A large message may lie in the block already: then `fill_in_place` refers to its tensors, which
+// move by less than an element each, and only where their place is not theirs.
+//
 // Three steps, because the model is named in the message: `scan` reads the structure, `check`
 // compares it with the signature of the model that was found, `fill` writes the message; each
 // tensor is copied once, from the client's bytes into the block.
@@ -17,6 +20,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -47,6 +51,16 @@ public:
     // Into a builder on which `begin` was called. `accepted`: the message is finished.
     DecodeOutcome fill(MessageBuilder& builder) const noexcept;
 
+    // As above, for a message that was scanned in the builder's block, behind what is appended.
+    std::uint64_t block_bytes_in_place() const noexcept;
+    DecodeOutcome fill_in_place(MessageBuilder& builder) const noexcept;
+
+    // Bytes before the first tensor's, when `beginning` shows that the message's other fields stand
+    // before it, as all encoders write them; nothing otherwise.
+    static std::optional<std::uint32_t> bytes_before_tensors(std::string_view beginning) noexcept;
+    // Bytes that `fill_in_place` appends at most for a message with so many before its tensors.
+    static std::uint64_t in_place_bound(std::uint32_t bytes_before_tensors) noexcept;
+
 private:
     struct Input {
         std::string_view name;
@@ -59,6 +73,7 @@ private:
     };
 
     void forget() noexcept;
+    DecodeOutcome fill_all(MessageBuilder& builder, const std::uint64_t* shifts) const noexcept;
     DecodeOutcome scan_field(ProtoReader& reader, std::uint32_t& seen) noexcept;
     DecodeOutcome add_input(std::string_view message) noexcept;
     DecodeOutcome add_output(std::string_view message) noexcept;

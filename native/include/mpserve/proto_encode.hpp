@@ -14,7 +14,9 @@
 #include <string_view>
 #include <vector>
 
+#include "mpserve/byte_buffer.hpp"
 #include "mpserve/message.hpp"
+#include "mpserve/v2_encode.hpp"
 
 namespace mpserve {
 
@@ -31,8 +33,16 @@ public:
     bool plan(const MessageView& response, const ProtoEncodeContext& context);
     std::size_t bytes() const noexcept { return bytes_; }
     void write(char* out) const noexcept;
+    // As `write`, behind what stands in `out`; outputs of at least `lend_from` bytes are not
+    // copied: the segments say what is sent in which order.
+    void write_lending(ByteBuffer& out, std::vector<ResponseSegment>& segments,
+                       std::uint64_t lend_from) const;
+    // Whether any output has so many bytes.
+    bool has_output_of(std::uint64_t bytes) const noexcept;
 
 private:
+    char* write_before_outputs(char* at) const noexcept;
+
     // A member of a JSON object as a map entry: key and encoded InferParameter.
     struct Parameter {
         std::string_view key;

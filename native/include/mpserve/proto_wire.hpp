@@ -26,6 +26,7 @@ public:
         : at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
 
     bool at_end() const noexcept { return at_ == end_; }
+    const char* at() const noexcept { return at_; }
 
     bool read_varint(std::uint64_t& out) noexcept {
         std::uint64_t value = 0;
