@@ -87,6 +87,11 @@ class ModelQueue:
 
     def wake_all(self) -> None: ...
 
+    def running_since_ns(self, instance: int, epoch: int) -> int:
+        """
+        Since when (monotonic clock) the instance holds the request it took first; 0: none.
+        """
+
     def reap_instance(self, instance: int, epoch: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int], caller_ring: object) -> int:
         """Answer what a dead instance held with `UNAVAILABLE`; return how many."""
 

@@ -405,6 +405,13 @@ class ChildExited(Message, frozen=True, kw_only=True):
     signal_number: int | None
 
 
+class ChildStopped(Message, frozen=True, kw_only=True):
+    """A child was stopped by a signal, or (`is_stopped` false) goes on."""
+
+    pid: int
+    is_stopped: bool
+
+
 class SpawnerBack(Message, frozen=True, kw_only=True):
     """First words to a supervisor that has taken over: who lives, and who ended last."""
 
@@ -417,30 +424,4 @@ class StopSpawner(Message, frozen=True, kw_only=True):
 
 
 ToSpawner = Spawn | StopSpawner
-FromSpawner = Spawned | SpawnFailed | ChildExited | SpawnerBack
-
-
-# --- root <-> supervisor ------------------------------------------------------------------------
-
-
-class StopServer(Message, frozen=True, kw_only=True):
-    """The server was sent a signal to end: the first asks for an orderly end, the second hurries.
-
-    Told again to a supervisor that takes over.
-    """
-
-    signal_number: int
-
-
-class Alive(Message, frozen=True, kw_only=True):
-    """The supervisor's event loop turns. From the first one on, silence means that it hangs."""
-
-
-class ServerEnded(Message, frozen=True, kw_only=True):
-    """The supervisor ends on purpose: it is not to be replaced."""
-
-    exit_code: int
-
-
-ToRoot = Alive | ServerEnded
-FromRoot = StopServer | ChildExited
+FromSpawner = Spawned | SpawnFailed | ChildExited | ChildStopped | SpawnerBack

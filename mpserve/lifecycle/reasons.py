@@ -77,6 +77,17 @@ def _version_words(version: Version) -> str:
     return f"version {version} is" if version else "it is"
 
 
+def overdue_failure(instance: InstanceKey, limit_seconds: float) -> Failure:
+    """Return why an instance was killed that had held a request for too long."""
+    return Failure(
+        code=ErrorCode.UNAVAILABLE,
+        message=(
+            f"worker {instance.index} of model '{instance.name}' was killed: an execution took "
+            f"longer than its max_execution_seconds of {limit_seconds:g}"
+        ),
+    )
+
+
 def death_failure(
     instance: InstanceKey,
     *,

@@ -115,6 +115,10 @@ class ModelQueue:
         """Tell whether nothing waits and nothing runs."""
         return self.native.is_drained()
 
+    def running_since_ns(self, slot: int, epoch: int) -> int:
+        """Return when an instance took the oldest request that it holds; 0 when it holds none."""
+        return self.native.running_since_ns(slot, epoch)
+
     def reap_instance(self, slot: int, epoch: int) -> int:
         """Answer what a dead instance held with `UNAVAILABLE`; return how many.
 

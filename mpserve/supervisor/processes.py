@@ -24,6 +24,7 @@ from mpserve.control.door import Call
 from mpserve.control.framing import MessageTypes
 from mpserve.control.messages import (
     ChildExited,
+    ChildStopped,
     FromSpawner,
     FrontendStart,
     Message,
@@ -36,10 +37,15 @@ from mpserve.control.messages import (
 )
 from mpserve.model.identity import InstanceKey
 from mpserve.supervisor.checkpoint import Checkpoint
-from mpserve.supervisor.pidfd import living_pidfd, started_ticks
+from mpserve.supervisor.pidfd import is_stopped, living_pidfd, started_ticks
 from mpserve.supervisor.shared_places import CallerIdentity, ProcessIdentity
 from mpserve.supervisor.spawner_link import SpawnerLink
 from mpserve.supervisor.stderr_tail import StderrTail
+from mpserve.telemetry import log
+
+STOPPED_SECONDS: Final = 5.0
+"""How long a child may be stopped (SIGSTOP) before it is killed: nobody computes then. A child that
+only is busy is left alone, however long it takes."""
 
 UNSEEN_END_SECONDS: Final = 1.0
 """How long the spawner may take to tell of an end that the pidfd has shown; it sleeps in poll."""
@@ -113,6 +119,7 @@ class Child:
         self.tail: StderrTail | None = None
         self.pidfd: int | None = None
         self.is_to_be_killed = False
+        self.stopped: asyncio.TimerHandle | None = None
         self.is_asked_before = False
         """An earlier supervisor asked for it, and the answer is not known."""
         self.unsent: list[Message] | None = None
@@ -214,6 +221,8 @@ class Processes:
         child.pidfd = living_pidfd(record.pid, record.started_ticks)
         if child.pidfd is not None:
             self._loop.add_reader(child.pidfd, self._on_gone, child)
+            if is_stopped(record.pid):
+                self.on_stopped(ChildStopped(pid=record.pid, is_stopped=True))
         else:  # how it ended the spawner may tell
             self._loop.call_later(UNSEEN_END_SECONDS, self._end_unseen, child)
         return child
@@ -270,6 +279,8 @@ class Processes:
                 self._end(child, ChildEnd(last_lines=(f"fork: {message.reason}",)))
             case ChildExited():
                 self.on_exited(message)
+            case ChildStopped():
+                self.on_stopped(message)
             case SpawnerBack():
                 self._on_spawner_back(message)
 
@@ -279,6 +290,18 @@ class Processes:
         if ended is not None:
             end = ChildEnd(exit_code=message.exit_code, signal_number=message.signal_number)
             self._end(ended, end)
+
+    def on_stopped(self, message: ChildStopped) -> None:
+        """Take that a process was stopped or goes on; the spawner and the root see that."""
+        child = self._children.get(message.pid)
+        if child is None:
+            return
+        if child.stopped is not None:
+            child.stopped.cancel()
+            child.stopped = None
+        if message.is_stopped:
+            log.warning("process.stopped", title=child.record.title, pid=message.pid)
+            child.stopped = self._loop.call_later(STOPPED_SECONDS, child.kill)
 
     def on_spawner_ended(self) -> None:
         """Give up what a dead spawner was asked for (called by the link)."""
@@ -361,6 +384,8 @@ class Processes:
             child.channel.close()
             child.channel = None
         child.unsent = None
+        if child.stopped is not None:
+            child.stopped.cancel()
         if child.tail is not None:
             last_lines = child.tail.close()
             child.tail = None

@@ -26,14 +26,18 @@ from typing import Final
 import msgspec
 
 from mpserve.control.framing import FrameDecoder, encode_frame
-from mpserve.control.messages import Alive, ChildExited, Message, ServerEnded, StopServer, ToRoot
+from mpserve.control.messages import ChildExited, Message
+from mpserve.control.root_messages import Alive, ServerEnded, StopServer, ToRoot
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 from mpserve.telemetry import log
 
 EXIT_FAILED: Final = 1
 POLICY: Final = RestartPolicy(max_deaths=10, window_ns=10_000_000_000, max_delay_ns=500_000_000)
 """Lenient: giving up ends the whole server."""
 
+STOPPED_SECONDS: Final = 3.0  # it can not do anything then
+OWN_STOP_SECONDS: Final = 3.0  # we look every second
 HUNG_SECONDS: Final = 10.0  # far beyond any turn of its loop
 ORPHAN_SECONDS: Final = 35.0  # a worker without a server ends after 30
 LEFT_SECONDS: Final = 1.0  # after an orderly end only what models started may be left
@@ -75,6 +79,8 @@ class _Running(msgspec.Struct, kw_only=True):
     ----------
     heard_ns
         When it was alive last; `None` before its loop turned.
+    stopped_ns
+        Since when it is stopped by a signal.
     exit_code
         What it said that it ends with.
     """
@@ -84,6 +90,7 @@ class _Running(msgspec.Struct, kw_only=True):
     decoder: FrameDecoder[Alive | ServerEnded]
     is_open: bool = True
     heard_ns: int | None = None
+    stopped_ns: int | None = None
     exit_code: int | None = None
 
 
@@ -124,7 +131,10 @@ class Root:
         while self._exit_code is None:
             if self._running is None and time.monotonic_ns() >= self._start_at_ns:
                 self._start()
+            begun_ns = time.monotonic_ns()
             self._wait()
+            if _is_older(begun_ns, OWN_STOP_SECONDS, time.monotonic_ns()):
+                self._forgive()  # we were stopped ourselves, and perhaps with us the supervisor
             self._kill_hung()
         self._abandon()
         self._outlive()
@@ -203,22 +213,18 @@ class Root:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, WAITED_FOR)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            code = os.waitstatus_to_exitcode(status)
-            if self._running is not None and pid == self._running.pid:
-                self._on_supervisor_ended(self._running, code)
+            news = told_by(pid, status)
+            if self._running is None or pid != self._running.pid:
+                self._tell(news)
+            elif isinstance(news, ChildExited):
+                self._on_supervisor_ended(self._running, os.waitstatus_to_exitcode(status))
             else:
-                self._tell(
-                    ChildExited(
-                        pid=pid,
-                        exit_code=code if code >= 0 else None,
-                        signal_number=-code if code < 0 else None,
-                    )
-                )
+                self._running.stopped_ns = time.monotonic_ns() if news.is_stopped else None
 
     def _on_supervisor_ended(self, running: _Running, code: int) -> None:
         while self._hear(running):  # its last words
@@ -251,11 +257,18 @@ class Root:
         except OSError:  # it is gone, or hangs
             return
 
+    def _forgive(self) -> None:
+        """Count anew from now on how long the supervisor says nothing."""
+        if self._running is not None and self._running.heard_ns is not None:
+            self._running.heard_ns = time.monotonic_ns()
+
     def _kill_hung(self) -> None:
         running = self._running
-        if running is None or running.heard_ns is None:
+        if running is None:
             return
-        if time.monotonic_ns() - running.heard_ns > HUNG_SECONDS * _SECOND_NS:
+        now_ns = time.monotonic_ns()
+        is_hung = _is_older(running.heard_ns, HUNG_SECONDS, now_ns)
+        if is_hung or _is_older(running.stopped_ns, STOPPED_SECONDS, now_ns):
             os.kill(running.pid, signal.SIGKILL)  # not reaped, so the pid is still its own
 
     def _outlive(self) -> None:
@@ -267,6 +280,10 @@ class Root:
                     os.kill(pid, signal.SIGKILL)
             select.select([self._signals.read_fd], [], [], 0.05)
             self._signals.read()
+
+
+def _is_older(since_ns: int | None, seconds: float, now_ns: int) -> bool:
+    return since_ns is not None and now_ns - since_ns > seconds * _SECOND_NS
 
 
 def _is_any_left() -> bool:

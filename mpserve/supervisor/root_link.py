@@ -13,18 +13,13 @@ from typing import Final
 from mpserve.control.channel import Channel
 from mpserve.control.door import Call, Doorkeeper
 from mpserve.control.framing import encode_frame
-from mpserve.control.messages import (
-    Alive,
-    ChildExited,
-    FromRoot,
-    ServerEnded,
-    StopServer,
-    StopSpawner,
-    StopWorker,
-)
+from mpserve.control.messages import ChildExited, ChildStopped, StopSpawner, StopWorker
+from mpserve.control.root_messages import Alive, FromRoot, ServerEnded, StopServer
 
 BEAT_SECONDS: Final = 1.0
 NO_SIGNAL: Final = 0
+
+Received = StopServer | ChildExited | ChildStopped
 
 
 class RootLink:
@@ -34,19 +29,22 @@ class RootLink:
         self._loop = asyncio.get_running_loop()
         self._door = door
         self._doorkeeper: Doorkeeper | None = None
-        self._kept: list[StopServer | ChildExited] = []
+        self._kept: list[Received] = []
         self._on_stop: Callable[[int], None] | None = None
-        self._on_exited: Callable[[ChildExited], None] | None = None
+        self._on_child: Callable[[ChildExited | ChildStopped], None] | None = None
         self.is_orphan = False
-        self._channel: Channel[StopServer | ChildExited] = Channel.open(
+        self._channel: Channel[Received] = Channel.open(
             root, FromRoot, on_message=self._take, on_end=self._on_end
         )
 
     def attach(
-        self, *, on_stop: Callable[[int], None], on_exited: Callable[[ChildExited], None]
+        self,
+        *,
+        on_stop: Callable[[int], None],
+        on_child: Callable[[ChildExited | ChildStopped], None],
     ) -> None:
-        """Tell of signals (by number) and of processes that the root has reaped from now on."""
-        self._on_stop, self._on_exited = on_stop, on_exited
+        """Tell of signals (by number) and of the root's own children from now on."""
+        self._on_stop, self._on_child = on_stop, on_child
         kept, self._kept = self._kept, []
         for message in kept:
             self._take(message)
@@ -67,13 +65,13 @@ class RootLink:
         self._channel.send(ServerEnded(exit_code=exit_code))
         self._channel.close()
 
-    def _take(self, message: StopServer | ChildExited) -> None:
-        if self._on_stop is None or self._on_exited is None:
+    def _take(self, message: Received) -> None:
+        if self._on_stop is None or self._on_child is None:
             self._kept.append(message)
         elif isinstance(message, StopServer):
             self._on_stop(message.signal_number)
         else:
-            self._on_exited(message)
+            self._on_child(message)
 
     def _on_end(self, _reason: Exception | None) -> None:
         self.is_orphan = True

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from mpserve.control.door import Call as DoorCall
-from mpserve.control.messages import LoggingCall, PublishTable, TraceCall
+from mpserve.control.messages import ChildExited, ChildStopped, LoggingCall, PublishTable, TraceCall
 from mpserve.errors import ConfigError
 from mpserve.lifecycle.actions import CheckFolder
 from mpserve.lifecycle.actions import PublishTable as PublishAction
@@ -143,7 +143,7 @@ class Server:
 
     async def run(self) -> int:
         """Serve; return the exit code."""
-        self._root.attach(on_stop=self._on_stop, on_exited=self._processes.on_exited)
+        self._root.attach(on_stop=self._on_stop, on_child=self._on_child_of_root)
         code = await self._until_at_once(self._serve())
         self._supervisor.abandon()
         self._frontends.abandon()
@@ -352,6 +352,14 @@ class Server:
         self._failure = reason
         sys.stderr.write(f"{reason}\n")
         sys.stderr.flush()
+
+    def _on_child_of_root(self, message: ChildExited | ChildStopped) -> None:
+        match message:
+            case ChildExited():
+                self._processes.on_exited(message)
+            case ChildStopped():
+                self._processes.on_stopped(message)
+                self._link.on_stopped(message)
 
     # --- signals ----------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ from mpserve.errors import MpserveError
 from mpserve.supervisor.descriptors import close_all_but
 from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
 from mpserve.supervisor.process_title import set_process_title
+from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
 EXIT_NOT_EXECUTED: Final = 66  # EX_NOINPUT: there is no such program
@@ -216,20 +217,16 @@ class Spawner:
     def _reap(self) -> None:
         while self._children:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, WAITED_FOR)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            self._children.pop(pid, None)
-            code = os.waitstatus_to_exitcode(status)
-            exited = ChildExited(
-                pid=pid,
-                exit_code=code if code >= 0 else None,
-                signal_number=-code if code < 0 else None,
-            )
-            self._ended.append(exited)
-            self._send(exited)
+            news = told_by(pid, status)
+            if isinstance(news, ChildExited):
+                self._children.pop(pid, None)
+                self._ended.append(news)
+            self._send(news)
 
     def _send(self, message: FromSpawner) -> None:
         try:

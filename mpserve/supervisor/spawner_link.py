@@ -13,6 +13,7 @@ import msgspec
 from mpserve.control.channel import Channel
 from mpserve.control.door import Call
 from mpserve.control.messages import (
+    ChildStopped,
     FromSpawner,
     Spawn,
     StopSpawner,
@@ -27,6 +28,7 @@ from mpserve.telemetry import log
 
 POLICY: Final = RestartPolicy()
 KEY: Final = "spawner"
+STOPPED_SECONDS: Final = 5.0  # as long as any other process may be stopped
 STOP_SECONDS: Final = 2.0  # it may be in the middle of an import
 
 
@@ -80,6 +82,7 @@ class SpawnerLink:
         self._waiting: list[tuple[Spawn, tuple[int, ...]]] = []
         self._is_stopping = False
         self._ended = asyncio.Event()
+        self._stopped: asyncio.TimerHandle | None = None
         self._channel: Channel[FromSpawner] | None = None
         known = checkpoint.read(KEY, SpawnerRecord)
         present = known or SpawnerRecord(pid=first.pid, started_ticks=first.started_ticks)
@@ -120,6 +123,17 @@ class SpawnerLink:
         self._send_waiting()
         return True
 
+    def on_stopped(self, message: ChildStopped) -> None:
+        """Take that a child of the root was stopped or goes on: kill the spawner in time."""
+        if message.pid != self._pid:
+            return
+        if self._stopped is not None:
+            self._stopped.cancel()
+            self._stopped = None
+        if message.is_stopped:
+            log.warning("process.stopped", title="mpserve spawner", pid=self._pid)
+            self._stopped = self._loop.call_later(STOPPED_SECONDS, self._signal_kill)
+
     async def stop(self) -> None:
         """End the spawner, which has no child left, and reap it."""
         self._is_stopping = True
@@ -159,14 +173,21 @@ class SpawnerLink:
 
     def _kill(self) -> None:
         """End the process for certain; it is of no use any more. The root reaps the first one."""
+        if self._stopped is not None:
+            self._stopped.cancel()
+            self._stopped = None
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self._signal_kill()
             os.close(self._pidfd)
             self._pidfd = None
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self._pid, 0)
+
+    def _signal_kill(self) -> None:
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _restart(self) -> None:
         if self._is_stopping:

@@ -29,7 +29,7 @@ from mpserve.lifecycle.events import (
     InstanceFailed,
     InstanceReady,
 )
-from mpserve.lifecycle.reasons import death_failure
+from mpserve.lifecycle.reasons import death_failure, overdue_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
 from mpserve.scheduling.queue_slots import queue_slots
@@ -39,6 +39,7 @@ from mpserve.shm.segment import unlink
 from mpserve.shm.sweep import arena_processes, queue_generations, sweep_process
 from mpserve.supervisor.callers import Callers
 from mpserve.supervisor.entrypoints import WORKER
+from mpserve.supervisor.execution_watch import ExecutionWatch
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.processes import Child, ChildEnd, ChildRecord, Processes
 from mpserve.supervisor.program import program_of
@@ -57,6 +58,8 @@ class RunningWorker:
         self.child = child
         self.process = process
         self.queue = queue
+        self.failure: Failure | None = None
+        """Why it was killed, when it was overdue."""
 
 
 class Workers:
@@ -93,6 +96,9 @@ class Workers:
         self._retired: set[Generation] = set()
         self._running: dict[InstanceKey, RunningWorker] = {}
         self._one_ended = asyncio.Event()
+        self._watch = ExecutionWatch(
+            now_ns=now_ns, call_later=self._loop.call_later, overdue=self._end_overdue
+        )
 
     def queue_name(self, generation: Generation) -> str:
         """Return the segment name of a generation's queue."""
@@ -179,7 +185,7 @@ class Workers:
             on_end=partial(self._on_end, key),
         )
         self._ledger.started(key)
-        self._running[key] = RunningWorker(child=child, process=process, queue=queue)
+        self._run(key, RunningWorker(child=child, process=process, queue=queue), record)
 
     def adopt(self, actual: Actual, records: Iterable[ChildRecord]) -> None:
         """Take over the queues and workers of an earlier supervisor, and do what it left undone.
@@ -194,9 +200,10 @@ class Workers:
             self._adopt_queue(record)
         self._remove_unknown_queues()
         known = {each.key: each for one in generations for each in one.instances}
+        owners = {each.key: one for one in generations for each in one.instances}
         for child in records:
             if isinstance(child.holder, InstanceKey):
-                self._adopt_worker(child.holder, child, known.get(child.holder))
+                self._adopt_worker(child.holder, child, owners.get(child.holder))
         for instance in known.values():
             self._resume(instance)
         processes = [child.process for child in records]
@@ -251,9 +258,10 @@ class Workers:
                 unlink(queue_segment(self._memory.server_id, number))
 
     def _adopt_worker(
-        self, key: InstanceKey, record: ChildRecord, instance: InstanceRecord | None
+        self, key: InstanceKey, record: ChildRecord, owner: GenerationRecord | None
     ) -> None:
         queue = self._queues.get(key.generation)
+        instance = owner.instance(key) if owner is not None else None
         is_known = queue is not None and instance is not None and instance.has_process
         child = self._processes.adopt(
             record,
@@ -261,12 +269,31 @@ class Workers:
             on_message=partial(self._on_message, key),
             on_end=partial(self._on_end, key) if is_known else partial(self._forget, record),
         )
-        if queue is not None and is_known:
-            self._running[key] = RunningWorker(child=child, process=record.process, queue=queue)
+        if queue is not None and owner is not None and is_known:
+            running = RunningWorker(child=child, process=record.process, queue=queue)
+            self._run(key, running, owner)
             if record.caller is not None:
                 self._callers.adopt(key, child, record.caller)
         else:  # its end was seen; only the note of it was left
             child.kill()
+
+    def _run(self, key: InstanceKey, running: RunningWorker, record: GenerationRecord) -> None:
+        self._running[key] = running
+        self._watch.add(
+            key,
+            running.queue,
+            epoch=running.process.epoch,
+            limit_seconds=record.config.max_execution_seconds,
+        )
+
+    def _end_overdue(self, key: InstanceKey, limit_seconds: float) -> None:
+        """Kill a worker that holds a request for too long; it counts as dead by itself."""
+        running = self._running.get(key)
+        if running is None:
+            return
+        log.error("worker.overdue", **described(key), limit_seconds=limit_seconds)
+        running.failure = overdue_failure(key, limit_seconds)
+        running.child.kill()
 
     def _forget(self, record: ChildRecord, _end: ChildEnd) -> None:
         self._memory.end(record.process)
@@ -342,6 +369,7 @@ class Workers:
 
     def _on_end(self, key: InstanceKey, end: ChildEnd) -> None:
         running = self._running.pop(key)
+        self._watch.remove(key)
         self._one_ended.set()
         answered = running.queue.reap_instance(key.index, running.process.epoch)
         self._callers.ended(key, lambda caller: self._drop(caller.process, caller.ring_index))
@@ -356,7 +384,7 @@ class Workers:
             signal=end.signal_number,
             requests_failed=answered,
         )
-        failure = death_failure(
+        failure = running.failure or death_failure(
             key,
             exit_code=end.exit_code,
             signal_number=end.signal_number,

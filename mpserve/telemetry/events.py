@@ -36,6 +36,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "model.withdrawn": "A model is no longer served.",
     "queue.refused": "No queue could be made for a model version, e.g. because `/dev/shm` is full.",
     "queue.vanished": "A queue was gone before a frontend could open it; the next table follows.",
+    "process.stopped": "A process was stopped by a signal; it is killed unless it goes on soon.",
     "repository.doubted": "Something in the repository is passed over; says what and why.",
     "repository.unreadable": "A repository folder can not be read; its models stay as they are.",
     "requests.refused": "Waiting requests were refused because their queue ended.",
@@ -61,6 +62,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "worker.ended": "A worker's process is gone; says how, and how many requests that failed.",
     "worker.killed": "A worker was killed on purpose; says why.",
     "worker.load_failed": "A worker could not load its model; the traceback is below.",
+    "worker.overdue": "An execution took longer than its model may take; the worker is replaced.",
     "worker.ready": "A worker has loaded its model and takes requests.",
     "worker.refused": "No process could be started for a worker.",
 }

@@ -293,6 +293,17 @@ void bind_queue(nb::module_& m) {
             "Nothing waits and nothing runs.")
         .def("wake_all", [](QueueObject& self) { self.queue.wake_all(); })
         .def(
+            "running_since_ns",
+            [](QueueObject& self, std::uint32_t instance, std::uint32_t epoch) {
+                std::uint64_t since = 0;
+                for (const auto& held : self.queue.held_by(instance, epoch)) {
+                    if (since == 0 || held.popped_ns < since) since = held.popped_ns;
+                }
+                return since;
+            },
+            "instance"_a, "epoch"_a,
+            "Since when (monotonic clock) the instance holds the request it took first; 0: none.")
+        .def(
             "reap_instance",
             [](QueueObject& self, std::uint32_t instance, std::uint32_t epoch,
                const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds,

@@ -13,6 +13,7 @@ from mpserve.model.config import (
     QueuePolicy,
 )
 from mpserve.model.ensemble import Ensemble, Step
+from mpserve.model.execution_limit import execution_limit
 from mpserve.model.identity import ModelName, Version
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
@@ -25,6 +26,7 @@ from mpserve.model.triton.config import (
 
 ENVIRONMENT_PARAMETER: Final = "EXECUTION_ENV_PATH"
 ALLOCATOR_PARAMETER: Final = "MPSERVE_ALLOCATOR"
+EXECUTION_LIMIT_PARAMETER: Final = "MPSERVE_MAX_EXECUTION_SECONDS"
 
 
 def summarize(config: TritonConfig) -> ModelConfig:
@@ -60,6 +62,10 @@ def summarize(config: TritonConfig) -> ModelConfig:
         parameters={name: value.string_value for name, value in config.parameters.items()},
         environment=_parameter(config, ENVIRONMENT_PARAMETER),
         allocator=_parameter(config, ALLOCATOR_PARAMETER),
+        max_execution_seconds=execution_limit(
+            _parameter(config, EXECUTION_LIMIT_PARAMETER) or "0",
+            where=f"parameter '{EXECUTION_LIMIT_PARAMETER}' for {config.name}",
+        ),
         label_files={
             output.name: output.label_filename for output in config.output if output.label_filename
         },

@@ -9,6 +9,7 @@ import msgspec
 from mpserve.errors import RepositoryError
 from mpserve.model.config import BatchingPolicy, InstanceGroup, ModelConfig
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
+from mpserve.model.execution_limit import execution_limit
 from mpserve.model.identity import Version, model_name
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
@@ -36,6 +37,8 @@ RUNTIMES: Final = {
 the name of a runtime, which is one word."""
 
 DEFAULT_RUNTIME: Final = "mlserver"
+EXECUTION_LIMIT_EXTRA: Final = "mpserve_max_execution_seconds"
+"""Member of `parameters.extra`: a worker that holds a request for longer is replaced."""
 ALLOCATOR_EXTRA: Final = "mpserve_allocator"
 """Member of `parameters.extra` that names the memory allocator of the workers."""
 
@@ -115,6 +118,10 @@ def configuration_of(settings: ModelSettings) -> ModelConfig:
         batching=_batching(settings),
         environment=_environment(settings.parameters),
         allocator=_allocator(settings.parameters),
+        max_execution_seconds=execution_limit(
+            _extra(settings.parameters, EXECUTION_LIMIT_EXTRA, 0),
+            where=f"'parameters.extra.{EXECUTION_LIMIT_EXTRA}' of model '{settings.name}'",
+        ),
     )
 
 
@@ -195,9 +202,13 @@ def _environment(parameters: ModelParameters | None) -> str:
 
 
 def _allocator(parameters: ModelParameters | None) -> str:
-    extra = (parameters.extra if parameters else None) or {}
-    word = extra.get(ALLOCATOR_EXTRA, "")
+    word = _extra(parameters, ALLOCATOR_EXTRA, "")
     return word if isinstance(word, str) else repr(word)
+
+
+def _extra(parameters: ModelParameters | None, name: str, default: object) -> object:
+    extra = (parameters.extra if parameters else None) or {}
+    return extra.get(name, default)
 
 
 def _uri(settings: ModelSettings) -> str:

@@ -97,6 +97,7 @@ class Watched:
 
     async def ready(self):
         await self._until(lambda: self.messages)
+        await until(lambda: self.child.pid is not None)  # the child may be faster than the spawner
         return self.messages[0]
 
     async def end(self):

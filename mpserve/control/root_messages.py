@@ -1,0 +1,26 @@
+"""Messages between the root and the supervisor; rules as for `messages`."""
+
+from mpserve.control.messages import ChildExited, ChildStopped, Message
+
+
+class StopServer(Message, frozen=True, kw_only=True):
+    """The server was sent a signal to end: the first asks for an orderly end, the second hurries.
+
+    Told again to a supervisor that takes over.
+    """
+
+    signal_number: int
+
+
+class Alive(Message, frozen=True, kw_only=True):
+    """The supervisor's event loop turns. From the first one on, silence means that it hangs."""
+
+
+class ServerEnded(Message, frozen=True, kw_only=True):
+    """The supervisor ends on purpose: it is not to be replaced."""
+
+    exit_code: int
+
+
+ToRoot = Alive | ServerEnded
+FromRoot = StopServer | ChildExited | ChildStopped
