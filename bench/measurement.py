@@ -31,12 +31,24 @@ from bench.workshop import scratch_folder
 
 INFER_RPC: Final = "/inference.GRPCInferenceService/ModelInfer"
 LIVE: Final = HttpRequest(method="GET", path="/v2/health/live")
+INDEX: Final = HttpRequest(
+    method="POST",
+    path="/v2/repository/index",
+    headers={"Content-Type": "application/json"},
+    body=b"{}",
+)
 MODEL_TIMEOUT_NS: Final = 60_000_000_000
 SCRIPT_TIMEOUT_S: Final = 120
 AFTER_LOAD_S: Final = (
     0.05  # connections close and buffers go back: part of the cost of the requests
 )
-CALLED: Final = {Measure.LOAD, Measure.RELOAD, Measure.KILL}  # models are loaded by calls
+CALLED: Final = {  # models are loaded by calls
+    Measure.INDEX,
+    Measure.LOAD,
+    Measure.UNLOAD,
+    Measure.RELOAD,
+    Measure.KILL,
+}
 DIGITS: Final = Path(__file__).with_name("digits.py")
 
 
@@ -76,11 +88,11 @@ def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> 
         match scenario.measure:
             case Measure.START:
                 seen = _measure_starts(scenario, peer, site, ends)
-            case Measure.LOAD:
+            case Measure.LOAD | Measure.UNLOAD:
                 seen = _measure_loads(scenario, peer, site, ends)
             case Measure.RELOAD | Measure.KILL:
                 seen = _measure_disturbed(scenario, peer, site, ends, pace=pace)
-            case Measure.INFER | Measure.OPEN | Measure.LIVE:
+            case Measure.INFER | Measure.OPEN | Measure.LIVE | Measure.INDEX:
                 seen = _measure_requests(scenario, peer, site, ends, pace=pace)
     sample = Sample(
         scenario=scenario.name,
@@ -135,7 +147,8 @@ def _measure_requests(
     with running(
         peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
     ) as server:
-        server.wait_ready(*(scenario.served() if peer.has_repository else ()))
+        is_loaded = peer.has_repository and scenario.measure is not Measure.INDEX
+        server.wait_ready(*(scenario.served() if is_loaded else ()))
         server.note_segments()
         generate = _generator(scenario, peer.name, site=site)
         if pace.warmup_seconds:
@@ -147,7 +160,7 @@ def _measure_requests(
 
 
 def _measure_loads(scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport]) -> _Seen:
-    """Load and unload; only the time and the CPU from the call to READY count."""
+    """Load and unload; only the time and the CPU from one of the calls to its end count."""
     (model,) = scenario.models
     with (
         running(
@@ -158,11 +171,12 @@ def _measure_loads(scenario: Scenario, peer: Peer, site: Site, ends: list[StopRe
         server.wait_ready()
         took_ns: list[int] = []
         windows: list[Window] = []
-        for _ in range(scenario.repeats):
+        for call in (_load_until_ready, _unload_until_gone) * scenario.repeats:
             observation = Observation.of_running(server.root_pid, peer.roles)
-            took_ns.append(_load_until_ready(client, model))
-            windows.append(observation.close(server.root_pid))
-            _unload_until_gone(client, model)
+            call_ns, window = call(client, model), observation.close(server.root_pid)
+            if call is _MEASURED_CALL[scenario.measure]:
+                took_ns.append(call_ns)
+                windows.append(window)
     return _from_times(took_ns, windows)
 
 
@@ -213,13 +227,18 @@ def _load_until_ready(client: V2Client, model: str) -> int:
     return time.monotonic_ns() - began_ns
 
 
-def _unload_until_gone(client: V2Client, model: str) -> None:
+def _unload_until_gone(client: V2Client, model: str) -> int:
+    began_ns = time.monotonic_ns()
     client.unload(model)
     wait_until(
         lambda: client.is_unloaded(model),
-        deadline_ns=time.monotonic_ns() + MODEL_TIMEOUT_NS,
+        deadline_ns=began_ns + MODEL_TIMEOUT_NS,
         what=f"model '{model}' to be UNAVAILABLE after its unload call",
     )
+    return time.monotonic_ns() - began_ns
+
+
+_MEASURED_CALL: Final = {Measure.LOAD: _load_until_ready, Measure.UNLOAD: _unload_until_gone}
 
 
 def _measure_starts(scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport]) -> _Seen:
@@ -256,7 +275,8 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
         )
 
     if scenario.tensors is None:
-        return lambda seconds: load.run_wrk(LIVE, spread(seconds), port=site.http_port)
+        request = INDEX if scenario.measure is Measure.INDEX else LIVE
+        return lambda seconds: load.run_wrk(request, spread(seconds), port=site.http_port)
     sent = tensor(scenario.tensors)
     if scenario.copies > 1:
         sent = msgspec.structs.replace(sent, model=next(iter(scenario.served())))

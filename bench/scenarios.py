@@ -22,9 +22,11 @@ class Measure(enum.Enum):
     INFER = "infer"  # a closed loop of inferences
     OPEN = "open"  # inferences at a constant rate
     LIVE = "live"  # a closed loop of GET /v2/health/live
+    INDEX = "index"  # a closed loop of repository indexes, no model loaded
     LOAD = "load"  # load calls of an unloaded model, until it is ready, one after the other
     RELOAD = "reload"  # as OPEN, while the model is reloaded again and again
     KILL = "kill"  # as OPEN, and once the process of the model is killed
+    UNLOAD = "unload"  # unload calls of a loaded model, until the index shows it
     START = "start"  # starts of the server, until it is ready, one after the other
 
 
@@ -41,7 +43,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 0.0  # of OPEN, in requests per second
     client_threads: int = 1
     least_seconds: int = 1  # of load, where slow servers answer too few requests otherwise
-    repeats: int = 1  # of LOAD and START in one round
+    repeats: int = 1  # of LOAD, UNLOAD and START in one round
     copies: int = 1  # of each model, under names of their own: NAME_0, NAME_1, …
     versions: int = 1  # of each model, all of them served
     instances: int = 1  # of each version
@@ -203,6 +205,22 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             connections=8,
             rate=200,
             least_seconds=5,
+        ),
+        Scenario(
+            name="unload",
+            title="unload call to UNAVAILABLE, trivial model",
+            measure=Measure.UNLOAD,
+            encodings=_NO_BODY,
+            models=("simple",),
+            repeats=5,
+        ),
+        Scenario(
+            name="index_1000",
+            title="index of 1,000 trivial models, none loaded, 1 connection",
+            measure=Measure.INDEX,
+            encodings=_NO_BODY,
+            models=("simple",),
+            copies=1000,
         ),
         Scenario(
             name="cold_start",

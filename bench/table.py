@@ -72,7 +72,7 @@ def _cpu(row: Row) -> str:
 
 
 def _memory(row: Row) -> str:
-    if SCENARIOS[row.scenario].measure is Measure.LOAD:
+    if SCENARIOS[row.scenario].measure in {Measure.LOAD, Measure.UNLOAD}:
         return f"{row.pss_growth_bytes / (1 << 20):+.1f} MiB"
     return f"{row.pss_bytes / (1 << 20):.1f} MiB"
 
@@ -140,10 +140,10 @@ def _conditions(results: Results) -> str:
 
 def _scenario_notes(summary: Sequence[Row]) -> Iterator[str]:
     measures = {SCENARIOS[row.scenario].measure for row in summary}
-    if measures & {Measure.LOAD, Measure.START}:
+    if measures & {Measure.LOAD, Measure.UNLOAD, Measure.START}:
         yield (
-            "- load_ready, cold_start, start_100: a request is one load or one start, p50 its "
-            "time; memory of a load is what the tree grew by."
+            "- load_ready, unload, cold_start, start_100: a request is one load, unload or start, "
+            "p50 its time; memory of a load or unload is what the tree grew by."
         )
     worst = max((row.foreign_share for row in summary), default=0.0)
     if worst >= NOISY_SHARE:
