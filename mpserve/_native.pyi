@@ -158,6 +158,29 @@ class Arena:
     @property
     def blocks(self) -> int: ...
 
+class QueueProbe:
+    """
+    One frontend and the instances of a model queue, with a clock of the caller's: for simulations.
+    """
+
+    def __init__(self, queue: object) -> None: ...
+
+    def activate(self, instance: int) -> None: ...
+
+    def push(self, token: int, *, policies: object, priority: int, timeout_us: int, rows: int, shape: int, now_ns: int) -> bool:
+        """Push a request; False when the queue has no room for it."""
+
+    def pop(self, instance: int, *, max_rows: int, max_requests: int, max_delay_ns: int, preferred_rows: Sequence[int], done: Sequence[int], now_ns: int) -> tuple:
+        """
+        Finish the slots `done` and take a batch: (tokens, slots, when to look again).
+        """
+
+    def cancel(self, token: int) -> bool:
+        """Take a request back that waits or expired; False when it is neither."""
+
+    def wake_word(self, instance: int) -> int:
+        """Changes when an instance is woken."""
+
 class TritonModelException(Exception):
     pass
 
@@ -425,6 +448,11 @@ class InstancePort:
     @property
     def arena_used_bytes(self) -> int:
         """Shared memory that answers take which are not read yet."""
+
+    def set_ordered(self, ordered: bool) -> None:
+        """
+        Answers of all instances leave in the order in which their requests came.
+        """
 
     def wake(self) -> None:
         """Let `pop` return; from any thread."""

@@ -62,6 +62,8 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
         Outputs that the configuration declares; others are dropped unless `open_outputs`.
     absent_parameters
         What a request without parameters says of them.
+    ordered
+        Answers of all instances leave in the order in which their requests came.
     decoupled
         Requests are answered by their senders, any number of times.
     """
@@ -73,6 +75,7 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
     open_outputs: bool
     absent_parameters: str
     batch: BatchRule
+    ordered: bool = False
     decoupled: bool = False
 
 
@@ -114,4 +117,5 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         max_delay_us=rule.batch.max_delay_us,
     )
     port.set_decoupled(rule.decoupled)
+    port.set_ordered(rule.ordered)
     return port

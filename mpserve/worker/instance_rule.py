@@ -23,6 +23,10 @@ def instance_rule(start: WorkerStart, config: ModelConfig) -> InstanceRule:
         absent_parameters=_ABSENT_PARAMETERS[start.format],
         batch=batch_rule(config),
         decoupled=config.decoupled,
+        # The answers of a decoupled model have no order of their own.
+        ordered=config.batching is not None
+        and config.batching.preserve_ordering
+        and not config.decoupled,
     )
 
 

@@ -7,6 +7,7 @@
 
 #include "answer_object.hpp"
 #include "dispatcher.hpp"
+#include "queue_policy_object.hpp"
 #include "signature.hpp"
 
 namespace nb = nanobind;
@@ -178,27 +179,6 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     submission.timeout_us = timeout_us;
     describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
     return submission;
-}
-
-LevelPolicy read_level(nb::handle policy, std::uint64_t level) {
-    return {.level = level,
-            .timeout_us = nb::cast<std::uint64_t>(policy.attr("default_timeout_us")),
-            .max_waiting = nb::cast<std::uint32_t>(policy.attr("max_queue_size")),
-            .may_shorten = nb::cast<bool>(policy.attr("allow_timeout_override")),
-            .delays = nb::cast<bool>(policy.attr("delay_on_timeout"))};
-}
-
-// A `mpserve.model.config.QueuePolicies`, or None.
-QueuePolicy read_policy(nb::handle policies) {
-    if (policies.is_none()) return {};
-    QueuePolicy policy{.levels = nb::cast<std::uint64_t>(policies.attr("priority_levels")),
-                       .default_level = nb::cast<std::uint64_t>(policies.attr("default_level")),
-                       .general = read_level(policies.attr("general"), 0),
-                       .particular = {}};
-    for (auto [level, particular] : nb::cast<nb::dict>(policies.attr("by_level"))) {
-        policy.particular.push_back(read_level(particular, nb::cast<std::uint64_t>(level)));
-    }
-    return policy;
 }
 
 void bind_route(nb::module_& m) {

@@ -13,6 +13,8 @@ namespace mpserve::bind {
 
 namespace {
 
+constexpr std::uint64_t kTurnNs = 1'000'000'000;  // until it is looked again whose turn it is
+
 void empty(nb::list& list) {
     if (PyList_SetSlice(list.ptr(), 0, PY_SSIZE_T_MAX, nullptr) != 0) throw nb::python_error();
 }
@@ -99,10 +101,20 @@ void InstancePort::fail(nb::list requests, std::uint32_t code, std::string_view 
     finish_batch(requests, executed_ns);
 }
 
+// Whoever took requests before these answers them first; when it dies, the reaper does.
+void InstancePort::wait_for_turn() noexcept {
+    const nb::gil_scoped_release unlocked;
+    std::uint32_t seen = 0;
+    while (!queue_.may_answer(instance_, seen)) {
+        futex_wait(queue_.wake_word(instance_), seen, kTurnNs);
+    }
+}
+
 void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
     // Request objects that the model did not keep end here, and their leases with them.
     empty(requests);
     count_batch(executed_ns);
+    if (ordered_) wait_for_turn();
     for (auto& active : active_) {
         auto* lease = static_cast<PoppedLease*>(active.lease.get());
         const auto& request = lease->popped();

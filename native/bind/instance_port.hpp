@@ -93,6 +93,7 @@ public:
         arena_.collect();
         return arena_.used_bytes();
     }
+    void set_ordered(bool ordered) noexcept { ordered_ = ordered; }
 
 private:
     friend class PoppedLease;
@@ -113,6 +114,7 @@ private:
     void send_error(PoppedLease& lease, Status status, std::string_view message);
     void send_completion(PoppedLease& lease, Completion completion, bool final);
     Block wait_for_room(const PoppedLease& lease, std::uint64_t bytes);
+    void wait_for_turn() noexcept;
     void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
     void count_batch(std::uint64_t executed_ns) noexcept;
     void count_stream(const PoppedRequest& request, const Completion& completion) noexcept;
@@ -138,6 +140,7 @@ private:
     std::uint32_t instance_;
     std::atomic<bool> woken_{false};
     bool decoupled_ = false;
+    bool ordered_ = false;  // answers leave in the order in which requests came
 
     std::vector<PoppedRequest> popped_;
     std::vector<Active> active_;

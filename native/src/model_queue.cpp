@@ -46,6 +46,7 @@ void ModelQueue::repair() noexcept {
     header_->wait_head = header_->wait_tail = kNoSlot;
     header_->wait_count = header_->running_count = header_->expired_count = 0;
     header_->next_deadline_ns = 0;
+    header_->ordered_mask = 0;
     if (sequences_) sequences_.begin_repair();
     for (std::uint32_t index = slot_count_; index-- > 0;) {
         switch (state_of(slots_[index])) {

@@ -126,15 +126,34 @@ PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
         for (const auto index : done) finish(index, instance);
+        const auto ordered = done.empty() ? 0 : release_ordered();
         if (header_->free_head != kNoSlot && header_->starved_rings != 0) starved = take_starved();
         outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked)
                              : pop_locked(instance, rule, out, count, picked, now);
         if (outcome == PopOutcome::empty) {
             wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
         }
+        picked |= ordered;
     }
     wake(picked);
     return outcome;
+}
+
+bool ModelQueue::may_answer(std::uint32_t instance, std::uint32_t& wake_seen) noexcept {
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    auto mine = UINT64_MAX;
+    auto others = UINT64_MAX;
+    for (std::uint32_t index = 0; index < slot_count_; ++index) {
+        const auto& slot = slots_[index];
+        if (state_of(slot) != SlotState::running) continue;
+        auto& oldest = slot.instance == instance ? mine : others;
+        oldest = std::min(oldest, slot.sequence);
+    }
+    if (mine <= others) return true;
+    header_->ordered_mask |= bit_of(instance);
+    wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
+    return false;
 }
 
 }  // namespace mpserve

@@ -71,7 +71,7 @@ void ModelQueue::release_reaped(std::uint32_t instance, std::uint32_t epoch,
         }
         starved = take_starved();
         // The dead may have been the one that was woken for what waits, or that gathered it.
-        picked = pick_for(header_->wait_count);
+        picked = pick_for(header_->wait_count) | release_ordered();
     }
     wake(picked);
 }

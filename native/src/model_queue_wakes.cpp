@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "mpserve/wake.hpp"
 #include "queue_slot.hpp"
@@ -52,6 +53,14 @@ std::uint64_t ModelQueue::release_gatherer() noexcept {
     header_->gatherer = 0;
     instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
     return bit_of(instance);
+}
+
+std::uint64_t ModelQueue::release_ordered() noexcept {
+    const auto released = std::exchange(header_->ordered_mask, 0);
+    for (auto left = released; left != 0; left &= left - 1) {
+        instances_[std::countr_zero(left)].wake_word.fetch_add(1, std::memory_order_release);
+    }
+    return released;
 }
 
 void ModelQueue::wake(std::uint64_t picked) noexcept {

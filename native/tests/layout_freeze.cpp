@@ -62,6 +62,7 @@ static_assert(offsetof(QueueHeader, idle_mask) == 160);
 static_assert(offsetof(QueueHeader, generation) == 184);
 static_assert(offsetof(QueueHeader, next_deadline_ns) == 192);
 static_assert(offsetof(QueueHeader, expired_count) == 200);
+static_assert(offsetof(QueueHeader, ordered_mask) == 208);
 static_assert(is_shareable<InstanceEntry> && sizeof(InstanceEntry) == 192);
 static_assert(offsetof(InstanceEntry, wake_word) == 0);
 static_assert(offsetof(InstanceEntry, max_requests) == 16);

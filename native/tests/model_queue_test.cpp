@@ -179,6 +179,35 @@ TEST_CASE(a_slot_that_is_taken_back_is_told_to_who_waits_for_one) {
     CHECK_EQUAL(pop(f.queue).starved, 1ULL);
 }
 
+TEST_CASE(who_keeps_the_order_answers_after_those_who_took_before_it) {
+    Fixture f;
+    CHECK(f.queue.activate(1, 11, 1));
+    push(f.queue, {request(1), request(2)});
+    const auto first = pop(f.queue, 1);
+    pop(f.queue, 0);
+    std::uint32_t seen = 0;
+    CHECK(f.queue.may_answer(1, seen));
+    CHECK(!f.queue.may_answer(0, seen));
+    CHECK_EQUAL(f.queue.wake_word(0).load(), seen);
+    pop(f.queue, 1, {}, first.slots);
+    CHECK(f.queue.wake_word(0).load() != seen);
+    CHECK(f.queue.may_answer(0, seen));
+}
+
+TEST_CASE(who_keeps_the_order_does_not_wait_for_the_dead) {
+    Fixture f;
+    CHECK(f.queue.activate(1, 11, 1));
+    push(f.queue, {request(1), request(2)});
+    pop(f.queue, 1);
+    pop(f.queue, 0);
+    std::uint32_t seen = 0;
+    CHECK(!f.queue.may_answer(0, seen));
+    std::uint64_t starved = 0;
+    f.queue.release_reaped(1, 1, f.queue.held_by(1, 1), starved);
+    CHECK(f.queue.wake_word(0).load() != seen);
+    CHECK(f.queue.may_answer(0, seen));
+}
+
 TEST_CASE(a_batch_has_equal_shapes_and_no_more_rows_than_allowed) {
     Fixture f;
     const BatchRule rule{.max_rows = 4, .max_requests = 8};

@@ -109,7 +109,7 @@ def _spec(tensor: ModelInput | ModelOutput, *, batches: bool) -> TensorSpec:
 
 def _batching(config: TritonConfig) -> BatchingPolicy | None:
     batching = config.dynamic_batching
-    if batching is UNSET or config.max_batch_size < 1:
+    if batching is UNSET:
         return None
     return BatchingPolicy(
         preferred_sizes=tuple(sorted(set(batching.preferred_batch_size))),

@@ -136,7 +136,8 @@ struct QueueHeader {
     std::uint64_t next_deadline_ns;  // none of what waits is earlier; 0: none has any
     std::uint32_t expired_count;
     std::uint32_t reserved_small_;
-    std::uint64_t reserved_[6];
+    std::uint64_t ordered_mask;  // instances that wait until those before them have answered
+    std::uint64_t reserved_[5];
 };
 static_assert(sizeof(QueueHeader) == 256);
 
@@ -242,6 +243,9 @@ public:
                    std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
                    std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen,
                    std::uint64_t now = now_ns()) noexcept;
+    // Whether all that was taken before what the instance holds is finished. When not, the instance
+    // is woken as soon as something is, and sleeps on `wake_seen` until then.
+    bool may_answer(std::uint32_t instance, std::uint32_t& wake_seen) noexcept;
     std::uint64_t look_again_ns(std::uint32_t instance) const noexcept {
         return instances_[instance].look_again_ns;
     }
@@ -332,6 +336,7 @@ private:
     void announce_idle(std::uint32_t instance, const BatchRule& rule) noexcept;
     bool ends_gathering(const QueueRequest& request) noexcept;
     std::uint64_t release_gatherer() noexcept;
+    std::uint64_t release_ordered() noexcept;
     std::uint64_t pick_for(std::uint32_t requests) noexcept;
     std::uint64_t pick_idle(std::uint32_t wanted) noexcept;
     void wake(std::uint64_t picked) noexcept;

@@ -29,6 +29,7 @@ class TritonPythonModel:
         while hold and self.gate.exists() and not (hold == 2 and request.is_cancelled()):
             time.sleep(0.002)
         self.turns += 1
+        sys.stderr.write("turnstile turns\n")
         if request.is_cancelled():
             sys.stderr.write("turnstile was told that the client is gone\n")
         values = {"TURN": self.turns, "CANCELLED": int(request.is_cancelled())}
