@@ -68,6 +68,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
         a load only).
     passive
         The instance loads, but is given no request.
+    cpus, threads
+        CPUs that it is bound to, empty for none, and threads of its numerical libraries.
     """
 
     instance: InstanceKey
@@ -87,6 +89,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str
     log_format: str
     passive: bool = False
+    cpus: tuple[int, ...] = ()
+    threads: int = 1
 
 
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,12 +32,15 @@ class InstanceGroup(msgspec.Struct, frozen=True, kw_only=True):
         At least 1.
     passive
         Loaded, but given no request.
+    host_policy
+        Name of the policy that says on which CPUs they run, "" for the default one.
     """
 
     name: str
     kind: InstanceKind = InstanceKind.CPU
     count: int = 1
     passive: bool = False
+    host_policy: str = ""
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):

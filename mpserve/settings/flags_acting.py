@@ -10,7 +10,7 @@ from mpserve.settings.flags import Flag, Group, Kind
 from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
 from mpserve.settings.flags_http import HTTP_ACTING
 from mpserve.settings.flags_metrics import METRICS_ACTING
-from mpserve.settings.formats import check_local
+from mpserve.settings.formats import check_host_policy, check_local
 from mpserve.settings.settings import MIB
 
 MAX_FRONTENDS: Final = 64  # each has a ring and an arena in shared memory
@@ -197,6 +197,18 @@ _PROCESSES: Final = (
         help=(
             "mpserve: requests of one model version that wait in shared memory, or run; more of "
             "them wait in the frontends. A max_queue_size in its configuration may ask for more."
+        ),
+    ),
+    Flag(
+        name="host-policy",
+        kind=Kind.STRING,
+        group=Group.BACKENDS,
+        field="host_policies",
+        repeatable=True,
+        check=check_host_policy,
+        help=(
+            "<policy>,cpu-cores=<lowest>-<highest>: CPUs of the workers whose instance group names "
+            "the policy, 'cpu' of all that name none. 'numa-node' has no effect."
         ),
     ),
     Flag(

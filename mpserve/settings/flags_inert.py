@@ -209,16 +209,6 @@ _BACKENDS: Final = (
         reason="runtimes take no settings from the command line",
         help=_no_effect("runtimes take no settings from the command line"),
     ),
-    Flag(
-        name="host-policy",
-        kind=Kind.STRING,
-        group=Group.BACKENDS,
-        repeatable=True,
-        check=formats.check_host_policy,
-        standing=Standing.NO_EFFECT,
-        reason="workers run where the operating system puts them",
-        help=_no_effect("workers run where the operating system puts them"),
-    ),
     _inert("enable-peer-access", Kind.BOOL, Group.BACKENDS, default=True, reason=_NO_GPU),
     _inert(
         "min-supported-compute-capability", Kind.FLOAT, Group.BACKENDS, default=0.0, reason=_NO_GPU

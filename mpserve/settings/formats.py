@@ -102,6 +102,17 @@ def check_host_policy(texts: tuple[str, ...]) -> None:
         if not (name and comma):
             raise BadValue(complaint)
         _check_assignment(rest, complaint=complaint)
+        setting, _, value = rest.partition("=")
+        if setting == "cpu-cores" and not _is_range(value):
+            raise BadValue(
+                f"--host-policy: 'cpu-cores' of policy '{name}' is '{value}', expected "
+                "'<lowest>-<highest>'"
+            )
+
+
+def _is_range(text: str) -> bool:
+    lowest, _, highest = text.partition("-")
+    return lowest.isdecimal() and highest.isdecimal() and int(lowest) <= int(highest)
 
 
 def check_metrics_config(texts: tuple[str, ...]) -> None:

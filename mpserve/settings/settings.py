@@ -105,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Shared memory for tensors of each process: taken at its start, and at most.
     queue_slots
         Requests that may wait for one model version.
+    host_policies
+        `<policy>,<setting>=<value>` each: on which CPUs the workers of a policy run.
     allocator
         Of workers whose model does not say another.
     environments_dir
@@ -143,6 +145,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arena_initial_bytes: int = MIB
     arena_max_bytes: int = 1024 * MIB
     queue_slots: int = 1024
+    host_policies: tuple[str, ...] = ()
     allocator: Allocator = Allocator.MALLOC
     environments_dir: str = ""
     # HTTP

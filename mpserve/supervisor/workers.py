@@ -32,6 +32,7 @@ from mpserve.lifecycle.events import (
 from mpserve.lifecycle.reasons import death_failure, overdue_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
+from mpserve.scheduling.cpu_share import THREADS_PARAMETER, cpu_share
 from mpserve.scheduling.queue_slots import queue_slots
 from mpserve.settings import Settings
 from mpserve.shm.model_queue import ModelQueue, queue_segment
@@ -154,6 +155,13 @@ class Workers:
         """
         key = instance.key
         program = program_of(record, self._settings)
+        share = cpu_share(
+            policies=self._settings.host_policies,
+            policy=instance.group.host_policy,
+            told_threads=record.config.parameters.get(THREADS_PARAMETER, ""),
+            cpu_count=len(os.sched_getaffinity(0)),
+            instances=len(record.instances),
+        )
         process = self._memory.begin_worker()
         queue = self._queues[record.generation]
         start = WorkerStart(
@@ -162,6 +170,8 @@ class Workers:
             instance_kind=instance.group.kind.value,
             instance_slot=key.index,
             passive=instance.group.passive,
+            cpus=share.cpus,
+            threads=share.threads,
             places=self._memory.places(process),
             queue_segment=queue.name,
             runtime=record.settings.runtime,

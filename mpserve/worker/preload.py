@@ -8,12 +8,21 @@ import asyncio
 import json
 
 import numpy as np
+import threadpoolctl
 
 from mpserve.compat import triton_python_backend_utils
 from mpserve.runtimes import python_backend
 from mpserve.worker import loop
 
-__all__ = ["asyncio", "json", "loop", "np", "python_backend", "triton_python_backend_utils"]
+__all__ = [
+    "asyncio",
+    "json",
+    "loop",
+    "np",
+    "python_backend",
+    "threadpoolctl",
+    "triton_python_backend_utils",
+]
 
 # The first array binds NumPy's C functions to the native core.
 triton_python_backend_utils.Tensor("preload", np.zeros(1, dtype=np.float32))

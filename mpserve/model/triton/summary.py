@@ -51,6 +51,7 @@ def summarize(config: TritonConfig) -> ModelConfig:
                 kind=InstanceKind.CPU if group.kind is InstanceKind.AUTO else group.kind,
                 count=max(group.count, 1),
                 passive=group.passive,
+                host_policy=group.host_policy,
             )
             for group in config.instance_group
         ),

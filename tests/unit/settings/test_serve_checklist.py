@@ -234,7 +234,6 @@ def test_a_feature_that_is_not_there_may_be_switched_off(argument):
         "--backend-directory=/opt/x",
         "--pinned-memory-pool-byte-size=0",
         "--cuda-memory-pool-byte-size=0:67108864",
-        "--host-policy=p,numa-node=0",
         "--allow-gpu-metrics=false",
     ],
 )
