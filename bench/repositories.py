@@ -126,6 +126,26 @@ def _float_model(name: str, expression: str) -> Model:
     )
 
 
+def _scheduled_model(name: str, *, work: str = "", batching: str = "") -> Model:
+    """Return a model that takes batches, and does some work once for each execution."""
+    plain = _float_model(name, "x + 1")
+    config = plain.triton["config.pbtxt"].replace("max_batch_size: 0", "max_batch_size: 16")
+    begin = "    def execute(self, requests):\n"
+    code = plain.triton["1/model.py"].replace(begin, f"{begin}        {work}\n" if work else begin)
+    return Model(
+        name=name,
+        triton={
+            "config.pbtxt": config.replace("dims: [ -1, -1 ]", "dims: [ 16 ]") + batching,
+            "1/model.py": "import time\n\n" + code,
+        },
+        mlserver=plain.mlserver,
+    )
+
+
+_SLEEP_2_MS: Final = "time.sleep(0.002)"
+_SPIN: Final = "sum(number * number for number in range(60_000))"  # some ms of pure Python
+
+
 def _digits() -> Model:
     settings = {
         "name": NAME,
@@ -170,6 +190,13 @@ MODELS: Final = {
             "simple", "x + 1"
         ),  # computes, so that the check of an answer proves that the model ran
         _float_model("identity", "x"),
+        _scheduled_model("sleeper", work=_SLEEP_2_MS),
+        _scheduled_model("sleeper_batched", work=_SLEEP_2_MS, batching="dynamic_batching { }\n"),
+        _scheduled_model("unbatched"),
+        _scheduled_model(
+            "no_delay", batching="dynamic_batching { max_queue_delay_microseconds: 0 }\n"
+        ),
+        _scheduled_model("spinner", work=_SPIN),
         _digits(),
     )
 }

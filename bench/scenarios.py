@@ -130,6 +130,21 @@ def _large(
     )
 
 
+def _scheduled(
+    name: str, model: str, what: str, *, connections: int, instances: int = 1
+) -> Scenario:
+    return Scenario(
+        name=name,
+        title=f"HTTP JSON, 16 floats, {connections} connections, {what}",
+        measure=Measure.INFER,
+        encodings=_PAIR,
+        models=(model,),
+        tensors=Floats(elements=16, model=model),
+        connections=connections,
+        instances=instances,
+    )
+
+
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.name: scenario
     for scenario in (
@@ -176,6 +191,14 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         _large("binary1m", Tensors.FLOATS_1_MIB, 4),
         _large("binary16m", Tensors.FLOATS_16_MIB, 1),
         _large("binary16m", Tensors.FLOATS_16_MIB, 4, _LARGEST_AT_ONCE),
+        _scheduled("sleep_c32", "sleeper", "a model that sleeps 2 ms", connections=32),
+        _scheduled(
+            "sleep_batched_c32", "sleeper_batched", "the same with dynamic batching", connections=32
+        ),
+        _scheduled("lone_unbatched", "unbatched", "a lone request", connections=1),
+        _scheduled("lone_no_delay", "no_delay", "the same, batching without delay", connections=1),
+        _scheduled("spin_1", "spinner", "pure Python, 1 instance", connections=8),
+        _scheduled("spin_2", "spinner", "pure Python, 2 instances", connections=8, instances=2),
         Scenario(
             name="load_ready",
             title="load call to READY, trivial model",
