@@ -801,12 +801,12 @@ class ProtoInfer:
 
     def __init__(self, *, dispatcher: object, on_failure: object, on_rare: object) -> None:
         """
-        `on_failure(code, message)` makes what a callback gets for a failure; `on_rare(Answer)` encodes an answer that the core does not.
+        `on_failure(code, message)` makes what a callback gets for a failure; `on_rare(Answer, in_stream)` encodes an answer that the core does not.
         """
 
-    def submit(self, message: bytes, callback: object) -> int:
+    def submit(self, message: bytes, callback: object, in_stream: bool = False) -> int:
         """
-        Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later.
+        Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later; `in_stream` says that it is a message of Triton's stream.
         """
 
     def counts(self) -> dict:

@@ -16,15 +16,16 @@ namespace {
 // One request in flight; it keeps the object that encodes its answer.
 class ProtoSink final : public AnswerSink {
 public:
-    ProtoSink(nb::object owner, nb::object callback)
-        : owner_(std::move(owner)), callback_(std::move(callback)) {}
+    ProtoSink(nb::object owner, nb::object callback, bool in_stream)
+        : owner_(std::move(owner)), callback_(std::move(callback)), in_stream_(in_stream) {}
     void on_answer(std::uint64_t, Answer& answer) override {
-        callback_(nb::cast<ProtoInfer&>(owner_).result_of(answer));
+        callback_(nb::cast<ProtoInfer&>(owner_).result_of(answer, in_stream_));
     }
 
 private:
     nb::object owner_;
     nb::object callback_;
+    bool in_stream_;
 };
 
 nb::object text_of(std::string_view text) {
@@ -45,10 +46,10 @@ std::nullopt_t ProtoInfer::decline(DecodeOutcome outcome) noexcept {
     return std::nullopt;
 }
 
-std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback) {
+std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback, bool in_stream) {
     auto submission = prepare(message);
     if (!submission) return 0;
-    auto* sink = new ProtoSink(nb::find(this), std::move(callback));
+    auto* sink = new ProtoSink(nb::find(this), std::move(callback), in_stream);
     auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
     return dispatcher_.submit(std::move(*submission), sink, std::move(owner), 0);
 }
@@ -98,20 +99,21 @@ std::optional<Submission> ProtoInfer::prepare_in_place(const Block& block, std::
     return finish(*route, block, decoder_.fill_in_place(builder_));
 }
 
-bool ProtoInfer::plan(const Answer& answer) {
+bool ProtoInfer::plan(const Answer& answer, bool in_stream) {
     if (answer.response == nullptr) return false;
     const auto id = answer.request == nullptr ? std::string_view{}
                                               : answer.request->text(answer.request->header().id);
     return encoder_.plan(*answer.response, {.model_name = answer.route->model_name,
                                             .model_version = answer.route->model_version,
-                                            .id = id});
+                                            .id = id,
+                                            .in_stream = in_stream});
 }
 
-nb::object ProtoInfer::result_of(Answer& answer) {
+nb::object ProtoInfer::result_of(Answer& answer, bool in_stream) {
     if (answer.status != Status::ok) {
         return on_failure_(static_cast<std::uint32_t>(answer.status), text_of(answer.error));
     }
-    if (!plan(answer)) return on_rare_(make_answer_object(answer));
+    if (!plan(answer, in_stream)) return on_rare_(make_answer_object(answer), in_stream);
     auto encoded =
         nb::steal(PyBytes_FromStringAndSize(nullptr, static_cast<Py_ssize_t>(encoder_.bytes())));
     if (!encoded.is_valid()) throw nb::python_error();
@@ -125,15 +127,18 @@ void bind_proto_infer(nb::module_& m) {
         .def(nb::init<nb::object, nb::object, nb::object>(), nb::kw_only(), "dispatcher"_a,
              "on_failure"_a, "on_rare"_a,
              "`on_failure(code, message)` makes what a callback gets for a failure; "
-             "`on_rare(Answer)` encodes an answer that the core does not.")
+             "`on_rare(Answer, in_stream)` encodes an answer that the core does not.")
         .def(
             "submit",
-            [](ProtoInfer& self, const nb::bytes& message, nb::object callback) {
-                return self.submit({message.c_str(), message.size()}, std::move(callback));
+            [](ProtoInfer& self, const nb::bytes& message, nb::object callback, bool in_stream) {
+                return self.submit({message.c_str(), message.size()}, std::move(callback),
+                                   in_stream);
             },
-            "message"_a, "callback"_a,
+            "message"_a, "callback"_a, "in_stream"_a = false,
             "Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 "
-            "when Python has to read it. `callback(result)` is called once, later.")
+            "when Python has to read it. `callback(result)` is called once, later; `in_stream` "
+            "says "
+            "that it is a message of Triton's stream.")
         .def(
             "counts",
             [](const ProtoInfer& self) {

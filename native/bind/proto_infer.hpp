@@ -24,7 +24,7 @@ public:
     ProtoInfer(nanobind::object dispatcher, nanobind::object on_failure, nanobind::object on_rare);
 
     // Token of the submitted request; 0 when Python has to read it.
-    std::uint64_t submit(std::string_view message, nanobind::object callback);
+    std::uint64_t submit(std::string_view message, nanobind::object callback, bool in_stream);
 
     // A common request, in a block; nothing when Python has to read it.
     std::optional<Submission> prepare(std::string_view message);
@@ -34,10 +34,10 @@ public:
                                                std::uint64_t bytes);
 
     // What a callback gets: encoded bytes, or what `on_failure` or `on_rare` made.
-    nanobind::object result_of(Answer& answer);
+    nanobind::object result_of(Answer& answer, bool in_stream = false);
 
     // False when Python has to write the answer, which is no failure.
-    bool plan(const Answer& answer);
+    bool plan(const Answer& answer, bool in_stream = false);
     const ProtoInferEncoder& planned() const noexcept { return encoder_; }
 
     std::uint64_t requests_native = 0;

@@ -25,6 +25,8 @@ enum ResponseField : std::uint32_t {
 enum TensorField : std::uint32_t { kName = 1, kDatatype, kShape };
 // Field numbers of a map entry and of InferParameter.
 enum EntryField : std::uint32_t { kKey = 1, kValue };
+enum StreamField : std::uint32_t { kInferResponse = 2 };
+constexpr std::string_view kFinalParameter = "triton_final_response";
 enum ParameterField : std::uint32_t { kBool = 1, kInt64, kString };
 
 // Proto3 leaves out what is empty.
@@ -67,6 +69,13 @@ bool ProtoInferEncoder::plan(const MessageView& response, const ProtoEncodeConte
     parameters_.clear();
     parameters_end_.clear();
     if (!add_parameters(response.text(response.header().parameters))) return false;
+    if (context.in_stream) {
+        for (const auto& parameter : parameters_) {
+            if (parameter.key == kFinalParameter) return false;
+        }
+        parameters_.push_back({.key = kFinalParameter, .text = {}, .number = 1, .field = kBool});
+        parameters_end_.back() = parameters_.size();
+    }
     bytes_ =
         text_bytes(context.model_name) + text_bytes(context.model_version) + text_bytes(context.id);
     for (const auto& parameter : parameters_) bytes_ += delimited_bytes(parameter.entry_bytes());
@@ -149,8 +158,13 @@ char* ProtoInferEncoder::write_parameters(char* at, std::size_t first,
     return at;
 }
 
+std::size_t ProtoInferEncoder::wrapper_bytes() const noexcept {
+    return context_.in_stream ? delimited_bytes(bytes_) - bytes_ : 0;
+}
+
 // Everything in front of the raw outputs.
 char* ProtoInferEncoder::write_before_outputs(char* at) const noexcept {
+    if (context_.in_stream) at = put_delimited_head(at, kInferResponse, bytes_);
     at = put_text(at, kModelName, context_.model_name);
     at = put_text(at, kModelVersion, context_.model_version);
     at = put_text(at, kId, context_.id);
@@ -186,7 +200,7 @@ void ProtoInferEncoder::write_lending(ByteBuffer& out, std::vector<ResponseSegme
         const auto bytes = response_->tensor(index).data_bytes;
         if (bytes >= lend_from) lent += bytes;
     }
-    auto* at = write_before_outputs(out.grow(bytes_ - lent));
+    auto* at = write_before_outputs(out.grow(bytes() - lent));
     for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
         const auto tensor = response_->tensor(index);
         if (tensor.data_bytes < lend_from) {

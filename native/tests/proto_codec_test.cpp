@@ -274,6 +274,27 @@ TEST_CASE(large_outputs_may_be_lent) {
     }
 }
 
+TEST_CASE(an_answer_of_a_stream_is_wrapped_and_told_to_be_the_last) {
+    TestBlock block(1024);
+    MessageBuilder builder;
+    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::response);
+    const std::int64_t sizes[] = {8};
+    auto* place = builder.append_tensor("Y", Datatype::int8, sizes, kTwoFloats.size());
+    std::memcpy(place, kTwoFloats.data(), kTwoFloats.size());
+    CHECK(builder.finish());
+    const auto view = MessageView::open(block.data(), block.bytes());
+    ProtoInferEncoder encoder;
+    CHECK(encoder.plan(*view,
+                       {.model_name = "m", .model_version = "1", .id = "r", .in_stream = true}));
+    std::string encoded(encoder.bytes(), '\0');
+    encoder.write(encoded.data());
+    const auto last = field(4, field(1, "triton_final_response") + field(2, "\x08\x01"));
+    CHECK_EQUAL(encoded,
+                field(2, field(1, "m") + field(2, "1") + field(3, "r") + last +
+                             field(5, field(1, "Y") + field(2, "INT8") + field(3, "\x08")) +
+                             field(6, kTwoFloats)));
+}
+
 TEST_CASE(parameters_without_a_plain_form_are_left_to_python) {
     for (const char* const object :
          {R"({"a":0.5})", R"({"a":null})", R"({"a":[]})", R"({"a":"\n"})", R"({"\u0061":1})",

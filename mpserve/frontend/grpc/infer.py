@@ -123,6 +123,20 @@ class GrpcInfer:
             return
         call.on_client_gone(partial(self._handler.cancel, token))
 
+    def start_native(
+        self, encoded: bytes, on_result: Callable[[bytes | GrpcFailure], None], *, in_stream: bool
+    ) -> int | None:
+        """Submit a common request for a model with one answer; `None`: it has to be parsed.
+
+        Parameters
+        ----------
+        in_stream
+            The result is a message of Triton's stream.
+        """
+        if self._forwarding.forwards:
+            return None
+        return self._native.submit(encoded, on_result, in_stream) or None
+
     def parse(self, encoded: bytes) -> Any:  # noqa: ANN401  a ModelInferRequest
         """Return the message of a request; raises `MalformedRequest`."""
         return parse(self._request_class, encoded)
@@ -243,11 +257,15 @@ class GrpcInfer:
     def _on_failure(self, code: int, message: str) -> GrpcFailure:
         return self._told(ErrorCode(code), message)
 
-    def _on_rare_answer(self, answer: Answer) -> bytes | GrpcFailure:
+    def _on_rare_answer(self, answer: Answer, in_stream: bool) -> bytes | GrpcFailure:  # noqa: FBT001  the core's call
         """Encode an answer that the native core does not; its request had nothing rare."""
         try:
-            return proto_response.encode(
-                ProtoAnswer(outputs=answer.outputs, parameters_json=answer.parameters_json),
+            encoded = proto_response.encode(
+                ProtoAnswer(
+                    outputs=answer.outputs,
+                    parameters_json=answer.parameters_json,
+                    is_final=True if in_stream else None,
+                ),
                 message=self._response_class(),
                 request=InferRequest(inputs=(), id=answer.request_id, binary_by_default=True),
                 context=AnswerContext(
@@ -256,6 +274,7 @@ class GrpcInfer:
                     model_version=answer.model_version,
                 ),
             )
+            return proto_response.in_stream(encoded) if in_stream else encoded
         except Exception as error:  # noqa: BLE001  the border: logged and told
             log.error("request.crashed", request_id=answer.request_id, error=repr(error))
             return self._told(ErrorCode.INTERNAL, f"internal error: {error!r}")

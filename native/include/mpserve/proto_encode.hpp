@@ -24,6 +24,8 @@ struct ProtoEncodeContext {
     std::string_view model_name;
     std::string_view model_version;
     std::string_view id;
+    // The answer, told to be the last, as the `infer_response` of a `ModelStreamInferResponse`.
+    bool in_stream = false;
 };
 
 class ProtoInferEncoder {
@@ -31,7 +33,7 @@ public:
     // False when the response has what only the Python codec writes: a parameter that is no plain
     // text, number or boolean, or an output in a client's shared memory.
     bool plan(const MessageView& response, const ProtoEncodeContext& context);
-    std::size_t bytes() const noexcept { return bytes_; }
+    std::size_t bytes() const noexcept { return wrapper_bytes() + bytes_; }
     void write(char* out) const noexcept;
     // As `write`, behind what stands in `out`; outputs of at least `lend_from` bytes are not
     // copied: the segments say what is sent in which order.
@@ -42,6 +44,7 @@ public:
 
 private:
     char* write_before_outputs(char* at) const noexcept;
+    std::size_t wrapper_bytes() const noexcept;
 
     // A member of a JSON object as a map entry: key and encoded InferParameter.
     struct Parameter {

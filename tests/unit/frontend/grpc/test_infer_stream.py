@@ -22,9 +22,18 @@ class Answers:
         self.decoupled = decoupled
         self.on_result = {}
         self.cancelled = []
+        self.native = {}
 
     def parse(self, encoded):
         return REQUEST.FromString(encoded)
+
+    def start_native(self, encoded, on_result, *, in_stream):
+        """Requests for the model `native` are common ones."""
+        if b"native" not in encoded:
+            return None
+        message = REQUEST.FromString(encoded)
+        self.native[message.id] = (on_result, in_stream)
+        return 1000 + len(self.native)
 
     def is_decoupled(self, message):
         return message.model_name in self.decoupled
@@ -41,6 +50,13 @@ class Answers:
 
     def failure(self, error):
         return GrpcFailure(code=GrpcCode.INVALID_ARGUMENT, message=error.message)
+
+    def give_native(self, request_id, answer):
+        on_result, in_stream = self.native[request_id]
+        if in_stream and isinstance(answer, bytes):
+            inner = RESPONSE().infer_response.__class__.FromString(answer)
+            answer = RESPONSE(infer_response=inner).SerializeToString()
+        on_result(answer)
 
     def give(self, request_id, answer=b"", *, is_final=True):
         self.on_result[request_id](InferResult(answer=answer, is_final=is_final))
@@ -107,6 +123,39 @@ def test_answers_of_decoupled_models_do_not_wait(stream, answers, output):
     answers.give("1", response("1"))
     stream.on_half_close()
     assert output.ends == [None]
+
+
+def test_common_requests_keep_the_order_too(stream, answers, output):
+    ask(stream, "1", model="native")
+    ask(stream, "2")
+    ask(stream, "3", "4", model="native")
+    answers.give_native("3", response("3"))
+    answers.give("2", response("2"))
+    assert output.told() == []
+    answers.give_native("1", response("1"))
+    assert output.told() == ["1", "2", "3"]
+    answers.give_native("4", response("4"))
+    assert output.told() == ["1", "2", "3", "4"]
+    stream.on_half_close()
+    assert output.ends == [None]
+
+
+def test_a_failure_of_a_common_request_names_it(stream, answers, output):
+    ask(stream, "1", model="native")
+    stream.on_half_close()
+    answers.give_native("1", FAILURE)
+    [told] = [RESPONSE.FromString(message) for message in output.sent]
+    assert (told.error_message, told.infer_response.id) == ("broken", "1")
+    assert told.infer_response.parameters["triton_final_response"].bool_param
+    assert output.ends == [None]
+
+
+def test_common_requests_of_a_client_that_went_are_taken_back(stream, answers, output):
+    ask(stream, "1", "2", model="native")
+    stream.on_client_gone()
+    assert answers.cancelled == [1001, 1002]
+    answers.give_native("1", response("1"))
+    assert output.sent == []
 
 
 def test_a_stream_ends_with_its_last_answer(stream, answers, output):
