@@ -11,16 +11,7 @@ namespace {
 
 // Below this a binary body is copied from the read buffer: cheaper than a read of its own.
 constexpr std::uint64_t kReceiveInPlace = 64 * 1024;
-constexpr std::string_view kModelsPrefix = "/v2/models/";
-constexpr std::string_view kInferSuffix = "/infer";
-constexpr std::string_view kVersions = "/versions/";
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-
-// Whether the client may want a compressed answer: Python's part.
-bool wants_compression(std::string_view accept_encoding) noexcept {
-    return accept_encoding.find("gzip") != std::string_view::npos ||
-           accept_encoding.find("deflate") != std::string_view::npos;
-}
 
 }  // namespace
 
@@ -162,18 +153,6 @@ void HttpConnection::keep_head(std::string_view head) {
     parse_head(kept_head_, head_, config_.head_limits);  // its views now look into the copy
 }
 
-// Binary tensors for a model that is known are no matter of the limit of JSON bodies: they lie in
-// the arena, which has a limit of its own.
-bool HttpConnection::receives_in_place() const noexcept {
-    return head_.header_length_state == HeaderLength::valid && head_.header_length > 0 &&
-           head_.header_length <= std::min(head_.content_length, config_.max_body_bytes) &&
-           head_.content_encoding.empty() && find_route(head_.path) != nullptr;
-}
-
-std::uint64_t HttpConnection::body_limit() const noexcept {
-    return receives_in_place() ? config_.max_binary_body_bytes : config_.max_body_bytes;
-}
-
 void HttpConnection::refuse_body(BodyOutcome outcome) {
     hand_to_python({}, nullptr, {}, outcome);
     state_ = State::ignore;
@@ -274,81 +253,6 @@ bool HttpConnection::answer_static() {
     out_.append(found->second);
     if (sequence != first_sequence_) park(pending, from);
     finish_answer(sequence);
-    return true;
-}
-
-const RouteRef* HttpConnection::find_route(std::string_view path) const noexcept {
-    if (!path.starts_with(kModelsPrefix) || !path.ends_with(kInferSuffix)) return nullptr;
-    if (path.size() <= kModelsPrefix.size() + kInferSuffix.size()) return nullptr;
-    auto name =
-        path.substr(kModelsPrefix.size(), path.size() - kModelsPrefix.size() - kInferSuffix.size());
-    std::string_view version;
-    const auto slash = name.find('/');
-    if (slash != std::string_view::npos) {
-        const auto rest = name.substr(slash);
-        if (!rest.starts_with(kVersions)) return nullptr;
-        version = rest.substr(kVersions.size());
-        name = name.substr(0, slash);
-        if (version.empty() || version.find('/') != std::string_view::npos) return nullptr;
-    }
-    const auto* route = dispatcher_.find(name, version);
-    return route != nullptr && (*route)->native ? route : nullptr;
-}
-
-// Takes the block over when it says true.
-bool HttpConnection::submit_inference(std::string_view body, const Block& block,
-                                      std::uint64_t body_offset) {
-    if (!config_.native_inference) return false;
-    const auto* found = find_route(head_.path);
-    if (found == nullptr || body.empty() || !head_.content_encoding.empty() ||
-        head_.repeated_singleton || head_.header_length_state == HeaderLength::invalid ||
-        wants_compression(head_.accept_encoding)) {
-        return false;
-    }
-    const auto& route = **found;
-    if (!dispatcher_.has_room(route)) return false;
-    auto json = body;
-    if (head_.header_length_state == HeaderLength::valid) {
-        if (head_.header_length == 0 || head_.header_length > body.size()) return false;
-        json = body.substr(0, head_.header_length);
-    }
-    const auto binary_bytes = body.size() - json.size();
-    const bool in_block = static_cast<bool>(block);
-    auto& decoder = config_.decoder;
-    auto outcome = decoder.plan(json, binary_bytes, route.signature,
-                                {.keep_tensor_parameters = route.keep_tensor_parameters,
-                                 .max_json_bytes = config_.max_body_bytes});
-    if (outcome != DecodeOutcome::accepted) {
-        ++config_.declined[static_cast<std::size_t>(outcome)];
-        return false;
-    }
-    const Block target =
-        in_block ? block : dispatcher_.arena().allocate(decoder.block_bytes(false));
-    if (!target) return false;
-    auto& builder = config_.builder;
-    builder.begin(target.data, in_block ? body_offset : target.bytes, target.bytes,
-                  MessageKind::request);
-    outcome = decoder.fill(builder,
-                           {.data = reinterpret_cast<const std::byte*>(json.data() + json.size()),
-                            .in_block = in_block});
-    if (outcome != DecodeOutcome::accepted) {
-        ++config_.declined[static_cast<std::size_t>(outcome)];
-        if (!in_block) dispatcher_.arena().release(target.ref);
-        return false;
-    }
-    const auto bytes = builder.header().total_bytes;
-    const auto view = MessageView::open(target.data, bytes);
-    if (!view) {
-        if (!in_block) dispatcher_.arena().release(target.ref);
-        return false;
-    }
-    Submission submission{.route = *found, .block = target, .message_bytes = bytes};
-    describe_batch(*view, route.signature, submission.rows, submission.shape_digest);
-    const auto sequence = next_sequence_;
-    auto& pending = open_pending();
-    pending.is_inference = true;
-    pending.token = dispatcher_.submit(std::move(submission), this, nb::borrow(self_), sequence);
-    ++config_.requests_native;
     return true;
 }
 
