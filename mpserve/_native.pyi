@@ -419,7 +419,7 @@ class LoopbackAnswer:
 class InstancePort:
     """One model instance's access to its queue."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0) -> None: ...
 
     def activate(self) -> None:
         """The model is loaded: requests may be taken."""
@@ -564,7 +564,7 @@ class Dispatcher:
 
     def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, trace_context: str = '', callback: object) -> int:
         """
-        Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json]) each; `outputs`: (name, flags, classification, parameters_json) each; `callback(Answer)` is called once, unless the request is cancelled.
+        Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared memory, or None; `callback(Answer)` is called once, unless the request is cancelled.
         """
 
     def cancel(self, token: int) -> None:

@@ -5,6 +5,7 @@ import msgspec
 from mpserve._native import InstancePort
 from mpserve.shm.arena import ArenaSegments, open_arena
 from mpserve.shm.board import Board
+from mpserve.shm.client_region import region_prefix
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.model_queue import ModelQueue
 
@@ -111,6 +112,7 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         output_names=list(rule.output_names),
         open_outputs=rule.open_outputs,
         absent_parameters=rule.absent_parameters,
+        region_prefix=region_prefix(places.server_id),
         max_requests=rule.batch.max_requests,
         max_rows=rule.batch.max_rows,
         preferred_rows=list(rule.batch.preferred_rows),

@@ -21,12 +21,15 @@ void read_outputs(AnswerObject& object, Answer& answer) {
     *answer.block = {};
     for (std::uint32_t index = 0; index < response.tensor_count(); ++index) {
         const auto tensor = response.tensor(index);
+        // What lies in the client's region is the client's to read.
+        const bool is_here = tensor.region == 0;
         object.outputs.append(nb::cast(OutputTensor{
             .name = std::string(tensor.name),
             .datatype = std::string(datatype_name(tensor.datatype)),
             .shape = shape_tuple(tensor.shape),
             .parameters = std::string(tensor.parameters),
-            .data = lent_memoryview(borrow, tensor.data, tensor.data_bytes),
+            .data = lent_memoryview(borrow, is_here ? tensor.data : response.base(),
+                                    is_here ? tensor.data_bytes : 0),
         }));
     }
 }

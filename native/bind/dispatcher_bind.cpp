@@ -24,13 +24,28 @@ struct RouteObject {
     RouteRef route;
 };
 
-// A tensor as Python gives it: (name, datatype, shape, data, parameters_json).
+// A piece of a client's region as Python gives it: (id, offset, bytes), or None.
+struct GivenRegion {
+    std::uint64_t id = 0;
+    std::uint64_t offset = 0;
+    std::uint64_t bytes = 0;
+};
+
+GivenRegion read_region(nb::handle item, std::size_t place) {
+    if (nb::len(item) <= place || item[place].is_none()) return {};
+    const nb::object given = item[place];
+    return {nb::cast<std::uint64_t>(given[0]), nb::cast<std::uint64_t>(given[1]),
+            nb::cast<std::uint64_t>(given[2])};
+}
+
+// A tensor as Python gives it: (name, datatype, shape, data, parameters_json, region).
 struct GivenTensor {
     std::string name;
     Datatype datatype;
     std::vector<std::int64_t> shape;
     nb::object data;
     std::string parameters;
+    GivenRegion region;
 };
 
 class BufferView {
@@ -61,7 +76,8 @@ std::vector<GivenTensor> read_tensors(nb::handle inputs) {
                            .datatype = datatype_from_name(nb::cast<std::string>(item[1])),
                            .shape = nb::cast<std::vector<std::int64_t>>(item[2]),
                            .data = item[3],
-                           .parameters = nb::len(item) > 4 ? nb::cast<std::string>(item[4]) : ""};
+                           .parameters = nb::len(item) > 4 ? nb::cast<std::string>(item[4]) : "",
+                           .region = read_region(item, 5)};
         if (tensor.datatype == Datatype::invalid) {
             raise("InvalidRequest", "invalid datatype for input " + tensor.name);
         }
@@ -150,6 +166,10 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
         OutputRecord record{};
         record.flags = nb::cast<std::uint32_t>(item[1]);
         record.classification = nb::cast<std::uint32_t>(item[2]);
+        const auto region = read_region(item, 4);
+        record.region = region.id;
+        record.region_offset = region.offset;
+        record.region_bytes = region.bytes;
         fits = fits && builder.append_text(nb::cast<std::string>(item[0]), record.name) &&
                builder.append_text(nb::cast<std::string>(item[3]), record.parameters) &&
                builder.append_output(record);
@@ -160,6 +180,13 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     }
     for (std::size_t index = 0; fits && index < tensors.size(); ++index) {
         const auto& tensor = tensors[index];
+        if (tensor.region.id != 0) {
+            fits =
+                builder.refer_region(tensor.name, tensor.datatype, tensor.shape, tensor.region.id,
+                                     tensor.region.offset, tensor.region.bytes);
+            if (fits) builder.set_tensor_parameters(tensor_parameters[index]);
+            continue;
+        }
         const auto& buffer = *buffers[index];
         auto* place =
             builder.append_tensor(tensor.name, tensor.datatype, tensor.shape, buffer.size());
@@ -289,8 +316,9 @@ void bind_dispatcher(nb::module_& m) {
             "sequence_id"_a = 0, "sequence_text"_a = "", "priority"_a = 0, "timeout_us"_a = 0,
             "trace_context"_a = "", "callback"_a,
             "Submit a request; return its token. `inputs`: (name, datatype, shape, data"
-            "[, parameters_json]) each; `outputs`: (name, flags, classification, parameters_json) "
-            "each; `callback(Answer)` is called once, unless the request is cancelled.")
+            "[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, "
+            "parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared "
+            "memory, or None; `callback(Answer)` is called once, unless the request is cancelled.")
         .def("cancel", &Dispatcher::forget, "token"_a,
              "Drop the answer of a request; take it back when it still waits.")
         .def(

@@ -74,12 +74,25 @@ bool InferenceRequest::wants_output(std::string_view output_name) const noexcept
     return count == 0;
 }
 
+OutputView InferenceRequest::region_of(std::string_view output_name) const noexcept {
+    for (std::uint32_t index = 0; view_ && index < view_->output_count(); ++index) {
+        const auto output = view_->output(index);
+        if (output.region != 0 && output.name == output_name) return output;
+    }
+    return {};
+}
+
 nb::list InferenceRequest::inputs() {
     if (!inputs_.is_valid()) {
         nb::list inputs;
         const auto count = view_->tensor_count();
         for (std::uint32_t index = 0; index < count; ++index) {
-            inputs.append(make_input(lease_, view_->tensor(index)));
+            auto tensor = view_->tensor(index);
+            if (tensor.region != 0) {
+                tensor.data =
+                    lease_->region_at(tensor.region, tensor.data_offset, tensor.data_bytes);
+            }
+            inputs.append(make_input(lease_, tensor));
         }
         inputs_ = std::move(inputs);
     }

@@ -56,6 +56,9 @@ public:
     // Whether an output of this name goes into the answer.
     bool wants_output(std::string_view output_name) const noexcept;
 
+    // Where an output of this name goes in a client's region; `region` is 0 when it goes nowhere.
+    OutputView region_of(std::string_view output_name) const noexcept;
+
     // The tensors, made on first use: a list of Tensor objects that the caller must not change.
     nanobind::list inputs();
 

@@ -62,6 +62,7 @@ void InstancePort::put_answer(Active& active, nb::handle request, nb::handle res
         if (!writer_.write(block.data, block.bytes, kFinalResponse)) {
             throw ModelException("the answer changed while it was written");
         }
+        if (!active.lease->regions_are_intact()) throw ModelException(kRegionCut);
     } catch (const std::exception& error) {
         if (block) arena_.release(block.ref);
         put_error(active, Status::model_failed, error.what());
@@ -115,30 +116,42 @@ void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
     empty(requests);
     count_batch(executed_ns);
     if (ordered_) wait_for_turn();
-    for (auto& active : active_) {
-        auto* lease = static_cast<PoppedLease*>(active.lease.get());
-        const auto& request = lease->popped();
-        auto& completion = active.completion;
-        const bool still_used = lease->use_count() > 1;
-        completion.token = request.request.token;
-        completion.frontend_epoch = request.frontend_epoch;
-        completion.worker_index = process_;
-        completion.worker_epoch = epoch_;
-        completion.flags = still_used ? kInputsLeased : 0;
-        completion.queue_ns = request.popped_ns - request.enqueued_ns;
-        completion.execute_ns = executed_ns - started_ns_;
-        lease->settle(still_used);
-        if (!board_.is_current(request.frontend, request.frontend_epoch)) {
-            if (completion.block != 0) arena_.release(completion.block);
-        } else {
-            if (completion.block != 0) {
-                arena_.lend(completion.block, request.frontend, request.frontend_epoch);
-            }
-            answers_.push(request, completion);
-        }
-        done_.push_back(request.slot);
-    }
+    for (auto& active : active_) settle(active, executed_ns - started_ns_);
     active_.clear();
+}
+
+void InstancePort::settle(Active& active, std::uint64_t execute_ns) {
+    auto* lease = static_cast<PoppedLease*>(active.lease.get());
+    const auto& request = lease->popped();
+    auto& completion = active.completion;
+    const bool still_used = lease->use_count() > 1;
+    completion.token = request.request.token;
+    completion.frontend_epoch = request.frontend_epoch;
+    completion.worker_index = process_;
+    completion.worker_epoch = epoch_;
+    completion.flags = still_used ? kInputsLeased : 0;
+    completion.queue_ns = request.popped_ns - request.enqueued_ns;
+    completion.execute_ns = execute_ns;
+    lease->settle(still_used);
+    if (!board_.is_current(request.frontend, request.frontend_epoch)) {
+        if (completion.block != 0) arena_.release(completion.block);
+    } else {
+        if (completion.block != 0) {
+            arena_.lend(completion.block, request.frontend, request.frontend_epoch);
+        }
+        answers_.push(request, completion);
+    }
+    done_.push_back(request.slot);
+}
+
+void InstancePort::refuse(Active& active, Status status, std::string_view message) {
+    if (decoupled_) {
+        send_error(*static_cast<PoppedLease*>(active.lease.get()), status, message);
+        return;
+    }
+    put_error(active, status, message);
+    count(queue_.counters(instance_).requests_failed, 1);
+    settle(active, 0);
 }
 
 }  // namespace mpserve::bind

@@ -50,6 +50,7 @@ InstancePort::InstancePort(Places places, AnswerRings answers, std::uint32_t pro
       arena_(nb::cast<ArenaObject&>(places_.arena).arena),
       answers_(std::move(answers)),
       peers_(std::move(attach)),
+      regions_(places_.region_prefix),
       context_(std::move(context)),
       preferred_rows_(std::move(preferred_rows)),
       rule_(rule),
@@ -93,8 +94,9 @@ void bind_instance_port(nb::module_& m) {
                nb::list rings, std::vector<int> wake_fds, nb::object attach, nb::object attach_ring,
                std::string instance_name, std::string model_name, std::string model_version,
                std::vector<std::string> output_names, bool open_outputs,
-               std::string absent_parameters, std::uint32_t max_requests, std::uint32_t max_rows,
-               std::vector<std::uint32_t> preferred_rows, std::uint64_t max_delay_us) {
+               std::string absent_parameters, std::string region_prefix, std::uint32_t max_requests,
+               std::uint32_t max_rows, std::vector<std::uint32_t> preferred_rows,
+               std::uint64_t max_delay_us) {
                 auto context = std::make_shared<InstanceContext>();
                 context->instance_name = std::move(instance_name);
                 context->model_name = std::move(model_name);
@@ -105,7 +107,8 @@ void bind_instance_port(nb::module_& m) {
                 new (self) InstancePort(
                     {.board = std::move(board),
                      .queue = std::move(queue),
-                     .arena = std::move(arena)},
+                     .arena = std::move(arena),
+                     .region_prefix = std::move(region_prefix)},
                     AnswerRings(std::move(rings), std::move(wake_fds), std::move(attach_ring)),
                     process_index, epoch, instance_slot, std::move(attach), std::move(context),
                     {.max_rows = max_rows,
@@ -117,8 +120,9 @@ void bind_instance_port(nb::module_& m) {
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "queue"_a, "instance_slot"_a,
             "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "attach_ring"_a, "instance_name"_a,
             "model_name"_a, "model_version"_a, "output_names"_a, "open_outputs"_a,
-            "absent_parameters"_a = "", "max_requests"_a = 1, "max_rows"_a = 1,
-            "preferred_rows"_a = std::vector<std::uint32_t>(), "max_delay_us"_a = 0)
+            "absent_parameters"_a = "", "region_prefix"_a = "", "max_requests"_a = 1,
+            "max_rows"_a = 1, "preferred_rows"_a = std::vector<std::uint32_t>(),
+            "max_delay_us"_a = 0)
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
              "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when "

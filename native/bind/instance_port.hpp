@@ -16,6 +16,7 @@
 
 #include "answer_rings.hpp"
 #include "instance_context.hpp"
+#include "mpserve/client_region.hpp"
 #include "peer_segments.hpp"
 #include "request_lease.hpp"
 #include "response_writer.hpp"
@@ -24,6 +25,12 @@
 namespace mpserve::bind {
 
 class InstancePort;
+
+inline constexpr const char* kRegionGone =
+    "a shared memory region of the request is gone, or has become smaller than it was registered; "
+    "register it again";
+inline constexpr const char* kRegionCut =
+    "a shared memory region of the request was made smaller while the model used it";
 
 // The lease of a popped request's input block.
 class PoppedLease final : public RequestLease {
@@ -46,6 +53,11 @@ public:
     void send(const InferenceRequest& request, nanobind::handle response,
               std::uint32_t flags) override;
     bool is_cancelled() const noexcept override;
+    std::byte* region_at(std::uint64_t region, std::uint64_t offset,
+                         std::uint64_t bytes) const noexcept override;
+    bool regions_are_intact() const noexcept override;
+    // Takes the regions that the request names; false when one is gone or became too small.
+    bool take_regions(const MessageView& request, ClientRegions& known);
     // `execute` is over; what is not answered yet is the sender's.
     void detach() noexcept { detached_ = true; }
 
@@ -54,7 +66,16 @@ private:
 
     InstancePort* port_;
     PoppedRequest popped_;
+    struct UsedRegion {
+        std::uint64_t id;
+        ClientRegionRef region;
+    };
+
+    bool take_region(ClientRegions& known, std::uint64_t id, std::uint64_t offset,
+                     std::uint64_t bytes);
+
     BorrowedBlock block_;  // keeps the segment mapped
+    std::vector<UsedRegion> regions_;
     bool return_later_ = false;
     bool detached_ = false;
     bool closed_ = false;  // the final answer of a stream was sent
@@ -63,9 +84,10 @@ private:
 class InstancePort {
 public:
     struct Places {
-        nanobind::object board;  // keeps BoardObject alive
-        nanobind::object queue;  // QueueObject
-        nanobind::object arena;  // ArenaObject
+        nanobind::object board;     // keeps BoardObject alive
+        nanobind::object queue;     // QueueObject
+        nanobind::object arena;     // ArenaObject
+        std::string region_prefix;  // path of a client's region without its id
     };
 
     InstancePort(Places places, AnswerRings answers, std::uint32_t process, std::uint32_t epoch,
@@ -107,6 +129,9 @@ private:
     void accept(nanobind::list& requests, std::size_t popped);
     void put_answer(Active& active, nanobind::handle request, nanobind::handle response);
     void put_error(Active& active, Status status, std::string_view message);
+    // Answers a request that never gets to the model.
+    void refuse(Active& active, Status status, std::string_view message);
+    void settle(Active& active, std::uint64_t execute_ns);
     bool reserve(Active& active, std::uint64_t bytes, Block& block);
     // Streams: one answer, and the end. See instance_stream.cpp.
     void send_answer(PoppedLease& lease, const InferenceRequest& request, nanobind::handle response,
@@ -132,6 +157,7 @@ private:
     Arena& arena_;
     AnswerRings answers_;
     PeerSegments peers_;
+    ClientRegions regions_;
     std::shared_ptr<const InstanceContext> context_;
     std::vector<std::uint32_t> preferred_rows_;  // what `rule_` looks at
     BatchRule rule_;

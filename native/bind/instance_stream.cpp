@@ -79,10 +79,17 @@ void InstancePort::send_answer(PoppedLease& lease, const InferenceRequest& reque
         completion.status = static_cast<std::uint32_t>(Status::exhausted);
     } else {
         writer.write(block.data, block.bytes, final ? kFinalResponse : 0);
-        const auto& header = *reinterpret_cast<const MessageHeader*>(block.data);
-        completion.status = header.status;
-        completion.block = block.ref;
-        completion.block_bytes = header.total_bytes;
+        if (lease.regions_are_intact()) {
+            const auto& header = *reinterpret_cast<const MessageHeader*>(block.data);
+            completion.status = header.status;
+            completion.block = block.ref;
+            completion.block_bytes = header.total_bytes;
+        } else {
+            arena_.release(block.ref);
+            Active failed;
+            put_error(failed, Status::model_failed, kRegionCut);
+            completion = failed.completion;
+        }
     }
     send_completion(lease, completion, final);
 }

@@ -31,9 +31,13 @@ void InstancePort::accept(nb::list& requests, std::size_t popped) {
         }
         auto* lease = new PoppedLease(*this, request, std::move(block));
         leases_.push_back(lease);
-        auto& active = active_.emplace_back();
-        active.lease = LeaseRef(lease);
+        Active active{.lease = LeaseRef(lease), .completion = {}};
+        if (!lease->take_regions(*view, regions_)) {
+            refuse(active, Status::invalid_argument, kRegionGone);
+            continue;
+        }
         requests.append(make_request(active.lease, *view, context_));
+        active_.push_back(std::move(active));
     }
 }
 
@@ -41,6 +45,7 @@ void InstancePort::trim(std::uint64_t now) {
     arena_.trim_idle();
     peers_.forget_gone(board_);
     answers_.forget_gone(board_);
+    regions_.forget_gone();
     trim_at_ns_ = now + kTrimNs;
 }
 

@@ -34,6 +34,13 @@ public:
     // The client went away or changed its mind.
     virtual bool is_cancelled() const noexcept { return false; }
 
+    // Where bytes of a client's region lie that the request may use; nullptr for none.
+    virtual std::byte* region_at(std::uint64_t, std::uint64_t, std::uint64_t) const noexcept {
+        return nullptr;
+    }
+    // None of the request's regions lost bytes since the request came.
+    virtual bool regions_are_intact() const noexcept { return true; }
+
 protected:
     RequestLease() noexcept = default;
     virtual ~RequestLease() = default;

@@ -28,6 +28,7 @@ std::uint64_t ResponseWriter::measure(const InferenceRequest& request,
         throw ModelException(
             "Unable to send response. Non-decoupled model cannot send more than one response.");
     }
+    request_ = &request;
     response_ = &response;
     outputs_.clear();
     const auto* error = response.error();
@@ -38,8 +39,18 @@ std::uint64_t ResponseWriter::measure(const InferenceRequest& request,
         auto* tensor = nb::inst_ptr<Tensor>(output);
         if (!request.wants_output(tensor->name())) continue;
         const auto bytes = tensor->wire_bytes();
-        outputs_.push_back({tensor, bytes});
-        total += record_bytes(*tensor) + bytes;
+        const auto wanted = request.region_of(tensor->name());
+        outputs_.push_back({tensor, bytes, wanted});
+        total += record_bytes(*tensor);
+        if (wanted.region == 0) {
+            total += bytes;
+        } else if (bytes > wanted.region_bytes) {
+            throw ModelException("shared memory size specified with the request for output '" +
+                                 std::string(tensor->name()) + "' (" +
+                                 std::to_string(wanted.region_bytes) +
+                                 " bytes) should be at least " + std::to_string(bytes) +
+                                 " bytes to hold the results");
+        }
     }
     return total;
 }
@@ -61,13 +72,23 @@ bool ResponseWriter::write(std::byte* base, std::uint64_t capacity, std::uint32_
         parameters_.push_back(parameters);
     }
     for (std::size_t index = 0; index < outputs_.size(); ++index) {
-        const auto& [tensor, bytes] = outputs_[index];
-        auto* place =
-            builder_.append_tensor(tensor->name(), tensor->datatype(), tensor->shape(), bytes);
-        if (place == nullptr || !tensor->write_wire(place, bytes)) return false;
+        if (!write_output(outputs_[index])) return false;
         builder_.set_tensor_parameters(parameters_[index]);
     }
     return builder_.finish();
+}
+
+bool ResponseWriter::write_output(const Chosen& output) {
+    const auto& [tensor, bytes, wanted] = output;
+    std::byte* place = nullptr;
+    if (wanted.region == 0) {
+        place = builder_.append_tensor(tensor->name(), tensor->datatype(), tensor->shape(), bytes);
+    } else if (builder_.refer_region(tensor->name(), tensor->datatype(), tensor->shape(),
+                                     wanted.region, wanted.region_offset, bytes)) {
+        if (request_->lease()->is_cancelled()) return true;
+        place = request_->lease()->region_at(wanted.region, wanted.region_offset, bytes);
+    }
+    return place != nullptr && tensor->write_wire(place, bytes);
 }
 
 }  // namespace mpserve::bind

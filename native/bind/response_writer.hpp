@@ -5,6 +5,8 @@
 // Guarantees: outputs that were not requested, or that an instance with declared outputs does not
 //   declare, are left out (`InferenceRequest::wants_output`). An answer with an error has no
 //   outputs.
+// An output that the client wants in a region of its shared memory is written there, and nowhere
+//   else; nothing is written for a client that has gone, whose memory may mean something else now.
 // Assumes: the GIL is held; `write` follows `measure` with no Python code in between.
 #pragma once
 
@@ -32,8 +34,12 @@ private:
     struct Chosen {
         Tensor* tensor;
         std::uint64_t bytes;
+        OutputView wanted;  // its place in a client's region, if it has one
     };
 
+    bool write_output(const Chosen& output);
+
+    const InferenceRequest* request_ = nullptr;
     const InferenceResponse* response_ = nullptr;
     std::vector<Chosen> outputs_;
     std::vector<Text> parameters_;

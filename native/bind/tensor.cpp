@@ -19,13 +19,15 @@ namespace {
 // Copies above this size let other threads of the model run; below, the hand-over costs more.
 constexpr std::uint64_t kReleaseGilBytes = 1u << 20;
 
+// In a client's shared memory an output may lie on an input that the model gives back as it is.
 void copy_bytes(std::byte* place, const std::byte* data, std::uint64_t bytes) {
     if (bytes < kReleaseGilBytes) {
-        if (bytes != 0) std::memcpy(place, data, bytes);
+        if (bytes != 0) std::memmove(place, data, bytes);
         return;
     }
+    if (place == data) return;
     nb::gil_scoped_release released;
-    std::memcpy(place, data, bytes);
+    std::memmove(place, data, bytes);
 }
 
 void check_name(std::string_view name) {

@@ -165,6 +165,14 @@ bool MessageBuilder::refer_tensor(std::string_view name, Datatype datatype,
     return push_tensor(name, datatype, shape, data_offset, data_bytes);
 }
 
+bool MessageBuilder::refer_region(std::string_view name, Datatype datatype,
+                                  std::span<const std::int64_t> shape, std::uint64_t region,
+                                  std::uint64_t offset, std::uint64_t data_bytes) noexcept {
+    if (!push_tensor(name, datatype, shape, offset, data_bytes)) return false;
+    tensors_.back().region = region;
+    return true;
+}
+
 std::byte* MessageBuilder::open_data() noexcept {
     auto* place = reserve(0, kTensorAlignment);
     if (place == nullptr) return nullptr;

@@ -174,6 +174,10 @@ public:
     // Adds a tensor whose data lies at `data_offset` of the block already.
     bool refer_tensor(std::string_view name, Datatype datatype, std::span<const std::int64_t> shape,
                       std::uint64_t data_offset, std::uint64_t data_bytes) noexcept;
+    // Adds a tensor whose data lies in a client's region.
+    bool refer_region(std::string_view name, Datatype datatype, std::span<const std::int64_t> shape,
+                      std::uint64_t region, std::uint64_t offset,
+                      std::uint64_t data_bytes) noexcept;
     // For a tensor whose size is known only after writing (BYTES from JSON): open place of at most
     // `remaining()` bytes; `close_open_data(used)` gives the rest back.
     std::byte* open_data() noexcept;
