@@ -26,7 +26,7 @@ _UINT32_MAX: Final = 2**32 - 1
 _INT32_MAX: Final = 2**31 - 1
 _OFF: Final = "OFF"
 _LEVELS: Final = (_OFF, "TIMESTAMPS", "TENSORS")
-_FORMATS: Final = ("default", "ISO8601", "json")  # the last one is ours
+LOG_FORMATS: Final = ("default", "ISO8601", "json")  # the last one is ours
 
 
 # --- logging ------------------------------------------------------------------------------------
@@ -89,10 +89,10 @@ def verbose_level(value: JsonValue) -> int:
     return value
 
 
-def log_format(value: JsonValue) -> str:
+def _log_format(value: JsonValue) -> str:
     """Return a format of the log; raises `MalformedRequest`, `WordUnknown`."""
     word = _string(value)
-    if word not in _FORMATS:
+    if word not in LOG_FORMATS:
         raise WordUnknown(f"invalid argument for --log_format, got: {word}")
     return word
 
@@ -108,7 +108,7 @@ _LOG_MEMBERS: Final[dict[str, tuple[str, Callable[[JsonValue], Any]]]] = {
     "log_warning": ("warning", _bool),
     "log_error": ("error", _bool),
     "log_verbose_level": ("verbose_level", verbose_level),
-    "log_format": ("log_format", log_format),
+    "log_format": ("log_format", _log_format),
 }
 
 

@@ -11,8 +11,8 @@ import msgspec
 
 from mpserve.codec.setting_json import (
     LOG_FILE_FIXED,
+    LOG_FORMATS,
     TRACE_FILE_FIXED,
-    log_format,
     read_trace_members,
     trace_members,
     verbose_level,
@@ -20,6 +20,12 @@ from mpserve.codec.setting_json import (
 from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.trace_setting import TraceChange, TraceSetting
+
+
+def _log_format(word: str) -> str:
+    if word not in LOG_FORMATS:
+        raise InvalidRequest(f"invalid argument for log_format, got: {word}")
+    return word
 
 
 class _LogRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,22 +37,29 @@ class _LogRow(msgspec.Struct, frozen=True, kw_only=True):
         Of `LogSwitches` and `LogChange`.
     choice
         Member of the message's `oneof` that carries it.
+    kind
+        The peer's word for it.
     read
         Checks the value.
     """
 
     field: str
     choice: str
+    kind: str
     read: Callable[[Any], Any]
 
 
 _LOG_FILE: Final = "log_file"
 _LOG_ROWS: Final[Mapping[str, _LogRow]] = {
-    "log_info": _LogRow(field="info", choice="bool_param", read=bool),
-    "log_warning": _LogRow(field="warning", choice="bool_param", read=bool),
-    "log_error": _LogRow(field="error", choice="bool_param", read=bool),
-    "log_verbose_level": _LogRow(field="verbose_level", choice="uint32_param", read=verbose_level),
-    "log_format": _LogRow(field="log_format", choice="string_param", read=log_format),
+    "log_info": _LogRow(field="info", choice="bool_param", kind="boolean", read=bool),
+    "log_warning": _LogRow(field="warning", choice="bool_param", kind="boolean", read=bool),
+    "log_error": _LogRow(field="error", choice="bool_param", kind="boolean", read=bool),
+    "log_verbose_level": _LogRow(
+        field="verbose_level", choice="uint32_param", kind="int32", read=verbose_level
+    ),
+    "log_format": _LogRow(
+        field="log_format", choice="string_param", kind="string", read=_log_format
+    ),
 }
 
 
@@ -56,11 +69,9 @@ def read_log_change(settings: Any) -> LogChange:  # noqa: ANN401  a message's ma
     Raises
     ------
     InvalidRequest
-        A value of another type (the peer takes it for false, 0 or "").
+        A value of another type, or a format that there is not.
     Unsupported
         The file can not be changed.
-    WordUnknown
-        There is no such format.
     """
     if _LOG_FILE in settings:
         raise Unsupported(LOG_FILE_FIXED)
@@ -71,9 +82,7 @@ def read_log_change(settings: Any) -> LogChange:  # noqa: ANN401  a message's ma
         value = settings[name]
         choice = value.WhichOneof("parameter_choice")
         if choice != row.choice:
-            raise InvalidRequest(
-                f"expected {row.choice} for log setting '{name}', got {choice or 'nothing'}"
-            )
+            raise InvalidRequest(f"expect {row.kind} for '{name}'")
         found[row.field] = row.read(getattr(value, choice))
     return msgspec.convert(found, LogChange)
 

@@ -205,10 +205,9 @@ def test_row_110_what_can_not_be_set_over_grpc_is_refused(calls):
         ("LogSettings", {"log_file": {"string_param": "x"}},
          (code.UNIMPLEMENTED, f"log {fixed}")),
         ("LogSettings", {"log_format": {"string_param": "x"}},
-         (code.UNAVAILABLE, "invalid argument for --log_format, got: x")),
+         (code.INVALID_ARGUMENT, "invalid argument for log_format, got: x")),
         ("LogSettings", {"log_info": {"string_param": "x"}},
-         (code.INVALID_ARGUMENT, "expected bool_param for log setting 'log_info', got "
-                                 "string_param")),
+         (code.INVALID_ARGUMENT, "expect boolean for 'log_info'")),
         ("TraceSetting", {"trace_file": {"value": ["x"]}},
          (code.UNIMPLEMENTED, f"trace {fixed}")),
         ("TraceSetting", {"trace_rate": {"value": ["x"]}},
