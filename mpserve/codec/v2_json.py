@@ -26,7 +26,8 @@ from mpserve.codec.json_member import (
 )
 from mpserve.codec.strict_json import JsonValue, parse
 from mpserve.codec.v2_binary import BinaryPart, decode_raw
-from mpserve.errors import InvalidRequest, ModelNotFound
+from mpserve.errors import InvalidRequest
+from mpserve.model.region import RegionUse
 from mpserve.model.request import (
     Bytes,
     InferRequest,
@@ -44,13 +45,16 @@ MAX_CLASSES: Final = (1 << 32) - 1  # as many as a message can ask for; more tha
 MAX_ELEMENTS: Final = (1 << 63) - 1
 RESERVED_PREFIX: Final = "triton_"
 
+_REGION: Final = "shared_memory_region"
+_REGION_OFFSET: Final = "shared_memory_offset"
+_REGION_BYTES: Final = "shared_memory_byte_size"
 _NOT_IN_JSON: Final = frozenset({Datatype.FP16, Datatype.BF16})
 _INPUT_PARAMETERS: Final = frozenset(
     {
         "binary_data_size",
-        "shared_memory_region",
-        "shared_memory_offset",
-        "shared_memory_byte_size",
+        _REGION,
+        _REGION_OFFSET,
+        _REGION_BYTES,
     }
 )
 _OUTPUT_PARAMETERS: Final = _INPUT_PARAMETERS - {"binary_data_size"} | {
@@ -284,10 +288,12 @@ def _read_tensor(
 ) -> InputTensor:
     parameters = _parameters(item)
     check_one_source(item, parameters)
-    if "shared_memory_region" in parameters:
-        raise _unknown_region(parameters)
     data: Bytes
-    if "binary_data_size" in parameters:
+    region = region_use(parameters)
+    if region is not None:
+        element_count(shape, datatype, name=name)
+        data = b""
+    elif "binary_data_size" in parameters:
         size = as_unsigned(parameters["binary_data_size"], "binary_data_size")
         element_count(shape, datatype, name=name)
         data = blobs.take(size, input_name=name)
@@ -295,7 +301,12 @@ def _read_tensor(
         data = _json_data(item["data"], name, datatype, shape, context)
     custom = {key: value for key, value in parameters.items() if key not in _INPUT_PARAMETERS}
     return InputTensor(
-        name=name, datatype=datatype, shape=shape, data=data, parameters_json=json_object(custom)
+        name=name,
+        datatype=datatype,
+        shape=shape,
+        data=data,
+        parameters_json=json_object(custom),
+        region=region,
     )
 
 
@@ -346,9 +357,15 @@ def _json_data(
     return encoded
 
 
-def _unknown_region(parameters: dict[str, JsonValue]) -> ModelNotFound:
-    region = as_string(parameters["shared_memory_region"], "shared_memory_region")
-    return ModelNotFound(f"Unable to find shared memory region: '{region}'")
+def region_use(parameters: dict[str, JsonValue]) -> RegionUse | None:
+    """Return which shared memory the parameters of a tensor name; raises `MalformedRequest`."""
+    if _REGION not in parameters:
+        return None
+    return RegionUse(
+        name=as_string(parameters[_REGION], _REGION),
+        offset=as_unsigned(parameters.get(_REGION_OFFSET, 0), _REGION_OFFSET),
+        byte_size=as_unsigned(parameters.get(_REGION_BYTES, 0), _REGION_BYTES),
+    )
 
 
 # --- outputs ------------------------------------------------------------------------------------
@@ -369,15 +386,16 @@ def _read_outputs(document: dict[str, JsonValue]) -> tuple[RequestedOutput, ...]
 def _read_output(name: str, parameters: dict[str, JsonValue]) -> RequestedOutput:
     binary = as_bool(parameters.get("binary_data", False), "binary_data")
     classes = as_unsigned(parameters.get("classification", 0), "classification")
-    if "shared_memory_region" in parameters:
+    region = region_use(parameters)
+    if region is not None:
         for other in ("classification", "binary_data"):
             if parameters.get(other):
                 raise InvalidRequest(f"Output can't set both 'shared_memory_region' and '{other}'")
-        raise _unknown_region(parameters)
     custom = {key: value for key, value in parameters.items() if key not in _OUTPUT_PARAMETERS}
     return RequestedOutput(
         name=name,
         binary=binary,
         classification=min(classes, MAX_CLASSES),
         parameters_json=json_object(custom),
+        region=region,
     )

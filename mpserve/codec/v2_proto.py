@@ -14,7 +14,8 @@ import msgspec
 from mpserve.codec import proto_contents
 from mpserve.codec.proto_parameters import Scalar, scalar, scalars
 from mpserve.codec.v2_json import MAX_CLASSES, RESERVED_PREFIX, element_count, json_object
-from mpserve.errors import InvalidRequest, Unsupported
+from mpserve.errors import InvalidRequest
+from mpserve.model.region import RegionUse
 from mpserve.model.request import (
     Bytes,
     InferRequest,
@@ -26,16 +27,12 @@ from mpserve.model.request import (
 from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
 
-SHARED_MEMORY_DISABLED: Final = (
-    "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
-)
 EMPTY_FINAL_PARAMETER: Final = "triton_enable_empty_final_response"
 
-_SHARED_MEMORY: Final = (
-    "shared_memory_region",
-    "shared_memory_offset",
-    "shared_memory_byte_size",
-)
+_REGION: Final = "shared_memory_region"
+_REGION_OFFSET: Final = "shared_memory_offset"
+_REGION_BYTES: Final = "shared_memory_byte_size"
+_SHARED_MEMORY: Final = (_REGION, _REGION_OFFSET, _REGION_BYTES)
 _CLASSIFICATION: Final = "classification"
 
 
@@ -58,8 +55,6 @@ def decode(
     ------
     InvalidRequest
         Everything that can be said without the model's signature.
-    Unsupported
-        It uses client shared memory.
     """
     request_id = message.id or None
     options = _read_parameters(message.parameters)
@@ -223,11 +218,16 @@ def _read_data(
 
 def _input(declared: _Declaration, blobs: Iterator[bytes] | None, model_name: str) -> InputTensor:
     parameters = scalars(declared.tensor.parameters)
-    if parameters.pop("shared_memory_region", None) is not None:
-        raise Unsupported(SHARED_MEMORY_DISABLED)
+    region = _read_region(declared.tensor.parameters, declared.name)
     place = f"'{declared.name}' for model '{model_name}'"
     data: Bytes | None
-    if declared.tensor.HasField("contents"):
+    if region is not None:
+        if declared.tensor.HasField("contents"):
+            raise InvalidRequest(
+                f"unexpected 'content' provided when using shared memory for input tensor {place}"
+            )
+        data = b""
+    elif declared.tensor.HasField("contents"):
         if blobs is not None:
             raise InvalidRequest(
                 f"contents field must not be specified when using raw_input_contents for {place}"
@@ -247,7 +247,40 @@ def _input(declared: _Declaration, blobs: Iterator[bytes] | None, model_name: st
         shape=declared.shape,
         data=data,
         parameters_json=json_object(dict(custom)),
+        region=region,
     )
+
+
+def _read_region(parameters: Any, name: str) -> RegionUse | None:  # noqa: ANN401  a message's map
+    """Return which shared memory the parameters of a tensor name."""
+    if _REGION not in parameters:
+        return None
+    return RegionUse(
+        name=str(_of_choice(parameters, _REGION, "string_param", name)),
+        offset=_unsigned(parameters, _REGION_OFFSET, name),
+        byte_size=_unsigned(parameters, _REGION_BYTES, name),
+    )
+
+
+def _unsigned(parameters: Any, key: str, name: str) -> int:  # noqa: ANN401  a message's map
+    if key not in parameters:
+        return 0
+    return int(_of_choice(parameters, key, "int64_param", name)) % (1 << 64)  # the peer's cast
+
+
+def _of_choice(
+    parameters: Any,  # noqa: ANN401  a message's map
+    key: str,
+    choice: str,
+    name: str,
+) -> Scalar:
+    parameter = parameters[key]
+    if parameter.WhichOneof("parameter_choice") != choice:
+        raise InvalidRequest(
+            f"invalid value type for '{key}' parameter for tensor '{name}', expected {choice}."
+        )
+    value: Scalar = getattr(parameter, choice)
+    return value
 
 
 # --- outputs ------------------------------------------------------------------------------------
@@ -260,19 +293,17 @@ def _read_outputs(tensors: Sequence[Any]) -> tuple[RequestedOutput, ...]:
 def _read_output(tensor: Any) -> RequestedOutput:  # noqa: ANN401  a message
     parameters = scalars(tensor.parameters)
     classes = _read_classes(tensor.parameters)
-    if "shared_memory_region" in parameters:
-        if _CLASSIFICATION in parameters:
-            raise InvalidRequest(
-                "output can't set both 'shared_memory_region' and 'classification'"
-            )
-        raise Unsupported(SHARED_MEMORY_DISABLED)
+    region = _read_region(tensor.parameters, tensor.name)
+    if region is not None and _CLASSIFICATION in parameters:
+        raise InvalidRequest("output can't set both 'shared_memory_region' and 'classification'")
     known = {*_SHARED_MEMORY, _CLASSIFICATION}
     custom = {key: value for key, value in parameters.items() if key not in known}
     return RequestedOutput(
         name=tensor.name,
-        binary=True,
+        binary=region is None,
         classification=classes,
         parameters_json=json_object(dict(custom)),
+        region=region,
     )
 
 

@@ -166,6 +166,8 @@ def _shape_text(shape: tuple[int, ...]) -> bytes:
 def _content(
     tensor: AnsweredTensor, wanted: RequestedOutput, values: ToldValues, context: AnswerContext
 ) -> list[bytes]:
+    if wanted.region is not None:
+        return []  # the client finds it there
     if wanted.binary:
         size = orjson.dumps({"binary_data_size": len(values.data)})
         own = tensor.parameters_json.encode()

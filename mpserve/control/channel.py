@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Generic, Self, TypeVar
 
 from mpserve.control.framing import FrameDecoder, MessageTypes, encode_frame
-from mpserve.control.messages import Message
+from mpserve.control.message import Message
 from mpserve.errors import InternalError
 
 _READ_BYTES: Final = 1 << 16

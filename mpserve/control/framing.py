@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from mpserve.control.messages import Message
+from mpserve.control.message import Message
 from mpserve.errors import InternalError
 
 MAX_FRAME_BYTES: Final = 1 << 30  # a load call carries whole model files

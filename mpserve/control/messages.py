@@ -6,6 +6,8 @@ new Struct; `assert_never` finds every place that must learn it.
 
 import msgspec
 
+from mpserve.control.message import Message
+from mpserve.control.region_messages import PublishRegions, RegionCall, RegionsAcknowledged
 from mpserve.errors import Failure
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
@@ -14,11 +16,6 @@ from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.model.trace_setting import TraceChange, TraceSetting
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Base of all messages."""
-
 
 # --- what a child process is told at its start -------------------------------------------------
 
@@ -97,12 +94,13 @@ class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a frontend needs to serve.
 
     `settings_json` is the encoded `mpserve.settings.Settings`; `http_fd` the inherited Unix-domain
-    socket to listen on, -1 for none.
+    socket to listen on, -1 for none; `regions` what clients have registered before.
     """
 
     frontend_index: int
     places: SharedPlaces
     settings_json: bytes
+    regions: PublishRegions = PublishRegions()
     http_fd: int = -1
 
 
@@ -289,7 +287,7 @@ class TraceCall(Message, frozen=True, kw_only=True):
 
 
 class CallDone(Message, frozen=True, kw_only=True):
-    """Answer to a load or unload call; `failure` is `None` on success."""
+    """Answer to a call that tells nothing; `failure` is `None` on success."""
 
     call_id: int
     failure: Failure | None
@@ -325,6 +323,7 @@ class TraceReply(Message, frozen=True, kw_only=True):
 
 ToFrontend = (
     PublishTable
+    | PublishRegions
     | StopFrontend
     | SetLog
     | CallDone
@@ -335,6 +334,7 @@ ToFrontend = (
 )
 FromFrontend = (
     TableAcknowledged
+    | RegionsAcknowledged
     | FrontendReady
     | FrontendFailed
     | LoadCall
@@ -343,6 +343,7 @@ FromFrontend = (
     | EventsCall
     | LoggingCall
     | TraceCall
+    | RegionCall
 )
 
 

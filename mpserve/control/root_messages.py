@@ -1,6 +1,10 @@
 """Messages between the root and the supervisor; rules as for `messages`."""
 
-from mpserve.control.messages import ChildExited, ChildStopped, Message
+from mpserve.control.message import Message
+from mpserve.control.messages import (
+    ChildExited,
+    ChildStopped,
+)
 
 
 class StopServer(Message, frozen=True, kw_only=True):

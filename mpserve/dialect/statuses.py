@@ -47,6 +47,7 @@ class Operation(enum.Enum):
     UNLOAD = "unload"
     TRACE = "trace"
     LOGGING = "logging"
+    SHARED_MEMORY = "shared_memory"
 
 
 class GrpcCode(enum.IntEnum):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from mpserve.model.region import RegionPiece, RegionUse
 from mpserve.model.request import InferRequest
 from mpserve.shm.dispatcher import (
     BINARY_OUTPUTS_BY_DEFAULT,
@@ -25,10 +26,12 @@ def submit(
     dispatcher: Dispatcher,
     route: Route,
     on_answer: Callable[[Answer], None],
+    place: Callable[[RegionUse], RegionPiece] | None = None,
 ) -> int:
     """Submit a request that `validation.validate` has passed; return its token for `cancel`.
 
-    The tensors are copied into this process's arena. `on_answer` is called once, never from here.
+    The tensors are copied into this process's arena, but for those in regions of the client's
+    shared memory, which `place` finds. `on_answer` is called once, never from here.
 
     Raises
     ------
@@ -38,7 +41,14 @@ def submit(
     token: int = dispatcher.submit(
         route,
         [
-            (tensor.name, tensor.datatype.name, tensor.shape, tensor.data, tensor.parameters_json)
+            (
+                tensor.name,
+                tensor.datatype.name,
+                tensor.shape,
+                tensor.data,
+                tensor.parameters_json,
+                _piece(tensor.region, place),
+            )
             for tensor in request.inputs
         ],
         outputs=[
@@ -47,6 +57,7 @@ def submit(
                 _BINARY if output.binary else OUTPUT_BINARY_SET,
                 output.classification,
                 output.parameters_json,
+                _piece(output.region, place),
             )
             for output in request.outputs
         ],
@@ -61,6 +72,16 @@ def submit(
         callback=on_answer,
     )
     return token
+
+
+def _piece(
+    use: RegionUse | None, place: Callable[[RegionUse], RegionPiece] | None
+) -> tuple[int, int, int] | None:
+    if use is None:
+        return None
+    assert place is not None, "a request with regions, and nobody who knows them"
+    piece = place(use)
+    return piece.id, piece.offset, piece.byte_size
 
 
 def _flags(request: InferRequest) -> int:

@@ -139,10 +139,10 @@ class _Check:
             self._elements(tensor, count)
             return
         expected = count * tensor.datatype.item_bytes
-        if len(memoryview(tensor.data)) != expected:
+        if tensor.data_bytes != expected:
             raise self._refusal(
                 f"input byte size mismatch for input '{tensor.name}' {self._of_model}. Expected "
-                f"{expected}, got {len(tensor.data)}"
+                f"{expected}, got {tensor.data_bytes}"
             )
 
     def _elements(self, tensor: InputTensor, expected: int) -> None:

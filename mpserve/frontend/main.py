@@ -21,6 +21,7 @@ import uvloop
 
 from mpserve.control.channel import Channel
 from mpserve.control.door import Caller, own_stderr, ring
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     CallDone,
     EventsReply,
@@ -29,7 +30,6 @@ from mpserve.control.messages import (
     FrontendStart,
     IndexReply,
     LoggingReply,
-    Message,
     PublishTable,
     SetLog,
     StopFrontend,
@@ -37,10 +37,15 @@ from mpserve.control.messages import (
     ToFrontend,
     TraceReply,
 )
+from mpserve.control.region_messages import (
+    PublishRegions,
+)
 from mpserve.dialect import DIALECTS
+from mpserve.dispatch.regions import Regions
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutingTable
 from mpserve.errors import ConfigError, Failure
+from mpserve.frontend.handlers.handlers import Handlers
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
@@ -109,23 +114,30 @@ class Frontend:
         self._calls = RepositoryCalls(
             send=self._send, call_later=self._call_later, settings=settings
         )
-        self._metadata = MetadataHandler(table=self._table, settings=settings)
-        self._statistics = StatisticsHandler(table=self._table, routes=self._routes)
-        self._infer = InferHandler(
-            table=self._table,
-            routes=self._routes,
-            dispatcher=self._dispatcher,
-            dialect=self._dialect,
+        self._regions = Regions(
+            server_id=start.places.server_id,
+            allowed=settings.allow_client_shm,
+            max_bytes=settings.arena_max_bytes,
+            acknowledge=self._send,
+        )
+        self._regions.apply(start.regions)
+        self._handlers = Handlers(
+            health=self._health,
+            metadata=MetadataHandler(table=self._table, settings=settings),
+            statistics=StatisticsHandler(table=self._table, routes=self._routes),
+            repository=self._calls,
+            regions=self._regions,
+            infer=InferHandler(
+                table=self._table,
+                routes=self._routes,
+                dispatcher=self._dispatcher,
+                regions=self._regions,
+                dialect=self._dialect,
+            ),
+            labels=self._labels,
         )
         self._http = HttpService(
-            settings=settings,
-            dispatcher=self._dispatcher,
-            health=self._health,
-            metadata=self._metadata,
-            statistics=self._statistics,
-            repository=self._calls,
-            infer=self._infer,
-            labels=self._labels,
+            settings=settings, dispatcher=self._dispatcher, handlers=self._handlers
         )
         self._applied = 0
         self._http_port: int | None = None  # once it listens
@@ -177,19 +189,11 @@ class Frontend:
 
     async def _open_grpc(self) -> "GrpcServer":
         # Here, because it imports protobuf, which HTTP does not need.
-        from mpserve.frontend.grpc.services import Handlers, make_services  # noqa: PLC0415
+        from mpserve.frontend.grpc.services import make_services  # noqa: PLC0415
         from mpserve.frontend.grpc.transport import Place, open_server  # noqa: PLC0415
 
-        handlers = Handlers(
-            health=self._health,
-            metadata=self._metadata,
-            statistics=self._statistics,
-            repository=self._calls,
-            infer=self._infer,
-            labels=self._labels,
-        )
         services = make_services(
-            handlers,
+            self._handlers,
             dialect=self._dialect,
             dispatcher=self._dispatcher,
             settings=self._settings.grpc,
@@ -252,6 +256,8 @@ class Frontend:
         match message:
             case PublishTable():
                 self._apply(message)
+            case PublishRegions():
+                self._regions.apply(message)
             case StopFrontend():
                 self._stop(message.grace_ms / 1000)
             case SetLog():
@@ -293,6 +299,7 @@ class Frontend:
             self._send(FrontendReady(http_port=self._http_port))
         if self._has_table.is_set():
             self._acknowledge(self._applied)
+        self._regions.tell()
         self._calls.repeat()
 
     def _stop(self, grace_seconds: float) -> None:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from mpserve.model.region import RegionUse
 from mpserve.model.tensor import Datatype
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -23,9 +24,11 @@ class InputTensor(msgspec.Struct, frozen=True, kw_only=True):
     shape
         Full shape, all dimensions at least 0.
     data
-        Elements in the wire's binary form.
+        Elements in the wire's binary form; empty when they lie in a `region`.
     parameters_json
         The tensor's own parameters as a JSON object, "" for none.
+    region
+        Where in the client's shared memory the elements lie.
     """
 
     name: str
@@ -33,6 +36,12 @@ class InputTensor(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     data: Bytes
     parameters_json: str = ""
+    region: RegionUse | None = None
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes that the elements have, wherever they lie."""
+        return len(memoryview(self.data)) if self.region is None else self.region.byte_size
 
 
 class RequestedOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +55,15 @@ class RequestedOutput(msgspec.Struct, frozen=True, kw_only=True):
         Number of classes wanted instead of the values; 0 for the values.
     parameters_json
         The output's own parameters as a JSON object, "" for none.
+    region
+        Where in the client's shared memory it is wanted; `None` for in the answer.
     """
 
     name: str
     binary: bool = False
     classification: int = 0
     parameters_json: str = ""
+    region: RegionUse | None = None
 
 
 class SequenceMark(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +116,13 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     def prefix(self) -> str:
         """What messages about this request begin with."""
         return request_prefix(self.id)
+
+    @property
+    def regions(self) -> list[RegionUse]:
+        """Pieces of the client's shared memory that it names."""
+        regions = [tensor.region for tensor in self.inputs]
+        regions += [output.region for output in self.outputs]
+        return [one for one in regions if one is not None]
 
     def requested_output(self, name: str) -> RequestedOutput:
         """Return how output `name` is wanted, also when it was not listed."""

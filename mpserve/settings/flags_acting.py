@@ -187,6 +187,14 @@ _PROCESSES: Final = (
         help="mpserve: how far that shared memory may grow, for each process.",
     ),
     Flag(
+        name="allow-client-shm",
+        kind=Kind.BOOL,
+        group=Group.PROCESSES,
+        field="allow_client_shm",
+        default=False,
+        help="Clients on this machine may register shared memory for inputs and outputs.",
+    ),
+    Flag(
         name="queue-slots",
         kind=Kind.INT,
         group=Group.PROCESSES,

@@ -152,13 +152,6 @@ _SCHEDULING: Final = (
 )
 
 _SHARED_MEMORY: Final = (
-    _refused(
-        "allow-client-shm",
-        Kind.BOOL,
-        Group.PROCESSES,
-        default=False,
-        reason="clients can not register shared memory yet",
-    ),
     _inert(
         "buffer-manager-thread-count", Kind.INT, Group.PROCESSES, default=0, reason=_OWN_PROCESSES
     ),

@@ -103,6 +103,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Triton's number; 1 or more means `LogLevel.DEBUG`.
     arena_initial_bytes, arena_max_bytes
         Shared memory for tensors of each process: taken at its start, and at most.
+    allow_client_shm
+        Clients may register their own shared memory.
     queue_slots
         Requests that may wait for one model version.
     host_policies
@@ -144,6 +146,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     frontends: int = 1
     arena_initial_bytes: int = MIB
     arena_max_bytes: int = 1024 * MIB
+    allow_client_shm: bool = False
     queue_slots: int = 1024
     host_policies: tuple[str, ...] = ()
     allocator: Allocator = Allocator.MALLOC

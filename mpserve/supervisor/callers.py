@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import msgspec
 
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     CallersJoined,
     JoinCallers,
     LoadCall,
-    Message,
     PublishTable,
     UnloadCall,
 )

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     CallDone,
     EventsCall,
@@ -26,7 +27,6 @@ from mpserve.control.messages import (
     LoadCall,
     LoggingCall,
     LoggingReply,
-    Message,
     PublishTable,
     StopFrontend,
     TableAcknowledged,
@@ -34,9 +34,17 @@ from mpserve.control.messages import (
     TraceReply,
     UnloadCall,
 )
+from mpserve.control.region_messages import (
+    PublishRegions,
+    RegionCall,
+    RegionsAcknowledged,
+    RegisterRegionCall,
+    UnregisterRegionsCall,
+)
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
 from mpserve.model.identity import Generation
+from mpserve.model.region import RegionId
 from mpserve.settings import Settings, encode_settings
 from mpserve.shm.sweep import sweep_process
 from mpserve.supervisor.checkpoint import Checkpoint
@@ -46,11 +54,12 @@ from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
 
 SILENT_SECONDS: Final = 30.0  # far beyond any turn of its loop
+UNKNOWN: Final = -1  # no number was acknowledged yet
 POLICY: Final = RestartPolicy()
 PLACE_PREFIX: Final = "frontend/"
 
 RepositoryCall = LoadCall | UnloadCall | IndexCall | EventsCall
-Call = RepositoryCall | LoggingCall | TraceCall
+Call = RepositoryCall | LoggingCall | TraceCall | RegionCall
 Answer = Callable[[CallDone | IndexReply | EventsReply | LoggingReply | TraceReply], None]
 
 
@@ -62,6 +71,8 @@ class FrontendPlace(msgspec.Struct, kw_only=True):
     child: Child | None = None
     acknowledged: int = -1
     held: frozenset[Generation] = frozenset()
+    regions_number: int = 0
+    regions_in_use: frozenset[RegionId] = frozenset()
     is_ready: bool = False
     starts: int = 0
     deaths: Deaths = Deaths()
@@ -84,6 +95,8 @@ class FrontendOwner:
         whole_table: Callable[[], PublishTable],
         acknowledged: Callable[[int], None],
         held: Callable[[frozenset[Generation]], None],
+        whole_regions: Callable[[], PublishRegions],
+        regions_settled: Callable[[int, frozenset[RegionId]], None],
         called: Callable[[Call, Answer], None],
         died: Callable[[ProcessIdentity], None],
         gave_up: Callable[[str], None],
@@ -91,6 +104,8 @@ class FrontendOwner:
         self.whole_table = whole_table
         self.acknowledged = acknowledged
         self.held = held
+        self.whole_regions = whole_regions
+        self.regions_settled = regions_settled
         self.called = called
         self.died = died
         self.gave_up = gave_up
@@ -159,6 +174,7 @@ class Frontends:
                 place.process = record.process
                 place.is_ready = record.is_ready
                 place.held = held
+                place.regions_number = UNKNOWN
                 place.child = self._processes.adopt(
                     record,
                     receives=FromFrontend,
@@ -173,10 +189,11 @@ class Frontends:
                 self._start(place)
 
     def came_back(self, process: ProcessIdentity) -> None:
-        """Tell a frontend that came back the whole table: it may have missed one."""
+        """Tell a frontend that came back everything: it may have missed something."""
         for place in self._places:
             if place.process == process:
                 self._send(place, self._owner.whole_table())
+                self._send(place, self._owner.whole_regions())
 
     def publish(self, table: PublishTable) -> None:
         """Tell all frontends; they acknowledge the number."""
@@ -185,6 +202,12 @@ class Frontends:
             self._send(place, table)
         self._loop.call_later(SILENT_SECONDS, self._end_silent, table.number)
         self._tell_acknowledged()
+
+    def publish_regions(self, regions: PublishRegions) -> None:
+        """Tell all frontends; they acknowledge the number."""
+        for place in self._places:
+            self._send(place, regions)
+        self._tell_regions_settled()
 
     async def stop(self, *, grace_seconds: float) -> None:
         """Let all finish what is in flight; end those that take longer than the grace and a bit."""
@@ -215,6 +238,8 @@ class Frontends:
         place.starts += 1
         self._note(place)
         place.failure = None
+        regions = self._owner.whole_regions()
+        place.regions_number = regions.number
         place.child = self._processes.spawn(
             FRONTEND,
             FrontendStart(
@@ -222,6 +247,7 @@ class Frontends:
                 places=self._memory.places(process),
                 settings_json=encode_settings(self._settings),
                 http_fd=self._memory.http_fd,
+                regions=regions,
             ),
             record=ChildRecord(
                 process=process, holder=place.index, title=f"mps frontend {place.index}"
@@ -242,13 +268,24 @@ class Frontends:
                 place.acknowledged = max(place.acknowledged, message.number)
                 place.held = frozenset(message.held)
                 self._tell_acknowledged()
+            case RegionsAcknowledged():
+                place.regions_number = max(place.regions_number, message.number)
+                place.regions_in_use = frozenset(message.in_use)
+                self._tell_regions_settled()
             case FrontendReady():
                 self._on_ready(place, message)
             case FrontendFailed():
                 place.failure = message.failure
                 self._changed.set()
             case (
-                LoadCall() | UnloadCall() | IndexCall() | EventsCall() | LoggingCall() | TraceCall()
+                LoadCall()
+                | UnloadCall()
+                | IndexCall()
+                | EventsCall()
+                | LoggingCall()
+                | TraceCall()
+                | RegisterRegionCall()
+                | UnregisterRegionsCall()
             ):
                 self._owner.called(message, partial(self._send, place))
             case _:
@@ -271,10 +308,12 @@ class Frontends:
         process = place.process
         place.child = None
         place.held = frozenset()
+        place.regions_in_use = frozenset()
         self._owner.died(process)
         self._memory.end(process)
         sweep_process(self._memory.server_id, process.index, process.epoch)
         self._tell_acknowledged()
+        self._tell_regions_settled()
         if not self._is_stopping:
             self._repair(place, end)
         self._changed.set()
@@ -307,6 +346,13 @@ class Frontends:
         self._owner.held(frozenset[Generation]().union(*(place.held for place in self._places)))
         living = [place.acknowledged for place in self._places if place.child is not None]
         self._owner.acknowledged(min(living, default=self._published))
+
+    def _tell_regions_settled(self) -> None:
+        """As `_tell_acknowledged`; a frontend that starts knows what is registered by then."""
+        living = [place.regions_number for place in self._places if place.child is not None]
+        number = min(living, default=self._owner.whole_regions().number)
+        in_use = frozenset[RegionId]().union(*(place.regions_in_use for place in self._places))
+        self._owner.regions_settled(number, in_use)
 
     def _end_silent(self, number: int) -> None:
         for place in self._places:

@@ -22,12 +22,12 @@ import msgspec
 from mpserve.control.channel import Channel
 from mpserve.control.door import Call
 from mpserve.control.framing import MessageTypes
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     ChildExited,
     ChildStopped,
     FromSpawner,
     FrontendStart,
-    Message,
     Program,
     Spawn,
     Spawned,

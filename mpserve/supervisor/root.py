@@ -26,7 +26,10 @@ from typing import Final
 import msgspec
 
 from mpserve.control.framing import FrameDecoder, encode_frame
-from mpserve.control.messages import ChildExited, Message
+from mpserve.control.message import Message
+from mpserve.control.messages import (
+    ChildExited,
+)
 from mpserve.control.root_messages import Alive, ServerEnded, StopServer, ToRoot
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by

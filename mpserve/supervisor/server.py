@@ -15,6 +15,11 @@ import msgspec
 
 from mpserve.control.door import Call as DoorCall
 from mpserve.control.messages import ChildExited, ChildStopped, LoggingCall, PublishTable, TraceCall
+from mpserve.control.region_messages import (
+    PublishRegions,
+    RegisterRegionCall,
+    UnregisterRegionsCall,
+)
 from mpserve.errors import ConfigError
 from mpserve.lifecycle.actions import CheckFolder
 from mpserve.lifecycle.actions import PublishTable as PublishAction
@@ -29,6 +34,7 @@ from mpserve.supervisor.metrics_port import metrics_port
 from mpserve.supervisor.polling import Polling, taken_over
 from mpserve.supervisor.processes import CHILD_PREFIX, ChildRecord, Processes
 from mpserve.supervisor.publication import Publication
+from mpserve.supervisor.region_api import RegionApi
 from mpserve.supervisor.repository_api import RepositoryApi
 from mpserve.supervisor.repository_view import RepositoryView, scan_options
 from mpserve.supervisor.root_link import RootLink, refuse
@@ -102,6 +108,9 @@ class Server:
         self._setting_api = SettingApi(
             processes=self._processes, settings=settings, checkpoint=checkpoint
         )
+        self._region_api = RegionApi(
+            server_id=memory.server_id, publish=self._publish_regions, checkpoint=checkpoint
+        )
         self._frontends = Frontends(
             processes=self._processes,
             memory=memory,
@@ -110,6 +119,8 @@ class Server:
                 whole_table=self._whole_table,
                 acknowledged=self._supervisor.acknowledged,
                 held=self._supervisor.held,
+                whole_regions=self._region_api.published,
+                regions_settled=self._region_api.settled,
                 called=self._called,
                 died=self._supervisor.workers.reap_frontend,
                 gave_up=self._give_up,
@@ -138,6 +149,8 @@ class Server:
         match call:
             case LoggingCall() | TraceCall():
                 self._setting_api.call(call, answer)
+            case RegisterRegionCall() | UnregisterRegionsCall():
+                self._region_api.call(call, answer)
             case _:
                 self._api.call(call, answer)
 
@@ -328,6 +341,9 @@ class Server:
         self._supervisor.tell(
             FolderChecked(name=action.name, wish=action.wish, is_unchanged=is_unchanged)
         )
+
+    def _publish_regions(self, regions: PublishRegions) -> None:
+        self._frontends.publish_regions(regions)
 
     def _whole_table(self) -> PublishTable:
         return self._table(frozenset(self._supervisor.actual.models))

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     FromWorker,
-    Message,
     StopWorker,
     WorkerLoadFailed,
     WorkerReady,

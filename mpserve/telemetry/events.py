@@ -37,6 +37,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "queue.refused": "No queue could be made for a model version, e.g. because `/dev/shm` is full.",
     "queue.vanished": "A queue was gone before a frontend could open it; the next table follows.",
     "process.stopped": "A process was stopped by a signal; it is killed unless it goes on soon.",
+    "region.registered": "A client registered shared memory of its own.",
+    "region.unregistered": "A client's shared memory is not used by new requests any more.",
     "repository.doubted": "Something in the repository is passed over; says what and why.",
     "repository.unreadable": "A repository folder can not be read; its models stay as they are.",
     "requests.refused": "Waiting requests were refused because their queue ended.",

@@ -13,12 +13,12 @@ from itertools import count
 
 import msgspec
 
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     CallDone,
     CallersJoined,
     JoinCallers,
     LoadCall,
-    Message,
     UnloadCall,
 )
 from mpserve.errors import Failure, ShuttingDown

@@ -10,10 +10,10 @@ import threading
 
 from mpserve.control.channel import BlockingChannel
 from mpserve.control.door import Caller, own_stderr, ring
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     CallDone,
     CallersJoined,
-    Message,
     PublishTable,
     SetLog,
     SharedPlaces,

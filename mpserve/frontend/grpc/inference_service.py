@@ -13,8 +13,8 @@ from google.protobuf import json_format
 
 from mpserve.codec import proto_parameters, setting_proto
 from mpserve.codec.management_json import LoadParameters
-from mpserve.codec.v2_proto import SHARED_MEMORY_DISABLED
 from mpserve.dialect import Dialect, Operation
+from mpserve.dispatch.regions import Regions
 from mpserve.errors import (
     ErrorCode,
     Failure,
@@ -27,6 +27,7 @@ from mpserve.errors import (
 from mpserve.frontend.grpc.call import Call, UnaryMethod, grpc_failure
 from mpserve.frontend.grpc.infer import CHECK_VERSION
 from mpserve.frontend.grpc.messages import INFERENCE_SERVICE, inference_schema, parse
+from mpserve.frontend.handlers import cuda_memory
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
@@ -62,12 +63,14 @@ class InferenceService:
         metadata: MetadataHandler,
         statistics: StatisticsHandler,
         repository: RepositoryCalls,
+        regions: Regions,
     ) -> None:
         self._dialect = dialect
         self._health = health
         self._metadata = metadata
         self._statistics = statistics
         self._repository = repository
+        self._regions = regions
         self._check_version = CHECK_VERSION[dialect.name]
         self._fills: Mapping[str, tuple[Operation, Fill]] = {
             "ServerLive": (Operation.HEALTH, self._server_live),
@@ -77,17 +80,21 @@ class InferenceService:
             "ModelMetadata": (Operation.MODEL_METADATA, self._model_metadata),
             "ModelConfig": (Operation.MODEL_CONFIG, self._model_config),
             "ModelStatistics": (Operation.STATISTICS, self._model_statistics),
-            "SystemSharedMemoryStatus": (Operation.MODEL_METADATA, self._no_regions),
-            "SystemSharedMemoryRegister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
-            "SystemSharedMemoryUnregister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
-            "CudaSharedMemoryStatus": (Operation.MODEL_METADATA, self._no_regions),
-            "CudaSharedMemoryRegister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
-            "CudaSharedMemoryUnregister": (Operation.MODEL_METADATA, self._refuse_shared_memory),
+            "SystemSharedMemoryStatus": (Operation.SHARED_MEMORY, self._region_status),
+            "CudaSharedMemoryStatus": (Operation.SHARED_MEMORY, self._cuda_status),
+            "CudaSharedMemoryRegister": (Operation.SHARED_MEMORY, self._cuda_register),
+            "CudaSharedMemoryUnregister": (Operation.SHARED_MEMORY, self._cuda_unregister),
         }
         self._asks: Mapping[str, tuple[Operation, Ask, Tell]] = {
             "RepositoryIndex": (Operation.INDEX, self._index, _tell_index),
             "RepositoryModelLoad": (Operation.LOAD, self._load, _tell_nothing),
             "RepositoryModelUnload": (Operation.UNLOAD, self._unload, _tell_nothing),
+            "SystemSharedMemoryRegister": (Operation.SHARED_MEMORY, self._register, _tell_nothing),
+            "SystemSharedMemoryUnregister": (
+                Operation.SHARED_MEMORY,
+                self._unregister,
+                _tell_nothing,
+            ),
             "TraceSetting": (Operation.TRACE, self._trace_setting, _tell_trace),
             "LogSettings": (Operation.LOGGING, self._log_settings, _tell_log),
         }
@@ -201,15 +208,39 @@ class InferenceService:
         )
         json_format.ParseDict(msgspec.to_builtins(found), answer)  # named alike on both wires
 
-    # --- what is not there -----------------------------------------------------------------------
+    # --- shared memory of clients ----------------------------------------------------------------
 
-    def _refuse_shared_memory(self, *_: Message) -> None:
-        raise Unsupported(SHARED_MEMORY_DISABLED)
+    def _region_status(self, request: Message, answer: Message) -> None:
+        for region in self._regions.status(request.name):
+            told = answer.regions[region.name]
+            told.name = region.name
+            told.key = region.key
+            told.offset = region.offset
+            told.byte_size = region.byte_size
 
-    def _no_regions(self, request: Message, _: Message) -> None:
-        if request.name:
-            kind = request.DESCRIPTOR.name.partition("SharedMemory")[0].lower()
-            raise ModelNotFound(f"Unable to find {kind} shared memory region: '{request.name}'")
+    def _register(self, request: Message, on_result: Callable[[Any], None]) -> None:
+        self._regions.check_allowed()
+        self._repository.register_region(
+            on_result,
+            name=request.name,
+            key=request.key,
+            offset=request.offset,
+            byte_size=request.byte_size,
+        )
+
+    def _unregister(self, request: Message, on_result: Callable[[Any], None]) -> None:
+        self._regions.check_allowed()
+        self._repository.unregister_regions(on_result, name=request.name)
+
+    def _cuda_status(self, request: Message, _: Message) -> None:
+        cuda_memory.check_status(request.name)
+
+    def _cuda_register(self, request: Message, _: Message) -> None:
+        self._regions.check_allowed()
+        raise cuda_memory.refuse(request.name)
+
+    def _cuda_unregister(self, _: Message, __: Message) -> None:
+        self._regions.check_allowed()
 
     # --- repository ------------------------------------------------------------------------------
 

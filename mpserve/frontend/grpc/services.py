@@ -2,8 +2,6 @@
 
 from typing import Final
 
-import msgspec
-
 from mpserve.dialect import Dialect
 from mpserve.frontend.grpc.call import Services, StreamMethod, UnaryMethod
 from mpserve.frontend.grpc.health_service import CHECK_PATH, WATCH_PATH, HealthService
@@ -15,12 +13,7 @@ from mpserve.frontend.grpc.reflection_service import PATH as REFLECTION_PATH
 from mpserve.frontend.grpc.reflection_service import ReflectionService
 from mpserve.frontend.grpc.restriction import MethodRestrictions
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
-from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.handlers.infer import InferHandler
-from mpserve.frontend.handlers.labels import LabelFiles
-from mpserve.frontend.handlers.metadata import MetadataHandler
-from mpserve.frontend.handlers.repository import RepositoryCalls
-from mpserve.frontend.handlers.statistics import StatisticsHandler
+from mpserve.frontend.handlers.handlers import Handlers
 from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, schema
 from mpserve.settings import GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
@@ -35,17 +28,6 @@ _FIXED_PATHS: Final = (
 _REPOSITORY_SERVICE: Final = "inference.model_repository.ModelRepositoryService"
 
 
-class Handlers(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked, shared with HTTP."""
-
-    health: Health
-    metadata: MetadataHandler
-    statistics: StatisticsHandler
-    repository: RepositoryCalls
-    infer: InferHandler
-    labels: LabelFiles
-
-
 def make_services(
     handlers: Handlers, *, dialect: Dialect, dispatcher: Dispatcher, settings: GrpcSettings
 ) -> Services:
@@ -58,6 +40,7 @@ def make_services(
         metadata=handlers.metadata,
         statistics=handlers.statistics,
         repository=handlers.repository,
+        regions=handlers.regions,
     )
     grpc_infer = GrpcInfer(
         handler=handlers.infer,

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import msgspec
@@ -11,6 +12,8 @@ from mpserve.dialect import Dialect
 from mpserve.dispatch.ensemble import Ensembles
 from mpserve.dispatch.ensemble_answer import OnAnswer
 from mpserve.dispatch.members import Member
+from mpserve.dispatch.region_answer import into_regions
+from mpserve.dispatch.regions import RegionHold, Regions
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
 from mpserve.dispatch.submission import submit
@@ -24,11 +27,18 @@ class InferHandler:
     """Inference for all wires of a frontend."""
 
     def __init__(
-        self, *, table: RoutingTable, routes: Routes, dispatcher: Dispatcher, dialect: Dialect
+        self,
+        *,
+        table: RoutingTable,
+        routes: Routes,
+        dispatcher: Dispatcher,
+        regions: Regions,
+        dialect: Dialect,
     ) -> None:
         self._table = table
         self._routes = routes
         self._dispatcher = dispatcher
+        self._regions = regions
         self._dialect = dialect
         self._ensembles = Ensembles(
             table=table,
@@ -81,10 +91,35 @@ class InferHandler:
         Raises
         ------
         InvalidRequest
-            It does not fit the model's signature.
+            It does not fit the model's signature, or the memory it names.
+        Unsupported, ModelNotFound
+            It names shared memory that clients may not register, or did not.
         QueueFull, ArenaFull, ModelNotReady
             Refused now; may pass later.
         """
+        if request.regions:
+            return self._start_with_regions(request, routed, on_answer)
+        return self._start(request, routed, on_answer)
+
+    def cancel(self, token: int) -> None:
+        """Drop the answer of a request; take it back when it still waits."""
+        self._ensembles.cancel(token)
+
+    def _start_with_regions(
+        self, request: InferRequest, routed: RoutedModel, on_answer: Callable[[Answer], None]
+    ) -> int:
+        hold = self._regions.hold(request)
+        is_divided = routed.version.config.ensemble is not None
+        request = self._regions.with_copies(request, of_all=is_divided)
+        on_answer = partial(_tell_held, hold, on_answer)
+        if is_divided:
+            told = into_regions(request, self._regions, cast("OnAnswer", on_answer))
+            on_answer = cast("Callable[[Answer], None]", told)
+        return self._start(request, routed, on_answer)
+
+    def _start(
+        self, request: InferRequest, routed: RoutedModel, on_answer: Callable[[Answer], None]
+    ) -> int:
         name, version = routed.model.name, routed.version
         validate(request, signature=version.config.signature, model_name=name)
         if version.config.ensemble is not None:
@@ -92,15 +127,22 @@ class InferHandler:
             told = cast("OnAnswer", on_answer)
             return self._ensembles.start(request, routed=routed, on_answer=told)
         route = self._routes.route(name, version.version)
-        return submit(request, dispatcher=self._dispatcher, route=route, on_answer=on_answer)
+        return submit(
+            request,
+            dispatcher=self._dispatcher,
+            route=route,
+            on_answer=on_answer,
+            place=self._regions.place,
+        )
 
     def _submit_step(self, member: Member, request: InferRequest, on_answer: OnAnswer) -> int:
         return submit(request, dispatcher=self._dispatcher, route=member.route, on_answer=on_answer)
 
-    def cancel(self, token: int) -> None:
-        """Drop the answer of a request; take it back when it still waits."""
-        self._ensembles.cancel(token)
-
 
 def _call_soon(callback: Callable[[], None]) -> object:
     return asyncio.get_running_loop().call_soon(callback)
+
+
+def _tell_held(_: RegionHold, on_answer: Callable[[Answer], None], answer: Answer) -> None:
+    """Hand an answer on; whoever will be told holds the regions."""
+    on_answer(answer)

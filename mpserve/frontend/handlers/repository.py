@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, assert_never
 import msgspec
 
 from mpserve.codec.management_json import LoadParameters
+from mpserve.control.message import Message
 from mpserve.control.messages import (
     CallDone,
     EventsCall,
@@ -21,10 +22,14 @@ from mpserve.control.messages import (
     LoadCall,
     LoggingCall,
     LoggingReply,
-    Message,
     TraceCall,
     TraceReply,
     UnloadCall,
+)
+from mpserve.control.region_messages import (
+    RegionCall,
+    RegisterRegionCall,
+    UnregisterRegionsCall,
 )
 from mpserve.errors import ErrorCode, Failure
 from mpserve.model.event import EventPage
@@ -37,7 +42,7 @@ INDEX_SECONDS: Final = 10.0  # the supervisor reads it from memory
 UNLOAD_SECONDS: Final = 60.0  # it marks and returns; earlier wishes for the model come first
 LOAD_SLACK_SECONDS: Final = 60.0  # scan, start of processes, publication
 
-Call = LoadCall | UnloadCall | IndexCall | EventsCall | LoggingCall | TraceCall
+Call = LoadCall | UnloadCall | IndexCall | EventsCall | LoggingCall | TraceCall | RegionCall
 Reply = CallDone | IndexReply | EventsReply | LoggingReply | TraceReply
 RepositoryResult = Failure | tuple[IndexRow, ...] | None
 OnResult = Callable[[RepositoryResult], None]
@@ -130,6 +135,24 @@ class RepositoryCalls:
         call_id = self._open("trace setting", INDEX_SECONDS, on_result)
         if call_id is not None:
             self._make(TraceCall(call_id=call_id, model=model, change=change))
+
+    def register_region(
+        self, on_result: OnResult, *, name: str, key: str, offset: int, byte_size: int
+    ) -> None:
+        """Register shared memory of a client; all frontends know it when `on_result` is called."""
+        call_id = self._open("register", INDEX_SECONDS, on_result)
+        if call_id is not None:
+            self._make(
+                RegisterRegionCall(
+                    call_id=call_id, name=name, key=key, offset=offset, byte_size=byte_size
+                )
+            )
+
+    def unregister_regions(self, on_result: OnResult, *, name: str) -> None:
+        """Forget a region of a client, or ("") all."""
+        call_id = self._open("unregister", INDEX_SECONDS, on_result)
+        if call_id is not None:
+            self._make(UnregisterRegionsCall(call_id=call_id, name=name))
 
     def on_reply(self, reply: Reply) -> None:
         """Take an answer of the supervisor; a late one is dropped."""

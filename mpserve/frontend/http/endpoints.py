@@ -11,15 +11,14 @@ from mpserve.codec import management_json
 from mpserve.codec.management_json import LoadParameters
 from mpserve.dialect import Dialect, Operation, TransportFault
 from mpserve.errors import ErrorCode, Failure, MpserveError, Unsupported
-from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.handlers.metadata import MetadataHandler
-from mpserve.frontend.handlers.repository import RepositoryCalls, RepositoryResult
-from mpserve.frontend.handlers.statistics import StatisticsHandler
+from mpserve.frontend.handlers.handlers import Handlers
+from mpserve.frontend.handlers.repository import RepositoryResult
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.answer_stream import StreamingExchange
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.document_endpoints import DocumentEndpoints
 from mpserve.frontend.http.event_query import read_event_query
+from mpserve.frontend.http.region_endpoints import RegionEndpoints
 from mpserve.frontend.http.responses import HttpResponse
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.routes import ROUTES, Endpoint, Match
@@ -46,6 +45,12 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.EVENTS: Operation.INDEX,
     Endpoint.TRACE: Operation.TRACE,
     Endpoint.LOGGING: Operation.LOGGING,
+    Endpoint.SYSTEM_REGION_STATUS: Operation.SHARED_MEMORY,
+    Endpoint.SYSTEM_REGION_REGISTER: Operation.SHARED_MEMORY,
+    Endpoint.SYSTEM_REGION_UNREGISTER: Operation.SHARED_MEMORY,
+    Endpoint.CUDA_REGION_STATUS: Operation.SHARED_MEMORY,
+    Endpoint.CUDA_REGION_REGISTER: Operation.SHARED_MEMORY,
+    Endpoint.CUDA_REGION_UNREGISTER: Operation.SHARED_MEMORY,
     Endpoint.DOCUMENT: Operation.MODEL_METADATA,
     Endpoint.DOCUMENT_PAGE: Operation.MODEL_METADATA,
 }
@@ -68,24 +73,22 @@ class Endpoints:
         self,
         *,
         dialect: Dialect,
-        health: Health,
-        metadata: MetadataHandler,
-        statistics: StatisticsHandler,
-        repository: RepositoryCalls,
+        handlers: Handlers,
         inferences: Mapping[Endpoint, StartInference],
         restrictions: Restrictions,
         max_body_bytes: int,
     ) -> None:
         self._dialect = dialect
         self._routes = ROUTES[dialect.name]
-        self._health = health
-        self._metadata = metadata
-        self._statistics = statistics
-        self._repository = repository
+        self._health = handlers.health
+        self._metadata = metadata = handlers.metadata
+        self._statistics = handlers.statistics
+        self._repository = calls = handlers.repository
         self._restrictions = restrictions
         self._max_body_bytes = max_body_bytes
-        settings = SettingEndpoints(dialect=dialect, metadata=metadata, calls=repository)
+        settings = SettingEndpoints(dialect=dialect, metadata=metadata, calls=calls)
         documents = DocumentEndpoints(metadata=metadata)
+        memory = RegionEndpoints(dialect=dialect, regions=handlers.regions, calls=calls)
         self._answers: Mapping[
             Endpoint, Callable[[StreamingExchange, HttpRequest, Match], HttpResponse | None]
         ] = {
@@ -106,6 +109,12 @@ class Endpoints:
             Endpoint.EVENTS: self._events,
             Endpoint.TRACE: settings.trace,
             Endpoint.LOGGING: settings.logging,
+            Endpoint.SYSTEM_REGION_STATUS: memory.status,
+            Endpoint.SYSTEM_REGION_REGISTER: memory.register,
+            Endpoint.SYSTEM_REGION_UNREGISTER: memory.unregister,
+            Endpoint.CUDA_REGION_STATUS: memory.cuda_status,
+            Endpoint.CUDA_REGION_REGISTER: memory.cuda_register,
+            Endpoint.CUDA_REGION_UNREGISTER: memory.cuda_unregister,
             Endpoint.DOCUMENT: documents.document,
             Endpoint.DOCUMENT_PAGE: documents.page,
         }

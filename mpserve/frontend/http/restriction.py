@@ -30,6 +30,12 @@ CATEGORIES: Final[Mapping[Endpoint, Category]] = {
     Endpoint.EVENTS: Category.MODEL_REPOSITORY,
     Endpoint.TRACE: Category.TRACE,
     Endpoint.LOGGING: Category.LOGGING,
+    Endpoint.SYSTEM_REGION_STATUS: Category.SHARED_MEMORY,
+    Endpoint.SYSTEM_REGION_REGISTER: Category.SHARED_MEMORY,
+    Endpoint.SYSTEM_REGION_UNREGISTER: Category.SHARED_MEMORY,
+    Endpoint.CUDA_REGION_STATUS: Category.SHARED_MEMORY,
+    Endpoint.CUDA_REGION_REGISTER: Category.SHARED_MEMORY,
+    Endpoint.CUDA_REGION_UNREGISTER: Category.SHARED_MEMORY,
     Endpoint.DOCUMENT: Category.METADATA,
     Endpoint.DOCUMENT_PAGE: Category.METADATA,
 }

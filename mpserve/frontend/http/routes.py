@@ -38,6 +38,12 @@ class Endpoint(enum.Enum):
     EVENTS = "events"
     TRACE = "trace"
     LOGGING = "logging"
+    SYSTEM_REGION_STATUS = "system_region_status"
+    SYSTEM_REGION_REGISTER = "system_region_register"
+    SYSTEM_REGION_UNREGISTER = "system_region_unregister"
+    CUDA_REGION_STATUS = "cuda_region_status"
+    CUDA_REGION_REGISTER = "cuda_region_register"
+    CUDA_REGION_UNREGISTER = "cuda_region_unregister"
     DOCUMENT = "document"
     DOCUMENT_PAGE = "document_page"
 
@@ -49,7 +55,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     method
         The only one that is allowed, but for `other_method`.
-    model, version, repository, document
+    model, version, repository, region, document
         Parts of the path, "" where it has none; the version as sent (`checked_version`).
     """
 
@@ -59,6 +65,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     version: str = ""
     repository: str = ""
+    region: str = ""
     document: str = ""
 
     @property
@@ -134,6 +141,16 @@ _HEALTH: Final = (
     _route(rb"/v2/repository/events", "GET", Endpoint.EVENTS),
 )
 
+_REGION: Final = rb"sharedmemory(?:/region/(?P<region>[^/]+))?"
+_REGIONS: Final = (
+    _route(rb"/v2/system" + _REGION + rb"/status", "GET", Endpoint.SYSTEM_REGION_STATUS),
+    _route(rb"/v2/system" + _REGION + rb"/register", "POST", Endpoint.SYSTEM_REGION_REGISTER),
+    _route(rb"/v2/system" + _REGION + rb"/unregister", "POST", Endpoint.SYSTEM_REGION_UNREGISTER),
+    _route(rb"/v2/cuda" + _REGION + rb"/status", "GET", Endpoint.CUDA_REGION_STATUS),
+    _route(rb"/v2/cuda" + _REGION + rb"/register", "POST", Endpoint.CUDA_REGION_REGISTER),
+    _route(rb"/v2/cuda" + _REGION + rb"/unregister", "POST", Endpoint.CUDA_REGION_UNREGISTER),
+)
+
 ROUTES: Final = {
     DialectName.TRITON: RouteTable(
         routes=(
@@ -163,6 +180,7 @@ ROUTES: Final = {
                 "POST",
                 Endpoint.UNLOAD,
             ),
+            *_REGIONS,
         ),
         decode_name=_name_as_sent,
         check_version=version_number,

@@ -10,12 +10,7 @@ from mpserve.codec.cloud_events import EventSource
 from mpserve.codec.http_connection import HttpConnection
 from mpserve.dialect import DIALECTS
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
-from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.handlers.infer import InferHandler
-from mpserve.frontend.handlers.labels import LabelFiles
-from mpserve.frontend.handlers.metadata import MetadataHandler
-from mpserve.frontend.handlers.repository import RepositoryCalls
-from mpserve.frontend.handlers.statistics import StatisticsHandler
+from mpserve.frontend.handlers.handlers import Handlers
 from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.inferences import make_inferences
 from mpserve.frontend.http.restriction import Restrictions
@@ -32,7 +27,7 @@ class HttpService:
 
     Parameters
     ----------
-    health, metadata, statistics, repository, infer, labels
+    handlers
         What is asked, shared with the other wires.
     """
 
@@ -41,21 +36,15 @@ class HttpService:
         *,
         settings: Settings,
         dispatcher: Dispatcher,
-        health: Health,
-        metadata: MetadataHandler,
-        statistics: StatisticsHandler,
-        repository: RepositoryCalls,
-        infer: InferHandler,
-        labels: LabelFiles,
+        handlers: Handlers,
     ) -> None:
         self._dialect = DIALECTS[settings.dialect]
-        self._health = health
-        self._metadata = metadata
+        self._handlers = handlers
         self._restrictions = Restrictions(settings.http.restrictions)
         forwarding = HeaderForwarding(settings.http.header_forward_pattern)
         inferences = make_inferences(
-            handler=infer,
-            labels=labels,
+            handler=handlers.infer,
+            labels=handlers.labels,
             forwarding=forwarding,
             dialect=self._dialect,
             max_input_bytes=settings.http_max_input_size,
@@ -63,10 +52,7 @@ class HttpService:
         )
         endpoints = Endpoints(
             dialect=self._dialect,
-            health=health,
-            metadata=metadata,
-            statistics=statistics,
-            repository=repository,
+            handlers=handlers,
             inferences=inferences,
             restrictions=self._restrictions,
             max_body_bytes=settings.http_max_input_size,
@@ -99,8 +85,8 @@ class HttpService:
         set_fixed_answers(
             self._config,
             dialect=self._dialect,
-            health=self._health,
-            server=self._metadata.server(),
+            health=self._handlers.health,
+            server=self._handlers.metadata.server(),
             restrictions=self._restrictions,
         )
 

@@ -8,8 +8,9 @@ from mpserve.codec import mlserver_proto, proto_parameters, proto_response, v2_p
 from mpserve.codec.proto_response import ProtoAnswer, in_stream, varint
 from mpserve.codec.v2_response import AnswerContext
 from mpserve.dialect import MLSERVER, TRITON
-from mpserve.errors import InvalidRequest, Unsupported
+from mpserve.errors import InvalidRequest
 from mpserve.model.proto.schema import MLSERVER_DATAPLANE, MODEL_CONFIG, TRITON_SERVICE, schema
+from mpserve.model.region import RegionUse
 from mpserve.model.request import InferRequest, RequestedOutput, SequenceMark
 from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
@@ -90,13 +91,38 @@ def test_two_fields_of_contents_are_refused():
         v2_proto.decode(request(tensor(contents=contents)), **MODEL)
 
 
-def test_client_shared_memory_is_refused():
-    region = {"shared_memory_region": {"string_param": "r"}}
-    with pytest.raises(Unsupported, match="Client shared memory is disabled"):
-        v2_proto.decode(request(tensor(parameters=region)), **MODEL)
-    output = {"name": "X", "parameters": region}
-    with pytest.raises(Unsupported, match="Client shared memory is disabled"):
-        v2_proto.decode(request(tensor(), raw_input_contents=[TWO], outputs=[output]), **MODEL)
+def in_region(**more):
+    return {"shared_memory_region": {"string_param": "r"}, **more}
+
+
+def test_tensors_may_lie_in_regions_of_the_clients_memory():
+    place = in_region(
+        shared_memory_offset={"int64_param": 8}, shared_memory_byte_size={"int64_param": 16}
+    )
+    output = {"name": "X", "parameters": place}
+    read = v2_proto.decode(request(tensor(parameters=place), outputs=[output]), **MODEL)
+    use = RegionUse(name="r", offset=8, byte_size=16)
+    assert (read.inputs[0].region, read.inputs[0].data) == (use, b"")
+    assert (read.outputs[0].region, read.outputs[0].binary) == (use, False)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"shared_memory_region": {"int64_param": 1}}, "expected string_param."),
+        (in_region(shared_memory_offset={"string_param": "1"}), "expected int64_param."),
+        (in_region(shared_memory_byte_size={"bool_param": True}), "expected int64_param."),
+    ],
+)
+def test_parameters_of_regions_have_types(parameters, text):
+    with pytest.raises(InvalidRequest, match=f"for tensor '.*', {text}"):
+        v2_proto.decode(request(tensor(parameters=parameters)), **MODEL)
+
+
+def test_what_lies_in_a_region_has_no_contents():
+    one = tensor(parameters=in_region(), contents={"fp32_contents": [1.0, 2.0]})
+    with pytest.raises(InvalidRequest, match="unexpected 'content' provided"):
+        v2_proto.decode(request(one), **MODEL)
 
 
 def test_all_parameters_are_the_models_in_mlserver():

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mpserve.codec.v2_json import RequestContext, decode
-from mpserve.errors import InvalidRequest, MalformedRequest, ModelNotFound
+from mpserve.errors import InvalidRequest, MalformedRequest
+from mpserve.model.region import RegionUse
 from mpserve.model.request import InferRequest, RequestedOutput, SequenceMark
 from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
@@ -96,11 +97,32 @@ def test_what_can_not_be_is_refused(changes, text):
         read(with_tensor(**changes))
 
 
-def test_shared_memory_regions_are_not_there():
-    document = {"inputs": [{"name": "x", "shape": [2], "datatype": "FP32",
-                            "parameters": {"shared_memory_region": "r"}}]}  # fmt: skip
-    with pytest.raises(ModelNotFound, match="Unable to find shared memory region: 'r'"):
-        read(document)
+def in_region(**parameters):
+    return {"name": "x", "shape": [2], "datatype": "FP32", "parameters": parameters}
+
+
+def test_tensors_may_lie_in_regions_of_the_clients_memory():
+    place = {"shared_memory_region": "r", "shared_memory_offset": 4, "shared_memory_byte_size": 8}
+    wanted = [{"name": "y", "parameters": {**place, "binary_data": False}}]
+    request = read({"inputs": [in_region(**place)], "outputs": wanted})
+    use = RegionUse(name="r", offset=4, byte_size=8)
+    assert (request.inputs[0].region, request.inputs[0].data) == (use, b"")
+    assert request.inputs[0].parameters_json == ""
+    assert request.outputs == (RequestedOutput(name="y", region=use),)
+    assert request.regions == [use, use]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"shared_memory_region": 1},
+        {"shared_memory_region": "r", "shared_memory_offset": -1},
+        {"shared_memory_region": "r", "shared_memory_byte_size": "8"},
+    ],
+)
+def test_places_in_regions_have_types(place):
+    with pytest.raises(MalformedRequest, match="Unable to parse 'shared_memory_"):
+        read({"inputs": [in_region(**place)]})
 
 
 @pytest.mark.parametrize("other", ["classification", "binary_data"])

@@ -16,9 +16,11 @@ from mpserve.control.messages import (
     UnloadCall,
 )
 from mpserve.dialect import MLSERVER, TRITON, Dialect
+from mpserve.dispatch.regions import Regions
 from mpserve.dispatch.routing_table import RoutingTable
 from mpserve.errors import ErrorCode, Failure, ModelNotReady, QueueFull
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
+from mpserve.frontend.handlers.handlers import Handlers
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
@@ -79,12 +81,25 @@ class Frontend:
             route=lambda name, version: (name, version),
             counts=lambda _name, _version: ModelCounts(successes=3),
         )
-        handler = InferHandler(
-            table=self.table, routes=routes, dispatcher=self.queue, dialect=dialect
+        regions = Regions(server_id="0", allowed=False, max_bytes=0, acknowledge=lambda _: None)
+        handlers = Handlers(
+            health=self.health,
+            metadata=MetadataHandler(table=self.table, settings=self.settings),
+            statistics=StatisticsHandler(table=self.table, routes=routes),
+            repository=self.calls,
+            regions=regions,
+            infer=InferHandler(
+                table=self.table,
+                routes=routes,
+                dispatcher=self.queue,
+                regions=regions,
+                dialect=dialect,
+            ),
+            labels=LabelFiles(),
         )
         inferences = make_inferences(
-            handler=handler,
-            labels=LabelFiles(),
+            handler=handlers.infer,
+            labels=handlers.labels,
             forwarding=HeaderForwarding(""),
             dialect=dialect,
             max_input_bytes=1000,
@@ -92,10 +107,7 @@ class Frontend:
         )
         self.endpoints = Endpoints(
             dialect=dialect,
-            health=self.health,
-            metadata=MetadataHandler(table=self.table, settings=self.settings),
-            statistics=StatisticsHandler(table=self.table, routes=routes),
-            repository=self.calls,
+            handlers=handlers,
             inferences=inferences,
             restrictions=Restrictions(),
             max_body_bytes=1000,

@@ -195,7 +195,6 @@ def test_log_format_is_case_sensitive():
 @pytest.mark.parametrize(
     "argument",
     [
-        "--allow-client-shm=true",
         "--model-namespacing=true",
         "--rate-limit=execution_count",
         "--trace-config=level=TIMESTAMPS",
@@ -219,7 +218,6 @@ def test_a_feature_that_is_not_there_is_refused_with_the_reason(argument):
         "--trace-config=level=OFF",
         "--trace-config=mode=triton",
         "--trace-level=OFF",
-        "--allow-client-shm=false",
     ],
 )
 def test_a_feature_that_is_not_there_may_be_switched_off(argument):
