@@ -21,7 +21,7 @@ from mpserve.lifecycle.actual import (
     shown_versions,
 )
 from mpserve.lifecycle.instance_set import instance_change, new_instances
-from mpserve.lifecycle.reasons import shown_reason
+from mpserve.lifecycle.reasons import UNLOADED, shown_reason
 from mpserve.lifecycle.transitions import Phase, Turn, next_phase
 from mpserve.lifecycle.wanted import Wish
 from mpserve.model.definition import ModelDefinition, VersionDefinition
@@ -142,7 +142,11 @@ def commit(model: ModelRecord, *, next_table: int) -> ModelRecord:
         definition=definition,
         generations=tuple(generations),
         misfit=None,
-        reasons={key: text for key, text in model.reasons.items() if key not in loaded},
+        reasons={  # what is not wanted any more is not missed either
+            key: text if key in wanted else UNLOADED
+            for key, text in model.reasons.items()
+            if key not in loaded
+        },
     )
     # When the table stays as it is there is no next one to wait for.
     is_seen = shown_versions(swapped) != shown_versions(model)
