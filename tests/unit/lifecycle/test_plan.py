@@ -284,6 +284,16 @@ def test_unloading_waits_for_the_frontends_and_then_for_the_workers():
     assert world.shown() == {"1": ("UNAVAILABLE", "unloaded")}
 
 
+def test_what_failed_and_is_not_wanted_any_more_counts_as_unloaded():
+    world = Simulation()
+    world.wish(define(versions="12"))
+    for key in world.instances("starting"):
+        world.refuse(key)
+    assert world.shown()["2"][1].startswith("Internal")
+    world.serve(define(versions="1"))
+    assert world.shown() == {"1": ("READY", ""), "2": ("UNAVAILABLE", "unloaded")}
+
+
 def test_unloading_what_is_not_there_succeeds():
     world = Simulation()
     number = world.wish(None)
