@@ -16,6 +16,7 @@ from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.model.trace_setting import TraceChange, TraceSetting
+from mpserve.telemetry.model_metrics import MetricFamily
 
 # --- what a child process is told at its start -------------------------------------------------
 
@@ -347,8 +348,14 @@ FromFrontend = (
 )
 
 
+class WorkerMetrics(Message, frozen=True, kw_only=True):
+    """All that the model of a worker has counted since its start."""
+
+    families: tuple[MetricFamily, ...]
+
+
 ToWorker = StopWorker | SetLog | CallersJoined | PublishTable | CallDone
-FromWorker = WorkerReady | WorkerLoadFailed | JoinCallers | LoadCall | UnloadCall
+FromWorker = WorkerReady | WorkerLoadFailed | WorkerMetrics | JoinCallers | LoadCall | UnloadCall
 
 
 # --- supervisor <-> spawner ---------------------------------------------------------------------

@@ -18,6 +18,7 @@ import msgspec
 from mpserve.model.identity import Generation, InstanceKey, ModelName, VersionKey
 from mpserve.shm.model_queue import ModelQueue
 from mpserve.supervisor.checkpoint import Checkpoint
+from mpserve.supervisor.model_metrics import ModelMetrics
 from mpserve.telemetry.counters import InstanceCounts, ModelCounts
 from mpserve.telemetry.snapshot import LoadCounts
 
@@ -66,6 +67,11 @@ class Ledger:
         The loop's.
     checkpoint
         What an earlier supervisor has added up.
+
+    Attributes
+    ----------
+    model_metrics
+        What models count themselves.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class Ledger:
             ModelName(name): loads
             for name, loads in checkpoint.read_all(LOADS_PREFIX, LoadCounts).items()
         }
+        self.model_metrics = ModelMetrics(checkpoint)
 
     # --- what happens -----------------------------------------------------------------------------
 

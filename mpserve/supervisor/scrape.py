@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Final
 
 import orjson
@@ -18,6 +19,7 @@ from mpserve.supervisor.workers import Workers
 from mpserve.telemetry.exposition import exposition
 from mpserve.telemetry.families import MetricsChoice, families
 from mpserve.telemetry.machine import MachineGauge, resident_bytes
+from mpserve.telemetry.model_metrics import exposed
 from mpserve.telemetry.snapshot import FrontendView, InstanceView, Snapshot, VersionView
 
 _NS_PER_MS: Final = 1_000_000
@@ -61,7 +63,8 @@ class Scrape:
 
     def page(self) -> bytes:
         """Return the metrics as they are now."""
-        return exposition(families(self._snapshot(), self._choice))
+        of_models = exposed(self._ledger.model_metrics.families())
+        return exposition(chain(families(self._snapshot(), self._choice), of_models))
 
     def _snapshot(self) -> Snapshot:
         serving = [

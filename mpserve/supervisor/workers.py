@@ -17,6 +17,7 @@ from mpserve.control.messages import (
     FromWorker,
     StopWorker,
     WorkerLoadFailed,
+    WorkerMetrics,
     WorkerReady,
     WorkerStart,
 )
@@ -366,6 +367,8 @@ class Workers:
                         instance=key, config=message.config, config_json=message.config_json
                     )
                 )
+            case WorkerMetrics():
+                self._ledger.model_metrics.tell(key, message.families)
             case WorkerLoadFailed():
                 log.error(
                     "worker.load_failed",
@@ -380,6 +383,7 @@ class Workers:
     def _on_end(self, key: InstanceKey, end: ChildEnd) -> None:
         running = self._running.pop(key)
         self._watch.remove(key)
+        self._ledger.model_metrics.ended(key)
         self._one_ended.set()
         answered = running.queue.reap_instance(key.index, running.process.epoch)
         self._callers.ended(key, lambda caller: self._drop(caller.process, caller.ring_index))

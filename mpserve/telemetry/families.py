@@ -67,6 +67,10 @@ def _plain(view: VersionView) -> dict[str, str]:
     return {"model": view.model, "version": view.version}
 
 
+def _of_mlserver(view: VersionView) -> dict[str, str]:
+    return {"model": view.model, "version": view.version or "None"}
+
+
 def _of_versions(
     value: Callable[[VersionView], float],
     *,
@@ -98,7 +102,7 @@ def _of_machine(value: Callable[[Machine], float]) -> Read:
 def _request_seconds(snapshot: Snapshot) -> Iterator[Sample]:
     """MLServer times every request that reaches the model, also one that fails."""
     for view in snapshot.versions:
-        counts, labels = view.counts, _plain(view)
+        counts, labels = view.counts, _of_mlserver(view)
         seconds = (counts.success_ns + counts.failure_ns) / _NS_PER_SECOND
         yield Sample(labels=labels, suffix="_count", value=counts.successes + counts.failed)
         yield Sample(labels=labels, suffix="_sum", value=seconds)
@@ -243,12 +247,12 @@ _MLSERVER: Final = (
     _counter(
         "model_infer_request_success_total",
         "Model infer request success count",
-        _of_versions(lambda view: view.counts.successes, labels=_plain),
+        _of_versions(lambda view: view.counts.successes, labels=_of_mlserver),
     ),
     _counter(
         "model_infer_request_failure_total",
         "Model infer request failure count",
-        _of_versions(lambda view: view.counts.failed, labels=_plain),
+        _of_versions(lambda view: view.counts.failed, labels=_of_mlserver),
     ),
     _Row(
         name="model_infer_request_duration",

@@ -10,6 +10,7 @@ Guarantees
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from mpserve.control.messages import SetLog, StopWorker
@@ -26,9 +27,23 @@ ORPHAN_SECONDS: Final = 30.0
 
 
 class ControlThread:
-    """Listens from its start to the end of the process."""
+    """Listens from its start to the end of the process.
 
-    def __init__(self, link: SupervisorLink, stop: StopRequest, server: ModelServer) -> None:
+    Parameters
+    ----------
+    on_replaced
+        Called when another supervisor has taken over.
+    """
+
+    def __init__(
+        self,
+        link: SupervisorLink,
+        stop: StopRequest,
+        server: ModelServer,
+        *,
+        on_replaced: Callable[[], None],
+    ) -> None:
+        self._on_replaced = on_replaced
         self._link = link
         self._stop = stop
         self._server = server
@@ -61,6 +76,7 @@ class ControlThread:
         """Turn to the next supervisor. Does not return when there will be none."""
         if self._link.come_back():
             self._server.on_replaced()
+            self._on_replaced()
             return
         self._server.on_gone()
         self._end()

@@ -22,11 +22,13 @@ from mpserve.errors import MpserveError
 from mpserve.scheduling.cpu_share import CpuShare
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import bridge_logging
+from mpserve.telemetry.model_metrics import RECORDER
 from mpserve.worker.control_calls import ControlCalls
 from mpserve.worker.control_thread import ControlThread
 from mpserve.worker.cpu_limits import limit_cpus
 from mpserve.worker.loading import Loaded, load
 from mpserve.worker.loop import serve
+from mpserve.worker.metrics_thread import MetricsThread
 from mpserve.worker.model_server import ModelServer
 from mpserve.worker.stop_request import StopRequest
 from mpserve.worker.supervisor_link import SupervisorLink
@@ -42,7 +44,8 @@ def main(start: WorkerStart, control: socket.socket) -> int:
     stop = StopRequest()
     server = ModelServer(ControlCalls(link.send), start)
     connect(server)
-    listener = ControlThread(link, stop, server)
+    metrics = MetricsThread(link.send, RECORDER)
+    listener = ControlThread(link, stop, server, on_replaced=metrics.tell_again)
     listener.start()
     loaded = _load(start, link)
     listener.loading_done()
@@ -52,6 +55,7 @@ def main(start: WorkerStart, control: socket.socket) -> int:
         _wait(loaded, stop)
     else:
         serve(loaded, stop)
+    metrics.end()
     return EXIT_OK
 
 

@@ -9,7 +9,6 @@ from mpserve.compat.mlserver import errors as e
 from mpserve.compat.mlserver.context import model_context
 from mpserve.compat.mlserver.handlers import CustomHandler, custom_handler, get_custom_handlers
 from mpserve.compat.mlserver.headers import extract_headers, insert_headers
-from mpserve.compat.mlserver.metrics import REGISTRY
 from mpserve.compat.mlserver.model_uri import get_model_uri, to_absolute_path
 from mpserve.compat.mlserver.settings import ModelParameters
 from mpserve.compat.mlserver.types import (
@@ -19,6 +18,7 @@ from mpserve.compat.mlserver.types import (
     Parameters,
     RequestInput,
 )
+from mpserve.telemetry.model_metrics import RECORDER
 
 
 def settings_of(**members):
@@ -182,12 +182,13 @@ class TestMetrics:
         with model_context(settings_of(parameters=ModelParameters(version="v2"))):
             log(seconds_in_test=0.01, made_by_log=100.0)
             log(seconds_in_test=3)
-        (series,) = histogram.series()
-        assert (series.model_name, series.model_version) == ("m", "v2")
-        assert (sum(series.counts), series.total) == (2, 3.01)
+        families = {family.name: family for family in RECORDER.told()}
+        (series,) = families["seconds_in_test"].series
+        assert series.labels == (("model_name", "m"), ("model_version", "v2"))
+        assert (sum(series.counts), series.value) == (2, 3.01)
         assert (series.counts[1], series.counts[11]) == (1, 1)  # up to 0.01, up to 5
-        made = next(one for one in REGISTRY.histograms() if one.name == "made_by_log")
-        assert made.series()[0].counts[-1] == 1
+        assert families["seconds_in_test"].help == "Time"
+        assert families["made_by_log"].series[0].counts[-1] == 1
 
     def test_outside_of_a_model_nothing_can_be_logged(self):
         with pytest.raises(e.InvalidModelContext) as caught:
