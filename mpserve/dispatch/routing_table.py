@@ -3,7 +3,8 @@
 Pure: it holds what the supervisor published and answers questions about it.
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -72,6 +73,12 @@ class RoutingTable:
     def generations(self) -> set[int]:
         """Return the generations that are named."""
         return {entry.generation for model in self._models.values() for entry in model.versions}
+
+    def ready_models(self) -> Iterator[RoutedModel]:
+        """Return what takes the requests that name no version, by the models' names."""
+        for name in sorted(self._models):
+            with contextlib.suppress(ModelNotFound):
+                yield self.ready(name, "")
 
     def names(self) -> list[str]:
         """Return the names of all models, sorted."""

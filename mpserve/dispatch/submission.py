@@ -7,6 +7,7 @@ from mpserve.model.region import RegionPiece, RegionUse
 from mpserve.model.request import InferRequest
 from mpserve.shm.dispatcher import (
     BINARY_OUTPUTS_BY_DEFAULT,
+    HANDLER_CALL,
     OUTPUT_BINARY,
     OUTPUT_BINARY_SET,
     SEQUENCE_END,
@@ -94,4 +95,6 @@ def _flags(request: InferRequest) -> int:
         flags |= BINARY_OUTPUTS_BY_DEFAULT
     if request.takes_many:
         flags |= TAKES_MANY
+    if request.is_handler_call:
+        flags |= HANDLER_CALL
     return flags

@@ -103,6 +103,21 @@ class BatchingPolicy(msgspec.Struct, frozen=True, kw_only=True):
     preserve_ordering: bool = False
 
 
+class HandlerRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A path of the model's own, which its code answers (MLServer's `custom_handler`).
+
+    Attributes
+    ----------
+    path
+        With a leading slash; `{name}` stands for one part of it, `{name:path}` for the rest.
+    method
+        The only one that is answered.
+    """
+
+    path: str
+    method: str
+
+
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the server reads of a model's configuration.
 
@@ -141,6 +156,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A worker that holds a request for longer is killed and replaced; 0 for no limit."""
     allocator: str = ""
     """Memory allocator of the workers, "" for the server's choice."""
+    handlers: tuple[HandlerRoute, ...] = ()
+    """Paths of the model's own; known when it is loaded."""
 
 
 class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):

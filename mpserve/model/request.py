@@ -91,6 +91,9 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
         Outputs that are not listed are wanted as binary data.
     takes_many
         The client takes any number of answers, whether or not the model is decoupled.
+    is_handler_call
+        No inference, but a request to a path of the model's own: its body is the only input, what
+        else is to be known of it are the parameters.
     parameters_json
         Custom parameters as a JSON object, "" for none.
     priority
@@ -109,6 +112,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_us: int = 0
     binary_by_default: bool = False
     takes_many: bool = False
+    is_handler_call: bool = False
     parameters_json: str = ""
     trace_context: str = ""
 

@@ -22,6 +22,7 @@ from mpserve.errors import ErrorCode, Failure, LoadError
 from mpserve.model.config import ModelConfig
 from mpserve.model.signature import TensorSpec
 from mpserve.model.tensor import Datatype
+from mpserve.runtimes.mlserver_handlers import HandlerMethods
 from mpserve.runtimes.mlserver_wire import to_answer, to_inference_request
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
 from mpserve.runtimes.responses import (
@@ -61,6 +62,7 @@ class MLServerModelRuntime:
         self._responses = responses
         self._loop: asyncio.AbstractEventLoop | None = None
         self._model: Any = None  # the user's
+        self._handlers = HandlerMethods(None)
 
     def load(self, context: LoadContext) -> CompletedConfig:
         """Import the class, make the model and await its `load`.
@@ -147,9 +149,11 @@ class MLServerModelRuntime:
             )
         model.ready = True
         self._model = model  # only now: a model that did not load is not asked to unload
-        _tell_unserved_handlers(model)
+        self._handlers = HandlerMethods(model)
+        config = _with_declared_tensors(context.config, model)
         return CompletedConfig(
-            config=_with_declared_tensors(context.config, model), config_json=context.config_json
+            config=msgspec.structs.replace(config, handlers=self._handlers.routes),
+            config_json=context.config_json,
         )
 
     async def _unload(self, model: Any) -> None:  # noqa: ANN401
@@ -170,6 +174,8 @@ class MLServerModelRuntime:
 
     async def _ask(self, request: Request) -> Answer:
         with self._model_context(self._settings):
+            if request.is_handler_call():
+                return await self._handlers.answer(request)
             response = await self._model.predict(to_inference_request(request, self._types))
         return to_answer(response)
 
@@ -221,12 +227,6 @@ def _tensor_specs(tensors: Any) -> tuple[TensorSpec, ...]:  # noqa: ANN401
         )
         for tensor in tensors or ()
     )
-
-
-def _tell_unserved_handlers(model: Any) -> None:  # noqa: ANN401
-    handlers = importlib.import_module("mlserver.handlers")
-    for handler, method in handlers.get_custom_handlers(model):
-        log.warning("handler.ignored", path=handler.rest_path, method=method.__name__)
 
 
 async def _only(payload: Any) -> AsyncIterator[Any]:  # noqa: ANN401

@@ -169,6 +169,8 @@ def answer_together(
 
 def _likeness(request: Request) -> Likeness | None:
     """Return what requests must share to be stacked; `None` for one that has no rows."""
+    if request.is_handler_call():
+        return None
     tensors = request.inputs()
     shapes = [tensor.shape() for tensor in tensors]
     if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) > 1:

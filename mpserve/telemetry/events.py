@@ -20,7 +20,6 @@ EVENTS: Final[Mapping[str, str]] = {
     "frontend.ready": "A frontend listens.",
     "frontend.cut_off": "A frontend ended although clients still waited; the grace was over.",
     "grpc.fell_back": "gRPC is carried by grpc.aio, which costs more; says why.",
-    "handler.ignored": "An MLServer model has a custom route, which mpserve does not serve.",
     "labels.unreadable": "A label file can not be read; classes of that output have no labels.",
     "library.logged": "A line of Python's `logging`, from a model or a library.",
     "load.begun": "A load of a model starts (debug).",

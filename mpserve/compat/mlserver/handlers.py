@@ -1,9 +1,5 @@
 # ruff: noqa: ANN401  # values are the users'
-"""`custom_handler`: marks methods that MLServer serves at a path of their own.
-
-mpserve serves no such paths: marked methods stay ordinary methods, and loading the model says so in
-the log.
-"""
+"""`custom_handler`: marks methods that are served at a path of their own."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,7 +12,7 @@ _MARK = "__custom_handler__"
 
 
 class CustomHandler(msgspec.Struct, frozen=True):
-    """Where a marked method would be served."""
+    """Where a marked method is served."""
 
     rest_path: str
     rest_method: str = "POST"

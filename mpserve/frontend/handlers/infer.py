@@ -71,6 +71,11 @@ class InferHandler:
             raise Unsupported(decoupled_refusal)
         return routed
 
+    @property
+    def table(self) -> RoutingTable:
+        """Return what is routed where."""
+        return self._table
+
     def identified(self, request: InferRequest) -> InferRequest:
         """Return the request with an id where the dialect makes one up."""
         if request.id or not self._dialect.makes_request_ids:
@@ -121,7 +126,8 @@ class InferHandler:
         self, request: InferRequest, routed: RoutedModel, on_answer: Callable[[Answer], None]
     ) -> int:
         name, version = routed.model.name, routed.version
-        validate(request, signature=version.config.signature, model_name=name)
+        if not request.is_handler_call:
+            validate(request, signature=version.config.signature, model_name=name)
         if version.config.ensemble is not None:
             # What it answers has the attributes of an `Answer`.
             told = cast("OnAnswer", on_answer)

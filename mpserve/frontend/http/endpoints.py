@@ -53,7 +53,10 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.CUDA_REGION_UNREGISTER: Operation.SHARED_MEMORY,
     Endpoint.DOCUMENT: Operation.MODEL_METADATA,
     Endpoint.DOCUMENT_PAGE: Operation.MODEL_METADATA,
+    Endpoint.HANDLER: Operation.INFER_OPENING,
 }
+_OWN_PATH: Final = Match(endpoint=Endpoint.HANDLER, method="")
+"""What a path leads to that the protocol does not have."""
 
 
 StartInference = Callable[[StreamingExchange, HttpRequest, str, str], None]
@@ -139,11 +142,7 @@ class Endpoints:
             responses.send(exchange, response)
 
     def _response(self, exchange: StreamingExchange) -> HttpResponse | None:
-        match = self._routes.match(exchange.target)
-        if match is None:
-            return responses.fault_response(
-                TransportFault.UNKNOWN_PATH, "Not Found", dialect=self._dialect
-            )
+        match = self._routes.match(exchange.target) or _OWN_PATH
         http = HttpRequest(exchange, max_body_bytes=self._max_body_bytes)
         lacking = self._restrictions.missing_header(match.endpoint, http)
         if lacking is not None:
@@ -152,7 +151,7 @@ class Endpoints:
                 f"This API is restricted, expecting header '{lacking}'",
                 dialect=self._dialect,
             )
-        if exchange.method not in {match.method, match.other_method}:
+        if match is not _OWN_PATH and exchange.method not in {match.method, match.other_method}:
             return responses.fault_response(
                 TransportFault.WRONG_METHOD,
                 "Method Not Allowed",

@@ -9,6 +9,7 @@ from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.http.endpoints import StartInference
 from mpserve.frontend.http.generate import HttpGenerate
+from mpserve.frontend.http.handler_paths import HandlerPaths
 from mpserve.frontend.http.infer import HttpInfer
 from mpserve.frontend.http.infer_stream import HttpInferStream
 from mpserve.frontend.http.routes import Endpoint
@@ -40,4 +41,5 @@ def make_inferences(
         Endpoint.INFER_STREAM: stream.answer,
         Endpoint.GENERATE: generate.answer,
         Endpoint.GENERATE_STREAM: generate.stream,
+        Endpoint.HANDLER: HandlerPaths(handler=handler, dialect=dialect).answer,
     }

@@ -24,6 +24,7 @@ CATEGORIES: Final[Mapping[Endpoint, Category]] = {
     Endpoint.INFER_STREAM: Category.INFERENCE,
     Endpoint.GENERATE: Category.INFERENCE,
     Endpoint.GENERATE_STREAM: Category.INFERENCE,
+    Endpoint.HANDLER: Category.INFERENCE,
     Endpoint.INDEX: Category.MODEL_REPOSITORY,
     Endpoint.LOAD: Category.MODEL_REPOSITORY,
     Endpoint.UNLOAD: Category.MODEL_REPOSITORY,

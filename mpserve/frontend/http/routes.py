@@ -46,6 +46,8 @@ class Endpoint(enum.Enum):
     CUDA_REGION_UNREGISTER = "cuda_region_unregister"
     DOCUMENT = "document"
     DOCUMENT_PAGE = "document_page"
+    HANDLER = "handler"
+    """A path of a model's own; in no table."""
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):
