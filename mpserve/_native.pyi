@@ -376,6 +376,9 @@ class InferenceRequest:
     def async_exec(self, decoupled: bool = False) -> object:
         """Let another model answer; `await` it."""
 
+def is_rescheduled(request: object) -> bool:
+    """The model wants to be given the request once more."""
+
 def request_target(request: InferenceRequest) -> tuple[str, int] | None:
     """
     Name and version (-1: the default) of the model that a request made by a model is for.
@@ -440,6 +443,11 @@ class InstancePort:
     def detach(self, requests: list) -> None:
         """
         `execute` of a decoupled model returned: senders answer. Empties `requests`.
+        """
+
+    def put_off(self, requests: list) -> list[int]:
+        """
+        Take what the model wants once more out of the batch and the list; return which.
         """
 
     def set_decoupled(self, decoupled: bool) -> None:

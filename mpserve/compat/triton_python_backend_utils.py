@@ -20,6 +20,7 @@ from mpserve._native import (
     TritonModelException,
     get_input_tensor_by_name,
     get_output_tensor_by_name,
+    is_rescheduled,
     sent_response,
 )
 from mpserve.compat.triton_bls import (
@@ -89,6 +90,7 @@ __all__ = [
     "get_output_config_by_name",
     "get_output_tensor_by_name",
     "is_model_ready",
+    "is_rescheduled",
     "load_model",
     "numpy_to_triton_type",
     "sent_response",

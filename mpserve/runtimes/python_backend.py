@@ -7,6 +7,7 @@ Source: Triton Python backend (class contract, `execute` results); errors word f
 """
 
 import asyncio
+import contextlib
 import inspect
 import json
 from collections.abc import Callable, Coroutine, Sequence
@@ -16,6 +17,7 @@ from mpserve.compat import triton_bls
 from mpserve.compat import triton_python_backend_utils as pb_utils
 from mpserve.errors import LoadError, ModelError, MpserveError
 from mpserve.model.triton.completion import complete
+from mpserve.runtimes.coroutine_loop import CoroutineLoop
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response
 from mpserve.runtimes.python_model_file import DEFAULT_FILE, import_model_class
@@ -29,6 +31,7 @@ _DEVICE_ID: Final = "0"  # Triton's text for the CPU
 
 # The native objects satisfy the protocols of runtimes; the stub can not say so.
 _RESPONSE: Final[type] = pb_utils.InferenceResponse
+_is_rescheduled: Final = cast("Callable[[Request], bool]", pb_utils.is_rescheduled)
 _sent_response: Final = cast("Callable[[Request], Response | None]", pb_utils.sent_response)
 
 
@@ -44,6 +47,7 @@ class PythonBackendRuntime:
         self._instance_name = ""
         self._execute: _Execute = _no_model
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._coroutines: CoroutineLoop | None = None
 
     def load(self, context: LoadContext) -> CompletedConfig:
         """Import the model, let it complete its configuration, and initialize it."""
@@ -73,20 +77,44 @@ class PythonBackendRuntime:
         """Let a decoupled model take a batch; its response senders answer."""
         try:
             results = self._execute(list(requests))
-            if inspect.iscoroutine(results):
-                results = self._await(results)
         except MpserveError:
             raise
         except BaseException as error:  # SystemExit too: a request never ends the worker
             raise self._failed(describe_exception(error, outside=__file__)) from error
-        if results is not None:
-            raise ModelError(
-                f"Python model '{self._instance_name}' is using the decoupled mode and the execute"
-                " function must return None."
-            )
+        if inspect.iscoroutine(results):
+            self._begin(results, list(requests))
+        elif results is not None:
+            raise self._returned_something()
+
+    def _begin(self, coroutine: Coroutine[Any, Any, Any], requests: list[Request]) -> None:
+        """Let a coroutine answer while the next requests begin."""
+        if self._coroutines is None:
+            self._coroutines = CoroutineLoop()
+
+        def on_result(result: object) -> None:
+            if result is not None:
+                fail_unanswered(requests, self._returned_something().message)
+            requests.clear()
+
+        def on_failure(error: BaseException) -> None:
+            text = describe_exception(error, outside=__file__)
+            log.error("model.raised", instance=self._instance_name, traceback=text)
+            fail_unanswered(requests, self._failed(text).message)
+            requests.clear()
+
+        self._coroutines.start(coroutine, on_result=on_result, on_failure=on_failure)
+
+    def _returned_something(self) -> ModelError:
+        return ModelError(
+            f"Python model '{self._instance_name}' is using the decoupled mode and the execute"
+            " function must return None."
+        )
 
     def unload(self) -> None:
         """Finalize the model; what it raises goes to the log."""
+        if self._coroutines is not None:
+            self._coroutines.close()
+            self._coroutines = None
         model, self._model = self._model, None
         self._execute = _no_model
         triton_bls.enter(triton_bls.Phase.FINALIZING)
@@ -171,15 +199,19 @@ class PythonBackendRuntime:
                 f" objects. InferenceRequest(s) size is:{len(requests)}, and InferenceResponse(s)"
                 f" size is:{len(results)}\n"
             )
-        for result in results:
-            if type(result) is not _RESPONSE:
-                return [
-                    self._answer(result, request)
-                    for result, request in zip(results, requests, strict=True)
-                ]
+        for result, request in zip(results, requests, strict=True):
+            if type(result) is not _RESPONSE or _is_rescheduled(request):
+                return [self._answer(*pair) for pair in zip(results, requests, strict=True)]
         return results
 
-    def _answer(self, result: Response | None, request: Request) -> Response:
+    def _answer(self, result: Response | None, request: Request) -> Response | None:
+        if _is_rescheduled(request):
+            if result is None:
+                return None
+            raise self._failed(
+                "Expected a None object in the execute function return list for reschduled request,"
+                f" found type '{type(result)}'."
+            )
         if isinstance(result, _RESPONSE):
             return cast("Response", result)
         text = (
@@ -200,6 +232,15 @@ class PythonBackendRuntime:
             "Failed to process the request(s) for model instance"
             f" '{self._instance_name}', message: {text}"
         )
+
+
+def fail_unanswered(requests: Sequence[Request], message: str) -> None:
+    """Answer those requests of a decoupled model with an error that it has not finished."""
+    for request in requests:
+        sender = cast("Any", request).get_response_sender()  # of native requests only
+        error = pb_utils.InferenceResponse([], pb_utils.TritonError(message))
+        with contextlib.suppress(pb_utils.TritonModelException):  # it was closed
+            sender.send(error, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
 
 def _arguments(context: LoadContext, config_json: str) -> dict[str, str]:

@@ -26,6 +26,10 @@ class Port(Protocol):
     def detach(self, requests: list[Any]) -> None:
         """Leave the batch to its response senders."""
 
+    def put_off(self, requests: list[Any]) -> list[int]:
+        """Take what the model wants once more out of the batch and the list; return which."""
+        ...
+
 
 class Execution:
     """Executes batches on a runtime and answers them through a port.
@@ -39,6 +43,7 @@ class Execution:
         self._complete = port.complete
         self._fail = port.fail
         self._detach = port.detach
+        self._put_off = port.put_off
         self._execute_stream = getattr(runtime, "execute_stream", runtime.execute)
 
     def run(self, requests: list[Request]) -> None:
@@ -47,6 +52,9 @@ class Execution:
             # A list of our own, which `complete` empties: answers end before inputs are counted as
             # still used, so an answer that is a view of its input does not keep the input.
             answered = self._execute(requests)
+            if None in answered:
+                gone = self._put_off(requests)
+                answered = [one for index, one in enumerate(answered) if index not in gone]
             responses = checked_responses(self._name, answered, wanted=len(requests))
             del answered
         except BaseException as error:  # noqa: BLE001  # a request never ends the worker
@@ -60,6 +68,7 @@ class Execution:
         """Execute a batch of a decoupled model, whose senders answer, now or later."""
         try:
             self._execute_stream(requests)
+            self._put_off(requests)
         except BaseException as error:  # noqa: BLE001  # a request never ends the worker
             failure = failure_of(error)
         else:

@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::uint32_t kModelVisibleFlags = kSequenceStart | kSequenceEnd;
 constexpr std::uint32_t kCompleteFinal = 1;      // TRITONSERVER_RESPONSE_COMPLETE_FINAL
+constexpr std::uint32_t kReleaseAll = 1;         // TRITONSERVER_REQUEST_RELEASE_ALL
 constexpr std::uint32_t kReleaseReschedule = 2;  // TRITONSERVER_REQUEST_RELEASE_RESCHEDULE
 
 nb::object make_input(LeaseRef lease, const TensorView& view) {
@@ -227,12 +228,16 @@ void init_owned(InferenceRequest* self, std::string request_id, nb::handle corre
     new (self) InferenceRequest(std::move(owned), checked_inputs(inputs), flags);
 }
 
-void set_release_flags(InferenceRequest&, std::uint32_t flags) {
-    if (flags == kReleaseReschedule) {
-        raise_unsupported(
-            "rescheduling a request (TRITONSERVER_REQUEST_RELEASE_RESCHEDULE) is not "
-            "supported");
+void set_release_flags(InferenceRequest& request, std::uint32_t flags) {
+    if (flags != kReleaseAll && flags != kReleaseReschedule) {
+        throw ModelException("Unable to set release flags. Unsupported flag provided.");
     }
+    if (request.view() == nullptr) {
+        throw ModelException(
+            "Unable to set release flags. Only a request that the model was given can be "
+            "rescheduled.");
+    }
+    request.reschedule(flags == kReleaseReschedule);
 }
 
 // Requests to other models are the Python side's: it routes, and waits.
@@ -291,6 +296,13 @@ void bind_inference_request(nb::module_& m) {
                 return call_models("execute_async", self, decoupled);
             },
             nb::arg("decoupled") = false, "Let another model answer; `await` it.");
+    m.def(
+        "is_rescheduled",
+        [](nb::handle request) {
+            return nb::isinstance<InferenceRequest>(request) &&
+                   nb::inst_ptr<InferenceRequest>(request)->is_rescheduled();
+        },
+        nb::arg("request"), "The model wants to be given the request once more.");
     m.def("request_target", &target_of, nb::arg("request"),
           nb::sig("def request_target(request: InferenceRequest) -> tuple[str, int] | None"),
           "Name and version (-1: the default) of the model that a request made by a model is for.");

@@ -53,6 +53,15 @@ public:
     void set_flags(std::uint32_t flags) noexcept { flags_ = flags; }
     std::uint64_t timeout_us() const noexcept;
 
+    // The model wants to be given the request once more, instead of answering it now.
+    bool is_rescheduled() const noexcept { return rescheduled_; }
+    void reschedule(bool wanted) noexcept { rescheduled_ = wanted; }
+    // It is given once more: what the model said of the last time holds no longer.
+    void begin_again() noexcept {
+        rescheduled_ = false;
+        flags_ = 0;  // it neither starts nor ends its sequence
+    }
+
     // Whether an output of this name goes into the answer.
     bool wants_output(std::string_view output_name) const noexcept;
 
@@ -77,6 +86,7 @@ private:
     nanobind::object inputs_;         // null until asked for
     nanobind::object sent_response_;  // null until sent
     bool sender_closed_ = false;
+    bool rescheduled_ = false;
     std::uint32_t flags_ = 0;
 };
 

@@ -69,6 +69,7 @@ InstancePort::InstancePort(Places places, AnswerRings answers, std::uint32_t pro
 
 InstancePort::~InstancePort() {
     active_.clear();
+    rescheduled_.clear();
     for (auto* lease : leases_) lease->orphan();
 }
 
@@ -134,6 +135,9 @@ void bind_instance_port(nb::module_& m) {
              "Answer the whole batch with an error. Empties `requests`.")
         .def("detach", &InstancePort::detach, "requests"_a,
              "`execute` of a decoupled model returned: senders answer. Empties `requests`.")
+        .def("put_off", &InstancePort::put_off, "requests"_a,
+             nb::sig("def put_off(self, requests: list) -> list[int]"),
+             "Take what the model wants once more out of the batch and the list; return which.")
         .def("set_decoupled", &InstancePort::set_decoupled, "decoupled"_a,
              "Requests are answered through their senders, any number of times.")
         .def_prop_ro("arena_used_bytes", &InstancePort::arena_used_bytes,

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -43,6 +44,8 @@ public:
     void settle(bool still_used) noexcept { return_later_ = still_used; }
     // The port is gone: nobody is left to tell.
     void orphan() noexcept { port_ = nullptr; }
+    // It is given to the model once more.
+    void begin_again(std::uint64_t now) noexcept { popped_.popped_ns = now; }
 
     bool is_stream() const noexcept override;
     bool is_closed() const noexcept { return closed_; }
@@ -108,6 +111,10 @@ public:
     // `execute` of a decoupled model returned: its requests are answered by their senders. One
     // whose sender is dropped before it sent the final flag is failed.
     void detach(nanobind::list requests);
+    // Takes requests that the model wants once more out of the batch, and out of the list, before
+    // it is answered; returns which. They stay held, and are given again by `pop`, in turns with
+    // what waits in the queue.
+    nanobind::list put_off(nanobind::list requests);
     void wake() noexcept;
     void set_decoupled(bool decoupled) noexcept { decoupled_ = decoupled; }
     // After what was given back is taken in.
@@ -125,6 +132,13 @@ private:
         Completion completion{};
     };
 
+    struct Rescheduled {
+        Active active;
+        nanobind::object request;
+    };
+
+    // A batch of rescheduled requests of one shape.
+    nanobind::list give_again();
     // Makes the request objects of what was popped; drops what its dead frontend took along.
     void accept(nanobind::list& requests, std::size_t popped);
     void put_answer(Active& active, nanobind::handle request, nanobind::handle response);
@@ -171,6 +185,8 @@ private:
     std::vector<PoppedRequest> popped_;
     std::vector<Active> active_;
     std::vector<std::uint32_t> done_;
+    std::deque<Rescheduled> rescheduled_;
+    bool again_is_next_ = false;
     std::vector<PoppedLease*> leases_;  // all that live, to orphan them at the end
     ResponseWriter writer_;
     std::uint64_t started_ns_ = 0;

@@ -52,6 +52,8 @@ void InstancePort::trim(std::uint64_t now) {
 nb::list InstancePort::pop(std::uint32_t timeout_ms) {
     if (!active_.empty()) throw nb::value_error("pop: the last batch was not answered");
     const std::uint64_t deadline = now_ns() + std::uint64_t{timeout_ms} * 1'000'000;
+    // In turns, so that neither what waits nor what was rescheduled is left behind.
+    if (again_is_next_ && !rescheduled_.empty()) return give_again();
     nb::list requests;
     for (;;) {
         if (answers_.has_waiting()) answers_.flush();
@@ -66,12 +68,17 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
         const auto outcome = queue_.pop(instance_, rule, done_, popped_, popped, starved, seen);
         done_.clear();
         if (starved != 0) answers_.signal(starved);
+        if (outcome != PopOutcome::taken && !rescheduled_.empty()) {
+            queue_.stay_busy(instance_);
+            return give_again();
+        }
         if (outcome == PopOutcome::retired) throw nb::stop_iteration();
         if (outcome == PopOutcome::taken) {
             accept(requests, popped);
             if (nb::len(requests) == 0) continue;
             started_ns_ = now_ns();
             if (started_ns_ >= trim_at_ns_) trim(started_ns_);
+            again_is_next_ = true;
             return requests;
         }
         if (woken_.exchange(false, std::memory_order_acq_rel)) return requests;

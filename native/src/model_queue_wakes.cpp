@@ -69,6 +69,19 @@ void ModelQueue::wake(std::uint64_t picked) noexcept {
     }
 }
 
+void ModelQueue::stay_busy(std::uint32_t instance) noexcept {
+    std::uint64_t picked = 0;
+    {
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        header_->idle_mask &= ~bit_of(instance);
+        if (header_->gatherer == instance + 1) header_->gatherer = 0;
+        // It may have been woken for a request that it now leaves to the others.
+        picked = pick_for(header_->wait_count);
+    }
+    wake(picked);
+}
+
 void ModelQueue::wake_all() noexcept {
     for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
         instances_[instance].wake_word.fetch_add(1, std::memory_order_release);

@@ -262,6 +262,9 @@ public:
     FrontendCounters& frontend_counters(std::uint32_t ring) noexcept { return frontends_[ring]; }
     std::span<BatchRow> batch_rows() noexcept { return {batches_, kBatchRows}; }
 
+    // An instance that `pop` announced idle has found something else to do.
+    void stay_busy(std::uint32_t instance) noexcept;
+
     // A worker that sends requests. `tell_sent` says what it waits for.
     void tell_sent(std::uint32_t instance, std::uint32_t caller, std::uint32_t requests,
                    std::uint64_t waits_from_ns) noexcept;

@@ -3,7 +3,7 @@ import pytest
 
 from mpserve import _native
 from mpserve.compat import triton_python_backend_utils as pb_utils
-from mpserve.errors import ErrorCode, Unsupported
+from mpserve.errors import ErrorCode
 from tests.fixtures.native_requests import block, context, request
 
 ARRAY = np.array([1.5, 2.5], dtype=np.float32)
@@ -278,8 +278,12 @@ class TestRequestsThatModelsMake:
         assert self.make(trace=pb_utils.InferenceTrace()).trace().get_context() is None
 
 
-def test_rescheduling_is_refused_in_words():
+def test_a_request_is_rescheduled_by_its_release_flags():
     received = request()
+    assert not pb_utils.is_rescheduled(received)
+    received.set_release_flags(flags=pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
+    assert pb_utils.is_rescheduled(received)
     received.set_release_flags(pb_utils.TRITONSERVER_REQUEST_RELEASE_ALL)
-    with pytest.raises(Unsupported, match="rescheduling"):
-        received.set_release_flags(flags=pb_utils.TRITONSERVER_REQUEST_RELEASE_RESCHEDULE)
+    assert not pb_utils.is_rescheduled(received)
+    with pytest.raises(pb_utils.TritonModelException, match="Unsupported flag"):
+        received.set_release_flags(9)

@@ -17,6 +17,9 @@ class RecordingPort:
     def detach(self, requests):
         requests.clear()
 
+    def put_off(self, requests):
+        return []
+
     def fail(self, requests, code, message):
         self.answers.extend((ErrorCode(code), message) for _ in requests)
         requests.clear()

@@ -80,12 +80,16 @@ class TritonPythonModel:
     def execute(self, requests):
         results = [run(self._code(request), request=request, model=self) for request in requests]
         if not self.is_decoupled:
-            return [answer(result) for result in results]
+            return [
+                None if pb_utils.is_rescheduled(request) and result is None else answer(result)
+                for request, result in zip(requests, results, strict=True)
+            ]
         for request, result in zip(requests, results, strict=True):
             sender = request.get_response_sender()
             for one in result:
                 sender.send(answer(one))
-            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            if not pb_utils.is_rescheduled(request):
+                sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
         return None
 
     def _code(self, request):
