@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from mpserve.control.messages import Message, WorkerMetrics
+from mpserve.control.message import Message
+from mpserve.control.messages import WorkerMetrics
 from mpserve.telemetry.model_metrics import MetricsRecorder
 
 PAUSE_SECONDS: Final = 0.1
