@@ -620,6 +620,9 @@ class HttpServerConfig:
         Close idle connections now, the others after the answers they wait for.
         """
 
+    def close_untouched(self) -> None:
+        """Close connections on which nothing was ever received; after `drain`."""
+
     @property
     def connections(self) -> int: ...
 

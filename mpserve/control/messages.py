@@ -94,8 +94,9 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a frontend needs to serve.
 
-    `settings_json` is the encoded `mpserve.settings.Settings`; `http_fd` the inherited Unix-domain
-    socket to listen on, -1 for none; `regions` what clients have registered before.
+    `settings_json` is the encoded `mpserve.settings.Settings`; `http_fd` the inherited socket to
+    listen on, -1 for none; one that is lent is somebody else's, who goes on listening; `regions`
+    what clients have registered before.
     """
 
     frontend_index: int
@@ -103,6 +104,7 @@ class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
     settings_json: bytes
     regions: PublishRegions = PublishRegions()
     http_fd: int = -1
+    is_http_fd_lent: bool = False
 
 
 # --- supervisor <-> worker ----------------------------------------------------------------------

@@ -20,11 +20,17 @@ class Alive(Message, frozen=True, kw_only=True):
     """The supervisor's event loop turns. From the first one on, silence means that it hangs."""
 
 
+class Notice(Message, frozen=True, kw_only=True):
+    """Lines for the service manager, which listens to the root only."""
+
+    lines: tuple[str, ...]
+
+
 class ServerEnded(Message, frozen=True, kw_only=True):
     """The supervisor ends on purpose: it is not to be replaced."""
 
     exit_code: int
 
 
-ToRoot = Alive | ServerEnded
+ToRoot = Alive | Notice | ServerEnded
 FromRoot = StopServer | ChildExited | ChildStopped

@@ -37,7 +37,7 @@ def listen(*, address: str, port: int, exclusive: bool) -> socket.socket:
 
 
 def listen_inherited(fd: int) -> socket.socket:
-    """Return a bound Unix-domain socket as a listening one; others may listen on it, too."""
+    """Return a bound socket as a listening one; others may listen on it, too."""
     listener = socket.socket(fileno=os.dup(fd))
     listener.listen(BACKLOG)
     listener.settimeout(0.0)

@@ -69,6 +69,7 @@ FIRST_TABLE_SECONDS: Final = 30.0  # it is the first thing that is sent
 SETTLE_SECONDS: Final = 0.002  # until requests for a full queue are looked at again
 UPKEEP_SECONDS: Final = 1.0
 DRAIN_LOOK_SECONDS: Final = 0.01
+UNTOUCHED_SECONDS: Final = 0.25  # who has just connected may still send his request
 DOOR_SECONDS: Final = 0.05  # until the door is tried again
 
 
@@ -173,10 +174,10 @@ class Frontend:
             if listener is not None:
                 server = await self._http.serve(listener, tls=tls)
                 listeners.callback(server.close)
-                if listener.family is socket.AF_UNIX:
+                if listener.family is socket.AF_UNIX and not self._start.is_http_fd_lent:
                     # Other processes hold it too: nobody may connect who is not answered any more.
                     listeners.callback(shut, self._start.http_fd)
-                else:
+                if listener.family is not socket.AF_UNIX:
                     port = port_of(listener)
             self._http_port = port
             self._send(FrontendReady(http_port=port))
@@ -234,6 +235,7 @@ class Frontend:
         self._health.stop()
         self._http.set_fixed_answers()
         self._http.drain()
+        self._loop.call_later(UNTOUCHED_SECONDS, self._http.close_untouched)
         deadline = self._loop.time() + grace_seconds
         # The counts are the native core's, which tells no event when they change.
         while self._is_busy() and self._loop.time() < deadline:  # noqa: ASYNC110  see above

@@ -248,6 +248,7 @@ class Frontends:
                 settings_json=encode_settings(self._settings),
                 http_fd=self._memory.http_fd,
                 regions=regions,
+                is_http_fd_lent=self._memory.is_http_fd_lent,
             ),
             record=ChildRecord(
                 process=process, holder=place.index, title=f"mps frontend {place.index}"

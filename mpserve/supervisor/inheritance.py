@@ -19,8 +19,8 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     wake_fds
         One eventfd for each frontend.
-    http_fd
-        Unix-domain socket of the frontends, `NO_SOCKET` for none.
+    http_fd, is_http_fd_lent
+        Socket of the frontends, `NO_SOCKET` for none; a service manager's own goes on without us.
     door, door_fd
         Inner and outer end of the door.
     state_files
@@ -30,6 +30,7 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
     identity: ServerIdentity
     wake_fds: tuple[int, ...]
     http_fd: int
+    is_http_fd_lent: bool = False
     door: socket.socket
     door_fd: int
     state_files: tuple[int, int]

@@ -6,6 +6,7 @@ them all (`root`).
 """
 
 import ctypes
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from mpserve.supervisor.inheritance import (
 from mpserve.supervisor.pidfd import started_ticks
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.root import Root, SignalPipe
+from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
 from mpserve.supervisor.unix_socket import bound_socket
 from mpserve.telemetry import log
@@ -59,14 +61,19 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
         return EXIT_FAILED
     _become_subreaper()
     try:
-        return _run(settings, entry_points, SignalPipe())
+        manager = ServiceManager.of(os.environ, pid=os.getpid())
+        return _run(settings, entry_points, SignalPipe(), manager)
     except ConfigError as error:  # the Unix-domain socket
         sys.stderr.write(f"failed to start HTTP service: Unavailable - {error.message}\n")
         return EXIT_FAILED
 
 
-def _run(settings: Settings, entry_points: EntryPoints, signals: SignalPipe) -> int:
+def _run(
+    settings: Settings, entry_points: EntryPoints, signals: SignalPipe, manager: ServiceManager
+) -> int:
     path = unix_path(settings.http_address) if settings.allow_http else None
+    if manager.http_fd is not None and settings.allow_http:
+        path = None  # the manager's socket goes before the address
     inner, outer = make_door()
     with (
         inner,
@@ -78,7 +85,8 @@ def _run(settings: Settings, entry_points: EntryPoints, signals: SignalPipe) -> 
         inheritance = Inheritance(
             identity=identity,
             wake_fds=wake_fds,
-            http_fd=http_fd,
+            http_fd=http_fd if manager.http_fd is None else manager.http_fd,
+            is_http_fd_lent=manager.http_fd is not None,
             door=inner,
             door_fd=outer.fileno(),
             state_files=checkpoint_files(),
@@ -108,6 +116,7 @@ def _run(settings: Settings, entry_points: EntryPoints, signals: SignalPipe) -> 
 
             return Root(
                 signals=signals,
+                manager=manager,
                 supervise=supervise,
                 handed_over=first.control,
                 abandon=inner.close,

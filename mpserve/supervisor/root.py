@@ -27,11 +27,10 @@ import msgspec
 
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.message import Message
-from mpserve.control.messages import (
-    ChildExited,
-)
-from mpserve.control.root_messages import Alive, ServerEnded, StopServer, ToRoot
+from mpserve.control.messages import ChildExited
+from mpserve.control.root_messages import Alive, Notice, ServerEnded, StopServer, ToRoot
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 from mpserve.telemetry import log
 
@@ -90,7 +89,7 @@ class _Running(msgspec.Struct, kw_only=True):
 
     pid: int
     control: socket.socket
-    decoder: FrameDecoder[Alive | ServerEnded]
+    decoder: FrameDecoder[Alive | Notice | ServerEnded]
     is_open: bool = True
     heard_ns: int | None = None
     stopped_ns: int | None = None
@@ -104,6 +103,8 @@ class Root:
     ----------
     supervise
         Is the supervisor, in a fork; gets its socket to the root, returns the exit code.
+    manager
+        Is told what the supervisor says of itself.
     handed_over
         What the first supervisor alone has; closed here once it runs.
     abandon
@@ -116,12 +117,14 @@ class Root:
         signals: SignalPipe,
         supervise: Callable[[socket.socket], int],
         handed_over: socket.socket,
+        manager: ServiceManager,
         abandon: Callable[[], None],
     ) -> None:
         self._signals = signals
         self._supervise = supervise
         self._handed_over = handed_over
         self._abandon = abandon
+        self._manager = manager
         self._running: _Running | None = None
         self._stops: list[StopServer] = []
         self._deaths = Deaths()
@@ -207,10 +210,14 @@ class Root:
             running.is_open = False
             return False
         for message in running.decoder.feed(chunk):
-            if isinstance(message, Alive):
-                running.heard_ns = time.monotonic_ns()
-            else:
-                running.exit_code = message.exit_code
+            match message:
+                case Alive():
+                    running.heard_ns = time.monotonic_ns()
+                    self._manager.beat()
+                case Notice():
+                    self._manager.tell(*message.lines)
+                case ServerEnded():
+                    running.exit_code = message.exit_code
         return True
 
     def _reap(self) -> None:

@@ -14,7 +14,7 @@ from mpserve.control.channel import Channel
 from mpserve.control.door import Call, Doorkeeper
 from mpserve.control.framing import encode_frame
 from mpserve.control.messages import ChildExited, ChildStopped, StopSpawner, StopWorker
-from mpserve.control.root_messages import Alive, FromRoot, ServerEnded, StopServer
+from mpserve.control.root_messages import Alive, FromRoot, Notice, ServerEnded, StopServer
 
 BEAT_SECONDS: Final = 1.0
 NO_SIGNAL: Final = 0
@@ -57,6 +57,10 @@ class RootLink:
         """Tell the root from now on that the loop turns."""
         self._channel.send(Alive())
         self._loop.call_later(BEAT_SECONDS, self.beat)
+
+    def notify(self, *lines: str) -> None:
+        """Tell the service manager, if there is one."""
+        self._channel.send(Notice(lines=lines))
 
     def ended(self, exit_code: int) -> None:
         """Tell the root that the server ends on purpose: the last that is said."""

@@ -259,7 +259,9 @@ class Server:
             return False
         if self._stop.is_set():
             return False
-        log.info("server.ready", models=len(self._supervisor.actual.models))
+        models = len(self._supervisor.actual.models)
+        log.info("server.ready", models=models)
+        self._root.notify("READY=1", f"STATUS=serving, {models} models at the start")
         self._phase.is_started = True
         self._note_phase()
         self._root.beat()
@@ -309,6 +311,7 @@ class Server:
     async def _shut_down(self) -> int:
         """Let everything in flight finish within the exit timeout."""
         log.info("server.stopping", exit_timeout_secs=self._settings.exit_timeout_secs)
+        self._root.notify("STOPPING=1", "STATUS=answering what is in flight")
         self._phase.is_serving = False
         self._note_phase()
         self._api.end()

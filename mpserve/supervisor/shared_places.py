@@ -62,6 +62,7 @@ class ServerMemory:
         self.rings = rings
         self.wake_fds = inheritance.wake_fds
         self.http_fd = inheritance.http_fd
+        self.is_http_fd_lent = inheritance.is_http_fd_lent
         self._door_fd = inheritance.door_fd
         self._settings = settings
         first = SUPERVISOR_INDEX + 1 + len(rings)

@@ -268,7 +268,11 @@ void HttpConnection::resume_stalled() {
 void HttpConnection::drain() {
     if (!is_open()) return;
     closing_ = true;
-    if (pending_.empty() && state_ == State::head && input_.empty()) close();
+    if (!untouched_ && pending_.empty() && state_ == State::head && input_.empty()) close();
+}
+
+void HttpConnection::close_untouched() {
+    if (is_open() && untouched_) close();
 }
 
 void HttpConnection::close() {

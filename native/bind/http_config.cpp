@@ -107,6 +107,16 @@ void bind_http_config(nb::module_& m) {
                 }
             },
             "Close idle connections now, the others after the answers they wait for.")
+        .def(
+            "close_untouched",
+            [](HttpConfig& self) {
+                const std::vector<HttpConnection*> all(self.connections.begin(),
+                                                       self.connections.end());
+                for (auto* connection : all) {
+                    if (self.connections.contains(connection)) connection->close_untouched();
+                }
+            },
+            "Close connections on which nothing was ever received; after `drain`.")
         .def_prop_ro("connections", [](const HttpConfig& self) { return self.connections.size(); })
         .def("counts", &counts_of,
              "Requests answered natively, by a static answer, and by Python.");

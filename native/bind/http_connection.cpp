@@ -68,6 +68,7 @@ std::byte* HttpConnection::read_target(std::size_t& bytes) noexcept {
 
 void HttpConnection::buffer_updated(std::size_t bytes) {
     updating_ = true;
+    untouched_ = false;
     if (state_ == State::body) {
         body_filled_ += bytes;
         if (body_filled_ == body_bytes_) finish_body();

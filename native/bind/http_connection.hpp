@@ -57,8 +57,10 @@ public:
     // Whether a piece of the answer would leave at once: it is its turn, and the client reads.
     bool is_writable(std::uint64_t sequence) const noexcept;
     bool is_open() const noexcept { return !transport_.is_none(); }
-    // The server stops: close now when idle, else after the last answer.
+    // The server stops: close now when idle, else after the last answer. A client that has just
+    // connected is about to send: it is waited for until `close_untouched`.
     void drain();
+    void close_untouched();
     bool keeps_alive(std::uint64_t sequence) const noexcept;
 
     void set_self(nanobind::handle self) noexcept { self_ = self; }
@@ -137,7 +139,8 @@ private:
     bool stalled_ =
         false;  // reading is paused: too many requests wait, or the client does not read
     bool writing_paused_ = false;
-    bool closing_ = false;  // close after the last pending answer
+    bool untouched_ = true;  // nothing was ever received
+    bool closing_ = false;   // close after the last pending answer
 };
 
 void bind_http_connection(nanobind::module_& m);

@@ -94,6 +94,10 @@ class HttpService:
         """Close idle connections now, the others after the answers they wait for."""
         self._config.drain()
 
+    def close_untouched(self) -> None:
+        """Close connections on which nothing was ever received; after `drain`."""
+        self._config.close_untouched()
+
     def _make_connection(self) -> asyncio.BufferedProtocol:
         # Native, so it has the methods of the protocol but not its base class.
         return cast("asyncio.BufferedProtocol", HttpConnection(self._config))

@@ -1,0 +1,74 @@
+"""`mpserve systemd`: unit files for the server, printed or put in their place."""
+
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import click
+
+UNITS: Final = ("mpserve.service", "mpserve.socket")
+DIRECTORY: Final = "/etc/systemd/system"
+
+
+@click.group()
+def systemd() -> None:
+    """Unit files of systemd."""
+
+
+def _options(command: click.Command) -> click.Command:
+    for option in (
+        click.option(
+            "--model-repository",
+            default="/srv/models",
+            show_default=True,
+            help="Folder of the models; the service may only read it.",
+        ),
+        click.option(
+            "--http",
+            default="127.0.0.1:8000",
+            show_default=True,
+            help="Address of HTTP, for the socket unit.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@systemd.command("print")
+@click.argument("unit", type=click.Choice(UNITS), default=UNITS[0])
+def print_unit(unit: str, model_repository: str, http: str) -> None:
+    """Print a unit file."""
+    click.echo(filled(unit, model_repository=model_repository, http=http), nl=False)
+
+
+@systemd.command()
+@click.option("--directory", default=DIRECTORY, show_default=True, help="Where units lie.")
+def install(directory: str, model_repository: str, http: str) -> None:
+    """Write both unit files; start them with systemctl."""
+    for unit in UNITS:
+        path = Path(directory, unit)
+        try:
+            path.write_text(filled(unit, model_repository=model_repository, http=http))
+        except OSError as error:
+            click.echo(f"mpserve systemd: {path}: {error.strerror}", err=True)
+            sys.exit(1)
+        click.echo(str(path))
+    click.echo("systemctl daemon-reload && systemctl enable --now mpserve.socket mpserve.service")
+
+
+def filled(unit: str, *, model_repository: str, http: str) -> str:
+    """Return a unit file with the server's own command in it."""
+    text = files("mpserve.cli").joinpath("units", unit).read_text()
+    program = shutil.which("mpserve") or f"{sys.executable} -m mpserve"
+    command = f"{program} serve --model-repository={model_repository} --http-address=127.0.0.1"
+    return (
+        text.replace("@COMMAND@", command)
+        .replace("@REPOSITORY@", model_repository)
+        .replace("@HTTP@", http)
+    )
+
+
+_options(print_unit)
+_options(install)

@@ -1,0 +1,222 @@
+"""A service manager starts the server, is told how it goes, and lends it a socket."""
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.pace import full_or, within
+from tests.fixtures.server import free_ports
+from tests.fixtures.teller import ask, tell
+from tests.fixtures.waiting import wait_until
+
+ACTIVATED = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Manager:
+    """The manager's end: a datagram socket on which the server tells how it goes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.settimeout(0)
+        self._told: list[str] = []
+
+    def told(self) -> list[str]:
+        while True:
+            try:
+                self._told += self._socket.recv(4096).decode().split("\n")
+            except BlockingIOError:
+                return self._told
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path):
+    made = Manager(tmp_path)
+    yield made
+    made.close()
+
+
+def test_it_is_told_of_the_start_the_end_and_that_all_is_well(serve, repository, manager):
+    repository.add("teller", "m")
+    server = serve(
+        repository.path,
+        environment={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "30000000"},
+    )
+    wait_until(lambda: "READY=1" in manager.told())
+    assert "STATUS=serving, 1 models at the start" in manager.told()
+    wait_until(lambda: manager.told().count("WATCHDOG=1") >= 2)
+    supervisor = server.process_named("mps supervisor")
+    supervisor.kill()
+    seen = manager.told().count("WATCHDOG=1")
+    wait_until(lambda: manager.told().count("WATCHDOG=1") > seen + 1)
+    assert manager.told().count("READY=1") == 1
+    assert "STOPPING=1" not in manager.told()
+    assert server.stop() == 0
+    assert "STOPPING=1" in manager.told()
+
+
+@pytest.fixture
+def lent():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1024)
+        yield listener
+
+
+def activated(serve, repository, lent, **options):
+    server = serve(
+        repository.path,
+        prefix=[sys.executable, "-c", ACTIVATED, str(lent.fileno())],
+        pass_fds=(lent.fileno(),),
+        wait_ready=False,
+        **options,
+    )
+    server.port = lent.getsockname()[1]
+    return server
+
+
+def test_a_lent_socket_is_served_and_left_open(serve, repository, lent):
+    repository.add("teller", "m")
+    server = activated(serve, repository, lent, flags=["--frontends=2"])
+    server.wait_ready()
+    assert tell(server, "m").version == 1
+    assert server.stop() == 0
+    socket.create_connection(lent.getsockname(), timeout=5).close()  # waits for the next server
+
+
+def test_a_server_is_replaced_by_another_without_a_failed_request(serve, repository, lent):
+    repository.add("teller", "m")
+    servers = [activated(serve, repository, lent)]
+    servers[0].wait_ready()
+    stop = threading.Event()
+    statuses: list[int | str] = []
+
+    def ask_on() -> None:
+        while not stop.is_set():
+            try:
+                statuses.append(ask(servers[0], "m").status)
+            except OSError as error:
+                statuses.append(repr(error))
+
+    clients = [threading.Thread(target=ask_on) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(full_or(10, 2)):
+            old = servers[-1]
+            new = activated(serve, repository, lent)
+            servers.append(new)
+            wait_until(lambda new=new: new.processes_named("mps frontend 0"), deadline=within(20))
+            wait_until(lambda new=new: "server.ready" in new.log_text, deadline=within(20))
+            assert old.stop() == 0
+            before = len(statuses)
+            wait_until(lambda before=before: len(statuses) > before + 20)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(30)
+    assert set(statuses) == {200}
+
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None or shutil.which("systemd-socket-activate") is None,
+    reason="the package systemd is not installed",
+)
+
+
+def printed(unit: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", "mpserve", "systemd", "print", unit],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+@needs_systemd
+def test_systemd_takes_the_units_and_calls_the_service_safe(tmp_path):
+    for unit in ("mpserve.service", "mpserve.socket"):
+        assert "@" not in printed(unit).replace("@system-service", "")
+    done = subprocess.run(
+        [sys.executable, "-m", "mpserve", "systemd", "install", "--directory", str(tmp_path)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "systemctl" in done.stdout
+    units = [str(tmp_path / unit) for unit in ("mpserve.service", "mpserve.socket")]
+    verified = subprocess.run(
+        check=False,
+        args=["systemd-analyze", "verify", "--man=no", *units],
+        capture_output=True,
+        text=True,
+    )
+    complaints = [line for line in verified.stderr.splitlines() if str(tmp_path) in line]
+    assert complaints == []
+    rated = subprocess.run(
+        check=False,
+        args=["systemd-analyze", "security", "--offline=true", "--threshold=40", units[0]],
+        capture_output=True,
+        text=True,
+    )
+    assert rated.returncode == 0, rated.stdout  # 40: "OK"
+
+
+def connects(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    return True
+
+
+@needs_systemd
+def test_it_is_started_by_the_first_connection(tmp_path, repository):
+    repository.add("teller", "m")
+    port, grpc_port, metrics_port = free_ports(3)
+    command = [sys.executable, "-m", "mpserve", "serve", f"--model-repository={repository.path}"]
+    ports = [f"--grpc-port={grpc_port}", f"--metrics-port={metrics_port}"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                "systemd-socket-activate",
+                f"--listen=127.0.0.1:{port}",
+                "-E",
+                "PYTHONPATH",
+                *command,
+                *ports,
+            ],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: connects(port))
+
+        def is_ready() -> bool:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request("GET", "/v2/health/ready")
+                return connection.getresponse().status == 200
+            finally:
+                connection.close()
+
+        wait_until(is_ready, deadline=within(20))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, (tmp_path / "log").read_text()
