@@ -114,3 +114,12 @@ def test_protobuf_is_not_imported_before_a_text_is_parsed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("number", "kind"), [(1, "KIND_GPU"), (2, "KIND_CPU")])
+def test_kinds_of_instances_have_the_numbers_of_the_configuration(number, kind):
+    """In Triton's C interface they are the other way round."""
+    by_number = parse_json_config(f'{{"name": "m", "instance_group": [{{"kind": {number}}}]}}')
+    by_name = parse_json_config(f'{{"name": "m", "instance_group": [{{"kind": "{kind}"}}]}}')
+    assert by_number == by_name
+    assert by_name.instance_group[0].kind.value == kind
