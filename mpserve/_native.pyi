@@ -187,7 +187,7 @@ class TritonModelException(Exception):
 class InstanceContext:
     """What all requests of one instance share."""
 
-    def __init__(self, *, instance_name: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str) -> None: ...
+    def __init__(self, *, instance_name: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str, controls: list = []) -> None: ...
 
     @property
     def instance_name(self) -> str: ...
@@ -384,6 +384,14 @@ def request_target(request: InferenceRequest) -> tuple[str, int] | None:
     Name and version (-1: the default) of the model that a request made by a model is for.
     """
 
+def add_input(request: InferenceRequest, tensor: object) -> None:
+    """Add an input that the client did not send."""
+
+def sequence_place(request: InferenceRequest) -> object:
+    """
+    (slot, number) of the sequence as the instance holds it; None without one.
+    """
+
 def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> object: ...
 
 class LoopbackRequest:
@@ -422,7 +430,7 @@ class LoopbackAnswer:
 class InstancePort:
     """One model instance's access to its queue."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0, ready_slots: int = 0, controls: list = [], sequence_slots: int = 0) -> None: ...
 
     def activate(self) -> None:
         """The model is loaded: requests may be taken."""
@@ -540,7 +548,12 @@ class QueuePort:
 class Route:
     """Where requests for one version of one model go."""
 
-    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, queue_policy: object | None = None, native: bool = True, keep_tensor_parameters: bool = False) -> None: ...
+    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, queue_policy: object | None = None, native: bool = True, keep_tensor_parameters: bool = False, sequences: object | None = None) -> None: ...
+
+    def has_sequence(self, sequence_id: int, sequence_text: str) -> bool:
+        """
+        Whether a request of this id would go on with a sequence that has started here.
+        """
 
     @property
     def model_name(self) -> str: ...

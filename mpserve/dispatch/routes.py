@@ -14,6 +14,7 @@ from mpserve.control.messages import ModelEntry, VersionEntry
 from mpserve.errors import ModelNotReady
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.identity import Generation, ModelName
+from mpserve.model.sequence import SequencePolicy
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.state import ModelState
 from mpserve.shm.dispatcher import Dispatcher, QueuePort, Route
@@ -195,12 +196,21 @@ def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Ro
         queue_policy=entry.config.queue_policies,
         native=_is_for_the_core(entry, signature),
         keep_tensor_parameters=model.format is ConfigFormat.MLSERVER,
+        sequences=_native_terms(entry.config.sequences),
     )
 
 
+def _native_terms(policy: SequencePolicy | None) -> tuple[str, str] | None:
+    """Return the control that wants the correlation id, and its datatype."""
+    if policy is None:
+        return None
+    control = policy.correlation_id
+    return ("", "") if control is None else (control.name, control.datatype.name)
+
+
 def _is_for_the_core(entry: VersionEntry, signature: Signature) -> bool:
-    """The core knows neither ensembles nor ragged inputs, and never answers more than once."""
-    if entry.config.ensemble is not None:
+    """The core's readers know neither ensembles, sequences nor ragged inputs; one answer each."""
+    if entry.config.ensemble is not None or entry.config.sequences is not None:
         return False
     return not entry.config.decoupled and not any(spec.ragged for spec in signature.inputs)
 

@@ -9,6 +9,7 @@ import enum
 import msgspec
 
 from mpserve.model.ensemble import Ensemble
+from mpserve.model.sequence import SequencePolicy
 from mpserve.model.signature import Signature
 
 
@@ -130,7 +131,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     ensemble
         Graph of an ensemble, which has no workers; `None` for a model that has.
     batching
-        `None` when requests are executed one by one.
+        `None` when requests are executed one by one, or belong to sequences.
+    sequences
+        `None` when requests belong to no sequences.
     default_model_filename
         File in the version directory that the runtime loads.
     parameters
@@ -144,6 +147,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     instance_groups: tuple[InstanceGroup, ...] = ()
     batching: BatchingPolicy | None = None
     queue_policies: QueuePolicies = QueuePolicies()
+    sequences: SequencePolicy | None = None
     decoupled: bool = False
     default_model_filename: str = ""
     parameters: dict[str, str] = {}

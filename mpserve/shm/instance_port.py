@@ -1,15 +1,27 @@
 """One model instance's access to the shared memory of the server: requests in, answers out."""
 
+from collections.abc import Iterable
+
 import msgspec
 
 from mpserve._native import InstancePort
+from mpserve.model.sequence import SequenceControl
 from mpserve.shm.arena import ArenaSegments, open_arena
 from mpserve.shm.board import Board
 from mpserve.shm.client_region import region_prefix
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.model_queue import ModelQueue
 
-__all__ = ["BatchRule", "InstancePlaces", "InstancePort", "InstanceRule", "open_instance_port"]
+__all__ = [
+    "BatchRule",
+    "InstancePlaces",
+    "InstancePort",
+    "InstanceRule",
+    "native_controls",
+    "open_instance_port",
+]
+
+NativeControl = tuple[str, str, str, bool, bytes, bytes]
 
 
 class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +58,16 @@ class BatchRule(msgspec.Struct, frozen=True, kw_only=True):
         Sizes at which a batch waits no longer; none means `max_rows` alone.
     max_delay_us
         How long the oldest request may wait for company; 0 means that a batch never waits.
+    ready_slots
+        Sequences with a row each: a batch waits no longer once so many have a request; 0 when rows
+        have no fixed place.
     """
 
     max_requests: int = 1
     max_rows: int = 1
     preferred_rows: tuple[int, ...] = ()
     max_delay_us: int = 0
+    ready_slots: int = 0
 
 
 class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +83,12 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
         Answers of all instances leave in the order in which their requests came.
     decoupled
         Requests are answered by their senders, any number of times.
+    batches
+        The first dimension of a tensor is the batch's.
+    controls
+        Inputs that are added to each request of a model with sequences.
+    sequence_slots
+        Sequences that the instance holds at once; 0 for a model without.
     """
 
     instance_name: str
@@ -78,6 +100,24 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
     batch: BatchRule
     ordered: bool = False
     decoupled: bool = False
+    batches: bool = False
+    controls: tuple[SequenceControl, ...] = ()
+    sequence_slots: int = 0
+
+
+def native_controls(controls: Iterable[SequenceControl], *, batches: bool) -> list[NativeControl]:
+    """Return control inputs as the core takes them."""
+    return [
+        (
+            one.name,
+            one.kind.value,
+            one.datatype.name,
+            batches,
+            one.when_false,
+            one.when_true,
+        )
+        for one in controls
+    ]
 
 
 def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePort:
@@ -117,6 +157,9 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         max_rows=rule.batch.max_rows,
         preferred_rows=list(rule.batch.preferred_rows),
         max_delay_us=rule.batch.max_delay_us,
+        ready_slots=rule.batch.ready_slots,
+        controls=native_controls(rule.controls, batches=rule.batches),
+        sequence_slots=rule.sequence_slots,
     )
     port.set_decoupled(rule.decoupled)
     port.set_ordered(rule.ordered)

@@ -5,6 +5,7 @@ from typing import Self
 
 from mpserve import _native
 from mpserve.errors import ErrorCode
+from mpserve.model.sequence import SequencePolicy
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.segment import PREFIX, Segment
 from mpserve.telemetry.counters import InstanceCounts, ModelCounts
@@ -61,6 +62,7 @@ class ModelQueue:
         wake_fds: Sequence[int],
         slots: int = SLOTS,
         caller_ring: CallerRing = no_callers,
+        sequences: SequencePolicy | None = None,
     ) -> Self:
         """Make an empty queue.
 
@@ -72,10 +74,14 @@ class ModelQueue:
             Requests that may wait or run.
         caller_ring
             Where requests of workers are answered.
+        sequences
+            When requests belong to sequences.
         """
-        size = _native.ModelQueue.required_bytes(slots)
+        held = sequences.slots if sequences is not None else 0
+        idle_ns = sequences.idle_us * 1000 if sequences is not None else 0
+        size = _native.ModelQueue.required_bytes(slots, held)
         segment = Segment.create(server_id, f"{KIND}{generation}", size)
-        _native.ModelQueue.format(segment, slots, generation)
+        _native.ModelQueue.format(segment, slots, generation, held, idle_ns)
         return cls(segment, rings, wake_fds, caller_ring)
 
     @classmethod
@@ -153,6 +159,10 @@ class ModelQueue:
     def generation(self) -> int:
         """Return whose requests it holds."""
         return self.native.generation
+
+    def live_sequences(self) -> int:
+        """Return the sequences that go on, or whose requests are not all done."""
+        return self.native.live_sequences()
 
     def depth(self) -> int:
         """Return the number of requests that wait."""

@@ -118,6 +118,7 @@ class Workers:
             if record.is_ensemble
             else queue_slots(record.config, default=self._settings.queue_slots),
             caller_ring=self._callers.ring,
+            sequences=record.config.sequences,
         )
         self._queues[generation] = queue
         version = VersionKey(name=record.name, version=record.version.version)

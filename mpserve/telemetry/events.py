@@ -53,6 +53,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "supervisor.given_up": "The supervisor died too often; the server ends.",
     "supervisor.took_over": "A new supervisor has what the last one knew; says what it found.",
     "unload.begun": "An unload of a model starts (debug).",
+    "sequence.restarted": "A sequence was started anew under its id before it had ended.",
     "setting.doubted": "A setting that is allowed and may surprise, or changes nothing.",
     "spawner.died": "The process that forks workers ended; it is started again.",
     "spawner.started": "The process that forks workers runs.",

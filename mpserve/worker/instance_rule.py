@@ -5,6 +5,7 @@ from typing import Final
 from mpserve.control.messages import WorkerStart
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
+from mpserve.model.sequence import SequencePolicy
 from mpserve.shm.instance_port import BatchRule, InstanceRule
 
 # A Triton model parses the text whatever the client sent.
@@ -27,6 +28,9 @@ def instance_rule(start: WorkerStart, config: ModelConfig) -> InstanceRule:
         ordered=config.batching is not None
         and config.batching.preserve_ordering
         and not config.decoupled,
+        batches=signature.max_batch_size > 0,
+        controls=config.sequences.controls if config.sequences is not None else (),
+        sequence_slots=config.sequences.slots if config.sequences is not None else 0,
     )
 
 
@@ -37,6 +41,8 @@ def batch_rule(config: ModelConfig) -> BatchRule:
     rows is one execution of them.
     """
     rows = max(config.signature.max_batch_size, 1)
+    if config.sequences is not None:
+        return _sequence_rule(config.sequences, rows=rows)
     policy = config.batching
     if policy is None:
         return BatchRule(max_requests=1, max_rows=rows)
@@ -46,4 +52,14 @@ def batch_rule(config: ModelConfig) -> BatchRule:
         max_rows=max(rows, requests),
         preferred_rows=policy.preferred_sizes,
         max_delay_us=policy.max_delay_us,
+    )
+
+
+def _sequence_rule(policy: SequencePolicy, *, rows: int) -> BatchRule:
+    return BatchRule(
+        max_requests=policy.slots if policy.is_direct else rows,
+        max_rows=rows,
+        preferred_rows=policy.preferred_sizes,
+        max_delay_us=policy.max_delay_us,
+        ready_slots=policy.ready_slots if policy.is_direct else 0,
     )

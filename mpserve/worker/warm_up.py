@@ -28,6 +28,7 @@ from mpserve.model.tensor import Datatype
 from mpserve.model.triton.config import Warmup, WarmupInput
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import Request, Runtime
+from mpserve.shm.instance_port import native_controls
 from mpserve.worker.instance_rule import instance_rule
 
 FOLDER: Final = "warmup"
@@ -58,6 +59,7 @@ def warm_up(runtime: Runtime, completed: CompletedConfig, start: WorkerStart) ->
         output_names=list(rule.output_names),
         open_outputs=rule.open_outputs,
         absent_parameters=rule.absent_parameters,
+        controls=native_controls(rule.controls, batches=rule.batches),
     )
     for sample in samples:
         if sample.batch_size > 0:

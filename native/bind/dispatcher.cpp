@@ -41,6 +41,10 @@ bool is_ragged(const Signature& signature, std::string_view name) noexcept {
 }
 
 constexpr std::string_view kTimeoutExpired = "Request timeout expired";  // Triton's text
+constexpr std::string_view kSequenceLostText =
+    "the worker process that held the sequence ended, and the sequence with it; start it again";
+
+}  // namespace
 
 std::string_view default_error(Status status) noexcept {
     switch (status) {
@@ -53,8 +57,6 @@ std::string_view default_error(Status status) noexcept {
         default: return "the request could not be answered";
     }
 }
-
-}  // namespace
 
 std::string queue_full_text(std::string_view request_id) {
     return "[request id: " + std::string(request_id.empty() ? "<id_unknown>" : request_id) +
@@ -146,9 +148,31 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     ++entry.turn;
     const auto token = (std::uint64_t{entry.turn} << 32) | index;
     auto& port = submission.route->port;
+    if (submission.mark == nullptr) {
+        line_up(*port, submission, token);
+    } else {
+        line_up_sequenced(*port, submission, token);
+    }
+    ++port->in_flight;
+    ++in_flight_;
+    schedule(port);
+    entry.used = true;
+    entry.sink = sink;
+    entry.keep_alive = std::move(keep_alive);
+    entry.tag = tag;
+    entry.block = submission.block;
+    entry.message_bytes = submission.message_bytes;
+    entry.submitted_ns = turn_ns();
+    entry.failed = Status::ok;
+    entry.route = std::move(submission.route);
+    return token;
+}
+
+// By level, and among equals in order.
+void Dispatcher::line_up(QueuePort& port, const Submission& submission, std::uint64_t token) {
     const auto place =
         submission.route->policy.place(submission.priority, submission.timeout_us, turn_ns());
-    auto& pending = port->pending;
+    auto& pending = port.pending;
     // Nearly always at the end.
     auto behind = pending.end();
     while (behind != pending.begin() && (behind - 1)->request.level > place.level) --behind;
@@ -164,19 +188,6 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     if (place.deadline_ns != 0 && place.on_timeout == OnTimeout::reject) {
         watch(place.deadline_ns, token);
     }
-    ++port->in_flight;
-    ++in_flight_;
-    schedule(port);
-    entry.used = true;
-    entry.sink = sink;
-    entry.keep_alive = std::move(keep_alive);
-    entry.tag = tag;
-    entry.block = submission.block;
-    entry.message_bytes = submission.message_bytes;
-    entry.submitted_ns = turn_ns();
-    entry.failed = Status::ok;
-    entry.route = std::move(submission.route);
-    return token;
 }
 
 void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
@@ -284,10 +295,14 @@ void Dispatcher::flush() {
     scheduled_.clear();
     for (auto& port : starved_) {
         port->scheduled = false;
-        push_pending(*port);
+        if (port->sequenced.empty()) {
+            push_pending(*port);
+        } else {
+            push_sequenced(*port);
+        }
     }
     // What found no room goes on when the queue signals free slots, by way of on_wake.
-    std::erase_if(starved_, [](const auto& port) { return port->pending.empty(); });
+    std::erase_if(starved_, [](const auto& port) { return port->unpushed() == 0; });
     for (auto& port : starved_) {
         if (port->scheduled) continue;
         port->scheduled = true;
@@ -368,7 +383,9 @@ void Dispatcher::take(const Completion& completion) {
         answer.response = response ? &*response : nullptr;
     } else {
         answer.error = response ? response->text(response->header().error) : std::string_view{};
-        if (answer.error.empty()) answer.error = default_error(answer.status);
+        const bool is_lost = (completion.flags & kSequenceLost) != 0;
+        if (answer.error.empty())
+            answer.error = is_lost ? kSequenceLostText : default_error(answer.status);
     }
     answer.block = &block;
     answer.final = (completion.flags & kMoreFollow) == 0;
@@ -425,9 +442,14 @@ bool Dispatcher::take_back(const InFlight& entry, std::uint64_t token) noexcept 
     const auto waiting =
         std::find_if(port.pending.begin(), port.pending.end(),
                      [token](const auto& push) { return push.request.token == token; });
-    if (waiting == port.pending.end()) return port.queue->cancel(token, process_, epoch_);
-    port.pending.erase(waiting);
-    port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
+    if (waiting != port.pending.end()) {
+        port.pending.erase(waiting);
+    } else if (std::erase_if(port.sequenced, [token](const auto& one) {
+                   return one.request.token == token;
+               }) == 0) {
+        return port.queue->cancel(token, process_, epoch_);
+    }
+    port.counters->unpushed.store(port.unpushed(), std::memory_order_relaxed);
     return true;
 }
 

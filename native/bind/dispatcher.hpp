@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -24,6 +25,7 @@
 #include "mpserve/signature.hpp"
 #include "peer_segments.hpp"
 #include "request_timer.hpp"
+#include "sequence_push.hpp"
 #include "shared_objects.hpp"
 
 namespace mpserve::bind {
@@ -32,10 +34,13 @@ namespace mpserve::bind {
 struct QueuePort {
     nanobind::object owner;  // QueueObject
     ModelQueue* queue = nullptr;
-    FrontendCounters* counters = nullptr;  // ours alone to write
-    std::vector<QueuePush> pending;        // accepted, not yet pushed: by level, in order
-    std::uint32_t in_flight = 0;           // accepted and not answered
-    bool scheduled = false;                // in the dispatcher's list of this turn
+    FrontendCounters* counters = nullptr;     // ours alone to write
+    std::vector<QueuePush> pending;           // accepted, not yet pushed: by level, in order
+    std::vector<SequencedRequest> sequenced;  // the same, of a model with sequences
+    std::uint32_t in_flight = 0;              // accepted and not answered
+    bool scheduled = false;                   // in the dispatcher's list of this turn
+
+    std::size_t unpushed() const noexcept { return pending.size() + sequenced.size(); }
 };
 
 // Where requests for one version of one model go.
@@ -48,6 +53,7 @@ struct Route {
     QueuePolicy policy;
     bool native = true;  // false: every request is Python's to read
     bool keep_tensor_parameters = false;
+    std::optional<SequenceTerms> sequences;  // of a model whose requests belong to sequences
 };
 using RouteRef = std::shared_ptr<const Route>;
 
@@ -92,6 +98,7 @@ struct Submission {
     std::uint64_t timeout_us = 0;  // likewise
     std::uint32_t rows = 1;
     std::uint64_t shape_digest = 0;
+    std::unique_ptr<SequenceMark> mark{};  // when the route has sequences
 };
 
 class Dispatcher {
@@ -161,6 +168,10 @@ private:
     // False when it runs already, or was answered.
     bool take_back(const InFlight& entry, std::uint64_t token) noexcept;
     void watch(std::uint64_t deadline_ns, std::uint64_t token);
+    void line_up(QueuePort& port, const Submission& submission, std::uint64_t token);
+    // Of a model with sequences: sequence_push.cpp.
+    void line_up_sequenced(QueuePort& port, const Submission& submission, std::uint64_t token);
+    void push_sequenced(QueuePort& port);
     std::uint64_t turn_ns() noexcept;
     void count(const InFlight& entry, const Answer& answer) noexcept;
     void take(const Completion& completion);
@@ -200,6 +211,9 @@ public:
     nanobind::object flush_callable;  // the bound `flush`, given to call_soon
     nanobind::object timer_callable;  // the bound `on_timer`, given to call_later
 };
+
+// What is said when nobody said why.
+std::string_view default_error(Status status) noexcept;
 
 // Rows and digest of a finished request message, as the queue batches by them.
 void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,

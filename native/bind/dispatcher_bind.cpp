@@ -205,13 +205,24 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     submission.priority = priority;
     submission.timeout_us = timeout_us;
     describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
+    if (route->sequences) {
+        const auto id = request_id.value_or("");
+        const auto prefix = "[request id: " + (id.empty() ? "<id_unknown>" : id) + "] ";
+        try {
+            submission.mark = make_mark(*route, prefix, sequence_id, sequence_text, flags,
+                                        submission.rows, timeout_us);
+        } catch (...) {
+            dispatcher.arena().release(block.ref);
+            throw;
+        }
+    }
     return submission;
 }
 
 void bind_route(nb::module_& m) {
     nb::class_<PortObject>(m, "QueuePort", "A model queue as a frontend pushes into it.")
         .def_prop_ro(
-            "pending", [](const PortObject& self) { return self.port->pending.size(); },
+            "pending", [](const PortObject& self) { return self.port->unpushed(); },
             "Requests accepted and not yet pushed.")
         .def_prop_ro(
             "in_flight", [](const PortObject& self) { return self.port->in_flight; },
@@ -222,7 +233,8 @@ void bind_route(nb::module_& m) {
             [](RouteObject* self, const PortObject& port, std::string model_name,
                std::string model_version, std::uint64_t generation, nb::object inputs,
                nb::object outputs, std::int32_t max_batch_size, bool open_inputs, bool open_outputs,
-               nb::handle queue_policy, bool native, bool keep_tensor_parameters) {
+               nb::handle queue_policy, bool native, bool keep_tensor_parameters,
+               const nb::object& sequences) {
                 auto route = std::make_shared<Route>();
                 route->port = port.port;
                 route->model_name = std::move(model_name);
@@ -233,11 +245,27 @@ void bind_route(nb::module_& m) {
                 route->policy = read_policy(queue_policy);
                 route->native = native;
                 route->keep_tensor_parameters = keep_tensor_parameters;
+                if (!sequences.is_none()) {
+                    route->sequences.emplace();
+                    route->sequences->corrid_name = nb::cast<std::string>(sequences[0]);
+                    route->sequences->corrid_datatype = nb::cast<std::string>(sequences[1]);
+                }
                 new (self) RouteObject{std::move(route)};
             },
             nb::kw_only(), "port"_a, "model_name"_a, "model_version"_a, "generation"_a, "inputs"_a,
             "outputs"_a, "max_batch_size"_a, "open_inputs"_a, "open_outputs"_a,
-            "queue_policy"_a = nb::none(), "native"_a = true, "keep_tensor_parameters"_a = false)
+            "queue_policy"_a = nb::none(), "native"_a = true, "keep_tensor_parameters"_a = false,
+            "sequences"_a = nb::none())
+        .def(
+            "has_sequence",
+            [](const RouteObject& self, std::uint64_t number, const std::string& text) {
+                SequenceKey key{};
+                if (!key.set(text.empty() ? number : 0, text)) return false;
+                auto& port = *self.route->port;
+                return starts_here(port.sequenced, key) || port.queue->has_sequence(key);
+            },
+            "sequence_id"_a, "sequence_text"_a,
+            "Whether a request of this id would go on with a sequence that has started here.")
         .def_prop_ro("model_name", [](const RouteObject& self) { return self.route->model_name; })
         .def_prop_ro("model_version",
                      [](const RouteObject& self) { return self.route->model_version; })

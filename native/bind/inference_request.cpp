@@ -37,6 +37,15 @@ InferenceRequest::InferenceRequest(LeaseRef lease, const MessageView& view,
       context_(std::move(context)),
       flags_(view.header().flags & kModelVisibleFlags) {}
 
+InferenceRequest InferenceRequest::row_filler(
+    LeaseRef lease, const MessageView& view,
+    std::shared_ptr<const InstanceContext> context) noexcept {
+    InferenceRequest filler(std::move(lease), view, std::move(context));
+    filler.is_filler_ = true;
+    filler.flags_ = 0;
+    return filler;
+}
+
 InferenceRequest::InferenceRequest(OwnedRequest owned, nb::list inputs, std::uint32_t flags)
     : owned_(std::make_unique<OwnedRequest>(std::move(owned))),
       inputs_(std::move(inputs)),
@@ -95,6 +104,8 @@ nb::list InferenceRequest::inputs() {
             }
             inputs.append(make_input(lease_, tensor));
         }
+        for (const auto& control : context_->controls)
+            inputs.append(make_control(control, *view_, !is_filler_));
         inputs_ = std::move(inputs);
     }
     return nb::borrow<nb::list>(inputs_);
@@ -134,7 +145,24 @@ nb::object make_request(LeaseRef lease, const MessageView& view,
     return instance;
 }
 
+nb::object make_row_filler(LeaseRef lease, const MessageView& view,
+                           std::shared_ptr<const InstanceContext> context) {
+    nb::object instance = nb::inst_alloc(nb::type<InferenceRequest>());
+    new (nb::inst_ptr<InferenceRequest>(instance))
+        InferenceRequest(InferenceRequest::row_filler(std::move(lease), view, std::move(context)));
+    nb::inst_mark_ready(instance);
+    return instance;
+}
+
 namespace {
+
+// Slot and number of the sequence as the instance holds it; None for a row without a request.
+nb::object sequence_place(const InferenceRequest& request) {
+    if (request.lease() == nullptr) return nb::none();
+    const auto place = request.lease()->sequence_place();
+    if (place.serial == 0) return nb::none();
+    return nb::make_tuple(place.slot, place.serial);
+}
 
 // The model may change its list; ours stays.
 nb::object copy_of(const nb::list& list) {
@@ -153,6 +181,7 @@ bool is_marked(const InferenceRequest& request, std::uint32_t mark) noexcept {
 }
 
 nb::object correlation_id(const InferenceRequest& request) {
+    if (request.is_filler()) return nb::int_(0);
     const auto* view = request.view();
     const auto text =
         view != nullptr ? view->text(view->header().sequence_text) : request.owned()->sequence_text;
@@ -306,6 +335,10 @@ void bind_inference_request(nb::module_& m) {
     m.def("request_target", &target_of, nb::arg("request"),
           nb::sig("def request_target(request: InferenceRequest) -> tuple[str, int] | None"),
           "Name and version (-1: the default) of the model that a request made by a model is for.");
+    m.def("add_input", &InferenceRequest::add_input, nb::arg("request"), nb::arg("tensor"),
+          "Add an input that the client did not send.");
+    m.def("sequence_place", &sequence_place, nb::arg("request"),
+          "(slot, number) of the sequence as the instance holds it; None without one.");
     m.def("get_input_tensor_by_name", &input_by_name, nb::arg("inference_request"),
           nb::arg("name"));
 }

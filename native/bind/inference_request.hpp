@@ -37,11 +37,16 @@ public:
     // Received: `view` lies in the block that `lease` holds.
     InferenceRequest(LeaseRef lease, const MessageView& view,
                      std::shared_ptr<const InstanceContext> context) noexcept;
+    // Fills a row of a batch whose sequence has no request: looks like the one of `view`, but its
+    // controls say that it is not ready, and nobody gets its answer.
+    static InferenceRequest row_filler(LeaseRef lease, const MessageView& view,
+                                       std::shared_ptr<const InstanceContext> context) noexcept;
     // Made by the model. `inputs` is a list of Tensor objects.
     InferenceRequest(OwnedRequest owned, nanobind::list inputs, std::uint32_t flags);
 
-    // nullptr for a request that the model made.
-    RequestLease* lease() const noexcept { return lease_.get(); }
+    // nullptr for a request that the model made, and for a row filler.
+    RequestLease* lease() const noexcept { return is_filler_ ? nullptr : lease_.get(); }
+    bool is_filler() const noexcept { return is_filler_; }
     const MessageView* view() const noexcept { return view_ ? &*view_ : nullptr; }
     const InstanceContext* context() const noexcept { return context_.get(); }
     const OwnedRequest* owned() const noexcept { return owned_.get(); }
@@ -70,6 +75,8 @@ public:
 
     // The tensors, made on first use: a list of Tensor objects that the caller must not change.
     nanobind::list inputs();
+    // Adds an input that the client did not send.
+    void add_input(nanobind::object tensor) { inputs().append(std::move(tensor)); }
 
     // Takes an answer that the model gives through the response sender instead of `execute`'s
     // return; `response` may be null. Throws `ModelException` when the order of calls does not
@@ -87,12 +94,15 @@ private:
     nanobind::object sent_response_;  // null until sent
     bool sender_closed_ = false;
     bool rescheduled_ = false;
+    bool is_filler_ = false;
     std::uint32_t flags_ = 0;
 };
 
 // Makes the Python object of a popped request.
 nanobind::object make_request(LeaseRef lease, const MessageView& view,
                               std::shared_ptr<const InstanceContext> context);
+nanobind::object make_row_filler(LeaseRef lease, const MessageView& view,
+                                 std::shared_ptr<const InstanceContext> context);
 
 void bind_inference_request(nanobind::module_& m);
 

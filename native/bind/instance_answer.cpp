@@ -79,6 +79,7 @@ void InstancePort::complete(nb::list requests, nb::list responses) {
     }
     const auto executed_ns = now_ns();
     for (std::size_t index = 0; index < active_.size(); ++index) {
+        if (!active_[index].lease) continue;
         put_answer(active_[index], requests[index], responses[index]);
     }
     // What the model did not keep ends here: large outputs, and views of inputs.
@@ -90,6 +91,7 @@ void InstancePort::fail(nb::list requests, std::uint32_t code, std::string_view 
     const auto status =
         code == 0 || code >= kStatusCount ? Status::internal : static_cast<Status>(code);
     const auto executed_ns = now_ns();
+    forget_fillers();
     if (decoupled_) {
         for (const auto& active : active_) {
             auto& lease = *static_cast<PoppedLease*>(active.lease.get());
@@ -114,6 +116,7 @@ void InstancePort::wait_for_turn() noexcept {
 void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
     // Request objects that the model did not keep end here, and their leases with them.
     empty(requests);
+    forget_fillers();
     count_batch(executed_ns);
     if (ordered_) wait_for_turn();
     for (auto& active : active_) settle(active, executed_ns - started_ns_);

@@ -8,6 +8,8 @@
 
 #include <nanobind/nanobind.h>
 
+#include "sequence_controls.hpp"
+
 namespace mpserve::bind {
 
 struct InstanceContext {
@@ -19,6 +21,8 @@ struct InstanceContext {
     std::vector<std::string> output_names;
     // Outputs are not declared: what the runtime returns is sent as it is.
     bool open_outputs = true;
+    // Inputs that the server adds to each request of a model with sequences.
+    std::vector<SequenceControl> controls;
     // What `parameters()` says of a request without any: "{}" for a Triton model.
     std::string absent_parameters;
 

@@ -74,6 +74,7 @@ InstancePort::~InstancePort() {
 }
 
 void InstancePort::activate() {
+    if (sequence_slots_ != 0) queue_.set_sequence_slots(sequence_slots_);
     if (!queue_.activate(instance_, process_, epoch_)) {
         throw nb::value_error("the model queue knows no such instance");
     }
@@ -97,7 +98,8 @@ void bind_instance_port(nb::module_& m) {
                std::vector<std::string> output_names, bool open_outputs,
                std::string absent_parameters, std::string region_prefix, std::uint32_t max_requests,
                std::uint32_t max_rows, std::vector<std::uint32_t> preferred_rows,
-               std::uint64_t max_delay_us) {
+               std::uint64_t max_delay_us, std::uint32_t ready_slots, nb::list controls,
+               std::uint32_t sequence_slots) {
                 auto context = std::make_shared<InstanceContext>();
                 context->instance_name = std::move(instance_name);
                 context->model_name = std::move(model_name);
@@ -105,6 +107,8 @@ void bind_instance_port(nb::module_& m) {
                 context->output_names = std::move(output_names);
                 context->open_outputs = open_outputs;
                 context->absent_parameters = std::move(absent_parameters);
+                for (const nb::handle control : controls)
+                    context->controls.push_back(read_control(control));
                 new (self) InstancePort(
                     {.board = std::move(board),
                      .queue = std::move(queue),
@@ -115,15 +119,18 @@ void bind_instance_port(nb::module_& m) {
                     {.max_rows = max_rows,
                      .max_requests = max_requests,
                      .max_delay_ns = std::min(max_delay_us, kMaxDelayUs) * 1'000,
-                     .preferred_rows = {}},
+                     .preferred_rows = {},
+                     .ready_slots = ready_slots},
                     std::move(preferred_rows));
+                self->set_sequence_slots(sequence_slots);
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "queue"_a, "instance_slot"_a,
             "arena"_a, "rings"_a, "wake_fds"_a, "attach"_a, "attach_ring"_a, "instance_name"_a,
             "model_name"_a, "model_version"_a, "output_names"_a, "open_outputs"_a,
             "absent_parameters"_a = "", "region_prefix"_a = "", "max_requests"_a = 1,
             "max_rows"_a = 1, "preferred_rows"_a = std::vector<std::uint32_t>(),
-            "max_delay_us"_a = 0)
+            "max_delay_us"_a = 0, "ready_slots"_a = 0, "controls"_a = nb::list(),
+            "sequence_slots"_a = 0)
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
              "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when "

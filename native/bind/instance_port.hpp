@@ -61,6 +61,9 @@ public:
     bool regions_are_intact() const noexcept override;
     // Takes the regions that the request names; false when one is gone or became too small.
     bool take_regions(const MessageView& request, ClientRegions& known);
+    SequencePlace sequence_place() const noexcept override {
+        return {.serial = popped_.sequence, .slot = popped_.sequence_slot};
+    }
     // `execute` is over; what is not answered yet is the sender's.
     void detach() noexcept { detached_ = true; }
 
@@ -123,12 +126,14 @@ public:
         return arena_.used_bytes();
     }
     void set_ordered(bool ordered) noexcept { ordered_ = ordered; }
+    // As many sequences the instance holds at once, as the loaded model says; 0: as was foreseen.
+    void set_sequence_slots(std::uint32_t slots) noexcept { sequence_slots_ = slots; }
 
 private:
     friend class PoppedLease;
 
     struct Active {
-        LeaseRef lease;
+        LeaseRef lease;  // none: a row without a request
         Completion completion{};
     };
 
@@ -141,6 +146,10 @@ private:
     nanobind::list give_again();
     // Makes the request objects of what was popped; drops what its dead frontend took along.
     void accept(nanobind::list& requests, std::size_t popped);
+    // Sequences: see instance_sequences.cpp.
+    void fill_rows(nanobind::list& requests);
+    void forget_fillers() noexcept;
+    void refuse_verdict(Active& active, SequenceVerdict verdict);
     void put_answer(Active& active, nanobind::handle request, nanobind::handle response);
     void put_error(Active& active, Status status, std::string_view message);
     // Answers a request that never gets to the model.
@@ -181,6 +190,7 @@ private:
     std::atomic<bool> woken_{false};
     bool decoupled_ = false;
     bool ordered_ = false;  // answers leave in the order in which requests came
+    std::uint32_t sequence_slots_ = 0;
 
     std::vector<PoppedRequest> popped_;
     std::vector<Active> active_;

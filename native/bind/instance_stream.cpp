@@ -149,6 +149,7 @@ void InstancePort::count_stream(const PoppedRequest& request,
 void InstancePort::detach(nb::list requests) {
     std::uint64_t rows = 0;
     std::uint64_t popped_ns = started_ns_;
+    forget_fillers();
     for (const auto& active : active_) {
         auto* lease = static_cast<PoppedLease*>(active.lease.get());
         rows += lease->popped().request.rows;

@@ -36,9 +36,14 @@ void InstancePort::accept(nb::list& requests, std::size_t popped) {
             refuse(active, Status::invalid_argument, kRegionGone);
             continue;
         }
+        if (request.verdict != SequenceVerdict::none) {
+            refuse_verdict(active, request.verdict);
+            continue;
+        }
         requests.append(make_request(active.lease, *view, context_));
         active_.push_back(std::move(active));
     }
+    if (rule_.ready_slots != 0) fill_rows(requests);
 }
 
 void InstancePort::trim(std::uint64_t now) {

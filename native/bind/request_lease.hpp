@@ -19,6 +19,11 @@ namespace mpserve::bind {
 
 class InferenceRequest;
 
+struct SequencePlace {
+    std::uint64_t serial = 0;  // 0: the request belongs to no sequence
+    std::uint32_t slot = 0;
+};
+
 class RequestLease {
 public:
     RequestLease(const RequestLease&) = delete;
@@ -30,6 +35,9 @@ public:
     virtual bool is_stream() const noexcept { return false; }
     // Sends one of a stream's answers (an InferenceResponse, or None with the final flag).
     virtual void send(const InferenceRequest&, nanobind::handle, std::uint32_t) {}
+
+    // Of a request of a sequence: where the instance holds it, and which one it is.
+    virtual SequencePlace sequence_place() const noexcept { return {}; }
 
     // The client went away or changed its mind.
     virtual bool is_cancelled() const noexcept { return false; }

@@ -60,6 +60,24 @@ Tensor::Tensor(std::string name, nb::handle array, std::string parameters)
     };
 }
 
+Tensor::Tensor(std::string name, Datatype datatype, std::span<const std::int64_t> shape,
+               std::string data)
+    : owned_(std::make_unique<Owned>()) {
+    owned_->name = std::move(name);
+    owned_->data = std::move(data);
+    std::copy(shape.begin(), shape.end(), owned_->shape);
+    view_ = {
+        .name = owned_->name,
+        .parameters = {},
+        .datatype = datatype,
+        .shape = {owned_->shape, shape.size()},
+        .region = 0,
+        .data_offset = 0,
+        .data_bytes = owned_->data.size(),
+        .data = reinterpret_cast<const std::byte*>(owned_->data.data()),
+    };
+}
+
 Tensor::Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign)
     : owned_(std::make_unique<Owned>()), foreign_(std::move(foreign)) {
     check_name(name);
@@ -79,7 +97,8 @@ Tensor::Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign)
 Tensor::~Tensor() = default;
 
 bool Tensor::is_read_only() const noexcept {
-    return lease_ || (foreign_ != nullptr && foreign_->is_read_only());
+    return lease_ || (owned_ && !owned_->data.empty()) ||
+           (foreign_ != nullptr && foreign_->is_read_only());
 }
 
 nb::object Tensor::as_numpy(nb::handle self) {

@@ -29,6 +29,9 @@ public:
     // An output: `array` is a NumPy array; it is made contiguous, and its dtype decides the
     // datatype.
     Tensor(std::string name, nanobind::handle array, std::string parameters);
+    // One that the server adds to a request; `data` is its elements in the binary form.
+    Tensor(std::string name, Datatype datatype, std::span<const std::int64_t> shape,
+           std::string data);
     // Memory of another library.
     Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign);
 
@@ -59,6 +62,7 @@ private:
     struct Owned {
         std::string name;
         std::string parameters;
+        std::string data;  // of a tensor that the server adds
         std::int64_t shape[kMaxRank];
     };
 

@@ -128,7 +128,7 @@ PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
         for (const auto index : done) finish(index, instance);
         const auto ordered = done.empty() ? 0 : release_ordered();
         if (header_->free_head != kNoSlot && header_->starved_rings != 0) starved = take_starved();
-        outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked)
+        outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked, now)
                              : pop_locked(instance, rule, out, count, picked, now);
         if (outcome == PopOutcome::empty) {
             wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);

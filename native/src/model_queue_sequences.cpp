@@ -112,6 +112,7 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> re
             slot.enqueued_ns = now;
             slot.request = given.request;
             slot.delayed = 0;
+            slot.delayed = 0;
             slot.cancelled.store(0, std::memory_order_relaxed);
             sequences_.mark(index, sequence, given.mark, now);
             set_state(slot, SlotState::waiting);  // COMMIT; killed before: the slot is free
@@ -179,6 +180,12 @@ std::vector<PoppedRequest> ModelQueue::take_sequences_of(std::uint32_t instance)
         sequence = next;
     }
     return taken;
+}
+
+void ModelQueue::set_sequence_slots(std::uint32_t slots) noexcept {
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    if (sequences_) sequences_.set_slots(slots);
 }
 
 // --- a worker's part -----------------------------------------------------------------------------
@@ -252,13 +259,12 @@ PopOutcome ModelQueue::nothing_of_sequences(std::uint32_t instance, const BatchR
 
 PopOutcome ModelQueue::pop_sequences(std::uint32_t instance, BatchRule rule,
                                      std::span<PoppedRequest> out, std::size_t& count,
-                                     std::uint64_t& picked) noexcept {
+                                     std::uint64_t& picked, std::uint64_t now) noexcept {
     auto& entry = instances_[instance];
     entry.look_again_ns = 0;
     header_->idle_mask &= ~bit_of(instance);
     if (entry.state == static_cast<std::uint32_t>(InstanceState::absent))
         return PopOutcome::retired;
-    const auto now = now_ns();
     if (header_->retired != 0) sequences_.release_quiet();
     picked = settle_sequences(now);
     if (header_->retired != 0 || header_->free_head == kNoSlot) rule.max_delay_ns = 0;

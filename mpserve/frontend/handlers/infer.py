@@ -20,7 +20,8 @@ from mpserve.dispatch.submission import submit
 from mpserve.dispatch.validation import validate
 from mpserve.errors import Unsupported
 from mpserve.model.request import InferRequest
-from mpserve.shm.dispatcher import Answer, Dispatcher
+from mpserve.shm.dispatcher import Answer, Dispatcher, Route
+from mpserve.telemetry import log
 
 
 class InferHandler:
@@ -133,6 +134,8 @@ class InferHandler:
             told = cast("OnAnswer", on_answer)
             return self._ensembles.start(request, routed=routed, on_answer=told)
         route = self._routes.route(name, version.version)
+        if version.config.sequences is not None and request.sequence.starts:
+            _tell_restart(request, route)
         return submit(
             request,
             dispatcher=self._dispatcher,
@@ -152,3 +155,12 @@ def _call_soon(callback: Callable[[], None]) -> object:
 def _tell_held(_: RegionHold, on_answer: Callable[[Answer], None], answer: Answer) -> None:
     """Hand an answer on; whoever will be told holds the regions."""
     on_answer(answer)
+
+
+def _tell_restart(request: InferRequest, route: Route) -> None:
+    """Warn, as Triton does, of a sequence that is begun anew before it has ended."""
+    mark = request.sequence
+    if route.has_sequence(mark.number, mark.text):
+        log.warning(
+            "sequence.restarted", model=route.model_name, sequence=mark.text or str(mark.number)
+        )

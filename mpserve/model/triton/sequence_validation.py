@@ -4,8 +4,13 @@ from typing import Final
 
 from msgspec import UNSET
 
-from mpserve.errors import InvalidRequest
-from mpserve.model.triton.config import SequenceBatching, SequenceControl, TritonConfig
+from mpserve.errors import InvalidRequest, Unsupported
+from mpserve.model.triton.config import (
+    SequenceBatching,
+    SequenceControl,
+    SequenceState,
+    TritonConfig,
+)
 
 CORRELATION: Final = "CONTROL_SEQUENCE_CORRID"
 CORRELATION_TYPES: Final = frozenset(
@@ -28,6 +33,28 @@ def check_sequence(config: TritonConfig) -> None:
     _check_oldest(config, sequence)
     _check_direct(config, sequence)
     _check_controls(config, sequence)
+    _check_states(sequence)
+
+
+def refuse_unserved_sequences(config: TritonConfig) -> None:
+    """Refuse what is valid and would be served wrongly.
+
+    Raises
+    ------
+    Unsupported
+        Naming the first such field.
+    """
+    sequence = config.sequence_batching
+    if sequence is UNSET:
+        return
+    where = f"of model '{config.name}' is not supported by this server"
+    if sequence.iterative_sequence:
+        raise Unsupported(f"'sequence_batching.iterative_sequence' {where}")
+    policy = config.model_transaction_policy
+    if sequence.state and policy is not UNSET and policy.decoupled:
+        raise Unsupported(
+            f"'sequence_batching.state' with the decoupled transaction policy {where}"
+        )
 
 
 def _check_oldest(config: TritonConfig, sequence: SequenceBatching) -> None:
@@ -76,6 +103,35 @@ def _check_controls(config: TritonConfig, sequence: SequenceBatching) -> None:
                 )
             kinds.add(control.kind)
             _check_control(control, f"{control.kind} for {config.name}")
+
+
+def _check_states(sequence: SequenceBatching) -> None:
+    names: set[str] = set()
+    for state in sequence.state:
+        if state.input_name in names:
+            raise InvalidRequest(f"State input name '{state.input_name}' specified more than once.")
+        names.add(state.input_name)
+        _check_initial_state(state)
+
+
+def _check_initial_state(state: SequenceState) -> None:
+    where = f"state input '{state.input_name}'"
+    found = len(state.initial_state)
+    if found > 1:
+        raise InvalidRequest(
+            f"initial_state field for {where} must contain exactly one or zero element. "
+            f"Found '{found}' elements."
+        )
+    for initial in state.initial_state:
+        if not initial.name:
+            raise InvalidRequest(f"Field 'name' must be set when using initial_state for {where}.")
+        if initial.data_type != state.data_type:
+            raise InvalidRequest(
+                "The data type used for 'initial_state' field of state "
+                f"'{state.input_name}' does not match the state data type."
+            )
+        if initial.data_file is UNSET and initial.zero_data is UNSET:
+            raise InvalidRequest(f"initial_state of {where} must have zero_data or data_file set")
 
 
 def _check_control(control: SequenceControl, where: str) -> None:

@@ -23,6 +23,7 @@ from mpserve.model.triton.config import (
     QueuePolicyConfig,
     TritonConfig,
 )
+from mpserve.model.triton.sequence_summary import sequence_policy
 
 ENVIRONMENT_PARAMETER: Final = "EXECUTION_ENV_PATH"
 ALLOCATOR_PARAMETER: Final = "MPSERVE_ALLOCATOR"
@@ -57,6 +58,7 @@ def summarize(config: TritonConfig) -> ModelConfig:
         ),
         batching=_batching(config),
         queue_policies=_queue_policies(config),
+        sequences=sequence_policy(config),
         decoupled=config.model_transaction_policy is not UNSET
         and config.model_transaction_policy.decoupled,
         default_model_filename=config.default_model_filename,

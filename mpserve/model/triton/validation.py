@@ -14,7 +14,10 @@ from mpserve.model.config import InstanceKind
 from mpserve.model.triton.config import DynamicBatching, ModelInput, ModelOutput, TritonConfig
 from mpserve.model.triton.ensemble_validation import check_ensemble
 from mpserve.model.triton.normalization import BACKEND_RULES, ENSEMBLE
-from mpserve.model.triton.sequence_validation import check_sequence
+from mpserve.model.triton.sequence_validation import (
+    check_sequence,
+    refuse_unserved_sequences,
+)
 
 PLATFORMS_OF: Final = {
     rule.backend: frozenset(
@@ -28,7 +31,7 @@ PLATFORMS_OF: Final = {
 }
 """Platforms that go with a backend, for backends that have platforms."""
 
-REFUSED_FIELDS: Final = ("sequence_batching", "model_repository_agents")
+REFUSED_FIELDS: Final = ("model_repository_agents",)
 """Fields without which the model would answer wrongly, and that are not served."""
 
 
@@ -117,6 +120,7 @@ def refuse_unserved(config: TritonConfig) -> None:
     for field in REFUSED_FIELDS:
         if getattr(config, field) is not UNSET:
             raise Unsupported(f"'{field}' of model '{config.name}' is not supported by this server")
+    refuse_unserved_sequences(config)
 
 
 # --- backend and batching -----------------------------------------------------------------------

@@ -246,6 +246,8 @@ public:
     // Whether all that was taken before what the instance holds is finished. When not, the instance
     // is woken as soon as something is, and sleeps on `wake_seen` until then.
     bool may_answer(std::uint32_t instance, std::uint32_t& wake_seen) noexcept;
+    // The model was loaded and says how many sequences an instance holds.
+    void set_sequence_slots(std::uint32_t slots) noexcept;
     std::uint64_t look_again_ns(std::uint32_t instance) const noexcept {
         return instances_[instance].look_again_ns;
     }
@@ -319,7 +321,7 @@ private:
     PopOutcome pop_locked(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
                           std::size_t& count, std::uint64_t& picked, std::uint64_t now) noexcept;
     PopOutcome pop_sequences(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
-                             std::size_t& count, std::uint64_t& picked) noexcept;
+                             std::size_t& count, std::uint64_t& picked, std::uint64_t now) noexcept;
     std::uint32_t holder_of(std::uint32_t slot) const noexcept;
     std::uint64_t active_instances() const noexcept;
     std::uint64_t pick_these(std::uint64_t instances) noexcept;

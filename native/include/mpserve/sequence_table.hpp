@@ -146,6 +146,7 @@ public:
     explicit operator bool() const noexcept { return header_ != nullptr; }
 
     const SequenceRule& rule() const noexcept { return header_->rule; }
+    void set_slots(std::uint32_t slots) noexcept { header_->rule.slots = slots; }
     const SequenceEntry& entry(std::uint32_t index) const noexcept { return entries_[index]; }
     const SequencedSlot& slot(std::uint32_t index) const noexcept { return slots_[index]; }
     // Sequences that have not ended, and those that did but whose requests are not all done.

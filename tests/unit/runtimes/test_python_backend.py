@@ -285,7 +285,11 @@ def test_the_model_completes_its_configuration_before_it_is_initialized(write_mo
     ("more", "error", "words"),
     [
         ('"input":[{"name":"x"}]', InvalidRequest, "model input 'x' must specify 'data_type'"),
-        ('"sequence_batching":{}', Unsupported, "'sequence_batching' of model 'm' is not"),
+        (
+            '"sequence_batching":{"iterative_sequence":true}',
+            Unsupported,
+            "'sequence_batching.iterative_sequence' of model 'm' is not",
+        ),
     ],
 )
 def test_a_configuration_that_is_not_served_never_reaches_initialize(

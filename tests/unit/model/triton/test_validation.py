@@ -142,6 +142,30 @@ CHOICE = "'int32_false_true', 'fp32_false_true' or 'bool_false_true'"
             "unexpected data type for control CONTROL_SEQUENCE_CORRID for m. Allowed data types "
             "are TYPE_UINT64, TYPE_INT64, TYPE_UINT32, TYPE_INT32 and TYPE_STRING",
         ),
+        (
+            SEQUENCE % 'state { input_name: "a" } state { input_name: "a" }',
+            "State input name 'a' specified more than once.",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" initial_state { } }',
+            "Field 'name' must be set when using initial_state for state input 'a'.",
+        ),
+        (
+            SEQUENCE
+            % 'state { input_name: "a" initial_state { name: "x" } initial_state { name: "y" } }',
+            "initial_state field for state input 'a' must contain exactly one or zero element. "
+            "Found '2' elements.",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" data_type: TYPE_FP32 initial_state '
+            '{ name: "x" data_type: TYPE_INT32 zero_data: true } }',
+            "The data type used for 'initial_state' field of state 'a' does not match the state "
+            "data type.",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" initial_state { name: "x" } }',
+            "initial_state of state input 'a' must have zero_data or data_file set",
+        ),
     ],
 )
 def test_invalid_sequence_batching_is_refused(text, message):

@@ -209,7 +209,10 @@ def test_missing_and_ignored_things_are_noted(write, read):
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        ("sequence_batching {}", "sequence_batching"),
+        (
+            "sequence_batching { iterative_sequence: true }",
+            "sequence_batching.iterative_sequence",
+        ),
         ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents"),
     ],
 )

@@ -1,0 +1,92 @@
+"""What a model's configuration says of sequences of requests.
+
+Source: Triton's `sequence_batching`.
+"""
+
+import enum
+
+import msgspec
+
+from mpserve.model.tensor import Datatype
+
+
+class ControlKind(enum.Enum):
+    """What a control input tells the model."""
+
+    START = "CONTROL_SEQUENCE_START"
+    END = "CONTROL_SEQUENCE_END"
+    READY = "CONTROL_SEQUENCE_READY"
+    CORRELATION_ID = "CONTROL_SEQUENCE_CORRID"
+
+
+class SequenceControl(msgspec.Struct, frozen=True, kw_only=True):
+    """An input of one element that the server adds to each request.
+
+    Attributes
+    ----------
+    when_false, when_true
+        The element in binary form; empty for the correlation id, which is its own value.
+    """
+
+    name: str
+    kind: ControlKind
+    datatype: Datatype
+    when_false: bytes = b""
+    when_true: bytes = b""
+
+
+class ImplicitState(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor that one request of a sequence leaves for the next.
+
+    Attributes
+    ----------
+    input_name, output_name
+        What the model returns as the output is given to it as the input the next time.
+    shape
+        With the batch's dimension in front when the model batches; -1 is any size.
+    initial_shape
+        Of what the first request is given; sizes that vary are 1 unless the configuration says.
+    initial_file
+        File of the first value's elements, in the model's folder `initial_state`; "" for zeros.
+    """
+
+    input_name: str
+    output_name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    initial_shape: tuple[int, ...]
+    initial_file: str = ""
+
+
+class SequencePolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How sequences are placed and their requests put together.
+
+    Attributes
+    ----------
+    slots
+        Sequences that one instance holds at once.
+    idle_us
+        A sequence from which no request comes for so long is let go.
+    is_direct
+        Each slot has a row of the batch of its own; otherwise the oldest requests are batched.
+    ready_slots
+        Direct: a batch waits no longer once so many slots have a request.
+    max_delay_us
+        How long the oldest request may wait for company; 0 for not at all.
+    preferred_sizes
+        Oldest: sizes at which a batch waits no longer.
+    """
+
+    slots: int
+    idle_us: int
+    is_direct: bool = True
+    ready_slots: int = 1
+    max_delay_us: int = 0
+    preferred_sizes: tuple[int, ...] = ()
+    controls: tuple[SequenceControl, ...] = ()
+    states: tuple[ImplicitState, ...] = ()
+
+    @property
+    def correlation_id(self) -> SequenceControl | None:
+        """The control that tells the model the correlation id, if there is one."""
+        return next((one for one in self.controls if one.kind is ControlKind.CORRELATION_ID), None)

@@ -1,0 +1,88 @@
+"""From `sequence_batching` of a configuration to how sequences are served. Pure."""
+
+import math
+import struct
+from typing import Final
+
+from msgspec import UNSET
+
+from mpserve.model.sequence import ControlKind, ImplicitState, SequenceControl, SequencePolicy
+from mpserve.model.tensor import Datatype
+from mpserve.model.triton.config import SequenceBatching, SequenceState, TritonConfig
+from mpserve.model.triton.config import SequenceControl as ControlMessage
+
+_PAIRS: Final = {
+    "int32_false_true": (Datatype.INT32, struct.Struct("<i")),
+    "fp32_false_true": (Datatype.FP32, struct.Struct("<f")),
+    "bool_false_true": (Datatype.BOOL, struct.Struct("<?")),
+}
+
+
+def sequence_policy(config: TritonConfig) -> SequencePolicy | None:
+    """Return how sequences are served; `None` for a model without them."""
+    sequence = config.sequence_batching
+    if sequence is UNSET:
+        return None
+    rows = max(config.max_batch_size, 1)
+    controls = tuple(
+        _control(each.name, control) for each in sequence.control_input for control in each.control
+    )
+    states = tuple(_state(each, batches=config.max_batch_size > 0) for each in sequence.state)
+    oldest = sequence.oldest
+    if oldest is not UNSET:
+        return SequencePolicy(
+            slots=oldest.max_candidate_sequences if oldest.max_candidate_sequences > 0 else rows,
+            idle_us=sequence.max_sequence_idle_microseconds,
+            is_direct=False,
+            max_delay_us=oldest.max_queue_delay_microseconds,
+            preferred_sizes=tuple(sorted(set(oldest.preferred_batch_size))),
+            controls=controls,
+            states=states,
+        )
+    ready_slots, delay_us = _direct_wait(sequence, rows=rows)
+    return SequencePolicy(
+        slots=rows,
+        idle_us=sequence.max_sequence_idle_microseconds,
+        ready_slots=ready_slots,
+        max_delay_us=delay_us,
+        controls=controls,
+        states=states,
+    )
+
+
+def _direct_wait(sequence: SequenceBatching, *, rows: int) -> tuple[int, int]:
+    """Return the slots that are waited for, and for how long; the delay counts only with both."""
+    direct = sequence.direct
+    if direct is UNSET or direct.minimum_slot_utilization <= 0:
+        return 1, 0
+    wanted = math.ceil(direct.minimum_slot_utilization * rows)
+    return max(wanted, 1), direct.max_queue_delay_microseconds
+
+
+def _control(name: str, control: ControlMessage) -> SequenceControl:
+    kind = ControlKind(control.kind)
+    for field, (datatype, element) in _PAIRS.items():
+        pair = getattr(control, field)
+        if pair:
+            when_false, when_true = (element.pack(value) for value in pair)
+            return SequenceControl(
+                name=name, kind=kind, datatype=datatype, when_false=when_false, when_true=when_true
+            )
+    datatype = Datatype.from_config_name(control.data_type)
+    return SequenceControl(name=name, kind=kind, datatype=datatype)
+
+
+def _state(state: SequenceState, *, batches: bool) -> ImplicitState:
+    initial = state.initial_state[0] if state.initial_state else None
+    dims = initial.dims if initial is not None and initial.dims else state.dims
+    batch = (1,) if batches else ()
+    return ImplicitState(
+        input_name=state.input_name,
+        output_name=state.output_name,
+        datatype=Datatype.from_config_name(state.data_type),
+        shape=(*((-1,) if batches else ()), *state.dims),
+        initial_shape=(*batch, *(max(size, 1) if size < 0 else size for size in dims)),
+        initial_file=initial.data_file
+        if initial is not None and initial.data_file is not UNSET
+        else "",
+    )
