@@ -621,7 +621,7 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True) -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '') -> None: ...
 
     def set_static(self, path: str, answer: bytes) -> None:
         """Whole answer (head and body) to GET of a path, from now on."""

@@ -1,4 +1,5 @@
-"""CloudEvents attributes as MLServer puts them among the headers of a streamed answer.
+"""CloudEvents attributes as MLServer puts them into the headers of an answer, and among the headers
+in the parameters of a streamed one.
 
 Source: MLServer 1.7.1 as seen running; CloudEvents 0.3, HTTP binding.
 """
@@ -8,6 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
+_MAX_FIELD_BYTES = 1024
 _TYPE = "io.seldon.serving.inference.response"
 
 
@@ -35,6 +37,24 @@ def with_event_headers(
     headers = _headers(source, model_name=model_name, answer_id=answer_id)
     parameters["headers"] = {**(parameters.get("headers") or {}), **headers}
     return orjson.dumps(parameters).decode()
+
+
+def event_headers(
+    source: EventSource, *, model_name: str, answer_id: str | None
+) -> list[tuple[bytes, bytes]]:
+    """Return the attributes as headers of an answer; what a header can not carry is left out."""
+    headers = _headers(source, model_name=model_name, answer_id=answer_id)
+    return [
+        (name.encode(), value.encode())
+        for name, value in headers.items()
+        if 0 < len(value) <= _MAX_FIELD_BYTES and all(" " < one < "\x7f" for one in value)
+    ]
+
+
+def constant_fields(source: EventSource) -> str:
+    """Return the attributes that all answers have, as text for the head of the native core."""
+    headers = _headers(source, model_name="", answer_id=None)
+    return "".join(f"\r\n{name}: {value}" for name, value in headers.items() if value)
 
 
 def _headers(source: EventSource, *, model_name: str, answer_id: str | None) -> dict[str, str]:

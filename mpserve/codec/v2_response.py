@@ -201,7 +201,8 @@ def data_text(
             f"'{name}'"
         )
     if datatype is Datatype.FP32 and dialect.single_precision_as_double:
-        values = values.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a NaN that signals is one like others
+            values = values.astype(np.float64)
     return array_text(values, words=dialect.non_finite)
 
 

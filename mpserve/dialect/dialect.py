@@ -107,6 +107,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         alone.
     index_shows_empty_reason
         `reason` is a member of every index row, otherwise only of those that have one.
+    answers_are_events
+        Answers to inferences have CloudEvents attributes among their headers.
     makes_request_ids
         A response has an id even when the request has none.
     response_names_parameters
@@ -149,6 +151,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     index_needs_body: bool
     index_shows_unloaded_state: bool
     index_shows_empty_reason: bool
+    answers_are_events: bool
     makes_request_ids: bool
     response_names_parameters: bool
     id_follows_names: bool

@@ -45,6 +45,7 @@ MLSERVER: Final = Dialect(
     index_needs_body=True,
     index_shows_unloaded_state=True,
     index_shows_empty_reason=True,
+    answers_are_events=True,
     makes_request_ids=True,
     response_names_parameters=True,
     id_follows_names=True,

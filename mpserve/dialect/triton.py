@@ -46,6 +46,7 @@ TRITON: Final = Dialect(
     index_needs_body=False,
     index_shows_unloaded_state=False,
     index_shows_empty_reason=False,
+    answers_are_events=False,
     makes_request_ids=False,
     response_names_parameters=False,
     id_follows_names=False,

@@ -103,6 +103,11 @@ void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
         context.id = made_up;
         context.has_id = true;
     }
+    std::string fields;
+    if (!config_.event_fields.empty()) {
+        append_event_fields(config_, context.model_name, context.id, fields);
+        context.fields = fields;
+    }
     auto& segments = config_.segments;
     segments.clear();
     const auto result = encode_infer_response(*answer.response, context, out_, segments);

@@ -2,6 +2,8 @@
 
 #include <sys/random.h>
 
+#include <algorithm>
+
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -25,6 +27,19 @@ std::uint64_t next_random(std::uint64_t (&state)[2]) noexcept {
     first ^= first << 23;
     state[1] = first ^ second ^ (first >> 17) ^ (second >> 26);
     return state[1] + second;
+}
+
+constexpr std::size_t kMaxFieldBytes = 1024;
+
+// Clients choose ids: nothing may end the field before its end.
+bool fits_a_field(std::string_view text) noexcept {
+    return !text.empty() && text.size() <= kMaxFieldBytes &&
+           std::ranges::all_of(text, [](char one) { return one > ' ' && one < 0x7f; });
+}
+
+void append_field(std::string_view name, std::string_view value, std::string& out) {
+    if (!fits_a_field(value)) return;
+    out.append("\r\n").append(name).append(": ").append(value);
 }
 
 nb::dict counts_of(const HttpConfig& config) {
@@ -52,6 +67,15 @@ std::string make_request_id(HttpConfig& config) {
     return text;
 }
 
+void append_event_fields(const HttpConfig& config, std::string_view model_name, std::string_view id,
+                         std::string& out) {
+    out.append(config.event_fields);
+    append_field("Ce-Modelid", model_name, out);
+    append_field("Ce-Endpoint", model_name, out);
+    append_field("Ce-Id", id, out);
+    append_field("Ce-Requestid", id, out);
+}
+
 void bind_http_config(nb::module_& m) {
     nb::class_<HttpConfig>(m, "HttpServerConfig", "What all HTTP connections of a frontend share.")
         .def(
@@ -61,7 +85,8 @@ void bind_http_config(nb::module_& m) {
                std::uint64_t max_binary_body_bytes, std::uint32_t max_header_bytes,
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
                const std::string& style, const std::vector<std::uint16_t>& http_statuses,
-               const std::vector<std::uint16_t>& retry_after_s, bool native_inference) {
+               const std::vector<std::uint16_t>& retry_after_s, bool native_inference,
+               std::string event_fields) {
                 if (http_statuses.size() != kStatusCount || retry_after_s.size() != kStatusCount) {
                     throw nb::value_error("http_statuses, retry_after_s: one for each ErrorCode");
                 }
@@ -82,11 +107,12 @@ void bind_http_config(nb::module_& m) {
                 std::copy(http_statuses.begin(), http_statuses.end(), self->http_status.begin());
                 std::copy(retry_after_s.begin(), retry_after_s.end(), self->retry_after_s.begin());
                 self->native_inference = native_inference;
+                self->event_fields = std::move(event_fields);
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
-            "retry_after_s"_a, "native_inference"_a = true)
+            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "")
         .def(
             "set_static",
             [](HttpConfig& self, const std::string& path, nb::bytes answer) {

@@ -33,6 +33,7 @@ struct HttpConfig {
     std::uint64_t max_binary_body_bytes = 0;  // JSON and binary tensors together
     std::uint32_t max_pipelined = 0;
     ResponseStyle style = ResponseStyle::triton;
+    std::string event_fields;      // CloudEvents fields that all answers have; "": none have any
     bool native_inference = true;  // false: every inference needs what only Python does
     std::array<std::uint16_t, kStatusCount> http_status{};    // by Status
     std::array<std::uint16_t, kStatusCount> retry_after_s{};  // by Status; 0: not told
@@ -56,6 +57,10 @@ struct HttpConfig {
 
 // A version-4 UUID from the config's generator: unique, not secret.
 std::string make_request_id(HttpConfig& config);
+
+// The CloudEvents fields of an answer, for its head. A text that a head can not carry is left out.
+void append_event_fields(const HttpConfig& config, std::string_view model_name, std::string_view id,
+                         std::string& out);
 
 void bind_http_config(nanobind::module_& m);
 

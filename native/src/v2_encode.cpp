@@ -30,7 +30,8 @@ char* put(char* at, std::string_view text) noexcept {
     return at + text.size();
 }
 
-// The end of the head for a body of `json_bytes` JSON and `binary_bytes` behind it.
+// All of the head but its further fields and its end, for a body of `json_bytes` JSON and
+// `binary_bytes` behind it.
 char* write_head(char* at, const EncodeContext& context, std::uint64_t json_bytes,
                  std::uint64_t binary_bytes) noexcept {
     if (binary_bytes == 0) {
@@ -45,7 +46,7 @@ char* write_head(char* at, const EncodeContext& context, std::uint64_t json_byte
     } else if (context.minor_version == 0) {
         at = put(at, kKeepAliveField);
     }
-    return put(at, kHeadEnd);
+    return at;
 }
 
 bool is_binary_output(const EncodeContext& context, std::string_view name, std::uint32_t index) {
@@ -242,14 +243,18 @@ EncodeResult encode_infer_response(const MessageView& response, const EncodeCont
                                    ByteBuffer& out, std::vector<ResponseSegment>& segments) {
     const auto start = out.size();
     const auto estimate = estimate_body(response, context);
-    out.reserve(start + kMaxHeadBytes + static_cast<std::size_t>(estimate.json_bytes));
+    const auto room = kMaxHeadBytes + context.fields.size();
+    out.reserve(start + room + static_cast<std::size_t>(estimate.json_bytes));
     // The head goes in front of a body whose size it has to tell: room is left for the head of the
     // estimated body, and only when its numbers have another width the body moves, by a byte or
     // two.
     char head[kMaxHeadBytes];
-    const auto guessed_bytes = static_cast<std::size_t>(
-        write_head(head, context, estimate.json_bytes, estimate.binary_bytes) - head);
-    out.grow(kMaxHeadBytes);
+    const auto end_bytes = context.fields.size() + kHeadEnd.size();
+    const auto guessed_bytes =
+        static_cast<std::size_t>(
+            write_head(head, context, estimate.json_bytes, estimate.binary_bytes) - head) +
+        end_bytes;
+    out.grow(room);
     out.commit(guessed_bytes);
 
     JsonWriter writer(response, context, true, out);
@@ -259,15 +264,18 @@ EncodeResult encode_infer_response(const MessageView& response, const EncodeCont
         return result;
     }
     const auto json_bytes = out.size() - start - guessed_bytes;
-    const auto head_bytes = static_cast<std::size_t>(
+    const auto fixed_bytes = static_cast<std::size_t>(
         write_head(head, context, json_bytes, writer.binary_bytes()) - head);
+    const auto head_bytes = fixed_bytes + end_bytes;
     if (head_bytes != guessed_bytes) {
-        out.grow(kMaxHeadBytes);
+        out.grow(room);
         char* const place = out.data() + start;
         std::memmove(place + head_bytes, place + guessed_bytes, json_bytes);
         out.commit_to(place + head_bytes + json_bytes);
     }
-    std::memcpy(out.data() + start, head, head_bytes);
+    char* const place = out.data() + start;
+    std::memcpy(place, head, fixed_bytes);
+    put(put(place + fixed_bytes, context.fields), kHeadEnd);
     append_blobs(response, context, start, out, segments);
     return result;
 }

@@ -154,6 +154,34 @@ def test_an_answer_has_mlservers_form(mlserver):
     )
 
 
+SOURCE = {
+    "ce-specversion": "0.3",
+    "ce-source": "io.seldon.serving.deployment.mlserver",
+    "ce-type": "io.seldon.serving.inference.response",
+    "ce-inferenceservicename": "mlserver",
+}
+NOT_PLAIN = {"outputs": [{"name": "out", "parameters": {"content_type": "np"}}]}
+
+
+@pytest.mark.parametrize("more", [{}, NOT_PLAIN], ids=["native", "python"])
+def test_an_answer_is_an_event(mlserver, more):
+    named = infer(mlserver, {**change(), **more, "id": "abc"}).headers
+    found = {name: value for name, value in named.items() if name.startswith("ce-")}
+    ids = {"ce-id": "abc", "ce-requestid": "abc"}
+    assert found == {**SOURCE, "ce-modelid": "echo", "ce-endpoint": "echo", **ids}
+    made_up = infer(mlserver, {**change(), **more})
+    assert made_up.headers["ce-id"] == made_up.json()["id"]
+
+
+@pytest.mark.parametrize("more", [{}, NOT_PLAIN], ids=["native", "python"])
+@pytest.mark.parametrize("bad", ["a\r\nX-Evil: 1", "é", "a b", "x" * 2000])
+def test_an_id_that_a_header_can_not_carry_is_left_out_of_the_headers(mlserver, more, bad):
+    answer = infer(mlserver, {**change(), **more, "id": bad})
+    assert (answer.status, answer.json()["id"]) == (200, bad)
+    assert not {"x-evil", "ce-id", "ce-requestid"} & answer.headers.keys()
+    assert answer.headers["ce-modelid"] == "echo"
+
+
 def test_an_id_is_made_up(mlserver):
     ids = [infer(mlserver, change()).json()["id"] for _ in range(2)]
     assert all(UUID4.fullmatch(one) for one in ids)

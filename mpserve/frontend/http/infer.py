@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from mpserve.codec import mlserver_json, v2_json
+from mpserve.codec.cloud_events import EventSource, event_headers
 from mpserve.codec.content_encoding import ContentEncoding, accepted_encoding, deflate
 from mpserve.codec.v2_binary import HEADER_NAME, json_part_bytes
 from mpserve.codec.v2_json import RequestContext
@@ -72,11 +73,13 @@ class HttpInfer:
         forwarding: HeaderForwarding,
         dialect: Dialect,
         max_input_bytes: int,
+        source: EventSource,
     ) -> None:
         self._handler = handler
         self._labels = labels
         self._forwarding = forwarding
         self._dialect = dialect
+        self._source = source
         self._decode = DECODERS[dialect.name]
         self._max_input_bytes = max_input_bytes
 
@@ -172,6 +175,10 @@ class HttpInfer:
             )
         encoded = self.encode(answer, request, routed, answer.parameters_json)
         headers: list[Header] = []
+        if self._dialect.answers_are_events:
+            headers = event_headers(
+                self._source, model_name=routed.model.name, answer_id=request.id
+            )
         if encoded.blobs:
             headers.append((HEADER_NAME.encode(), str(len(encoded.json_text)).encode()))
         body = self._compressed(http, [encoded.json_text, *encoded.blobs], headers)

@@ -31,6 +31,7 @@ def make_inferences(
         forwarding=forwarding,
         dialect=dialect,
         max_input_bytes=max_input_bytes,
+        source=source,
     )
     stream = HttpInferStream(handler=handler, infer=infer, source=source, dialect=dialect)
     generate = HttpGenerate(

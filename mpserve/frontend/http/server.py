@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from mpserve.codec.cloud_events import EventSource, constant_fields
 from mpserve.codec.http_connection import Exchange, HttpServerConfig
 from mpserve.codec.management_json import server_metadata_body
 from mpserve.dialect import Dialect, Operation
@@ -32,6 +33,7 @@ def http_config(
     max_binary_body_bytes: int,
     on_exchange: Callable[[Exchange], None],
     native_inference: bool,
+    source: EventSource,
 ) -> HttpServerConfig:
     """Return the configuration that every connection is made with.
 
@@ -39,6 +41,8 @@ def http_config(
     ----------
     native_inference
         The core may answer inferences, because none needs what only Python looks at.
+    source
+        Who answers, where answers are events.
     """
     codes = [code for code in ErrorCode if code is not ErrorCode.OK]
     rows = [dialect.status(code, operation=Operation.INFER) for code in codes]
@@ -55,6 +59,7 @@ def http_config(
         http_statuses=[200, *(row.http for row in rows)],
         retry_after_s=[0, *(row.retry_after_s for row in rows)],
         native_inference=native_inference,
+        event_fields=constant_fields(source) if dialect.answers_are_events else "",
     )
 
 

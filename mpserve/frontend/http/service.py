@@ -42,13 +42,14 @@ class HttpService:
         self._handlers = handlers
         self._restrictions = Restrictions(settings.http.restrictions)
         forwarding = HeaderForwarding(settings.http.header_forward_pattern)
+        source = EventSource(server_name=settings.server_name, namespace=_namespace())
         inferences = make_inferences(
             handler=handlers.infer,
             labels=handlers.labels,
             forwarding=forwarding,
             dialect=self._dialect,
             max_input_bytes=settings.http_max_input_size,
-            source=EventSource(server_name=settings.server_name, namespace=_namespace()),
+            source=source,
         )
         endpoints = Endpoints(
             dialect=self._dialect,
@@ -66,6 +67,7 @@ class HttpService:
             native_inference=not (
                 forwarding.forwards or self._restrictions.covers(Category.INFERENCE)
             ),
+            source=source,
         )
 
     @property

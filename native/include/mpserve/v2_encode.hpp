@@ -36,6 +36,8 @@ struct EncodeContext {
     bool has_id = false;
     bool keep_alive = true;
     std::uint8_t minor_version = 1;  // of the request: 1.0 is told `Connection: keep-alive`
+    // Further fields of the head, each "\r\nName: value"; the caller answers for their form.
+    std::string_view fields;
     // Whether outputs are binary when there is no `request`.
     bool binary_by_default = false;
     // Tells for each output whether it is binary: a listed one by its `binary_data`, which is false

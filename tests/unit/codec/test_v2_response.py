@@ -61,6 +61,11 @@ def test_mlserver_writes_its_members_in_its_order():
     )
 
 
+def test_a_nan_that_signals_is_written_as_any_other():
+    one = output("FP32", (1,), b"\x00\x00\x81\x7f")
+    assert b'"data":[NaN]' in answer(one).json_text
+
+
 @pytest.mark.parametrize("dialect", [TRITON, MLSERVER])
 def test_an_output_without_parameters_names_none(dialect):
     (one,) = json.loads(answer(FLOATS, dialect=dialect).json_text)["outputs"]
