@@ -50,7 +50,7 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
         The address can not be used, the port is taken, a certificate can not be read, or the
         transport that was asked for can not be had.
     """
-    if _is_native(place.settings.transport):
+    if is_native(place.settings.transport, fault=http2_library_fault()):
         return await NativeGrpcServer.open(
             services,
             settings=place.settings,
@@ -66,10 +66,21 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
     return await AioGrpcServer.open(services, settings=place.settings, exclusive=place.exclusive)
 
 
-def _is_native(wanted: GrpcTransport) -> bool:
+def is_native(wanted: GrpcTransport, *, fault: str) -> bool:
+    """Tell whether the native transport carries gRPC.
+
+    Parameters
+    ----------
+    fault
+        Why its library can not be used; "" when it can.
+
+    Raises
+    ------
+    ConfigError
+        It was asked for in so many words, and can not be had.
+    """
     if wanted is GrpcTransport.AIO:
         return False
-    fault = http2_library_fault()
     if not fault:
         return True
     if wanted is GrpcTransport.NATIVE:
