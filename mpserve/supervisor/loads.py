@@ -20,7 +20,7 @@ from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
 from mpserve.repository import Override
 from mpserve.supervisor.repository_view import RepositoryView
-from mpserve.supervisor.supervisor import Settlement, Supervisor
+from mpserve.supervisor.supervisor import Settlement, Supervisor, directories_in_use
 from mpserve.telemetry import log
 
 
@@ -55,6 +55,17 @@ class Loads:
             await self._pull(definition, seen={name}, origin=origin)
             settlement = self._supervisor.wish(name, definition, origin=origin)
         return BegunLoad(definition=definition, settlement=settlement)
+
+    async def tidy_up(self) -> None:
+        """Remove the files of load calls that nothing is loaded from.
+
+        Not while a load begins: what it has just written is in no wish yet.
+        """
+        if not self._view.has_temporary:
+            return
+        async with self._turn:
+            in_use = directories_in_use(self._supervisor.wanted, self._supervisor.actual)
+            self._view.discard_all_but(in_use)
 
     async def _pull(
         self, definition: ModelDefinition, *, seen: set[ModelName], origin: Origin

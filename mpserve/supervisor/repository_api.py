@@ -42,7 +42,7 @@ from mpserve.repository import Listing, Override
 from mpserve.settings import ModelControlMode, Settings
 from mpserve.supervisor.loads import Loads
 from mpserve.supervisor.repository_view import RepositoryView
-from mpserve.supervisor.supervisor import Supervisor, directories_in_use, is_gone
+from mpserve.supervisor.supervisor import Supervisor, is_gone
 from mpserve.telemetry import log
 
 UNLOAD_SECONDS: Final = 0.5
@@ -98,7 +98,7 @@ class RepositoryApi:
         except MpserveError as error:
             return error.failure()
         finally:
-            self._view.discard_all_but(directories_in_use(self._supervisor.actual))
+            await self._loads.tidy_up()
         return failure
 
     async def unload_with_members(self, name: str) -> Failure | None:
@@ -120,7 +120,7 @@ class RepositoryApi:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(UNLOAD_SECONDS):
                     await self._supervisor.until(lambda actual: is_gone(actual, unknown))
-        self._view.discard_all_but(directories_in_use(self._supervisor.actual))
+        await self._loads.tidy_up()
         return failure
 
     async def index(self, *, ready_only: bool) -> tuple[IndexRow, ...]:

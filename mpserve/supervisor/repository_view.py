@@ -155,6 +155,11 @@ class RepositoryView:
         if self._overrides.pop(name, None) is not None:
             self._note()
 
+    @property
+    def has_temporary(self) -> bool:
+        """Whether there are directories of files of load calls."""
+        return bool(self._temporary)
+
     def discard_all_but(self, directories: Iterable[str]) -> None:
         """Remove the temporary model directories that nothing is loaded from."""
         for directory in self._temporary - set(directories):

@@ -256,13 +256,16 @@ def is_gone(actual: Actual, name: ModelName) -> bool:
     return model is None or not model.generations
 
 
-def directories_in_use(actual: Actual) -> Iterable[str]:
-    """Return the model directories that something is loaded from, or may be again."""
-    return {
-        record.definition.directory
-        for model in actual.models.values()
-        for record in model.generations
-    }
+def directories_in_use(wanted: Wanted, actual: Actual) -> Iterable[str]:
+    """Return the model directories that something is loaded from, or is about to be."""
+    for name, wish in wanted.wishes.items():
+        model = actual.models.get(name)
+        is_open = model is None or wish.number > model.settled
+        if wish.definition is not None and is_open:
+            yield wish.definition.directory
+    for model in actual.models.values():
+        for record in model.generations:
+            yield record.definition.directory
 
 
 def _nobody_listens(_action: Action) -> None:

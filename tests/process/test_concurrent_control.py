@@ -1,20 +1,25 @@
 """Load and unload calls from many clients at once: each is answered, the last wish is what is."""
 
+import base64
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.fixtures.closed_loop import ClosedLoop
 from tests.fixtures.pace import full_or
-from tests.fixtures.teller import ask, tell, teller_bytes
+from tests.fixtures.repository import TEMPLATES
+from tests.fixtures.teller import ask, tell, teller_bytes, teller_config
 from tests.fixtures.waiting import wait_until
 
 CALLERS = 32
 SECONDS = full_or(20, 4)
 EXPLICIT = "--model-control-mode=explicit"
 SEED = 20240229
+FILE_CALLERS = 8
+FILE_CALLS = int(full_or(400, 64))
 
 
 class Callers:
@@ -138,3 +143,24 @@ def test_an_unload_during_a_load_waits_and_wins(serve, repository):
     assert loaded == [200]
     assert ready(server) == set()
     assert ask(server, "a").status == 404
+
+
+@pytest.mark.timeout(180)
+def test_files_of_calls_at_once_are_not_taken_from_each_other(serve, repository, tmp_path):
+    """One call tidies up while another has written its files and not begun to load them."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    server = serve(repository.path, flags=[EXPLICIT], environment={"TMPDIR": str(temporary)})
+    code = base64.b64encode((TEMPLATES / "teller/1/model.py").read_bytes()).decode()
+
+    def load(number: int) -> bytes:
+        name = f"m{number % FILE_CALLERS}"
+        answer = server.load(name, config=teller_config(), **{"file:1/model.py": code})
+        return b"" if answer.status == 200 else answer.body
+
+    with ThreadPoolExecutor(FILE_CALLERS) as callers:
+        assert set(callers.map(load, range(FILE_CALLS))) == {b""}
+    for index in range(FILE_CALLERS):
+        assert tell(server, f"m{index}").version == 1
+        assert server.unload(f"m{index}").status == 200
+    wait_until(lambda: len(list(temporary.glob("*/*"))) <= 1, what="the files to be removed")
