@@ -9,7 +9,6 @@ Source
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Final, assert_never
 
@@ -43,6 +42,7 @@ from mpserve.settings import ModelControlMode, Settings
 from mpserve.supervisor.loads import Loads
 from mpserve.supervisor.repository_view import RepositoryView
 from mpserve.supervisor.supervisor import Supervisor, is_gone
+from mpserve.supervisor.turns import Turns
 from mpserve.telemetry import log
 
 UNLOAD_SECONDS: Final = 0.5
@@ -72,7 +72,7 @@ class RepositoryApi:
         self._dialect: Dialect = DIALECTS[settings.dialect]
         self._loads = Loads(supervisor=supervisor, view=view, dialect=self._dialect)
         self._tasks = tasks
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns = Turns()
         self._is_ending = False
 
     def call(self, call: Call, reply: Reply) -> None:
@@ -89,7 +89,7 @@ class RepositoryApi:
         """Load or reload a model; return why that failed, `None` on success."""
         try:
             checked = model_name(name)
-            async with self._turns[checked]:
+            async with self._turns.turn(checked):
                 self._refuse_at_end()
                 begun = await self._loads.begin(checked, override, origin=origin)
                 failure = await begun.settlement
@@ -110,7 +110,7 @@ class RepositoryApi:
     async def unload(self, name: str) -> Failure | None:
         """Unload a model; return why that is not possible, `None` on success."""
         unknown = ModelName(name)
-        async with self._turns[name]:
+        async with self._turns.turn(name):
             if self._is_ending:
                 return ShuttingDown("Server not ready").failure()
             if not self._is_known(unknown):

@@ -2,8 +2,9 @@
 
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.actions import PublishTable, SettleWish, StartInstance
-from mpserve.lifecycle.actual import Actual, shown_versions
+from mpserve.lifecycle.actual import Actual, Check, shown_versions
 from mpserve.lifecycle.events import (
+    FolderChecked,
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
@@ -126,6 +127,12 @@ class Simulation:
         """Let all workers that were asked to end be gone."""
         for key in self.instances("stopping", name=name):
             self.end(key)
+
+    def look_at_folder(self, name="m"):
+        """Let the folder of a polled load be as it was, if it is looked at."""
+        operation = self.actual.models[name].operation
+        if operation is not None and operation.check is Check.RUNNING:
+            self.tell(FolderChecked(name=name, wish=operation.wish, is_unchanged=True))
 
     def acknowledge(self):
         """Let all frontends know the latest table."""
