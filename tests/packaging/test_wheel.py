@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,69 @@ def test_the_runtimes_are_found_by_their_entry_points(installed):
 def test_the_server_starts_answers_and_ends(installed, serve, tmp_path):
     server = serve(tmp_path, python=installed / "python", directory=tmp_path)
     assert server.get("/v2").json()["name"] == "triton"
+
+
+RUNTIME = """
+import numpy as np
+from mpserve.runtimes.estimator import complete_config
+from mpserve.runtimes.responses import Answer, NativeResponses, Output, answer_each
+
+
+class Reverse:
+    name = "reverse"
+    default_files = ()
+
+    def load(self, context):
+        self._responses = NativeResponses()
+        return complete_config(context)
+
+    def execute(self, requests):
+        return answer_each(requests, self._responses, self._answer)
+
+    def unload(self):
+        pass
+
+    def _answer(self, request):
+        given = request.inputs()[0].as_numpy()
+        return Answer(outputs=[Output(name="reversed", array=np.flip(given))])
+"""
+
+
+def wheel_of_a_runtime(folder: Path) -> Path:
+    """Write a wheel that adds the runtime `reverse`, as a user's build would."""
+    path = folder / "their_runtime-1.0-py3-none-any.whl"
+    information = "their_runtime-1.0.dist-info"
+    members = {
+        "their_runtime.py": RUNTIME,
+        f"{information}/METADATA": "Metadata-Version: 2.1\nName: their-runtime\nVersion: 1.0\n",
+        f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{information}/entry_points.txt": "[mpserve.runtimes]\nreverse = their_runtime:Reverse\n",
+        f"{information}/RECORD": "",
+    }
+    with zipfile.ZipFile(path, "w") as wheel:
+        for name, content in members.items():
+            wheel.writestr(name, content)
+    return path
+
+
+def test_a_package_adds_a_runtime(installed, serve, tmp_path):
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    wheel = wheel_of_a_runtime(tmp_path)
+    run(*pip, "--python", installed.parent, "install", "--quiet", "--no-deps", wheel, cwd=tmp_path)
+    folder = tmp_path / "models" / "backwards"
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text('backend: "reverse"')
+    server = serve(tmp_path / "models", python=installed / "python", directory=tmp_path)
+    tensor = {"name": "x", "datatype": "INT32", "shape": [3], "data": [1, 2, 3]}
+    answer = server.infer("backwards", {"inputs": [tensor]})
+    assert answer.json()["outputs"][0]["data"] == [3, 2, 1]
+    run(
+        *pip,
+        "--python",
+        installed.parent,
+        "uninstall",
+        "--quiet",
+        "--yes",
+        "their-runtime",
+        cwd=tmp_path,
+    )
