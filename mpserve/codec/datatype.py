@@ -24,7 +24,7 @@ from mpserve.codec.json_member import (
     unparsable,
 )
 from mpserve.codec.strict_json import TOO_DEEP, JsonValue
-from mpserve.errors import InvalidRequest
+from mpserve.errors import InvalidRequest, MalformedRequest
 from mpserve.model.tensor import Datatype
 
 MAX_NESTING: Final = 100  # Triton's limit for `data`
@@ -170,5 +170,5 @@ def _in_range(elements: Sequence[JsonValue], rule: _JsonRule) -> bool:
 
 def _texts(elements: Sequence[JsonValue]) -> list[bytes]:
     if not {str}.issuperset(map(type, elements)):
-        raise unparsable("data", NOT_A_STRING)
+        raise MalformedRequest(f"Unable to parse JSON bytes array: {NOT_A_STRING}")
     return [element.encode() for element in elements if isinstance(element, str)]

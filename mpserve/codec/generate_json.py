@@ -13,11 +13,11 @@ from typing import Any, Final
 import orjson
 
 from mpserve.codec.datatype import encode_elements
-from mpserve.codec.json_member import as_string
+from mpserve.codec.json_member import NO_MEMBERS, NOT_AN_OBJECT, as_string
 from mpserve.codec.strict_json import JsonValue, parse
 from mpserve.codec.v2_json import RequestContext, check_json_size, json_object
 from mpserve.codec.v2_response import AnswerContext, AnsweredTensor, data_text
-from mpserve.errors import InvalidRequest
+from mpserve.errors import InvalidRequest, MalformedRequest
 from mpserve.model.request import Bytes, InferRequest, InputTensor
 from mpserve.model.signature import TensorSpec
 from mpserve.model.tensor import Datatype
@@ -45,7 +45,7 @@ def decode(body: Bytes, *, context: RequestContext) -> InferRequest:
     specs = _specs(context)
     document = parse(body)
     if not isinstance(document, dict):
-        raise InvalidRequest("the body of a generate request must be a JSON object")
+        raise MalformedRequest(NO_MEMBERS)
     request_id: str | None = None
     inputs: dict[str, InputTensor] = {}
     parameters: dict[str, JsonValue] = {}
@@ -109,7 +109,9 @@ def _members(document: dict[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
         elif isinstance(value, dict):
             yield from value.items()
         else:
-            raise InvalidRequest(f"'{_PARAMETERS}' must be a JSON object")
+            raise MalformedRequest(
+                f"Expected JSON object for keyword: '{_PARAMETERS}': {NOT_AN_OBJECT}"
+            )
 
 
 def _tensor(value: JsonValue, spec: TensorSpec, context: RequestContext) -> InputTensor:

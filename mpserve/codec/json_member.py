@@ -15,6 +15,7 @@ MAX_INT64: Final = (1 << 63) - 1
 
 NOT_AN_ARRAY: Final = "attempt to access JSON non-array as array"
 NOT_AN_OBJECT: Final = "attempt to access JSON non-object as object"
+NO_MEMBERS: Final = "attempt to get members for non-object"
 NOT_A_STRING: Final = "attempt to access JSON non-string as string"
 NOT_A_BOOLEAN: Final = "attempt to access JSON non-boolean as boolean"
 NOT_A_NUMBER: Final = "attempt to access JSON non-number as double"

@@ -13,7 +13,7 @@ import orjson
 
 from mpserve.codec import field_fault
 from mpserve.codec.field_fault import InvalidFields
-from mpserve.codec.json_member import NOT_A_BOOLEAN, NOT_A_STRING, as_object
+from mpserve.codec.json_member import NO_MEMBERS, NOT_A_BOOLEAN, NOT_A_STRING, as_object
 from mpserve.codec.mlserver_json import parse_body
 from mpserve.codec.strict_json import JsonValue, parse
 from mpserve.dialect import Dialect
@@ -70,7 +70,9 @@ def read_unload(body: Bytes) -> bool:
 
     A value that is no boolean is ignored, as the peer ignores it.
     """
-    return _parameters(body).get("unload_dependents") is True
+    document = parse(body) if len(body) else {}
+    parameters = document.get("parameters") if isinstance(document, dict) else None
+    return isinstance(parameters, dict) and parameters.get("unload_dependents") is True
 
 
 def read_index(body: Bytes, *, dialect: Dialect) -> bool:
@@ -119,8 +121,10 @@ def _parameters(body: Bytes) -> dict[str, JsonValue]:
     document = parse(body) if len(body) else {}
     if not isinstance(document, dict):
         return {}
-    parameters = document.get("parameters")
-    return parameters if isinstance(parameters, dict) else {}
+    parameters = document.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise MalformedRequest(NO_MEMBERS)
+    return parameters
 
 
 def _decode_file(name: str, text: str) -> bytes:

@@ -15,7 +15,9 @@ import orjson
 
 from mpserve.codec.datatype import encode_elements, flatten
 from mpserve.codec.json_member import (
+    MAX_UINT64,
     NOT_AN_OBJECT,
+    NOT_UNSIGNED,
     as_array,
     as_bool,
     as_object,
@@ -26,7 +28,7 @@ from mpserve.codec.json_member import (
 )
 from mpserve.codec.strict_json import JsonValue, parse
 from mpserve.codec.v2_binary import BinaryPart, decode_raw
-from mpserve.errors import InvalidRequest
+from mpserve.errors import InvalidRequest, MalformedRequest
 from mpserve.model.region import RegionUse
 from mpserve.model.request import (
     Bytes,
@@ -385,7 +387,7 @@ def _read_outputs(document: dict[str, JsonValue]) -> tuple[RequestedOutput, ...]
 
 def _read_output(name: str, parameters: dict[str, JsonValue]) -> RequestedOutput:
     binary = as_bool(parameters.get("binary_data", False), "binary_data")
-    classes = as_unsigned(parameters.get("classification", 0), "classification")
+    classes = _read_classes(parameters.get("classification", 0))
     region = region_use(parameters)
     if region is not None:
         for other in ("classification", "binary_data"):
@@ -399,3 +401,9 @@ def _read_output(name: str, parameters: dict[str, JsonValue]) -> RequestedOutput
         parameters_json=json_object(custom),
         region=region,
     )
+
+
+def _read_classes(value: JsonValue) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_UINT64:
+        raise MalformedRequest(f"Unable to set 'classification': {NOT_UNSIGNED}")
+    return value

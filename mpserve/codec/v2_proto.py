@@ -255,6 +255,11 @@ def _read_region(parameters: Any, name: str) -> RegionUse | None:  # noqa: ANN40
     """Return which shared memory the parameters of a tensor name."""
     if _REGION not in parameters:
         return None
+    if _REGION_BYTES not in parameters:
+        raise InvalidRequest(
+            f"'{_REGION_BYTES}' must be specified along with '{_REGION}' parameter for tensor "
+            f"'{name}'"
+        )
     return RegionUse(
         name=str(_of_choice(parameters, _REGION, "string_param", name)),
         offset=_unsigned(parameters, _REGION_OFFSET, name),

@@ -114,7 +114,7 @@ class Regions:
             raise ModelNotFound(f"Unable to find shared memory region: '{use.name}'")
         if use.offset >= region.byte_size:
             raise InvalidRequest(f"Invalid offset for shared memory region: '{use.name}'")
-        if use.byte_size > region.byte_size - use.offset:
+        if not 0 < use.byte_size <= region.byte_size - use.offset:
             raise InvalidRequest(
                 f"Invalid offset + byte size for shared memory region: '{use.name}'"
             )

@@ -488,7 +488,8 @@ def test_105_client_shared_memory_is_disabled(calls, kind):
     for method in ("Register", "Unregister"):
         assert refusal(calls, f"{kind}SharedMemory{method}", name="r") == (CODE.UNIMPLEMENTED, text)
     assert not calls(f"{kind}SharedMemoryStatus").regions
-    region = {"shared_memory_region": {"string_param": "r"}}
+    size = {"int64_param": 16}
+    region = {"shared_memory_region": {"string_param": "r"}, "shared_memory_byte_size": size}
     request = calls.infer_request("m", four(parameters=region))
     assert refusal(calls, "ModelInfer", request) == (CODE.UNIMPLEMENTED, text)
 

@@ -201,8 +201,9 @@ class InferenceService:
         json_format.Parse(text, answer.config)
 
     def _model_statistics(self, request: Message, answer: Message) -> None:
+        version = self._check_version(request.version)
         found = (
-            self._statistics.of_model(request.name, self._check_version(request.version))
+            self._statistics.of_model(request.name, version)
             if request.name
             else self._statistics.of_all()
         )

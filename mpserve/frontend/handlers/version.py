@@ -15,12 +15,12 @@ _EXPECTED: Final = "version should be an integral value > 0"
 
 
 def version_number(text: str) -> str:
-    """Return a version number without leading zeros; "" stays.
+    """Return a version number without leading zeros; "" stays. No version is numbered 0.
 
     Raises
     ------
     InvalidRequest
-        No number, or none that a version can have.
+        No number, a negative one, or one past 63 bits.
     """
     if not text:
         return text
@@ -31,7 +31,7 @@ def version_number(text: str) -> str:
     if not match[0].strip(" \t\n\v\f\r+-") or _is_beyond(digits):
         raise InvalidRequest(f"{complaint} (details: stol), {_EXPECTED}")
     if not digits:
-        raise InvalidRequest(f"{complaint}, {_EXPECTED}")
+        return "0"
     if sign == "-":
         raise InvalidRequest(f"invalid model version specified '{text}' , {_EXPECTED}")
     return digits

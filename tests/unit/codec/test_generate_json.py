@@ -82,7 +82,7 @@ def test_a_parameter_of_another_type_is_refused(document):
 
 @pytest.mark.parametrize("document", [[], "x", 1, {"parameters": 1}])
 def test_a_body_of_another_form_is_refused(document):
-    with pytest.raises(InvalidRequest, match="must be a JSON object"):
+    with pytest.raises(MalformedRequest, match="non-object"):
         read(document)
 
 

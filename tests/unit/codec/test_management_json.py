@@ -73,9 +73,14 @@ def load_body(**parameters: object) -> bytes:
     return json.dumps({"parameters": parameters}).encode()
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"parameters":{}}', b'{"parameters":3}'])
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"parameters":{}}'])
 def test_a_load_without_parameters_overrides_nothing(body):
     assert read_load(body) == LoadParameters()
+
+
+def test_parameters_of_a_load_that_are_no_object_are_refused():
+    with pytest.raises(MalformedRequest, match="attempt to get members for non-object"):
+        read_load(b'{"parameters":3}')
 
 
 def test_a_load_may_bring_configuration_and_files():

@@ -92,7 +92,8 @@ def test_two_fields_of_contents_are_refused():
 
 
 def in_region(**more):
-    return {"shared_memory_region": {"string_param": "r"}, **more}
+    size = {"int64_param": 8}
+    return {"shared_memory_region": {"string_param": "r"}, "shared_memory_byte_size": size, **more}
 
 
 def test_tensors_may_lie_in_regions_of_the_clients_memory():
@@ -109,7 +110,7 @@ def test_tensors_may_lie_in_regions_of_the_clients_memory():
 @pytest.mark.parametrize(
     ("parameters", "text"),
     [
-        ({"shared_memory_region": {"int64_param": 1}}, "expected string_param."),
+        (in_region(shared_memory_region={"int64_param": 1}), "expected string_param."),
         (in_region(shared_memory_offset={"string_param": "1"}), "expected int64_param."),
         (in_region(shared_memory_byte_size={"bool_param": True}), "expected int64_param."),
     ],
@@ -117,6 +118,12 @@ def test_tensors_may_lie_in_regions_of_the_clients_memory():
 def test_parameters_of_regions_have_types(parameters, text):
     with pytest.raises(InvalidRequest, match=f"for tensor '.*', {text}"):
         v2_proto.decode(request(tensor(parameters=parameters)), **MODEL)
+
+
+def test_a_place_in_a_region_has_a_size():
+    place = {"shared_memory_region": {"string_param": "r"}}
+    with pytest.raises(InvalidRequest, match="must be specified along with 'shared_memory_region'"):
+        v2_proto.decode(request(tensor(parameters=place)), **MODEL)
 
 
 def test_what_lies_in_a_region_has_no_contents():

@@ -88,6 +88,5 @@ def test_a_version_past_64_bits_is_told_as_the_peer_tells_it(sent):
         TRITON.check_version(sent)
 
 
-def test_version_zero_is_none():
-    with pytest.raises(InvalidRequest, match="'00', version should be an integral value > 0"):
-        TRITON.check_version("00")
+def test_version_zero_is_a_number_that_no_version_has():
+    assert TRITON.check_version("00") == "0"

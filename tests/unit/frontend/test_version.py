@@ -6,7 +6,8 @@ from mpserve.frontend.handlers.version import any_version, version_number
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("", ""), ("1", "1"), ("007", "7"), (" 5", "5"), ("+3", "3"), ("12abc", "12"),
+    [("", ""), ("1", "1"), ("0", "0"), ("-00", "0"), ("007", "7"), (" 5", "5"),
+     ("+3", "3"), ("12abc", "12"),
      (str(2**63 - 1), str(2**63 - 1))],
 )  # fmt: skip
 def test_a_version_is_what_stol_reads(text, number):
