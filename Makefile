@@ -83,6 +83,10 @@ run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo m
 test: build ## Run all tests (PYTEST_ARGS="..." adds options)
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: differential
+differential: build ## Ask Triton and mpserve the same requests (installs the peer in .bench once)
+	MPSERVE_DIFFERENTIAL=1 $(BIN)/python -m pytest tests/differential $(PYTEST_ARGS)
+
 .PHONY: test-fast
 test-fast: build ## Run unit and property tests with few examples
 	HYPOTHESIS_PROFILE=dev $(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)

@@ -1,0 +1,176 @@
+"""Both servers on one repository, and how their answers are asked for and made comparable."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf import json_format
+
+from bench.peers.peer import Control, Site
+from bench.peers.triton import Triton
+from tests.differential.requests import GrpcCase, HttpCase
+from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.server import Server, free_ports
+from tests.fixtures.waiting import wait_until
+from tests.protocol.models import WORDS, tensors, write_triton
+
+SECONDS = 20.0
+IDENTITY = dedent(
+    """
+    import triton_python_backend_utils as pb_utils
+
+    class TritonPythonModel:
+        def execute(self, requests):
+            responses = []
+            for request in requests:
+                wanted = set(request.requested_output_names())
+                outputs = [
+                    pb_utils.Tensor(one.name().replace("IN", "OUT", 1), one.as_numpy())
+                    for one in request.inputs()
+                ]
+                responses.append(
+                    pb_utils.InferenceResponse([one for one in outputs if one.name() in wanted])
+                )
+            return responses
+    """
+)
+TIMES = {"ns", "last_inference", "lastInference"}  # members that differ from run to run
+HIDDEN = "..."
+
+
+class Outcome(NamedTuple):
+    """What a server answered, made comparable."""
+
+    status: str
+    content: Any
+
+
+class Pair(NamedTuple):
+    """Where the two servers answer."""
+
+    http_port: int
+    grpc_port: int
+
+
+def write_models(root: Path) -> Path:
+    """Write the models that both serve; the peer's stub knows no BF16."""
+    four = ("TYPE_FP32", [4])
+    write_triton(
+        root / "m",
+        source=IDENTITY,
+        config="max_batch_size: 8\n"
+        + tensors("input", ("INPUT0", *four))
+        + tensors("output", ("OUTPUT0", *four), more='label_filename: "labels.txt"'),
+        labels="zero\none\ntwo\nthree\n",
+    )
+    words = [word for word in WORDS if word not in {"BF16", "FP16"}]
+    write_triton(
+        root / "all_types",
+        source=IDENTITY,
+        config=tensors(
+            "input",
+            *((f"IN_{word}", f"TYPE_{word}", [-1]) for word in words),
+            more="optional: true",
+        )
+        + tensors("output", *((f"OUT_{word}", f"TYPE_{word}", [-1]) for word in words)),
+    )
+    write_triton(
+        root / "text",
+        source=IDENTITY,
+        config=tensors("input", ("IN", "TYPE_STRING", [1]))
+        + tensors("output", ("OUT", "TYPE_STRING", [1])),
+    )
+    return root
+
+
+@contextlib.contextmanager
+def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
+    """Run Triton with all models loaded."""
+    triton = Triton()
+    triton.install()
+    http_port, grpc_port, metrics_port = free_ports(3)
+    launch = triton.launch(
+        Site(
+            repository=repository,
+            scratch=scratch,
+            control=Control.EXPLICIT,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            metrics_port=metrics_port,
+            with_grpc=True,
+        )
+    )
+    argv = [*launch.argv, "--load-model=*"]
+    with (scratch / "peer.log").open("wb") as log:
+        process = subprocess.Popen(
+            argv, cwd=scratch, env={**os.environ, **launch.environment}, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            wait_until(lambda: _is_ready(http_port), deadline=60.0, what="the peer to be ready")
+            yield Pair(http_port, grpc_port)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # it waits half a minute for idle connections
+            process.wait(SECONDS)
+
+
+@contextlib.contextmanager
+def ours(repository: Path, scratch: Path) -> Iterator[Pair]:
+    """Run mpserve with all models loaded, and client memory allowed as the peer has it."""
+    flags = ["--model-control-mode=explicit", "--load-model=*", "--allow-client-shm=true"]
+    with Server.serve(repository, flags=flags, log_path=scratch / "ours.log") as server:
+        yield Pair(server.port, server.grpc_port)
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        return ask_http(port, HttpCase("ready", "GET", "/v2/health/ready")).status == "200"
+    except OSError:
+        return False
+
+
+def ask_http(port: int, case: HttpCase) -> Outcome:
+    """Return what a server answers to an HTTP request."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    with contextlib.closing(connection):
+        connection.request(case.method, case.path, case.body, dict(case.headers))
+        answer = connection.getresponse()
+        return Outcome(str(answer.status), _content(answer.read()))
+
+
+def ask_grpc(calls: Calls, case: GrpcCase) -> Outcome:
+    """Return what a server answers to a unary call."""
+    try:
+        answer = calls(case.method, **case.fields)
+    except grpc.RpcError as error:
+        return Outcome(error.code().name, error.details())
+    return Outcome("OK", _settled(json_format.MessageToDict(answer)))
+
+
+def _content(body: bytes) -> Any:
+    try:
+        return _settled(json.loads(body))
+    except ValueError:
+        return body
+
+
+def _settled(value: Any) -> Any:
+    """Return a JSON value without what differs from run to run."""
+    if isinstance(value, dict):
+        return {
+            name: HIDDEN if name in TIMES or _is_of_server(value, name) else _settled(member)
+            for name, member in value.items()
+        }
+    return [_settled(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_of_server(members: dict[str, Any], name: str) -> bool:
+    return name == "version" and "extensions" in members
