@@ -118,6 +118,11 @@ def enter(phase: Phase) -> None:
     _access.phase = phase
 
 
+def current_phase() -> Phase:
+    """Return what the model of this process is doing."""
+    return _access.phase
+
+
 # --- requests to models -------------------------------------------------------------------------
 
 

@@ -44,13 +44,13 @@ from mpserve.compat.triton_memory import (
     MemoryType,
     PreferredMemory,
 )
+from mpserve.compat.triton_metrics import Metric, MetricFamily
 from mpserve.compat.triton_model_config import (
     ModelConfig,
     get_input_config_by_name,
     get_output_config_by_name,
     using_decoupled_model_transaction_policy,
 )
-from mpserve.compat.triton_refusals import Metric, MetricFamily
 
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START: Final = 1
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_END: Final = 2

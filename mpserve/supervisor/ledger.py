@@ -188,6 +188,8 @@ class Ledger:
         if entry is None:
             return
         version = entry.noted.version
+        if all(one.noted.version.name != version.name for one in self._entries.values()):
+            self.model_metrics.unloaded(version.name)
         past = self._past.pop(version, _Past(version=version))
         self._checkpoint.drop(f"{ENTRY_PREFIX}{generation}")
         if self._of(version):

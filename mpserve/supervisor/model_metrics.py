@@ -2,7 +2,8 @@
 
 Guarantees
     No counter goes down when a worker or a supervisor ends: what a worker told last stays, and
-    those that live tell a new supervisor all that they have counted.
+    those that live tell a new supervisor all that they have counted. What the workers of a model
+    told goes with its unload.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from mpserve.model.identity import InstanceKey
+from mpserve.model.identity import InstanceKey, ModelName
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.telemetry.model_metrics import MetricFamily, lasting, merged
 
@@ -18,9 +19,9 @@ PAST_KEY: Final = "model-metrics"
 
 
 class _Past(msgspec.Struct, frozen=True):
-    """What workers told that have ended."""
+    """What workers told that have ended, by model."""
 
-    families: tuple[MetricFamily, ...] = ()
+    models: dict[ModelName, tuple[MetricFamily, ...]] = {}
 
 
 class ModelMetrics:
@@ -45,14 +46,24 @@ class ModelMetrics:
         """Keep what a worker told last: it has ended."""
         told = self._told.pop(key, ())
         if told:
-            self._past = _Past(merged((*self._past.families, *lasting(told))))
-            self._checkpoint.put(PAST_KEY, self._past)
+            past = self._past.models.get(key.name, ())
+            self._keep({**self._past.models, key.name: merged((*past, *lasting(told)))})
+
+    def unloaded(self, name: ModelName) -> None:
+        """Forget what the workers of a model told."""
+        if name in self._past.models:
+            self._keep({model: past for model, past in self._past.models.items() if model != name})
 
     def families(self) -> tuple[MetricFamily, ...]:
         """Return all families, each once."""
         return merged(self._all())
 
+    def _keep(self, models: dict[ModelName, tuple[MetricFamily, ...]]) -> None:
+        self._past = _Past(models)
+        self._checkpoint.put(PAST_KEY, self._past)
+
     def _all(self) -> Iterator[MetricFamily]:
-        yield from self._past.families
+        for past in self._past.models.values():
+            yield from past
         for told in self._told.values():
             yield from told

@@ -6,6 +6,8 @@ Guarantees
 """
 
 import math
+import re
+import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
@@ -15,6 +17,22 @@ import msgspec
 from mpserve.telemetry.exposition import Family, Kind, Sample
 
 Labels = tuple[tuple[str, str], ...]  # sorted by name
+MetricKey = Labels
+_FAMILY_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_OWN_PREFIXES: Final = ("nv_", "mpserve_", "model_infer_")
+
+
+class MetricConflict(ValueError):
+    """A metric can not be what the model wants it to be."""
+
+
+def metric_key(labels: Mapping[object, object]) -> MetricKey:
+    """Return labels as they name a series; raises `MetricConflict` for what is no label."""
+    for name in labels:
+        if _LABEL_NAME.fullmatch(str(name)) is None:
+            raise MetricConflict(f"{name!r} is no name of a label: {_LABEL_NAME.pattern}")
+    return tuple(sorted((str(name), str(text)) for name, text in labels.items()))
 
 
 class MetricSeries(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +74,20 @@ class _Record:
         self.labels = labels
         self.value = 0.0
         self.counts = [0] * buckets
+        self.holders = 0
 
     def told(self) -> MetricSeries:
         return MetricSeries(labels=self.labels, value=self.value, counts=tuple(self.counts))
 
 
 class RecordedFamily:
-    """A family that a model of this process writes."""
+    """A family that a model of this process writes. Its methods may be called from any thread.
+
+    Attributes
+    ----------
+    holders
+        Objects of the model that stand for it.
+    """
 
     def __init__(
         self,
@@ -80,13 +105,60 @@ class RecordedFamily:
         self._changed = changed
         self._buckets = len(bounds) + 1 if kind is Kind.HISTOGRAM else 0
         self._records: dict[Labels, _Record] = {}
+        self._lock = threading.RLock()  # re-entered when memory is freed meanwhile
+        self.holders = 0
 
     def observe(self, labels: Mapping[str, str], value: float) -> None:
         """Count one observation of a histogram."""
-        record = self._record(labels)
-        record.counts[bisect_left(self.bounds, value)] += 1
-        record.value += value
+        with self._lock:
+            record = self._record(labels)
+            record.counts[bisect_left(self.bounds, value)] += 1
+            record.value += value
         self._changed()
+
+    def add(self, key: MetricKey, value: float) -> None:
+        """Add to a counter or gauge."""
+        with self._lock:
+            self._record(dict(key)).value += value
+        self._changed()
+
+    def set(self, key: MetricKey, value: float) -> None:
+        """Set a gauge."""
+        with self._lock:
+            self._record(dict(key)).value = value
+        self._changed()
+
+    def value(self, key: MetricKey) -> float:
+        """Return what this process has counted."""
+        with self._lock:
+            return self._record(dict(key)).value
+
+    def hold(self, key: MetricKey) -> None:
+        """Note one more object of the model that stands for a series; it begins at 0."""
+        with self._lock:
+            self._record(dict(key)).holders += 1
+        self._changed()
+
+    def release(self, key: MetricKey) -> None:
+        """Note one less; a series without any is gone."""
+        with self._lock:
+            record = self._records.get(key)
+            if record is not None:
+                record.holders -= 1
+                if record.holders <= 0:
+                    del self._records[key]
+        self._changed()
+
+    def bound(self, bounds: tuple[float, ...]) -> None:
+        """Set the buckets, or see that they are the same; raises `MetricConflict`."""
+        with self._lock:
+            if not self._records:
+                self.bounds = bounds
+                self._buckets = len(bounds) + 1 if self.kind is Kind.HISTOGRAM else 0
+            elif bounds != self.bounds:
+                raise MetricConflict(
+                    f"the histogram '{self.name}' has the buckets {list(self.bounds)} already"
+                )
 
     def told(self) -> MetricFamily:
         """Return all that was recorded so far."""
@@ -137,6 +209,34 @@ class MetricsRecorder:
                 changed=self._tell_change,
             )
         return known
+
+    def family(self, name: str, kind: Kind, help_text: str) -> RecordedFamily:
+        """Return the family of this name, made on first use.
+
+        Raises
+        ------
+        MetricConflict
+            The name is none, is the server's, or stands for something else.
+        """
+        if _FAMILY_NAME.fullmatch(name) is None:
+            raise MetricConflict(f"'{name}' is no name of a family: {_FAMILY_NAME.pattern}")
+        if name.startswith(_OWN_PREFIXES):
+            raise MetricConflict(f"'{name}' has a prefix of the server's own families")
+        known = self._families.get(name)
+        if known is None:
+            known = self._families[name] = RecordedFamily(
+                name=name, kind=kind, help_text=help_text, bounds=(), changed=self._tell_change
+            )
+        if (known.kind, known.help) != (kind, help_text):
+            raise MetricConflict(
+                f"'{name}' is a {known.kind.value} with the description '{known.help}' already"
+            )
+        return known
+
+    def remove(self, name: str) -> None:
+        """Forget a family: the model uses it no more."""
+        self._families.pop(name, None)
+        self._tell_change()
 
     def told(self) -> tuple[MetricFamily, ...]:
         """Return all that was recorded so far."""
