@@ -51,6 +51,7 @@ from mpserve.compat.triton_model_config import (
     get_output_config_by_name,
     using_decoupled_model_transaction_policy,
 )
+from mpserve.compat.triton_place import get_model_dir
 
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START: Final = 1
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_END: Final = 2
@@ -87,6 +88,7 @@ __all__ = [
     "deserialize_bytes_tensor",
     "get_input_config_by_name",
     "get_input_tensor_by_name",
+    "get_model_dir",
     "get_output_config_by_name",
     "get_output_tensor_by_name",
     "is_model_ready",

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, cast
 
 from mpserve.compat import triton_bls
 from mpserve.compat import triton_python_backend_utils as pb_utils
+from mpserve.compat.triton_place import set_model_dir
 from mpserve.errors import LoadError, ModelError, MpserveError
 from mpserve.model.triton.completion import complete
 from mpserve.runtimes.coroutine_loop import CoroutineLoop
@@ -53,6 +54,7 @@ class PythonBackendRuntime:
         """Import the model, let it complete its configuration, and initialize it."""
         self._instance_name = context.instance_name
         pb_utils.supply()
+        set_model_dir(context.version_directory)
         try:
             return self._load(context)
         except MpserveError:

@@ -181,6 +181,7 @@ def test_threads_of_a_model_may_call_at_the_same_time(server):
 def test_a_decoupled_model_gives_an_iterator(server):
     code = """
     responses = inner("stream", "yield from range(4)").exec(decoupled=True)
+    assert isinstance(responses, pb_utils.ResponseIterator)
     tensors = [response.output_tensors() for response in responses]
     return [int(outputs[0].as_numpy()[0]) for outputs in tensors if outputs]
 """

@@ -1,4 +1,4 @@
-"""Decoupled models: any number of answers for a request, over real shared memory."""
+"""Decoupled models: any number of answers for a request, by their `InferenceResponseSender`."""
 
 import threading
 
