@@ -1,13 +1,14 @@
 """One scrape of the metrics: the server as it is now, as a page of text."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Final
 
 import orjson
 
+from mpserve.dialect import DialectName
 from mpserve.lifecycle.actual import Actual, GenerationRecord, InstanceRecord, version_order
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import VersionKey
@@ -16,14 +17,21 @@ from mpserve.shm.completion_ring import CompletionRing
 from mpserve.supervisor.frontends import Frontends
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.workers import Workers
-from mpserve.telemetry.exposition import exposition
+from mpserve.telemetry.exposition import Family, exposition
 from mpserve.telemetry.families import MetricsChoice, families
 from mpserve.telemetry.machine import MachineGauge, resident_bytes
 from mpserve.telemetry.model_metrics import exposed
+from mpserve.telemetry.own_process import own_process_families
 from mpserve.telemetry.snapshot import FrontendView, InstanceView, Snapshot, VersionView
 
 _NS_PER_MS: Final = 1_000_000
 _REMEMBERED_CONFIGS: Final = 256
+
+OWN_FAMILIES: Final[Mapping[DialectName, Callable[[], Iterable[Family]]]] = {
+    DialectName.TRITON: tuple,
+    DialectName.MLSERVER: own_process_families,
+}
+"""What the peers tell of the process that answers scrapes."""
 
 
 class Scrape:
@@ -51,6 +59,7 @@ class Scrape:
         self._workers = workers
         self._frontends = frontends
         self._rings = rings
+        self._own_families = OWN_FAMILIES[settings.dialect]
         self._choice = MetricsChoice(
             dialect=settings.dialect, counter_latencies=settings.metrics_counter_latencies
         )
@@ -64,7 +73,8 @@ class Scrape:
     def page(self) -> bytes:
         """Return the metrics as they are now."""
         of_models = exposed(self._ledger.model_metrics.families())
-        return exposition(chain(families(self._snapshot(), self._choice), of_models))
+        of_server = families(self._snapshot(), self._choice)
+        return exposition(chain(self._own_families(), of_server, of_models))
 
     def _snapshot(self) -> Snapshot:
         serving = [

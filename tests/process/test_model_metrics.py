@@ -77,6 +77,18 @@ def test_nothing_that_was_counted_is_lost_by_a_death_or_a_reload(start, tmp_path
     assert value(server, SUM) == 6
 
 
+def test_the_process_is_told_as_by_mlservers_client_library(start, tmp_path):
+    server = start(folder(tmp_path))
+    found = set(re.findall(r"^# TYPE ((?:python|process)_\S+)", server.metrics(), re.MULTILINE))
+    assert found == {
+        *("python_gc_objects_collected_total", "python_gc_objects_uncollectable_total"),
+        *("python_gc_collections_total", "python_info"),
+        *("process_virtual_memory_bytes", "process_resident_memory_bytes"),
+        *("process_start_time_seconds", "process_cpu_seconds_total"),
+        *("process_open_fds", "process_max_fds"),
+    }
+
+
 def test_metrics_of_a_version_without_a_name_are_labelled_as_with_mlserver(start, tmp_path):
     server = start(folder(tmp_path))
     ask(server, 1)
