@@ -127,6 +127,7 @@ class Root:
         self._manager = manager
         self._running: _Running | None = None
         self._stops: list[StopServer] = []
+        self._untold: list[ChildExited] = []  # ends that no supervisor was there to hear of
         self._deaths = Deaths()
         self._start_at_ns = 0
         self._exit_code: int | None = None
@@ -155,8 +156,9 @@ class Root:
         self._handed_over.close()
         ours.setblocking(False)  # noqa: FBT003  # the function's only form
         self._running = _Running(pid=pid, control=ours, decoder=FrameDecoder(ToRoot))
-        for message in self._stops:
+        for message in (*self._stops, *self._untold):
             self._tell(message)
+        self._untold.clear()
 
     def _become_supervisor(self, ours: socket.socket, theirs: socket.socket) -> None:
         """Never returns."""
@@ -261,6 +263,8 @@ class Root:
 
     def _tell(self, message: Message) -> None:
         if self._running is None:
+            if isinstance(message, ChildExited):
+                self._untold.append(message)
             return
         try:
             self._running.control.send(encode_frame(message))
