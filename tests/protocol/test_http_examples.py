@@ -27,7 +27,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def triton(nothing_is_left_behind: None, models: Path) -> Iterator[Server]:
     """What `mpserve serve` makes of it."""
-    with Server.serve(models, log_path=models.parent / "triton.log") as server:
+    flags = ["--allow-client-shm=true"]
+    with Server.serve(models, flags=flags, log_path=models.parent / "triton.log") as server:
         yield server
 
 
@@ -53,13 +54,29 @@ def run_python(name: str, place: str) -> list[str]:
 def test_every_client_has_a_test():
     assert {path.name for path in CLIENTS.iterdir() if path.suffix in {".py", ".sh"}} >= {
         "triton_http.py", "triton_http_aio.py", "plain_requests.py", "with_curl.sh",
-        "mlserver_style.py",
+        "mlserver_style.py", "triton_grpc.py", "triton_shared_memory.py",
     }  # fmt: skip
 
 
 def test_tritons_client(triton):
     pytest.importorskip("tritonclient.http")
     assert run_python("triton_http.py", triton.address) == [
+        f"sum        {SUM}",
+        f"difference {DIFFERENCE}",
+    ]
+
+
+def test_tritons_grpc_client(triton):
+    pytest.importorskip("tritonclient.grpc")
+    assert run_python("triton_grpc.py", triton.grpc_address) == [
+        f"sum        {SUM}",
+        f"difference {DIFFERENCE}",
+    ]
+
+
+def test_tritons_client_with_shared_memory(triton):
+    pytest.importorskip("tritonclient.http")
+    assert run_python("triton_shared_memory.py", triton.address) == [
         f"sum        {SUM}",
         f"difference {DIFFERENCE}",
     ]
