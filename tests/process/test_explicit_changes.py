@@ -283,3 +283,20 @@ def test_remote_storage_is_refused_by_name(serve, repository):
         server.expected_exit_code = None
         assert f"{scheme}://" in server.log_text
         assert json.dumps("Traceback")[1:-1] not in server.log_text
+
+
+@pytest.mark.parametrize("exits", [True, False])
+def test_a_repository_that_is_not_there_ends_the_server_or_leaves_it_dead(
+    serve, repository, tmp_path, exits
+):
+    absent = tmp_path / "absent"
+    flags = [f"--model-repository={absent}", f"--exit-on-error={str(exits).lower()}"]
+    server = serve(repository.path, flags=flags, wait_ready=False)
+    if exits:
+        assert server.wait_exit() == 1
+        server.expected_exit_code = None
+        assert f"failed to stat file {absent}" in server.log_text
+        return
+    wait_until(lambda: server.get("/v2").status == 200, deadline=30, what="the metadata")
+    assert server.get("/v2/health/live").status == 400
+    assert server.get("/v2/health/ready").status == 400
