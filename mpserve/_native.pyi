@@ -103,6 +103,10 @@ class ModelQueue:
         Answer all that waits with this `ErrorCode`: no instance will come back.
         """
 
+    @property
+    def has_sequences(self) -> bool:
+        """Requests belong to sequences, each held by one instance."""
+
     def live_sequences(self) -> int:
         """Sequences that have not ended, or whose requests are not all done."""
 

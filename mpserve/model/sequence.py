@@ -35,29 +35,6 @@ class SequenceControl(msgspec.Struct, frozen=True, kw_only=True):
     when_true: bytes = b""
 
 
-class ImplicitState(msgspec.Struct, frozen=True, kw_only=True):
-    """A tensor that one request of a sequence leaves for the next.
-
-    Attributes
-    ----------
-    input_name, output_name
-        What the model returns as the output is given to it as the input the next time.
-    shape
-        With the batch's dimension in front when the model batches; -1 is any size.
-    initial_shape
-        Of what the first request is given; sizes that vary are 1 unless the configuration says.
-    initial_file
-        File of the first value's elements, in the model's folder `initial_state`; "" for zeros.
-    """
-
-    input_name: str
-    output_name: str
-    datatype: Datatype
-    shape: tuple[int, ...]
-    initial_shape: tuple[int, ...]
-    initial_file: str = ""
-
-
 class SequencePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How sequences are placed and their requests put together.
 
@@ -84,7 +61,6 @@ class SequencePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_delay_us: int = 0
     preferred_sizes: tuple[int, ...] = ()
     controls: tuple[SequenceControl, ...] = ()
-    states: tuple[ImplicitState, ...] = ()
 
     @property
     def correlation_id(self) -> SequenceControl | None:

@@ -160,6 +160,10 @@ class ModelQueue:
         """Return whose requests it holds."""
         return self.native.generation
 
+    def has_sequences(self) -> bool:
+        """Tell whether requests belong to sequences, each held by one instance."""
+        return self.native.has_sequences
+
     def live_sequences(self) -> int:
         """Return the sequences that go on, or whose requests are not all done."""
         return self.native.live_sequences()

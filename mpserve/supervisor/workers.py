@@ -329,12 +329,17 @@ class Workers:
             self.stop(key)
 
     def stop(self, key: InstanceKey) -> None:
-        """Let a worker finish what it executes, and end; of a retired queue also what waits."""
+        """Let a worker finish what it executes, and end; of a retired queue also what waits.
+
+        One that holds sequences ends when the last of them has ended, or was idle for too long.
+        """
         running = self._running.get(key)
         if running is None:
             return
         if key.generation not in self._retired:  # what waits is for the instances that stay
             running.queue.retire_instance(key.index)
+            if running.queue.has_sequences():
+                return  # the queue lets it go
         running.child.send(StopWorker())
 
     def kill(self, key: InstanceKey) -> None:

@@ -341,6 +341,9 @@ void bind_queue(nb::module_& m) {
             },
             "code"_a, "rings"_a, "wake_fds"_a, "caller_ring"_a,
             "Answer all that waits with this `ErrorCode`: no instance will come back.")
+        .def_prop_ro(
+            "has_sequences", [](const QueueObject& self) { return self.queue.has_sequences(); },
+            "Requests belong to sequences, each held by one instance.")
         .def(
             "live_sequences", [](QueueObject& self) { return self.queue.live_sequences(); },
             "Sequences that have not ended, or whose requests are not all done.")

@@ -6,9 +6,9 @@ from typing import Final
 
 from msgspec import UNSET
 
-from mpserve.model.sequence import ControlKind, ImplicitState, SequenceControl, SequencePolicy
+from mpserve.model.sequence import ControlKind, SequenceControl, SequencePolicy
 from mpserve.model.tensor import Datatype
-from mpserve.model.triton.config import SequenceBatching, SequenceState, TritonConfig
+from mpserve.model.triton.config import SequenceBatching, TritonConfig
 from mpserve.model.triton.config import SequenceControl as ControlMessage
 
 _PAIRS: Final = {
@@ -27,7 +27,6 @@ def sequence_policy(config: TritonConfig) -> SequencePolicy | None:
     controls = tuple(
         _control(each.name, control) for each in sequence.control_input for control in each.control
     )
-    states = tuple(_state(each, batches=config.max_batch_size > 0) for each in sequence.state)
     oldest = sequence.oldest
     if oldest is not UNSET:
         return SequencePolicy(
@@ -37,7 +36,6 @@ def sequence_policy(config: TritonConfig) -> SequencePolicy | None:
             max_delay_us=oldest.max_queue_delay_microseconds,
             preferred_sizes=tuple(sorted(set(oldest.preferred_batch_size))),
             controls=controls,
-            states=states,
         )
     ready_slots, delay_us = _direct_wait(sequence, rows=rows)
     return SequencePolicy(
@@ -46,7 +44,6 @@ def sequence_policy(config: TritonConfig) -> SequencePolicy | None:
         ready_slots=ready_slots,
         max_delay_us=delay_us,
         controls=controls,
-        states=states,
     )
 
 
@@ -70,19 +67,3 @@ def _control(name: str, control: ControlMessage) -> SequenceControl:
             )
     datatype = Datatype.from_config_name(control.data_type)
     return SequenceControl(name=name, kind=kind, datatype=datatype)
-
-
-def _state(state: SequenceState, *, batches: bool) -> ImplicitState:
-    initial = state.initial_state[0] if state.initial_state else None
-    dims = initial.dims if initial is not None and initial.dims else state.dims
-    batch = (1,) if batches else ()
-    return ImplicitState(
-        input_name=state.input_name,
-        output_name=state.output_name,
-        datatype=Datatype.from_config_name(state.data_type),
-        shape=(*((-1,) if batches else ()), *state.dims),
-        initial_shape=(*batch, *(max(size, 1) if size < 0 else size for size in dims)),
-        initial_file=initial.data_file
-        if initial is not None and initial.data_file is not UNSET
-        else "",
-    )

@@ -50,11 +50,8 @@ def refuse_unserved_sequences(config: TritonConfig) -> None:
     where = f"of model '{config.name}' is not supported by this server"
     if sequence.iterative_sequence:
         raise Unsupported(f"'sequence_batching.iterative_sequence' {where}")
-    policy = config.model_transaction_policy
-    if sequence.state and policy is not UNSET and policy.decoupled:
-        raise Unsupported(
-            f"'sequence_batching.state' with the decoupled transaction policy {where}"
-        )
+    if sequence.state:
+        raise Unsupported(f"'sequence_batching.state' {where}")
 
 
 def _check_oldest(config: TritonConfig, sequence: SequenceBatching) -> None:

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from mpserve.model.sequence import ControlKind, ImplicitState, SequenceControl
+from mpserve.model.sequence import ControlKind, SequenceControl
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.sequence_summary import sequence_policy
@@ -94,34 +94,3 @@ def test_controls_keep_their_values_as_bytes():
         SequenceControl(name="D", kind=ControlKind.CORRELATION_ID, datatype=Datatype.BYTES),
     )
     assert made.correlation_id is made.controls[3]
-
-
-STATE = 'input_name: "I" output_name: "O" data_type: TYPE_FP32 dims: [ -1, 3 ]'
-
-
-@pytest.mark.parametrize(
-    ("initial", "shape", "file"),
-    [
-        ("", (1, 1, 3), ""),
-        (
-            'initial_state { name: "x" data_type: TYPE_FP32 dims: [ 2, 3 ] zero_data: true }',
-            (1, 2, 3),
-            "",
-        ),
-        (
-            'initial_state { name: "x" data_type: TYPE_FP32 dims: [ 2, 3 ] data_file: "f" }',
-            (1, 2, 3),
-            "f",
-        ),
-    ],
-)
-def test_a_state_has_a_first_value(initial, shape, file):
-    (state,) = policy(f"state {{ {STATE} {initial} }}").states
-    assert state == ImplicitState(
-        input_name="I",
-        output_name="O",
-        datatype=Datatype.FP32,
-        shape=(-1, -1, 3),
-        initial_shape=shape,
-        initial_file=file,
-    )
