@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 8
+LAYOUT_VERSION: int = 9
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -161,6 +161,35 @@ class Arena:
 
     @property
     def blocks(self) -> int: ...
+
+class RateLimiter:
+    """Resources that executions of all models share."""
+
+    def __init__(self, buffer: object) -> None: ...
+
+    @staticmethod
+    def required_bytes(processes: int) -> int: ...
+
+    @staticmethod
+    def format(buffer: object, processes: int) -> None:
+        """Make an empty limiter in a zeroed segment."""
+
+    def set_limit(self, key: int, limit: int) -> bool:
+        """False when there are too many resources."""
+
+    def enrol(self, process_index: int, epoch: int, priority: int, needs: Sequence[tuple[int, int]]) -> bool:
+        """
+        A worker is about to start; `needs`: (key, count) each. False when there are too many resources.
+        """
+
+    def withdraw(self, process_index: int) -> None:
+        """The process is dead: what it held is free."""
+
+    def in_use(self, key: int) -> int: ...
+
+    def limit(self, key: int) -> int: ...
+
+MAX_NEEDS: int = 8
 
 class QueueProbe:
     """
@@ -468,6 +497,9 @@ class InstancePort:
     @property
     def arena_used_bytes(self) -> int:
         """Shared memory that answers take which are not read yet."""
+
+    def set_limiter(self, limiter: object) -> None:
+        """Each execution takes its resources (`RateLimiter`) first."""
 
     def set_ordered(self, ordered: bool) -> None:
         """

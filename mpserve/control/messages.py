@@ -68,6 +68,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
         The instance loads, but is given no request.
     cpus, threads
         CPUs that it is bound to, empty for none, and threads of its numerical libraries.
+    limiter_segment
+        Of the rate limiter, in which the process is enrolled; "" for none.
     """
 
     instance: InstanceKey
@@ -89,6 +91,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     passive: bool = False
     cpus: tuple[int, ...] = ()
     threads: int = 1
+    limiter_segment: str = ""
 
 
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,20 @@ class InstanceKind(enum.Enum):
     MODEL = "KIND_MODEL"
 
 
+class ResourceNeed(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a shared resource one execution takes.
+
+    Attributes
+    ----------
+    is_global
+        The resource is the server's; else each device has one of that name.
+    """
+
+    name: str
+    count: int
+    is_global: bool = False
+
+
 class InstanceGroup(msgspec.Struct, frozen=True, kw_only=True):
     """A number of equal instances.
 
@@ -33,6 +47,9 @@ class InstanceGroup(msgspec.Struct, frozen=True, kw_only=True):
         At least 1.
     passive
         Loaded, but given no request.
+    resources, priority
+        What each execution takes under the rate limiter, and how much later than others the group
+        comes; 0 is as 1.
     host_policy
         Name of the policy that says on which CPUs they run, "" for the default one.
     """
@@ -42,6 +59,8 @@ class InstanceGroup(msgspec.Struct, frozen=True, kw_only=True):
     count: int = 1
     passive: bool = False
     host_policy: str = ""
+    resources: tuple[ResourceNeed, ...] = ()
+    priority: int = 0
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):

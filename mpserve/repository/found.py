@@ -9,6 +9,7 @@ import msgspec
 from mpserve.errors import Failure
 from mpserve.model.definition import ConfigFormat, ModelDefinition
 from mpserve.model.identity import ModelName
+from mpserve.model.rate_limit import RateLimits
 from mpserve.repository.snapshot import FileStamp, Snapshot
 
 
@@ -28,6 +29,8 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
         `MLSERVER_MODEL_*` variables, by full name.
     gpus
         Device ids that `KIND_GPU` may name. With none, `KIND_GPU` is refused.
+    rate_limits
+        Of the resources that executions share; `None` when instance groups' needs are ignored.
     override_directory
         Existing directory in which `file:` overrides are materialised; "" for the system's
         temporary directory.
@@ -38,6 +41,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     config_name: str = ""
     environment: dict[str, str] = {}
     gpus: tuple[int, ...] = ()
+    rate_limits: RateLimits | None = None
     override_directory: str = ""
 
 

@@ -10,7 +10,7 @@ from mpserve.settings.flags import Flag, Group, Kind
 from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
 from mpserve.settings.flags_http import HTTP_ACTING
 from mpserve.settings.flags_metrics import METRICS_ACTING
-from mpserve.settings.formats import check_host_policy, check_local
+from mpserve.settings.formats import check_host_policy, check_local, check_rate_limit_resource
 from mpserve.settings.settings import MIB
 
 MAX_FRONTENDS: Final = 64  # each has a ring and an arena in shared memory
@@ -206,6 +206,28 @@ _PROCESSES: Final = (
             "mpserve: requests of one model version that wait in shared memory, or run; more of "
             "them wait in the frontends. A max_queue_size in its configuration may ask for more."
         ),
+    ),
+    Flag(
+        name="rate-limit",
+        kind=Kind.CHOICE,
+        group=Group.SCHEDULING,
+        field="rate_limit",
+        default="off",
+        choices=("off", "execution_count"),
+        complaint="invalid argument for --rate-limit",
+        help=(
+            "'execution_count': an execution takes the resources of its instance group first; who "
+            "executed least, times its priority, goes first."
+        ),
+    ),
+    Flag(
+        name="rate-limit-resource",
+        kind=Kind.STRING,
+        group=Group.SCHEDULING,
+        field="rate_limit_resources",
+        repeatable=True,
+        check=check_rate_limit_resource,
+        help="<name>:<count>[:<device>]: how much of a resource there is, the CPU is device 0.",
     ),
     Flag(
         name="host-policy",

@@ -127,30 +127,6 @@ _CACHE: Final = (
     _refused("response-cache-byte-size", Kind.INT64, Group.CACHE, default=0, reason=_NO_CACHE),
 )
 
-_SCHEDULING: Final = (
-    Flag(
-        name="rate-limit",
-        kind=Kind.CHOICE,
-        group=Group.SCHEDULING,
-        default="off",
-        choices=("off", "execution_count"),
-        complaint="invalid argument for --rate-limit",
-        standing=Standing.REFUSED,
-        reason="--rate-limit: there is no rate limiter yet",
-        help="Only 'off' is taken: there is no rate limiter yet.",
-    ),
-    Flag(
-        name="rate-limit-resource",
-        kind=Kind.STRING,
-        group=Group.SCHEDULING,
-        repeatable=True,
-        check=formats.check_rate_limit_resource,
-        standing=Standing.NO_EFFECT,
-        reason="there is no rate limiter yet",
-        help="Changes nothing while --rate-limit is off.",
-    ),
-)
-
 _SHARED_MEMORY: Final = (
     _inert(
         "buffer-manager-thread-count", Kind.INT, Group.PROCESSES, default=0, reason=_OWN_PROCESSES
@@ -245,7 +221,6 @@ INERT: Final = (
     *METRICS_INERT,
     *_TRACING,
     *_CACHE,
-    *_SCHEDULING,
     *_BACKENDS,
     *_CLOUD,
 )

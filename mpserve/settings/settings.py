@@ -47,6 +47,13 @@ class LogFormat(enum.Enum):
     """One JSON object a line."""
 
 
+class RateLimitMode(enum.Enum):
+    """Whether executions take resources first."""
+
+    OFF = "off"
+    EXECUTION_COUNT = "execution_count"
+
+
 class Allocator(enum.Enum):
     """Which library serves `malloc` in workers."""
 
@@ -107,6 +114,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Clients may register their own shared memory.
     queue_slots
         Requests that may wait for one model version.
+    rate_limit, rate_limit_resources
+        Whether executions take the resources of their instance groups first, and
+        `<name>:<count>[:<device>]` each: how much of them there is.
     host_policies
         `<policy>,<setting>=<value>` each: on which CPUs the workers of a policy run.
     allocator
@@ -149,6 +159,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_client_shm: bool = False
     queue_slots: int = 1024
     host_policies: tuple[str, ...] = ()
+    rate_limit: RateLimitMode = RateLimitMode.OFF
+    rate_limit_resources: tuple[str, ...] = ()
     allocator: Allocator = Allocator.MALLOC
     environments_dir: str = ""
     # HTTP

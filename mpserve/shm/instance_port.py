@@ -11,6 +11,7 @@ from mpserve.shm.board import Board
 from mpserve.shm.client_region import region_prefix
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.model_queue import ModelQueue
+from mpserve.shm.rate_limiter import RateLimiter
 
 __all__ = [
     "BatchRule",
@@ -33,6 +34,8 @@ class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
         Names of segments; the rings in the order of the frontends, as their `wake_fds`.
     instance_slot
         Index in the queue's table of instances.
+    limiter_segment
+        Of the rate limiter; "" for none.
     """
 
     server_id: str
@@ -45,6 +48,7 @@ class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
     arena_initial_bytes: int
     arena_max_bytes: int
     instance_slot: int
+    limiter_segment: str = ""
 
 
 class BatchRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,4 +167,6 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
     )
     port.set_decoupled(rule.decoupled)
     port.set_ordered(rule.ordered)
+    if places.limiter_segment:
+        port.set_limiter(RateLimiter.attach(places.limiter_segment).native)
     return port

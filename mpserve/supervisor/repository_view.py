@@ -18,6 +18,7 @@ from mpserve.dialect import DialectName
 from mpserve.errors import MpserveError
 from mpserve.model.definition import ConfigFormat, ModelDefinition
 from mpserve.model.identity import ModelName
+from mpserve.model.rate_limit import read_limits
 from mpserve.repository import (
     Listing,
     Override,
@@ -30,7 +31,7 @@ from mpserve.repository import (
     scan,
     scan_model,
 )
-from mpserve.settings import ModelControlMode, Settings
+from mpserve.settings import ModelControlMode, RateLimitMode, Settings
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.telemetry import log
 
@@ -48,6 +49,11 @@ def scan_options(settings: Settings) -> ScanOptions:
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
         environment=settings.model_environment,
+        rate_limits=(
+            read_limits(settings.rate_limit_resources)
+            if settings.rate_limit is RateLimitMode.EXECUTION_COUNT
+            else None
+        ),
     )
 
 

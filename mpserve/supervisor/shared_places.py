@@ -7,9 +7,12 @@ it. The root removes it after the last process.
 import msgspec
 
 from mpserve.control.messages import SharedPlaces
-from mpserve.settings import Settings
+from mpserve.model.config import InstanceGroup
+from mpserve.model.rate_limit import read_limits
+from mpserve.settings import RateLimitMode, Settings
 from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import MAX_RINGS, CompletionRing
+from mpserve.shm.rate_limiter import RateLimiter
 from mpserve.shm.sweep import sweep_segments
 from mpserve.supervisor.inheritance import Inheritance
 
@@ -54,12 +57,14 @@ class ServerMemory:
         inheritance: Inheritance,
         board: Board,
         rings: tuple[CompletionRing, ...],
+        limiter: RateLimiter | None,
         settings: Settings,
         taken: Taken,
     ) -> None:
         self.server_id = inheritance.identity.server_id
         self.board = board
         self.rings = rings
+        self.limiter = limiter
         self.wake_fds = inheritance.wake_fds
         self.http_fd = inheritance.http_fd
         self.is_http_fd_lent = inheritance.is_http_fd_lent
@@ -101,9 +106,18 @@ class ServerMemory:
         self.end(caller.process)
         self._free_rings.add(caller.ring_index)
 
+    def enrol(self, process: ProcessIdentity, group: InstanceGroup) -> None:
+        """Note what the executions of a worker that is about to start take; raises `LoadError`."""
+        if self.limiter is not None:
+            limits = read_limits(self._settings.rate_limit_resources)
+            index, epoch = process.index, process.epoch
+            self.limiter.enrol(group, limits, process_index=index, epoch=epoch)
+
     def end(self, process: ProcessIdentity) -> None:
         """Note that the process is dead and reaped."""
         self.board.end(process.index)
+        if self.limiter is not None:
+            self.limiter.withdraw(process.index)
         if process.index > len(self.rings):
             self._free.add(process.index)
 
@@ -152,5 +166,18 @@ def server_memory(
             for index in indices
         )
     return ServerMemory(
-        inheritance=inheritance, board=board, rings=rings, settings=settings, taken=taken or Taken()
+        inheritance=inheritance,
+        board=board,
+        rings=rings,
+        limiter=_limiter(server_id, settings, is_new=taken is None),
+        settings=settings,
+        taken=taken or Taken(),
     )
+
+
+def _limiter(server_id: str, settings: Settings, *, is_new: bool) -> RateLimiter | None:
+    if settings.rate_limit is RateLimitMode.OFF:
+        return None
+    if is_new:
+        return RateLimiter.create(server_id)
+    return RateLimiter.attach(RateLimiter.segment_name(server_id))

@@ -21,7 +21,7 @@ from mpserve.control.messages import (
     WorkerReady,
     WorkerStart,
 )
-from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.errors import ErrorCode, Failure, LoadError, MpserveError
 from mpserve.lifecycle.actual import Actual, GenerationRecord, InstancePhase, InstanceRecord
 from mpserve.lifecycle.events import (
     Event,
@@ -165,6 +165,11 @@ class Workers:
             instances=len(record.instances),
         )
         process = self._memory.begin_worker()
+        try:
+            self._memory.enrol(process, instance.group)
+        except LoadError:
+            self._memory.end(process)
+            raise
         queue = self._queues[record.generation]
         start = WorkerStart(
             instance=key,
@@ -174,6 +179,7 @@ class Workers:
             passive=instance.group.passive,
             cpus=share.cpus,
             threads=share.threads,
+            limiter_segment=self._memory.limiter.name if self._memory.limiter is not None else "",
             places=self._memory.places(process),
             queue_segment=queue.name,
             runtime=record.settings.runtime,

@@ -85,6 +85,7 @@ def _open_port(loaded: Loaded) -> InstancePort:
             arena_initial_bytes=places.arena_initial_bytes,
             arena_max_bytes=places.arena_max_bytes,
             instance_slot=start.instance_slot,
+            limiter_segment=start.limiter_segment,
         ),
         instance_rule(start, loaded.completed.config),
     )

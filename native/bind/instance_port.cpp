@@ -149,6 +149,8 @@ void bind_instance_port(nb::module_& m) {
              "Requests are answered through their senders, any number of times.")
         .def_prop_ro("arena_used_bytes", &InstancePort::arena_used_bytes,
                      "Shared memory that answers take which are not read yet.")
+        .def("set_limiter", &InstancePort::set_limiter, "limiter"_a,
+             "Each execution takes its resources (`RateLimiter`) first.")
         .def("set_ordered", &InstancePort::set_ordered, "ordered"_a,
              "Answers of all instances leave in the order in which their requests came.")
         .def("wake", &InstancePort::wake, nb::call_guard<nb::gil_scoped_release>(),

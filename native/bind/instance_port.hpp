@@ -19,6 +19,7 @@
 #include "instance_context.hpp"
 #include "mpserve/client_region.hpp"
 #include "peer_segments.hpp"
+#include "rate_limiter_object.hpp"
 #include "request_lease.hpp"
 #include "response_writer.hpp"
 #include "shared_objects.hpp"
@@ -128,6 +129,11 @@ public:
     void set_ordered(bool ordered) noexcept { ordered_ = ordered; }
     // As many sequences the instance holds at once, as the loaded model says; 0: as was foreseen.
     void set_sequence_slots(std::uint32_t slots) noexcept { sequence_slots_ = slots; }
+    // Each execution takes what this process was enrolled for.
+    void set_limiter(nanobind::object limiter) {
+        limiter_owner_ = std::move(limiter);
+        limiter_ = &nanobind::cast<LimiterObject&>(limiter_owner_).limiter;
+    }
 
 private:
     friend class PoppedLease;
@@ -163,6 +169,8 @@ private:
     void send_completion(PoppedLease& lease, Completion completion, bool final);
     Block wait_for_room(const PoppedLease& lease, std::uint64_t bytes);
     void wait_for_turn() noexcept;
+    void hold_resources() noexcept;
+    void release_resources(bool executed) noexcept;
     void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
     void count_batch(std::uint64_t executed_ns) noexcept;
     void count_stream(const PoppedRequest& request, const Completion& completion) noexcept;
@@ -189,6 +197,9 @@ private:
     std::uint32_t instance_;
     std::atomic<bool> woken_{false};
     bool decoupled_ = false;
+    nanobind::object limiter_owner_;
+    RateLimiter* limiter_ = nullptr;
+    bool holds_resources_ = false;
     bool ordered_ = false;  // answers leave in the order in which requests came
     std::uint32_t sequence_slots_ = 0;
 

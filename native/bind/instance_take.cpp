@@ -13,8 +13,9 @@ namespace mpserve::bind {
 
 namespace {
 
-constexpr std::uint64_t kReturnsRetryNs = 1'000'000;  // a full ring is looked at again
-constexpr std::uint64_t kTrimNs = 1'000'000'000;      // between two looks at what is unused
+constexpr std::uint64_t kReturnsRetryNs = 1'000'000;   // a full ring is looked at again
+constexpr std::uint64_t kResourcesNs = 1'000'000'000;  // until it is looked again who may execute
+constexpr std::uint64_t kTrimNs = 1'000'000'000;       // between two looks at what is unused
 
 }  // namespace
 
@@ -54,11 +55,32 @@ void InstancePort::trim(std::uint64_t now) {
     trim_at_ns_ = now + kTrimNs;
 }
 
+// Others give back what they hold after each execution; of the dead the supervisor does.
+void InstancePort::hold_resources() noexcept {
+    if (limiter_ == nullptr || holds_resources_) return;
+    const nb::gil_scoped_release unlocked;
+    std::uint32_t seen = 0;
+    while (!limiter_->acquire(process_, seen)) {
+        futex_wait(limiter_->wake_word(process_), seen, kResourcesNs);
+    }
+    holds_resources_ = true;
+}
+
+void InstancePort::release_resources(bool executed) noexcept {
+    if (!holds_resources_) return;
+    holds_resources_ = false;
+    limiter_->release(process_, executed);
+}
+
 nb::list InstancePort::pop(std::uint32_t timeout_ms) {
     if (!active_.empty()) throw nb::value_error("pop: the last batch was not answered");
     const std::uint64_t deadline = now_ns() + std::uint64_t{timeout_ms} * 1'000'000;
+    release_resources(true);
     // In turns, so that neither what waits nor what was rescheduled is left behind.
-    if (again_is_next_ && !rescheduled_.empty()) return give_again();
+    if (again_is_next_ && !rescheduled_.empty()) {
+        hold_resources();
+        return give_again();
+    }
     nb::list requests;
     for (;;) {
         if (answers_.has_waiting()) answers_.flush();
@@ -70,15 +92,24 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
         auto rule = rule_;
         // Who is asked to end keeps nothing waiting for company.
         if (woken_.load(std::memory_order_acquire)) rule.max_delay_ns = 0;
-        const auto outcome = queue_.pop(instance_, rule, done_, popped_, popped, starved, seen);
+        const auto outcome = queue_.pop(instance_, rule, done_, popped_, popped, starved, seen,
+                                        now_ns(), limiter_ == nullptr || holds_resources_);
         done_.clear();
         if (starved != 0) answers_.signal(starved);
         if (outcome != PopOutcome::taken && !rescheduled_.empty()) {
             queue_.stay_busy(instance_);
+            hold_resources();
             return give_again();
         }
+        if (outcome == PopOutcome::limited) {
+            hold_resources();  // meanwhile others may take what waits, or more may come
+            continue;
+        }
+        if (outcome != PopOutcome::taken) release_resources(false);
         if (outcome == PopOutcome::retired) throw nb::stop_iteration();
         if (outcome == PopOutcome::taken) {
+            // A sequence's requests are this instance's own: they are taken first.
+            hold_resources();
             accept(requests, popped);
             if (nb::len(requests) == 0) continue;
             started_ns_ = now_ns();

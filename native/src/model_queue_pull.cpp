@@ -74,7 +74,8 @@ void ModelQueue::take(std::uint32_t index, std::uint32_t instance, std::uint64_t
 
 PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,
                                   std::span<PoppedRequest> out, std::size_t& count,
-                                  std::uint64_t& picked, std::uint64_t now) noexcept {
+                                  std::uint64_t& picked, std::uint64_t now,
+                                  bool may_take) noexcept {
     auto& entry = instances_[instance];
     if (header_->gatherer == instance + 1) header_->gatherer = 0;
     entry.look_again_ns = 0;
@@ -100,6 +101,7 @@ PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,
         }
         return PopOutcome::empty;
     }
+    if (!may_take) return PopOutcome::limited;
     while (count < decision.take) {
         const auto index = header_->wait_head;
         take(index, instance, now);
@@ -117,7 +119,7 @@ PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,
 PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
                            std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
                            std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen,
-                           std::uint64_t now) noexcept {
+                           std::uint64_t now, bool may_take) noexcept {
     count = 0;
     starved = 0;
     std::uint64_t picked = 0;
@@ -129,7 +131,7 @@ PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
         const auto ordered = done.empty() ? 0 : release_ordered();
         if (header_->free_head != kNoSlot && header_->starved_rings != 0) starved = take_starved();
         outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked, now)
-                             : pop_locked(instance, rule, out, count, picked, now);
+                             : pop_locked(instance, rule, out, count, picked, now, may_take);
         if (outcome == PopOutcome::empty) {
             wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
         }

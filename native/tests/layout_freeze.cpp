@@ -10,11 +10,12 @@
 #include "mpserve/counters.hpp"
 #include "mpserve/message.hpp"
 #include "mpserve/model_queue.hpp"
+#include "mpserve/rate_limiter.hpp"
 #include "mpserve/sequence_table.hpp"
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 8);
+static_assert(kLayoutVersion == 9);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -101,6 +102,16 @@ static_assert(offsetof(SequenceEntry, heard_ns) == 24);
 static_assert(offsetof(SequenceEntry, key) == 64);
 static_assert(is_shareable<SequencedSlot> && sizeof(SequencedSlot) == 32);
 static_assert(offsetof(SequencedSlot, verdict) == 16);
+
+static_assert(is_shareable<LimiterHeader> && sizeof(LimiterHeader) == 192);
+static_assert(offsetof(LimiterHeader, mutex) == 64);
+static_assert(offsetof(LimiterHeader, claims_end) == 132);
+static_assert(offsetof(LimiterHeader, next_turn) == 136);
+static_assert(is_shareable<LimiterResource> && sizeof(LimiterResource) == 32);
+static_assert(offsetof(LimiterResource, in_use) == 16);
+static_assert(is_shareable<LimiterClaim> && sizeof(LimiterClaim) == 192);
+static_assert(offsetof(LimiterClaim, executions) == 16);
+static_assert(offsetof(LimiterClaim, needs) == 32);
 
 static_assert(is_shareable<ArenaHeader> && sizeof(ArenaHeader) == 128);
 static_assert(offsetof(ArenaHeader, returned) == 64);

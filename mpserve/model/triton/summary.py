@@ -11,6 +11,7 @@ from mpserve.model.config import (
     ModelConfig,
     QueuePolicies,
     QueuePolicy,
+    ResourceNeed,
 )
 from mpserve.model.ensemble import Ensemble, Step
 from mpserve.model.execution_limit import execution_limit
@@ -18,6 +19,7 @@ from mpserve.model.identity import ModelName, Version
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.config import (
+    InstanceGroupConfig,
     ModelInput,
     ModelOutput,
     QueuePolicyConfig,
@@ -53,6 +55,8 @@ def summarize(config: TritonConfig) -> ModelConfig:
                 count=max(group.count, 1),
                 passive=group.passive,
                 host_policy=group.host_policy,
+                resources=_resources(group),
+                priority=0 if group.rate_limiter is UNSET else group.rate_limiter.priority,
             )
             for group in config.instance_group
         ),
@@ -72,6 +76,16 @@ def summarize(config: TritonConfig) -> ModelConfig:
         label_files={
             output.name: output.label_filename for output in config.output if output.label_filename
         },
+    )
+
+
+def _resources(group: InstanceGroupConfig) -> tuple[ResourceNeed, ...]:
+    if group.rate_limiter is UNSET:
+        return ()
+    return tuple(
+        ResourceNeed(name=resource.name, count=resource.count, is_global=resource.global_)
+        for resource in group.rate_limiter.resources
+        if resource.count > 0
     )
 
 

@@ -90,6 +90,11 @@ def validate_instance_groups(config: TritonConfig, *, gpus: tuple[int, ...]) -> 
             )
         if group.kind is not InstanceKind.GPU and group.gpus:
             raise InvalidRequest(f"{where} but specifies one or more GPUs")
+        if group.secondary_devices:
+            raise InvalidRequest(
+                f"instance group {group.name} of model {config.name} specifies secondary devices, "
+                "which this server does not have; remove 'secondary_devices'"
+            )
 
 
 def validate_label_files(config: TritonConfig) -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from mpserve.errors import InvalidRequest, LoadError, MpserveError, RepositoryError
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.identity import ModelName, Version
+from mpserve.model.rate_limit import check_resources
 from mpserve.model.triton.config import TritonConfig, VersionPolicy
 from mpserve.model.triton.config_json import encode_config
 from mpserve.model.triton.normalization import (
@@ -165,6 +166,9 @@ def _check_load(config: TritonConfig, *, versions: tuple[int, ...], options: Sca
         )
     try:
         validate_instance_groups(config, gpus=options.gpus)
+        if options.rate_limits is not None:
+            groups = summarize(config).instance_groups
+            check_resources(groups, options.rate_limits, model_name=config.name)
     except MpserveError as error:
         reasons = (
             f"version {version} is at UNAVAILABLE state: Invalid argument: {error};"

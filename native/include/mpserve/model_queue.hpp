@@ -173,7 +173,8 @@ struct CallStanding {
     std::uint32_t instance;  // that runs it, or alone may take it; kNoSlot: any
 };
 
-enum class PopOutcome { taken, empty, retired };
+// `limited`: there is a batch, which the instance may not take yet.
+enum class PopOutcome { taken, empty, retired, limited };
 
 struct PushOutcome {
     std::uint32_t handled;  // from the front: in the queue, or refused
@@ -242,7 +243,7 @@ public:
     PopOutcome pop(std::uint32_t instance, const BatchRule& rule,
                    std::span<const std::uint32_t> done, std::span<PoppedRequest> out,
                    std::size_t& count, std::uint64_t& starved, std::uint32_t& wake_seen,
-                   std::uint64_t now = now_ns()) noexcept;
+                   std::uint64_t now = now_ns(), bool may_take = true) noexcept;
     // Whether all that was taken before what the instance holds is finished. When not, the instance
     // is woken as soon as something is, and sleeps on `wake_seen` until then.
     bool may_answer(std::uint32_t instance, std::uint32_t& wake_seen) noexcept;
@@ -319,7 +320,8 @@ private:
     BatchDecision plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept;
     void take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept;
     PopOutcome pop_locked(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
-                          std::size_t& count, std::uint64_t& picked, std::uint64_t now) noexcept;
+                          std::size_t& count, std::uint64_t& picked, std::uint64_t now,
+                          bool may_take) noexcept;
     PopOutcome pop_sequences(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
                              std::size_t& count, std::uint64_t& picked, std::uint64_t now) noexcept;
     std::uint32_t holder_of(std::uint32_t slot) const noexcept;

@@ -16,9 +16,9 @@
 namespace mpserve {
 
 inline constexpr std::uint64_t kSegmentMagic = 0x31657672657370'6dULL;  // "mpserve1", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 8;
+inline constexpr std::uint32_t kLayoutVersion = 9;
 
-enum class SegmentKind : std::uint32_t { board = 1, arena = 2, ring = 3, queue = 4 };
+enum class SegmentKind : std::uint32_t { board = 1, arena = 2, ring = 3, queue = 4, limiter = 5 };
 
 struct SegmentHeader {
     std::uint64_t magic;  // stored last by the creator

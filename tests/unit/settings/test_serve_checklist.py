@@ -196,7 +196,6 @@ def test_log_format_is_case_sensitive():
     "argument",
     [
         "--model-namespacing=true",
-        "--rate-limit=execution_count",
         "--trace-config=level=TIMESTAMPS",
         "--trace-level=TIMESTAMPS",
         "--cache-config=local,size=1048576",

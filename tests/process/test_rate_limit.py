@@ -1,0 +1,98 @@
+"""Executions of several models that share resources (`--rate-limit=execution_count`)."""
+
+import pytest
+
+from tests.fixtures.turnstile import HOLDS, Turnstile, answer, request
+from tests.fixtures.waiting import wait_until
+
+ON = "--rate-limit=execution_count"
+
+
+def needing(count: int, *, more: str = "") -> str:
+    resource = f'resources {{ name: "R" count: {count} {more} }}'
+    return f"instance_group {{ kind: KIND_CPU rate_limiter {{ {resource} }} }}"
+
+
+@pytest.fixture
+def pair(serve, repository, tmp_path):
+    """Return a function that serves models `a` and `b` with these needs."""
+
+    def made(of_a: int, of_b: int, *flags: str):
+        models = [
+            Turnstile(repository, tmp_path, config=needing(count), name=name)
+            for name, count in (("a", of_a), ("b", of_b))
+        ]
+        return *models, serve(repository.path, flags=flags)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "flags"),
+    [
+        pytest.param(1, 1, (ON,), id="as much as one needs"),
+        pytest.param(2, 1, (ON,), id="the largest need is the limit"),
+        pytest.param(2, 2, (ON, "--rate-limit-resource=R:3"), id="a limit"),
+        pytest.param(2, 2, (ON, "--rate-limit-resource=R:3:0"), id="a limit of the CPU"),
+    ],
+)
+def test_an_execution_waits_for_what_another_model_holds(pair, of_a, of_b, flags):
+    a, b, server = pair(of_a, of_b, *flags)
+    with a.held(server):
+        (waiting,) = b.queued(server, {})
+        assert b.waiting(server) == 1  # it is taken when it can be executed
+    assert answer(waiting)[0] == 200
+    assert server.infer("a", request()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "flags"),
+    [
+        pytest.param(1, 1, (), id="off"),
+        pytest.param(1, 1, (ON, "--rate-limit-resource=R:2"), id="enough for both"),
+    ],
+)
+def test_an_execution_that_finds_what_it_needs_does_not_wait(pair, of_a, of_b, flags):
+    a, b, server = pair(of_a, of_b, *flags)
+    with a.held(server):
+        assert answer(b.send(server))[0] == 200
+
+
+def test_a_request_that_waits_for_resources_may_be_taken_back(pair):
+    a, b, server = pair(1, 1, ON)
+    with a.held(server):
+        (leaving,) = b.queued(server, {})
+        leaving.close()
+        wait_until(lambda: b.failures(server, "CANCELED") == 1, what="the cancel")
+    assert server.infer("a", request()).status == 200
+    assert server.infer("b", request()).status == 200
+
+
+def test_what_a_killed_worker_held_is_free(pair):
+    a, b, server = pair(1, 1, ON)
+    a.gate.touch()
+    holding = a.send(server, hold=1)
+    wait_until(lambda: HOLDS in server.log_text, what="the model to hold")
+    (waiting,) = b.queued(server, {})
+    server.process_named("mps:a").kill()
+    assert answer(waiting)[0] == 200
+    assert answer(holding)[0] == 503
+    a.release()
+
+
+def test_a_need_beyond_the_limit_fails_the_load_and_a_smaller_one_loads(
+    serve, repository, tmp_path
+):
+    Turnstile(repository, tmp_path, config=needing(32), name="a")
+    server = serve(
+        repository.path, flags=("--model-control-mode=explicit", ON, "--rate-limit-resource=R:10")
+    )
+    refused = server.load("a")
+    assert refused.status == 400
+    assert (
+        'Resource count for "R" is limited to 10 which will prevent scheduling of one or more '
+        "model instances, the minimum required count is 32"
+    ) in refused.json()["error"]
+    Turnstile(repository, tmp_path, config=needing(10), name="a")
+    assert server.load("a").status == 200
+    assert server.infer("a", request()).status == 200
