@@ -221,12 +221,13 @@ void GrpcConfig::want_look(std::uint64_t at_ns) {
     if (at_ns == 0 || (look_at_ns != 0 && look_at_ns <= at_ns)) return;
     const auto now = now_ns();
     look_at_ns = std::max(at_ns, now + kLookEveryNs);
-    // A look that was planned for later does no harm when it comes.
-    call_later(static_cast<double>(look_at_ns - now) / 1e9, look_callable);
+    if (look_timer.is_valid()) look_timer.attr("cancel")();
+    look_timer = call_later(static_cast<double>(look_at_ns - now) / 1e9, look_callable);
 }
 
 void GrpcConfig::look() {
     look_at_ns = 0;
+    look_timer.reset();
     const auto now = now_ns();
     std::uint64_t next = 0;
     const std::vector<GrpcConnection*> all(connections.begin(), connections.end());

@@ -84,6 +84,7 @@ struct GrpcConfig {
 
     std::unordered_set<GrpcConnection*> connections;
     std::uint64_t look_at_ns = 0;  // when `look` is called next, 0: not at all
+    nanobind::object look_timer;   // the one that does; there is never another
 
     // Shared by all connections: one reads at a time.
     std::vector<std::byte> scratch;
