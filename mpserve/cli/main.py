@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "start": "mpserve.cli.start",
     "models": "mpserve.cli.models",
     "check": "mpserve.cli.check",
+    "doctor": "mpserve.cli.doctor",
     "systemd": "mpserve.cli.systemd",
 }
 """Subcommand -> module that holds it under its own name."""

@@ -1,0 +1,150 @@
+"""`mpserve doctor`: whether this machine is fit for a server, and what to change if it is not."""
+
+import os
+import resource
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+
+from mpserve.errors import LoadError
+from mpserve.settings import Allocator
+from mpserve.supervisor.allocator import find_allocator
+
+SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  where Linux keeps POSIX shared memory
+MIN_SHARED_BYTES: Final = 64 << 20  # a container's default; enough for small tensors
+MIN_DESCRIPTORS: Final = 4096  # one for each connection, two for each mapped arena
+MIN_BACKLOG: Final = 1024  # what the listeners ask for
+WALL_CLOCK_BEGIN: Final = 1_700_000_000  # November 2023: before that, nobody has set the clock
+_MIB: Final = 1 << 20
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at; `advice` says what to change, "" when it is well."""
+
+    what: str
+    seen: str
+    advice: str = ""
+
+
+@click.command()
+@click.option("--port", "ports", multiple=True, type=int, help="Also see whether a port is free.")
+def doctor(ports: tuple[int, ...]) -> None:
+    """Look at kernel limits, shared memory, ports, the clock and allocators.
+
+    The exit code is 1 when something should be changed.
+    """
+    findings = tuple(examine(ports))
+    for one in findings:
+        mark = "!!" if one.advice else "ok"
+        click.echo(f"{mark}  {one.what}: {one.seen}")
+        if one.advice:
+            click.echo(f"    {one.advice}")
+    sys.exit(1 if any(one.advice for one in findings) else 0)
+
+
+def examine(ports: tuple[int, ...]) -> Iterator[Finding]:
+    """Return what there is to say of this machine."""
+    yield shared_memory(os.statvfs(SHARED_MEMORY))
+    yield descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    yield backlog(_number("/proc/sys/net/core/somaxconn"))
+    yield memory_maps(_number("/proc/sys/vm/max_map_count"))
+    yield clock(time.time())
+    yield from (port(number) for number in ports)
+    yield from (allocator(one) for one in Allocator if one is not Allocator.MALLOC)
+
+
+def shared_memory(found: os.statvfs_result) -> Finding:
+    """Tensors lie there."""
+    free = found.f_bavail * found.f_frsize
+    return Finding(
+        what=f"free in {SHARED_MEMORY}",
+        seen=f"{free // _MIB} MiB of {found.f_blocks * found.f_frsize // _MIB} MiB",
+        advice=_unless(
+            free >= MIN_SHARED_BYTES,
+            "tensors need at least 64 MiB: docker run --shm-size=1g, or mount -o remount,size=1g",
+        ),
+    )
+
+
+def descriptors(limit: int) -> Finding:
+    """Each connection needs one, each mapped arena two."""
+    return Finding(
+        what="open files of a process",
+        seen="no limit" if limit == resource.RLIM_INFINITY else str(limit),
+        advice=_unless(
+            limit == resource.RLIM_INFINITY or limit >= MIN_DESCRIPTORS,
+            f"raise it for many connections: ulimit -n {MIN_DESCRIPTORS}, LimitNOFILE= in a unit",
+        ),
+    )
+
+
+def backlog(limit: int | None) -> Finding:
+    """Connections that wait to be accepted."""
+    return Finding(
+        what="connections that may wait (net.core.somaxconn)",
+        seen="unknown" if limit is None else str(limit),
+        advice=_unless(
+            limit is None or limit >= MIN_BACKLOG,
+            f"bursts of connections are refused: sysctl -w net.core.somaxconn={MIN_BACKLOG}",
+        ),
+    )
+
+
+def memory_maps(limit: int | None) -> Finding:
+    """Each frontend maps the arenas of all workers."""
+    return Finding(
+        what="mappings of a process (vm.max_map_count)",
+        seen="unknown" if limit is None else str(limit),
+        advice=_unless(
+            limit is None or limit >= 65530, "below the kernel's default: raise it to 65530"
+        ),
+    )
+
+
+def clock(now: float) -> Finding:
+    """Certificates and events go by it."""
+    return Finding(
+        what="clock",
+        seen=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now)),
+        advice=_unless(now >= WALL_CLOCK_BEGIN, "it is not set: start an NTP client"),
+    )
+
+
+def port(number: int) -> Finding:
+    """Whether a server could listen there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", number))
+        except OSError as error:
+            seen = error.strerror or str(error)
+            advice = "choose another one, or end what listens there"
+        else:
+            seen, advice = "free", ""
+    return Finding(what=f"port {number}", seen=seen, advice=advice)
+
+
+def allocator(one: Allocator) -> Finding:
+    """Only for those who ask for it, so its lack is no fault."""
+    try:
+        seen = find_allocator(one)
+    except LoadError:
+        seen = "not installed (only needed for --allocator)"
+    return Finding(what=f"allocator {one.value}", seen=seen)
+
+
+def _unless(is_well: bool, advice: str) -> str:  # noqa: FBT001  # what is asked, not how
+    return "" if is_well else advice
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text())
+    except (OSError, ValueError):
+        return None

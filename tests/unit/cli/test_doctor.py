@@ -1,0 +1,46 @@
+"""What the doctor says of machines."""
+
+import os
+import resource
+import socket
+
+import pytest
+from click.testing import CliRunner
+
+from mpserve.cli import doctor as room
+from mpserve.cli.main import main
+
+
+def statvfs(free_bytes: int) -> os.statvfs_result:
+    return os.statvfs_result((4096, 4096, 1 << 20, 0, free_bytes // 4096, 0, 0, 0, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("finding", "is_well"),
+    [
+        (room.shared_memory(statvfs(64 << 20)), True),
+        (room.shared_memory(statvfs(63 << 20)), False),
+        (room.descriptors(1024), False),
+        (room.descriptors(4096), True),
+        (room.descriptors(resource.RLIM_INFINITY), True),
+        (room.backlog(128), False),
+        (room.backlog(4096), True),
+        (room.backlog(None), True),
+        (room.memory_maps(1000), False),
+        (room.clock(0.0), False),
+        (room.clock(1_800_000_000.0), True),
+    ],
+)
+def test_what_is_too_little_comes_with_an_advice(finding, is_well):
+    assert (finding.advice == "") is is_well
+
+
+def test_a_port_that_is_taken_is_told_and_makes_the_exit_code_1():
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["doctor", f"--port={number}"])
+    assert result.exit_code == 1
+    assert f"!!  port {number}: Address already in use" in result.output
+    assert "free in /dev/shm" in result.output
