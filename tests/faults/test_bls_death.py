@@ -90,3 +90,22 @@ def test_an_answer_of_a_killed_model_stays_readable(serve, repository):
     time_of_sweep = time.monotonic() + 3
     wait_until(lambda: time.monotonic() > time_of_sweep, what="the sweep of its memory")
     assert run_script(server, "caller", "return int(model.kept[-1])") == 99_999
+
+
+def test_calls_go_on_under_the_next_supervisor(serve, repository):
+    scripted(repository, "caller", "called")
+    server = serve(repository.path, flags=FLAGS)
+    assert run_script(server, "caller", CALL) == 7
+    first = server.process_named("mps supervisor")
+    first.kill()
+    assert run_script(server, "caller", CALL) == 7, "nobody waits for a supervisor"
+    wait_until(lambda: server.process_named("mps supervisor").pid != first.pid)
+    called = server.process_named("mps:called")
+    called.kill()
+    wait_until(
+        lambda: (
+            run_script(server, "caller", CALL) == 7
+            and server.process_named("mps:called").pid != called.pid
+        ),
+        what="the next supervisor to know who calls",
+    )
