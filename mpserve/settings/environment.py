@@ -61,7 +61,7 @@ def read_environment(flags: Sequence[Flag], environment: Mapping[str, str]) -> C
         text = environment.get(flag.environment_name)
         if text is None or flag.standing is not Standing.ACTS:
             continue
-        texts = tuple(text.split(",")) if flag.repeatable else (text,)
+        texts = flag.split(text) if flag.repeatable else (text,)
         try:
             chosen[flag.name] = flag.read_all(texts)
         except BadValue as error:

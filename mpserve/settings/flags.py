@@ -28,6 +28,11 @@ Check = Callable[[tuple[str, ...]], None]
 ENV_PREFIX: Final = "MPSERVE_"
 
 
+def split_at_commas(text: str) -> tuple[str, ...]:
+    """Return the values of a repeatable flag that its environment variable holds."""
+    return tuple(text.split(","))
+
+
 class Kind(enum.Enum):
     """How the text of a flag is read."""
 
@@ -93,6 +98,8 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
         Bounds of a number, and `bound_complaint` the reason told outside of them.
     check
         Further check of all values that were given.
+    split
+        Text of the environment variable of a repeatable flag -> its values.
     standing, reason
         What comes of setting it and, unless it acts, why.
     off
@@ -119,6 +126,7 @@ class Flag(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     off: tuple[Value, ...] = ()
     is_off: Callable[[tuple[str, ...]], bool] | None = None
+    split: Callable[[str], tuple[str, ...]] = split_at_commas
 
     @property
     def environment_name(self) -> str:

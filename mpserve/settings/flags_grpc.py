@@ -191,6 +191,7 @@ GRPC_ACTING: Final = (
         group=Group.GRPC,
         repeatable=True,
         check=formats.check_restricted_grpc,
+        split=formats.split_restrictions,
         help=(
             "Calls that need a secret in their metadata, as "
             "<protocol>[,<protocol>...]:<key>=<value>; it is sent as triton-grpc-protocol-<key>."

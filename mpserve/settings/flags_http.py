@@ -15,6 +15,7 @@ HTTP_ACTING: Final = (
         group=Group.HTTP,
         repeatable=True,
         check=formats.check_restricted_http,
+        split=formats.split_restrictions,
         help=(
             "<api>,<api>:<key>=<value>: calls of these groups need the header <key> with this "
             f"value. Groups: {', '.join(formats.RESTRICTABLE)}."

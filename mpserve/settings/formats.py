@@ -35,6 +35,24 @@ def check_local(texts: tuple[str, ...]) -> None:
             )
 
 
+def split_restrictions(text: str) -> tuple[str, ...]:
+    """Return the values of a `restricted` flag that its environment variable holds.
+
+    Commas stand between values, between the groups of one value, and may stand in a secret: a piece
+    with a colon ends the list of groups before it, and one without, at the end, goes on with it.
+    """
+    values: list[str] = []
+    groups: list[str] = []
+    for piece in text.split(","):
+        groups.append(piece)
+        if ":" in piece:
+            values.append(",".join(groups))
+            groups = []
+    if groups and values:
+        values[-1] = ",".join([values[-1], *groups])
+    return tuple(values) if values else (text,)
+
+
 def check_restricted_http(texts: tuple[str, ...]) -> None:
     """Check `<api>,<api>:<key>=<value>`."""
     _check_restricted(texts, flag="http-restricted-api", noun="api")
