@@ -20,7 +20,7 @@ EXPLICIT = ["--model-control-mode=explicit"]
 START_SECONDS = within(2)
 INDEX_SECONDS = within(0.05)
 INDEX_DURING_LOADS_SECONDS = within(0.1)
-WORKER_BYTES = 8 << 20
+WORKER_BYTES = int(full_or(8, 16)) << 20  # few workers do not share what they have in common
 POLL_SECONDS, POLL_SHARE = 15, 0.02  # of one core
 ASKED = 20
 
