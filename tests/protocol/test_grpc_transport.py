@@ -1,6 +1,7 @@
 """What the transports carry: deadlines, limits, compression, TLS, frontends, orderly ends."""
 
 import contextlib
+import shutil
 import signal
 import socket
 import struct
@@ -121,8 +122,12 @@ def test_tensors_beyond_any_buffer_come_back_as_they_were(server):
         assert answer.raw_output_contents[0] == values.tobytes()
 
 
-def test_large_calls_of_one_connection_do_not_mix(server):
-    """Their frames are interleaved; sizes are around the border from which blocks are used."""
+def test_large_calls_of_one_connection_do_not_mix(serve, tmp_path):
+    """Their frames are interleaved; sizes are around the border from which blocks are used.
+
+    A server of its own, which does not forward metadata: the native core takes these calls.
+    """
+    server = serve(models(tmp_path / "models"))
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(server.grpc_address, options=options) as channel:
         calls = Calls(channel)
@@ -138,6 +143,18 @@ def test_large_calls_of_one_connection_do_not_mix(server):
         running = [infer.future(vector(calls, array), timeout=60) for array in arrays]
         for array, one in zip(arrays, running, strict=True):
             assert one.result().raw_output_contents[0] == array.tobytes()
+
+
+@pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load is not installed")
+def test_every_call_of_a_load_generator_is_answered(serve, tmp_path, calls):
+    server = serve(models(tmp_path / "models"))
+    request = vector(calls, np.arange(16)).SerializeToString()
+    (tmp_path / "body").write_bytes(b"\0" + struct.pack(">I", len(request)) + request)
+    command = ["h2load", "-n2000", "-c8", "-m8", "-d", tmp_path / "body", "-H", "te: trailers"]
+    command += ["-H", "content-type: application/grpc", f"http://{server.grpc_address}"]
+    command[-1] += path("ModelInfer")
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert "2000 succeeded, 0 failed, 0 errored" in ran.stdout
 
 
 def test_answers_are_compressed_when_that_is_wanted(server):
