@@ -4,7 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
 
 from tests.fixtures.repository import Repository
 from tests.fixtures.sequencer import ask, background, batching, busy, step, step_request, told
@@ -101,6 +105,33 @@ def test_a_second_start_begins_the_sequence_anew(server):
     assert step(server, "plain", 10, 3, start=True).sum == 3
     assert step(server, "plain", 10, 1, end=True).sum == 4
     assert "sequence.restarted" in server.log_text
+
+
+@pytest.mark.parametrize("sequence", [101, "a hundred"])
+def test_tritons_clients_send_sequences(server, sequence):
+    for client, address in ((triton_grpc, server.grpc_address), (triton_http, server.address)):
+        with client.InferenceServerClient(address) as connection:
+            value, seconds = (
+                client.InferInput(name, [1, 1], datatype)
+                for name, datatype in (("VALUE", "INT64"), ("SECONDS", "FP32"))
+            )
+            value.set_data_from_numpy(np.full((1, 1), 4, np.int64))
+            seconds.set_data_from_numpy(np.zeros((1, 1), np.float32))
+            sums = [
+                connection.infer(
+                    "plain",
+                    [value, seconds],
+                    sequence_id=sequence,
+                    sequence_start=number == 0,
+                    sequence_end=number == 2,
+                )
+                .as_numpy("SUM")
+                .item()
+                for number in range(3)
+            ]
+            assert sums == [4, 8, 12]
+            with pytest.raises(InferenceServerException, match="must specify the START flag"):
+                connection.infer("plain", [value, seconds], sequence_id=sequence)
 
 
 # --- what is refused -----------------------------------------------------------------------------
