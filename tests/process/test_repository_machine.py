@@ -1,8 +1,8 @@
 """Anything that may happen to a repository, against a plain model of what should be served.
 
 Real servers, real workers: models are added, removed, edited and broken, loaded and unloaded, and
-their workers killed, in any order. At each quiet point what is served is what the reference says,
-with as many workers; and a client never sees a failure of a model that should serve.
+their workers and the supervisor killed, in any order. At each quiet point what is served is what the
+reference says, with as many workers; a client never sees a failure of a model that should serve.
 """
 
 import contextlib
@@ -40,7 +40,15 @@ _WITH_SOUND = (
     "leave_a_swap_file",
 )
 _WITH_KILLABLE = ("kill_a_worker", "kill_a_worker")
-_ALWAYS = ("add", "add", "add_broken", "remove", "ask_for_the_index", "be_quiet")
+_ALWAYS = (
+    "add",
+    "add",
+    "add_broken",
+    "remove",
+    "ask_for_the_index",
+    "be_quiet",
+    "kill_the_supervisor",
+)
 
 
 class Machine(RuleBasedStateMachine):
@@ -174,6 +182,10 @@ class Machine(RuleBasedStateMachine):
             draw(st.sampled_from(workers)).kill()
         wait_until(lambda: self.is_served(name), deadline=QUIET_SECONDS, what=f"{name} to be back")
         self.client.expect(name)
+
+    def kill_the_supervisor(self, _draw):
+        """Whoever comes next goes on with what was known; nobody has to be excused."""
+        self.server.process_named("mps supervisor").kill()
 
     def ask_for_the_index(self, _draw):
         assert {row["name"] for row in self.server.index()} - {MARK} <= set(NAMES)
