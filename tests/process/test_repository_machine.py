@@ -1,7 +1,7 @@
 """Anything that may happen to a repository, against a plain model of what should be served.
 
-Real servers, real workers: models are added, removed, edited and broken, loaded and unloaded, and
-their workers and the supervisor killed, in any order. At each quiet point what is served is what the
+Real servers, real workers: models are added, removed, edited and broken, loaded and unloaded, their
+workers and the supervisor killed, in any order. At each quiet point what is served is what the
 reference says, with as many workers; a client never sees a failure of a model that should serve.
 """
 
