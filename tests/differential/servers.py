@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from textwrap import dedent
 from typing import Any, NamedTuple
 
 import grpc
+import psutil
 from google.protobuf import json_format
 
 from bench.peers.peer import Control, Site
@@ -118,8 +120,11 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
             wait_until(lambda: _is_ready(http_port), deadline=60.0, what="the peer to be ready")
             yield Pair(http_port, grpc_port)
         finally:
+            segments = _mapped_by(process.pid)
             os.killpg(process.pid, signal.SIGKILL)  # it waits half a minute for idle connections
             process.wait(SECONDS)
+            for path in segments:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -128,6 +133,17 @@ def ours(repository: Path, scratch: Path) -> Iterator[Pair]:
     flags = ["--model-control-mode=explicit", "--load-model=*", "--allow-client-shm=true"]
     with Server.serve(repository, flags=flags, log_path=scratch / "ours.log") as server:
         yield Pair(server.port, server.grpc_port)
+
+
+def _mapped_by(pid: int) -> set[Path]:
+    """Return the shared memory of a process and its children, which a kill leaves behind."""
+    root = psutil.Process(pid)
+    found: set[Path] = set()
+    for process in (root, *root.children(recursive=True)):
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{process.pid}/maps").read_text()
+            found |= {Path(path) for path in re.findall(r"(/dev/shm/triton_\S+)", text)}
+    return found
 
 
 def _is_ready(port: int) -> bool:
