@@ -465,6 +465,11 @@ class InstancePort:
 
     def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0, ready_slots: int = 0, controls: list = [], sequence_slots: int = 0) -> None: ...
 
+    def await_streams(self, timeout_ms: int) -> bool:
+        """
+        Wait until each response sender that was left has sent its final flag; false after the time-out.
+        """
+
     def activate(self) -> None:
         """The model is loaded: requests may be taken."""
 

@@ -1,6 +1,8 @@
 """The life of a loaded instance: pop a batch, execute it, until it is asked to stop.
 
-Guarantees: what the queue still holds when it is retired is executed before the model is unloaded.
+Guarantees: what the queue still holds when it is retired is executed before the model is unloaded,
+    and what a decoupled model still answers by its senders is answered. Who waits for ever is ended
+    by the supervisor, when the time of draining is over.
 """
 
 from collections.abc import Callable
@@ -43,6 +45,8 @@ def serve(loaded: Loaded, stop: Stop) -> None:
         execution = Execution(loaded.runtime, port)
         is_stream = loaded.completed.config.decoupled
         run(port, execution.run_stream if is_stream else execution.run, stop)
+        while not port.await_streams(IDLE_MS):
+            pass
     finally:
         loaded.runtime.unload()
 

@@ -131,6 +131,9 @@ void bind_instance_port(nb::module_& m) {
             "max_rows"_a = 1, "preferred_rows"_a = std::vector<std::uint32_t>(),
             "max_delay_us"_a = 0, "ready_slots"_a = 0, "controls"_a = nb::list(),
             "sequence_slots"_a = 0)
+        .def("await_streams", &InstancePort::await_streams, "timeout_ms"_a,
+             "Wait until each response sender that was left has sent its final flag; false after "
+             "the time-out.")
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
              "Take a batch; an empty list after the time-out or `wake`. Raises StopIteration when "

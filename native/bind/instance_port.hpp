@@ -50,6 +50,8 @@ public:
 
     bool is_stream() const noexcept override;
     bool is_closed() const noexcept { return closed_; }
+    // `execute` returned, and the final answer is still to be sent.
+    bool is_open_stream() const noexcept { return detached_ && !closed_; }
     void close(bool still_used) noexcept {
         closed_ = true;
         return_later_ = still_used;
@@ -115,6 +117,8 @@ public:
     // `execute` of a decoupled model returned: its requests are answered by their senders. One
     // whose sender is dropped before it sent the final flag is failed.
     void detach(nanobind::list requests);
+    // Waits until no sender is left that has not sent its final answer; false after `timeout_ms`.
+    bool await_streams(std::uint32_t timeout_ms);
     // Takes requests that the model wants once more out of the batch, and out of the list, before
     // it is answered; returns which. They stay held, and are given again by `pop`, in turns with
     // what waits in the queue.

@@ -146,6 +146,25 @@ void InstancePort::count_stream(const PoppedRequest& request,
     counters.last_inference_unix_ms.store(unix_ms(), std::memory_order_relaxed);
 }
 
+bool InstancePort::await_streams(std::uint32_t timeout_ms) {
+    const std::uint64_t deadline = now_ns() + std::uint64_t{timeout_ms} * 1'000'000;
+    auto& word = queue_.wake_word(instance_);
+    for (;;) {
+        // Read first: a final answer that is sent after the look below changes it.
+        const auto seen = word.load(std::memory_order_acquire);
+        if (answers_.has_waiting()) answers_.flush();
+        arena_.collect();
+        arena_.reclaim_dead(board_);
+        const bool open = std::ranges::any_of(
+            leases_, [](const PoppedLease* lease) { return lease->is_open_stream(); });
+        if (!open) return true;
+        const auto now = now_ns();
+        if (now >= deadline) return false;
+        const nb::gil_scoped_release unlocked;
+        futex_wait(word, seen, deadline - now);
+    }
+}
+
 void InstancePort::detach(nb::list requests) {
     std::uint64_t rows = 0;
     std::uint64_t popped_ns = started_ns_;

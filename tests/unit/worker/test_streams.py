@@ -77,6 +77,30 @@ def test_answers_may_come_after_execute_returned_and_out_of_order(server):
     senders.clear()
 
 
+@pytest.mark.parametrize("end", ["retire", "stop"])
+def test_a_model_is_not_unloaded_before_its_senders_have_finished(server, end):
+    senders = []
+    runtime = server.start(
+        lambda requests: senders.extend(one.get_response_sender() for one in requests),
+        decoupled=True,
+    )
+    server.submit("a", [[1, 1]])
+    wait_until(lambda: senders, deadline=10.0, what="a sender")
+
+    if end == "retire":
+        server.queue.retire()
+    server.stop.request()
+    server.thread.join(0.2)  # it would have ended by now
+    assert server.thread.is_alive()
+    assert runtime.unloaded == 0
+
+    senders.pop().send(answer_of([[2, 2]]), FINAL)
+    server.wait("a")
+    server.thread.join(10.0)
+    assert told(server, "a") == [[2, 2]]
+    assert runtime.unloaded == 1
+
+
 def test_answers_may_come_from_other_threads(server):
     def tell(request):
         sender = request.get_response_sender()
