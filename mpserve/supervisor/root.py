@@ -35,8 +35,8 @@ from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 from mpserve.telemetry import log
 
 EXIT_FAILED: Final = 1
-POLICY: Final = RestartPolicy(max_deaths=10, window_ns=10_000_000_000, max_delay_ns=500_000_000)
-"""Lenient: giving up ends the whole server."""
+POLICY: Final = RestartPolicy(max_deaths=20, window_ns=15_000_000_000, max_delay_ns=500_000_000)
+"""Lenient: giving up ends the whole server. One that dies at once is given up after ten seconds."""
 
 STOPPED_SECONDS: Final = 3.0  # it can not do anything then
 OWN_STOP_SECONDS: Final = 3.0  # we look every second
