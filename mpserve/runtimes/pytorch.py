@@ -193,9 +193,10 @@ class PytorchRuntime:
     def _output(self, name: str, value: Any, spec: TensorSpec | None) -> Output:  # noqa: ANN401
         array = self._array(name, value)
         provided = Datatype.BYTES if array.dtype == object else _DATATYPES[array.dtype.name]
-        if spec is not None and spec.datatype not in {None, provided}:
+        wanted = spec.datatype if spec is not None else None
+        if wanted is not None and wanted is not provided:
             raise ModelError(
-                f"configuration expects datatype {spec.datatype.config_name} for output '{name}',"
+                f"configuration expects datatype {wanted.config_name} for output '{name}',"
                 f" model provides {provided.config_name}"
             )
         return Output(name=name, array=array)
@@ -208,7 +209,8 @@ class PytorchRuntime:
                 f"output '{name}' is {type(value).__name__}; the module must return tensors, or"
                 " lists of texts"
             )
-        tensor = value.detach().contiguous()
+        tensor: Any = value
+        tensor = tensor.detach().contiguous()
         if str(tensor.dtype).removeprefix("torch.") not in _DATATYPES:
             raise ModelError(f"output '{name}' of {tensor.dtype} has no datatype of the protocol")
         if tensor.dtype == self._torch.bool:  # which DLPack has not had at first

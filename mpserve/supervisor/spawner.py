@@ -111,15 +111,16 @@ class Spawner:
         """Import one module of those that are left, so that a request waits for one at most."""
         _import(self._unloaded.popleft())
         if not self._unloaded:
-            gc.collect()
-            gc.freeze()  # the children's collector must not write to shared pages
+            _freeze()
 
     def _preload_role(self, role: str) -> None:
         """Import what `role` needs before its first child, which would pay for it alone."""
-        for module in self._entry_points[role].preload:
-            if module in self._unloaded:
-                self._unloaded.remove(module)
-                _import(module)
+        needed = [one for one in self._entry_points[role].preload if one in self._unloaded]
+        for module in needed:
+            self._unloaded.remove(module)
+            _import(module)
+        if needed:
+            _freeze()
 
     def _receive(self) -> bool:
         """Take what arrived; false when the supervisor is gone."""
@@ -291,6 +292,12 @@ def spawner_main(arguments: SpawnerArguments) -> int:
 
 def _note_signal(_number: int, _frame: object) -> None:
     """The wake-up descriptor has told it already."""
+
+
+def _freeze() -> None:
+    """Keep the children's collector from writing to what they share with us."""
+    gc.collect()
+    gc.freeze()
 
 
 def _import(module: str) -> None:
