@@ -7,6 +7,7 @@ import threading
 import grpc
 import pytest
 
+from mpserve.shm.sweep import sweep_dead_servers
 from tests.fixtures.grpc_calls import MLSERVER, Calls
 from tests.fixtures.waiting import wait_until
 
@@ -126,6 +127,7 @@ def test_a_request_that_waits_for_ever_holds_up_no_other(server):
     connection.close()
     server.expected_exit_code = None  # the model never lets go of that one request
     server.kill_everything()
+    sweep_dead_servers()  # as the next start does
 
 
 def test_tasks_of_the_model_go_on_while_nobody_asks(server):

@@ -14,7 +14,7 @@ GPU = (
 )
 REASONS = {
     "planned": ('backend: "tensorrt"', UNKNOWN.format(backend="tensorrt")),
-    "graph": ('backend: "onnxruntime"', UNKNOWN.format(backend="onnxruntime")),
+    "graph": ('backend: "tensorflow"', UNKNOWN.format(backend="tensorflow")),
     "strange": ('backend: "nobody_has_this"', UNKNOWN.format(backend="nobody_has_this")),
     "gpu": ('backend: "python" instance_group { kind: KIND_GPU }', GPU),
 }
