@@ -1,5 +1,6 @@
 #include "mpserve/v2_encode.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 
@@ -26,8 +27,7 @@ static_assert(kBinaryHead.size() + kLengthField.size() + kKeepAliveField.size() 
               kMaxHeadBytes);
 
 char* put(char* at, std::string_view text) noexcept {
-    std::memcpy(at, text.data(), text.size());
-    return at + text.size();
+    return std::ranges::copy(text, at).out;  // unlike memcpy, also of no text at all
 }
 
 // All of the head but its further fields and its end, for a body of `json_bytes` JSON and
