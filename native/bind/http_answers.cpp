@@ -14,6 +14,9 @@ namespace mpserve::bind {
 
 namespace {
 
+constexpr double kLingerSeconds = 1.0;
+constexpr std::size_t kLingerBytes = 1 << 20;
+
 // Parts below this are put together with what goes before them: one write costs less than two.
 constexpr Py_ssize_t kJoinBelow = 64 * 1024;
 
@@ -281,9 +284,30 @@ void HttpConnection::close_untouched() {
 }
 
 void HttpConnection::close() {
-    if (!is_open()) return;
+    if (!is_open() || lingering_) return;
     state_ = State::ignore;
+    if (unread_ && linger()) return;
     transport_.attr("close")();
+}
+
+// What is closed with bytes unread is reset, and a reset may overtake the answer that tells the
+// client why. So our side is closed, and for a while what comes is thrown away (RFC 9112, 9.6).
+// False where one side cannot be closed alone (TLS).
+bool HttpConnection::linger() {
+    if (!nb::hasattr(transport_, "can_write_eof")) return false;
+    if (!nb::cast<bool>(transport_.attr("can_write_eof")())) return false;
+    lingering_ = true;
+    if (stalled_) transport_.attr("resume_reading")();
+    transport_.attr("write_eof")();
+    const auto loop = nb::module_::import_("asyncio").attr("get_running_loop")();
+    loop.attr("call_later")(kLingerSeconds, transport_.attr("close"));
+    return true;
+}
+
+// More of what nobody wants.
+void HttpConnection::throw_away(std::size_t bytes) {
+    lingered_bytes_ += bytes;
+    if (lingered_bytes_ > kLingerBytes) transport_.attr("close")();
 }
 
 }  // namespace mpserve::bind

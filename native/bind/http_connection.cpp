@@ -67,6 +67,10 @@ std::byte* HttpConnection::read_target(std::size_t& bytes) noexcept {
 }
 
 void HttpConnection::buffer_updated(std::size_t bytes) {
+    if (lingering_) {
+        throw_away(bytes);
+        return;
+    }
     updating_ = true;
     untouched_ = false;
     if (state_ == State::body) {
@@ -293,7 +297,7 @@ void HttpConnection::hand_to_python(std::string_view body, ByteBuffer* owned_bod
     exchange->body_bytes = body.size();
     if (outcome != BodyOutcome::read) {
         pending.keep_alive = false;
-        closing_ = true;
+        closing_ = unread_ = true;
     }
     pending.exchange = object;
     config_.on_exchange(object);
@@ -311,7 +315,7 @@ void HttpConnection::protocol_error(std::uint32_t status, std::string_view reaso
     if (sequence != first_sequence_) park(pending, from);
     finish_answer(sequence);
     state_ = State::ignore;
-    closing_ = true;
+    closing_ = unread_ = true;
 }
 
 }  // namespace mpserve::bind

@@ -111,6 +111,8 @@ private:
     void resume_stalled();
     void mark_dirty();
     void close();
+    bool linger();
+    void throw_away(std::size_t bytes);
 
     nanobind::object config_owner_;
     HttpConfig& config_;
@@ -141,6 +143,9 @@ private:
     bool writing_paused_ = false;
     bool untouched_ = true;  // nothing was ever received
     bool closing_ = false;   // close after the last pending answer
+    bool unread_ = false;    // the client may still send what will not be read
+    bool lingering_ = false;
+    std::size_t lingered_bytes_ = 0;
 };
 
 void bind_http_connection(nanobind::module_& m);

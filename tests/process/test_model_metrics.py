@@ -54,10 +54,11 @@ def test_what_a_model_logs_is_on_the_metrics_port_over_all_its_workers(start, tm
     for number in range(20):
         ask(server, number)
     wait_until(lambda: value(server, COUNT) == 20, what="all to be counted")
-    assert value(server, SUM) == sum(range(20))
+    wait_until(lambda: value(server, SUM) == sum(range(20)), what="all to be summed")
     bucket = 'words_total_seen_bucket{le="5.0",model_name="counting",model_version="v3"}'
-    assert value(server, bucket) == 6
-    assert value(server, f"unregistered_count{LABELS}") == 20
+    wait_until(lambda: value(server, bucket) == 6, what="the bucket to be counted")
+    unregistered = f"unregistered_count{LABELS}"
+    wait_until(lambda: value(server, unregistered) == 20, what="the other one to be counted")
     assert "# HELP words_total_seen Words that were seen\n" in server.metrics()
 
 
