@@ -5,6 +5,7 @@ listens are kept. The end of the root counts as a signal to end: there is nobody
 """
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -88,7 +89,7 @@ def refuse(call: Call) -> None:
         farewell = encode_frame(StopSpawner())
     else:
         farewell = encode_frame(StopWorker())
-    with call.control:
+    with call.control, contextlib.suppress(OSError):  # it may have died since it rang
         call.control.send(farewell)
     if call.stderr_fd >= 0:
         os.close(call.stderr_fd)

@@ -277,6 +277,7 @@ void Dispatcher::watch(std::uint64_t deadline_ns, std::uint64_t token) {
 void Dispatcher::on_timer() {
     turn_ns_ = 0;
     const auto now = turn_ns();
+    timer_.went_off();
     while (const auto token = timer_.take_due(now)) {
         const auto* entry = find_in_flight(token);
         if (entry == nullptr || !take_back(*entry, token)) continue;

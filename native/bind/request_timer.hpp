@@ -1,7 +1,7 @@
 // Moments at which a frontend must look whether a request still waits.
 //
-// Guarantees: `on_due` is called by the loop no earlier than a moment that was added, and at latest
-//   as soon as the loop's clock allows; one timer of the loop at a time is enough.
+// Guarantees: `on_due` is called by the loop within a millisecond after each moment that was added,
+//   as far as the loop is free; one timer of the loop at a time is enough.
 // Assumes: one thread, the GIL held. Tokens of requests that were answered meanwhile stay until
 //   their moment; who takes them finds nobody.
 // Owner: the dispatcher.
@@ -30,21 +30,31 @@ public:
         waiting_.pop();
         return token;
     }
-    // Sets the loop's timer for the next moment, unless it goes off before that anyway.
+    // Sets the loop's timer for the next moment, unless it goes off before that anyway. A loop
+    // counts milliseconds from the begin of its turn: its timer may go off before its moment.
     void arm(std::uint64_t now, const nanobind::object& on_due) {
         if (waiting_.empty()) return;
         const auto at_ns = waiting_.top().first;
-        if (armed_ns_ > now && armed_ns_ <= at_ns) return;
+        if (armed_ns_ != 0 && armed_ns_ <= at_ns) return;
+        if (armed_ns_ != 0) timer_.attr("cancel")();
         armed_ns_ = at_ns;
-        call_later_(at_ns > now ? static_cast<double>(at_ns - now) * 1e-9 : 0.0, on_due);
+        const auto wait_ms = at_ns > now ? (at_ns - now) / kMillisecondNs + 1 : 0;
+        timer_ = call_later_(static_cast<double>(wait_ms) * 1e-3, on_due);
+    }
+    // The loop's timer went off.
+    void went_off() {
+        armed_ns_ = 0;
+        timer_.reset();
     }
 
 private:
     using Moment = std::pair<std::uint64_t, std::uint64_t>;  // when, token
+    static constexpr std::uint64_t kMillisecondNs = 1'000'000;
 
     nanobind::object call_later_;
+    nanobind::object timer_;  // the loop's
     std::priority_queue<Moment, std::vector<Moment>, std::greater<>> waiting_;
-    std::uint64_t armed_ns_ = 0;
+    std::uint64_t armed_ns_ = 0;  // for when the loop's timer is set; 0: it is not
 };
 
 }  // namespace mpserve::bind

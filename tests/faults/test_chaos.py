@@ -77,12 +77,16 @@ def inventory(server) -> Inventory:
     )
 
 
-def renewed_inventory(server, loads: dict[str, ClosedLoop]) -> Inventory:
+def renewed_inventory(server, loads: dict[str, ClosedLoop], count: int) -> Inventory:
     """Let every process but the root be a new one, then see what there is while all answer.
 
     Processes share memory with the spawner that forked them, so only equally old ones compare.
+
+    Parameters
+    ----------
+    count
+        How many processes there are when nothing comes and goes.
     """
-    count = len(server.processes())
     for titles in (("mpserve spawner",), (SUPERVISOR,)):
         kill_and_wait(server, titles, count)
     old = [
@@ -110,7 +114,11 @@ def kill_and_wait(server, titles: tuple[str, ...], count: int) -> None:
         process = server.process_named(title)
         process.kill()
         process.wait(10)
-    wait_until(lambda: len(server.processes()) == count, deadline=within(10))
+    wait_until(
+        lambda: len(server.processes()) == count,
+        deadline=within(10),
+        what=f"{count} processes after the death of {', '.join(titles)}",
+    )
 
 
 class Chaos:
@@ -233,7 +241,8 @@ def test_every_failure_is_explained_and_nothing_is_left_over(serve, repository):
             running.enter_context(load)
         for load in loads.values():
             load.wait_answered(by_each=20)
-        settled = renewed_inventory(server, loads)
+        count = len(server.processes())
+        settled = renewed_inventory(server, loads, count)
         begun = time.monotonic()
         end = begun + SECONDS
         while time.monotonic() < end:
@@ -242,7 +251,7 @@ def test_every_failure_is_explained_and_nothing_is_left_over(serve, repository):
         assert server.load("extra").status == 200
         faults = list(chaos.faults)
         ended = time.monotonic()
-        after = renewed_inventory(server, loads)
+        after = renewed_inventory(server, loads, count)
     unexplained = {
         name: [
             one

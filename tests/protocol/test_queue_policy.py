@@ -109,12 +109,12 @@ def test_a_limit_holds_over_all_frontends_and_beyond_the_default_size(turnstile)
 
 
 def test_row_122_a_request_that_waited_too_long_is_refused_though_no_instance_is_free(turnstile):
-    model, server = turnstile(policy(default_timeout_microseconds=50_000))
-    with model.held(server):
+    model, server = turnstile(policy(default_timeout_microseconds=500_000))
+    with model.held(server):  # also the one that holds waits for the instance, if not so long
         begun = time.monotonic()
         refused = server.infer("t", request())
         assert (refused.status, refused.json()) == (503, {"error": EXPIRED})
-        assert time.monotonic() - begun >= 0.05
+        assert time.monotonic() - begun >= 0.5
         assert "retry-after" not in refused.headers
         assert model.failures(server, "REJECTED") == 1
         assert model.waiting(server) == 0
