@@ -83,6 +83,10 @@ run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo m
 test: build ## Run all tests (PYTEST_ARGS="..." adds options)
 	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: clients
+clients: build ## Install clients that need an environment of their own (KServe's, MLServer's), once
+	$(BIN)/python -m tests.fixtures.client_environments
+
 .PHONY: differential
 differential: build ## Ask Triton and mpserve the same requests (installs the peer in .bench once)
 	MPSERVE_DIFFERENTIAL=1 $(BIN)/python -m pytest tests/differential $(PYTEST_ARGS)

@@ -1,5 +1,7 @@
 """Every example client runs as its own text says, and prints what it should."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.client_environments import kserve_python, mlserver_scripts
 from tests.fixtures.server import ROOT, Server
 
 CLIENTS = ROOT / "examples" / "clients"
@@ -39,10 +42,11 @@ def mlserver(nothing_is_left_behind: None, models: Path) -> Iterator[Server]:
         yield server
 
 
-def run(*command: str) -> str:
+def run(*command: str, **variables: str) -> str:
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+        command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False,
+        env={**os.environ, **variables},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -52,10 +56,10 @@ def run_python(name: str, place: str) -> list[str]:
 
 
 def test_every_client_has_a_test():
-    assert {path.name for path in CLIENTS.iterdir() if path.suffix in {".py", ".sh"}} >= {
-        "triton_http.py", "triton_http_aio.py", "plain_requests.py", "with_curl.sh",
-        "mlserver_style.py", "triton_grpc.py", "triton_shared_memory.py",
-    }  # fmt: skip
+    text = Path(__file__).read_text()
+    names = {path.name for path in CLIENTS.iterdir() if path.suffix in {".py", ".sh"}}
+    assert len(names) >= 9
+    assert {name for name in names if f'"{name}"' not in text} == set()
 
 
 def test_tritons_client(triton):
@@ -86,6 +90,31 @@ def test_tritons_asyncio_client(triton):
     pytest.importorskip("tritonclient.http.aio")
     total = 16 * sum(range(32))
     assert run_python("triton_http_aio.py", triton.address) == [f"total {total}"]
+
+
+def test_tritons_grpc_asyncio_client(triton):
+    pytest.importorskip("tritonclient.grpc.aio")
+    total = 16 * sum(range(32))
+    assert run_python("triton_grpc_aio.py", triton.grpc_address) == [
+        f"calls  {total}",
+        f"stream {total}",
+    ]
+
+
+@pytest.mark.parametrize("dialect", ["triton", "mlserver"])
+def test_kserves_clients(request, dialect):
+    python = str(kserve_python())
+    server = request.getfixturevalue(dialect)
+    command = (python, str(CLIENTS / "kserve_clients.py"), server.url, server.grpc_address)
+    assert run(*command, PYTHONPATH="").splitlines() == [f"HTTP {SUM}", f"gRPC {SUM}"]
+
+
+def test_mlservers_infer_command(mlserver):
+    path = f"{mlserver_scripts()}:{os.environ['PATH']}"
+    command = ("sh", str(CLIENTS / "mlserver_infer.sh"), mlserver.address)
+    answers = [json.loads(line) for line in run(*command, PATH=path, PYTHONPATH="").splitlines()]
+    assert sorted(answer["parameters"]["batch_index"] for answer in answers) == list(range(12))
+    assert all(answer["outputs"][0]["data"] == SUM for answer in answers)
 
 
 def test_requests(triton):
