@@ -151,8 +151,7 @@ class Frontends:
         """
         for places in (self._places[:1], self._places[1:]):
             for place in places:
-                if place.child is None:
-                    self._start(place)
+                self._start(place)
             while not all(place.is_ready for place in places):
                 failed = next((place.failure for place in places if place.failure), None)
                 if failed is not None:
@@ -185,8 +184,7 @@ class Frontends:
     def resume(self) -> None:
         """Start those that are missing; they serve already, so nobody waits for them."""
         for place in self._places:
-            if place.child is None:
-                self._start(place)
+            self._start(place)
 
     def came_back(self, process: ProcessIdentity) -> None:
         """Tell a frontend that came back everything: it may have missed something."""
@@ -230,7 +228,8 @@ class Frontends:
         await self._changed.wait()
 
     def _start(self, place: FrontendPlace) -> None:
-        if self._is_stopping:
+        """Fill a place that is empty."""
+        if self._is_stopping or place.child is not None:  # two may have asked for it
             return
         process = self._memory.begin_frontend(place.index)
         place.process = process

@@ -142,10 +142,16 @@ def test_a_worker_that_dies_while_there_is_no_supervisor_is_replaced(serve, repo
 
 def test_all_that_may_die_at_once_may_die(serve, repository):
     repository.add("teller", "m")
-    server = serve(repository.path, flags=EXPLICIT)
-    for title in (TITLE, "mpserve spawner", "mps:m", "mps frontend 0"):
-        server.process_named(title).kill()
-    wait_until(lambda: tell(server, "m").version == 1, deadline=within(10))
+    server = serve(repository.path, flags=[*EXPLICIT, "--frontends=2"])
+    wait_until(lambda: "server.ready" in server.log_text)
+    count = len(server.processes())
+    for _ in range(full_or(6, 3)):  # with more, the model is given up
+        for title in (TITLE, "mpserve spawner", "mps:m", "mps frontend 0", "mps frontend 1"):
+            server.process_named(title).kill()
+        wait_until(lambda: tell(server, "m").version == 1, deadline=within(10))
+        wait_until(lambda: len(server.processes()) == count, what="each to be there once")
+        for index in range(2):
+            assert server.process_named(f"mps frontend {index}")
     assert names(server) == {"m": "READY"}
 
 
