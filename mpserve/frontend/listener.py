@@ -1,9 +1,12 @@
 """The listening socket of a frontend; all frontends of a server share its address and port."""
 
+import asyncio
 import contextlib
 import errno
 import os
 import socket
+import ssl
+from collections.abc import Callable
 from typing import Final
 
 from mpserve.errors import ConfigError
@@ -42,6 +45,19 @@ def listen_inherited(fd: int) -> socket.socket:
     listener.listen(BACKLOG)
     listener.settimeout(0.0)
     return listener
+
+
+async def serve_connections(
+    listener: socket.socket,
+    make: Callable[[], asyncio.BufferedProtocol],
+    *,
+    tls: ssl.SSLContext | None,
+) -> asyncio.Server:
+    """Take connections until the returned server is closed."""
+    loop = asyncio.get_running_loop()
+    if listener.family is socket.AF_UNIX:
+        return await loop.create_unix_server(make, sock=listener, ssl=tls)
+    return await loop.create_server(make, sock=listener, ssl=tls)
 
 
 def shut(fd: int) -> None:

@@ -19,7 +19,7 @@ GRPC_ACTING: Final = (
         group=Group.GRPC,
         field="allow_grpc",
         default=True,
-        help="Serve gRPC; needs the package's extra 'grpc'.",
+        help="Serve gRPC; needs nghttp2 or the package's extra 'grpc'.",
     ),
     Flag(
         name="grpc-transport",
@@ -40,7 +40,17 @@ GRPC_ACTING: Final = (
         group=Group.GRPC,
         field="grpc_address",
         default="0.0.0.0",  # noqa: S104  # the peers' default; a warning is printed
-        help="Address to listen on.",
+        help="Address to listen on; mpserve: unix:/path for a Unix-domain socket.",
+    ),
+    Flag(
+        name="grpc-socket-mode",
+        kind=Kind.CHOICE,
+        group=Group.GRPC,
+        field="grpc_socket_mode",
+        default="0600",
+        choices=("0600", "0660"),
+        complaint="invalid argument for --grpc-socket-mode, use 0600 or 0660",
+        help="mpserve: permissions of the Unix-domain socket that --grpc-address names.",
     ),
     Flag(
         name="grpc-port",

@@ -40,6 +40,8 @@ class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     reuse_port
         Another server may listen on the same port (`SO_REUSEPORT` towards foreign processes; the
         frontends of one server always share theirs).
+    socket_mode
+        Permissions of a Unix-domain socket, octal.
     max_message_bytes
         Largest message, in both directions.
     use_ssl, use_ssl_mutual
@@ -59,6 +61,7 @@ class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     restrictions: tuple[Restriction, ...] = ()
     header_forward_pattern: str = ""
     reuse_port: bool = False
+    socket_mode: str = "0600"
     max_message_bytes: int = MAX_MESSAGE_BYTES
     compression_level: GrpcCompression = GrpcCompression.NONE
     use_ssl: bool = False

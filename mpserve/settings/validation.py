@@ -59,6 +59,8 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
 def _check_listeners(settings: Settings) -> None:
     if unix_path(settings.http_address) == "":
         raise UsageError("--http-address=unix: needs a path, as in unix:/run/mpserve.sock")
+    if unix_path(settings.grpc.address) == "":
+        raise UsageError("--grpc-address=unix: needs a path, as in unix:/run/mpserve-grpc.sock")
     if settings.http.use_ssl and not (settings.http.server_cert and settings.http.server_key):
         raise UsageError("--http-use-ssl needs --http-server-cert and --http-server-key")
     if settings.http.use_ssl_mutual and not settings.http.root_cert:
@@ -97,10 +99,13 @@ def _check_ports(settings: Settings) -> None:
     for (one, address, port), (other, other_address, other_port) in itertools.combinations(
         listeners, 2
     ):
-        if unix_path(address) is None and (address, port) == (other_address, other_port):
+        if address != other_address:
+            continue
+        if unix_path(address) is not None or port == other_port:
+            place = address if unix_path(address) is not None else f"{address}:{port}"
             raise UsageError(
                 f"The server cannot listen to {one} requests and {other} requests at the same "
-                f"address and port {address}:{port}"
+                f"address and port {place}"
             )
 
 

@@ -248,6 +248,7 @@ class Frontends:
                 http_fd=self._memory.http_fd,
                 regions=regions,
                 is_http_fd_lent=self._memory.is_http_fd_lent,
+                grpc_fd=self._memory.grpc_fd,
             ),
             record=ChildRecord(
                 process=process, holder=place.index, title=f"mps frontend {place.index}"

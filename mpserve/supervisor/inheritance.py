@@ -21,6 +21,8 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
         One eventfd for each frontend.
     http_fd, is_http_fd_lent
         Socket of the frontends, `NO_SOCKET` for none; a service manager's own goes on without us.
+    grpc_fd
+        Likewise for gRPC.
     door, door_fd
         Inner and outer end of the door.
     state_files
@@ -31,14 +33,15 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
     wake_fds: tuple[int, ...]
     http_fd: int
     is_http_fd_lent: bool = False
+    grpc_fd: int = NO_SOCKET
     door: socket.socket
     door_fd: int
     state_files: tuple[int, int]
 
     def kept_fds(self) -> tuple[int, ...]:
         """Return what the spawner and its children do not close."""
-        http = () if self.http_fd == NO_SOCKET else (self.http_fd,)
-        return (self.identity.owner_fd, self.door_fd, *self.wake_fds, *http)
+        sockets = (fd for fd in (self.http_fd, self.grpc_fd) if fd != NO_SOCKET)
+        return (self.identity.owner_fd, self.door_fd, *self.wake_fds, *sockets)
 
 
 class FirstSpawner(msgspec.Struct, frozen=True, kw_only=True):

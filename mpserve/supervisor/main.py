@@ -63,8 +63,8 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
     try:
         manager = ServiceManager.of(os.environ, pid=os.getpid())
         return _run(settings, entry_points, SignalPipe(), manager)
-    except ConfigError as error:  # the Unix-domain socket
-        sys.stderr.write(f"failed to start HTTP service: Unavailable - {error.message}\n")
+    except ConfigError as error:  # a Unix-domain socket
+        sys.stderr.write(f"{error.message}\n")
         return EXIT_FAILED
 
 
@@ -72,13 +72,15 @@ def _run(
     settings: Settings, entry_points: EntryPoints, signals: SignalPipe, manager: ServiceManager
 ) -> int:
     path = unix_path(settings.http_address) if settings.allow_http else None
+    grpc_path = unix_path(settings.grpc.address) if settings.allow_grpc else None
     if manager.http_fd is not None and settings.allow_http:
         path = None  # the manager's socket goes before the address
     inner, outer = make_door()
     with (
         inner,
         outer,
-        bound_socket(path, mode=int(settings.http.socket_mode, 8)) as http_fd,
+        bound_socket(path, mode=int(settings.http.socket_mode, 8), service="HTTP") as http_fd,
+        bound_socket(grpc_path, mode=int(settings.grpc.socket_mode, 8), service="GRPC") as grpc_fd,
         claimed_identity() as identity,
         wake_descriptors(settings.frontends) as wake_fds,
     ):
@@ -87,6 +89,7 @@ def _run(
             wake_fds=wake_fds,
             http_fd=http_fd if manager.http_fd is None else manager.http_fd,
             is_http_fd_lent=manager.http_fd is not None,
+            grpc_fd=grpc_fd,
             door=inner,
             door_fd=outer.fileno(),
             state_files=checkpoint_files(),

@@ -68,6 +68,7 @@ class ServerMemory:
         self.wake_fds = inheritance.wake_fds
         self.http_fd = inheritance.http_fd
         self.is_http_fd_lent = inheritance.is_http_fd_lent
+        self.grpc_fd = inheritance.grpc_fd
         self._door_fd = inheritance.door_fd
         self._settings = settings
         first = SUPERVISOR_INDEX + 1 + len(rings)

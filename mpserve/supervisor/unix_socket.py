@@ -21,25 +21,31 @@ NO_SOCKET = -1
 
 
 @contextmanager
-def bound_socket(path: str | None, *, mode: int) -> Iterator[int]:
+def bound_socket(path: str | None, *, mode: int, service: str) -> Iterator[int]:
     """Hold the descriptor of a bound socket, `NO_SOCKET` when no path is given.
 
     Parameters
     ----------
     mode
         Permissions of the file.
+    service
+        What it is for, as the error names it.
 
     Raises
     ------
     ConfigError
-        The path can not be used, or someone listens there.
+        The path can not be used, or someone listens there; the message is the line to print.
     """
     if path is None:
         yield NO_SOCKET
         return
-    _remove_stale(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bound:
-        _bind(bound, path, mode)
+        try:
+            _remove_stale(path)
+            _bind(bound, path, mode)
+        except ConfigError as error:
+            line = f"failed to start {service} service: Unavailable - {error.message}"
+            raise ConfigError(line) from error
         identity = _identity(path)
         try:
             yield bound.fileno()

@@ -7,9 +7,12 @@ import venv
 import zipfile
 from pathlib import Path
 
+import grpc
 import pytest
 
+from mpserve.codec.grpc_connection import http2_library_fault
 from mpserve.runtimes.registry import BUILT_IN
+from tests.fixtures.grpc_calls import Calls
 
 ROOT = Path(__file__).parents[2]
 BUILD_SECONDS = 900
@@ -67,6 +70,17 @@ def test_the_runtimes_are_found_by_their_entry_points(installed):
 def test_the_server_starts_answers_and_ends(installed, serve, tmp_path):
     server = serve(tmp_path, python=installed / "python", directory=tmp_path)
     assert server.get("/v2").json()["name"] == "triton"
+
+
+@pytest.mark.skipif(http2_library_fault() != "", reason="nghttp2 is not installed")
+def test_grpc_needs_no_package_where_nghttp2_is_installed(installed, serve, tmp_path):
+    code = "import importlib.util; print(importlib.util.find_spec('grpc'))"
+    assert run(installed / "python", "-c", code, cwd=installed) == "None\n"
+    server = serve(
+        tmp_path, flags=["--allow-grpc=true"], python=installed / "python", directory=tmp_path
+    )
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        assert Calls(channel)("ServerMetadata").name == "triton"
 
 
 RUNTIME = """

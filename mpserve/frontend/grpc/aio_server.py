@@ -3,6 +3,7 @@
 Importing this imports grpcio, an optional extra: a frontend does so only when gRPC is wanted.
 """
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from mpserve.frontend.grpc.aio_transport import AioHandlers
 from mpserve.frontend.grpc.call import Services
 from mpserve.frontend.listener import refuse_taken
 from mpserve.settings import GrpcCompression, GrpcSettings
+from mpserve.settings.unix_address import unix_path
 
 COMPRESSION_LEVELS: Final = {
     GrpcCompression.NONE: 0,
@@ -26,8 +28,9 @@ COMPRESSION_LEVELS: Final = {
 class AioGrpcServer:
     """A listening server; `open` makes it."""
 
-    def __init__(self, server: grpc.aio.Server, handlers: AioHandlers) -> None:
+    def __init__(self, server: grpc.aio.Server, handlers: AioHandlers, path: str | None) -> None:
         self._server = server
+        self._path = path
         self._handlers = handlers
 
     @classmethod
@@ -46,12 +49,15 @@ class AioGrpcServer:
         ConfigError
             The address can not be used, the port is taken, or a certificate can not be read.
         """
-        if exclusive:
+        path = unix_path(settings.address)
+        if exclusive and path is None:
             refuse_taken(address=settings.address, port=settings.port)
         place = _place(settings)
         credentials = _credentials(settings)
         handlers = AioHandlers(services)
         server = grpc.aio.server(handlers=(handlers,), options=options(settings))
+        # The library takes the place of the file that the root made, with a socket of its own.
+        mask = os.umask(0o777 & ~int(settings.socket_mode, 8)) if path is not None else -1
         try:
             if credentials is None:
                 server.add_insecure_port(place)
@@ -61,13 +67,18 @@ class AioGrpcServer:
             raise ConfigError(
                 f"Socket '{settings.address}:{settings.port}' already in use "
             ) from error
+        finally:
+            if mask >= 0:
+                os.umask(mask)
         await server.start()
-        return cls(server, handlers)
+        return cls(server, handlers, path)
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
         self._handlers.drain()
         await self._server.stop(grace_seconds)
+        if self._path is not None:
+            _remove(self._path)
 
 
 def options(settings: GrpcSettings) -> list[tuple[str, int]]:
@@ -91,7 +102,13 @@ def options(settings: GrpcSettings) -> list[tuple[str, int]]:
     return [*chosen.items(), *((name, age) for name, age in ages.items() if age > 0)]
 
 
+def _remove(path: str) -> None:
+    Path(path).unlink(missing_ok=True)
+
+
 def _place(settings: GrpcSettings) -> str:
+    if unix_path(settings.address) is not None:
+        return settings.address
     host = settings.address or "0.0.0.0"  # noqa: S104  what "" means for the peers
     return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
 

@@ -16,7 +16,7 @@ from mpserve.errors import ErrorCode
 from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure, Services
 from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
 from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.listener import listen
+from mpserve.frontend.listener import listen, listen_inherited, serve_connections, shut
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
@@ -41,6 +41,7 @@ class NativeGrpcServer:
         self._health = health
         self._is_empty = asyncio.Event()
         self._listening: asyncio.Server | None = None
+        self._inherited_fd = -1
         self._config = GrpcServerConfig(
             dispatcher=dispatcher,
             infer=services.native_infer,
@@ -87,6 +88,7 @@ class NativeGrpcServer:
         dispatcher: Dispatcher,
         health: Health,
         exclusive: bool,
+        inherited_fd: int,
     ) -> "NativeGrpcServer":
         """Listen.
 
@@ -94,6 +96,8 @@ class NativeGrpcServer:
         ----------
         exclusive
             Refuse a port on which another server listens, although that one would share it.
+        inherited_fd
+            Bound Unix-domain socket, which all frontends share; -1 for none.
 
         Raises
         ------
@@ -101,7 +105,11 @@ class NativeGrpcServer:
             The address can not be used, the port is taken, or a certificate can not be read.
         """
         tls = tls_context(settings, flags="grpc", protocol=ALPN)
-        listener = listen(address=settings.address, port=settings.port, exclusive=exclusive)
+        listener = (
+            listen(address=settings.address, port=settings.port, exclusive=exclusive)
+            if inherited_fd < 0
+            else listen_inherited(inherited_fd)
+        )
         server = cls(
             services=services,
             settings=settings,
@@ -109,7 +117,7 @@ class NativeGrpcServer:
             dispatcher=dispatcher,
             health=health,
         )
-        await server._serve(listener, tls)
+        await server._serve(listener, tls, inherited_fd)
         return server
 
     async def stop(self, grace_seconds: float) -> None:
@@ -117,6 +125,9 @@ class NativeGrpcServer:
         assert self._listening is not None, "a server that was opened"
         self._health.unwatch(self._set_fixed)
         self._listening.close()
+        if self._inherited_fd >= 0:
+            # Other processes hold it too: nobody may connect who is not answered any more.
+            shut(self._inherited_fd)
         self._config.drain()
         try:
             async with asyncio.timeout(grace_seconds):
@@ -125,9 +136,11 @@ class NativeGrpcServer:
         except TimeoutError:
             self._config.abort()
 
-    async def _serve(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-        loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(self._make_connection, sock=listener, ssl=tls)
+    async def _serve(
+        self, listener: socket.socket, tls: ssl.SSLContext | None, inherited_fd: int
+    ) -> None:
+        self._inherited_fd = inherited_fd
+        self._listening = await serve_connections(listener, self._make_connection, tls=tls)
 
     def _make_connection(self) -> asyncio.BufferedProtocol:
         # Native, so it has the methods of the protocol but not its base class.

@@ -1,5 +1,6 @@
 """Which of the two transports carries gRPC: the native one, or `grpc.aio` where that can not."""
 
+import importlib.util
 from typing import Final, Protocol
 
 import msgspec
@@ -12,10 +13,12 @@ from mpserve.frontend.grpc.call import Services
 from mpserve.frontend.grpc.native_server import NativeGrpcServer
 from mpserve.frontend.handlers.health import Health
 from mpserve.settings import GrpcSettings, GrpcTransport
+from mpserve.settings.unix_address import unix_path
 from mpserve.shm.dispatcher import Dispatcher
 from mpserve.telemetry import log
 
 _REMEDY: Final = "install it (Debian and Ubuntu: libnghttp2-14)"
+_AIO_PACKAGE: Final = "grpc"
 
 
 class GrpcServer(Protocol):
@@ -32,6 +35,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     exclusive
         Refuse a port on which another server listens, although that one would share it.
+    inherited_fd
+        Bound Unix-domain socket, which all frontends share; -1 for none.
+    is_alone
+        The server has no other frontend.
     """
 
     settings: GrpcSettings
@@ -39,6 +46,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     dispatcher: Dispatcher
     health: Health
     exclusive: bool
+    inherited_fd: int
+    is_alone: bool
 
 
 async def open_server(services: Services, place: Place) -> GrpcServer:
@@ -50,7 +59,8 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
         The address can not be used, the port is taken, a certificate can not be read, or the
         transport that was asked for can not be had.
     """
-    if is_native(place.settings.transport, fault=http2_library_fault()):
+    fault = http2_library_fault()
+    if is_native(place.settings.transport, fault=fault):
         return await NativeGrpcServer.open(
             services,
             settings=place.settings,
@@ -58,12 +68,28 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
             dispatcher=place.dispatcher,
             health=place.health,
             exclusive=place.exclusive,
+            inherited_fd=place.inherited_fd,
         )
     # Here, because it imports grpcio: 100 ms and 20 MiB that the native transport does not need.
+    _check_portable(place, fault=fault)
     library.prepare()
     from mpserve.frontend.grpc.aio_server import AioGrpcServer  # noqa: PLC0415
 
     return await AioGrpcServer.open(services, settings=place.settings, exclusive=place.exclusive)
+
+
+def _check_portable(place: Place, *, fault: str) -> None:
+    """Raise `ConfigError` where `grpc.aio` can not do what is wanted."""
+    if importlib.util.find_spec(_AIO_PACKAGE) is None:
+        raise ConfigError(
+            f"gRPC needs nghttp2, {_REMEDY}: {fault or 'not asked for'}; "
+            "or grpcio: pip install 'mpserve[grpc]'"
+        )
+    if unix_path(place.settings.address) is not None and not place.is_alone:
+        raise ConfigError(
+            f"Socket '{place.settings.address}' can not be shared by frontends on grpc.aio: "
+            f"--frontends=1, or nghttp2, {_REMEDY}"
+        )
 
 
 def is_native(wanted: GrpcTransport, *, fault: str) -> bool:

@@ -15,6 +15,7 @@ from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.inferences import make_inferences
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.server import http_config, set_fixed_answers
+from mpserve.frontend.listener import serve_connections
 from mpserve.settings import Category, Settings
 from mpserve.shm.dispatcher import Dispatcher
 
@@ -77,10 +78,7 @@ class HttpService:
 
     async def serve(self, listener: socket.socket, *, tls: ssl.SSLContext | None) -> asyncio.Server:
         """Take connections until the returned server is closed."""
-        loop = asyncio.get_running_loop()
-        if listener.family is socket.AF_UNIX:
-            return await loop.create_unix_server(self._make_connection, sock=listener, ssl=tls)
-        return await loop.create_server(self._make_connection, sock=listener, ssl=tls)
+        return await serve_connections(listener, self._make_connection, tls=tls)
 
     def set_fixed_answers(self) -> None:
         """Take the server's state into the answers that are made beforehand."""

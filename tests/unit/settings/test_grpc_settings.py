@@ -1,10 +1,12 @@
 """Flags of gRPC, and what comes of its library not being there."""
 
+from pathlib import Path
+
 import pytest
 
 from mpserve.settings import decode_settings, encode_settings
 from mpserve.settings.arguments import UsageError
-from mpserve.settings.extras import without_absent
+from mpserve.settings.extras import NATIVE_LIBRARY, without_absent
 from mpserve.settings.grpc_settings import GrpcCompression, GrpcSettings
 from mpserve.settings.reading import read_serve, read_start
 
@@ -90,26 +92,69 @@ def test_flags_that_can_not_work_are_refused(arguments, message):
         settings_of(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--grpc-address=unix:"], "--grpc-address=unix: needs a path"),
+        (
+            ["--grpc-address=unix:/x", "--http-address=unix:/x"],
+            "HTTP requests and GRPC requests at the same address and port unix:/x",
+        ),
+    ],
+)
+def test_unix_sockets_need_a_path_of_their_own(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        settings_of(*arguments)
+
+
 def test_http_may_be_off():
     assert not settings_of("--allow-http=false").allow_http
 
 
-def test_without_its_library_grpc_is_left_out_and_that_is_told():
-    settings, told = without_absent(settings_of(), {}, library=ABSENT)
+def test_without_both_libraries_grpc_is_left_out_and_that_is_told():
+    settings, told = without_absent(settings_of(), {}, aio=ABSENT, native=ABSENT)
     assert not settings.allow_grpc
+    assert "nghttp2" in told[0]
     assert "pip install 'mpserve[grpc]'" in told[0]
 
 
-def test_without_its_library_grpc_can_not_be_asked_for():
-    with pytest.raises(UsageError, match="--allow-grpc: gRPC can not be served: it needs grpcio"):
-        without_absent(settings_of(), {"allow-grpc": (True,)}, library=ABSENT)
+@pytest.mark.parametrize("here", [{"aio": ABSENT, "native": "libc.so.6"}, {"native": ABSENT}])
+def test_one_of_the_libraries_is_enough(here):
+    assert without_absent(settings_of(), {}, **here) == (settings_of(), ())
 
 
-def test_without_its_library_grpc_can_not_be_all_that_is_served():
+@pytest.mark.parametrize("transport", ["aio", "native"])
+def test_the_portable_transport_alone_needs_its_package(transport):
+    settings = settings_of(f"--grpc-transport={transport}")
+    said = {"grpc-transport": (transport,)}
+    if transport == "native":  # its own library is looked for by the core
+        assert without_absent(settings, said, aio=ABSENT, native=ABSENT) == (settings, ())
+        return
     with pytest.raises(UsageError, match="it needs grpcio"):
-        without_absent(settings_of("--allow-http=false"), {}, library=ABSENT)
+        without_absent(settings, said, aio=ABSENT)
+
+
+def test_the_shared_library_is_the_one_that_the_core_loads():
+    header = Path(__file__).parents[3] / "native" / "include" / "mpserve" / "http2_library.hpp"
+    assert f'kLibraryFile = "{NATIVE_LIBRARY}"' in header.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), {"allow-grpc": (True,)}),
+        (("--allow-http=false",), {}),
+        (("--grpc-transport=auto",), {"grpc-transport": ("auto",)}),
+    ],
+)
+def test_without_both_libraries_grpc_can_not_be_asked_for(arguments, said):
+    with pytest.raises(UsageError, match="--allow-grpc: gRPC can not be served: it needs nghttp2"):
+        without_absent(settings_of(*arguments), said, aio=ABSENT, native=ABSENT)
 
 
 def test_without_its_library_grpc_may_be_off():
     settings = settings_of("--allow-grpc=false")
-    assert without_absent(settings, {"allow-grpc": (False,)}, library=ABSENT) == (settings, ())
+    assert without_absent(settings, {"allow-grpc": (False,)}, aio=ABSENT, native=ABSENT) == (
+        settings,
+        (),
+    )
