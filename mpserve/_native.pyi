@@ -2,7 +2,7 @@
 Native core of mpserve: shared memory, the request path and the objects models see.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import enum
 
 
@@ -220,7 +220,7 @@ class TritonModelException(Exception):
 class InstanceContext:
     """What all requests of one instance share."""
 
-    def __init__(self, *, instance_name: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str, controls: list = []) -> None: ...
+    def __init__(self, *, instance_name: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str, controls: list = [], state_outputs: Sequence[str] = []) -> None: ...
 
     @property
     def instance_name(self) -> str: ...
@@ -417,8 +417,15 @@ def request_target(request: InferenceRequest) -> tuple[str, int] | None:
     Name and version (-1: the default) of the model that a request made by a model is for.
     """
 
-def add_input(request: InferenceRequest, tensor: object) -> None:
-    """Add an input that the client did not send."""
+def put_input(request: InferenceRequest, tensor: object) -> None:
+    """
+    Add an input that the client did not send, in the place of one of its name.
+    """
+
+def watch_answers(request: InferenceRequest, watcher: Callable[[InferenceResponse], None]) -> None:
+    """
+    Call `watcher` with each answer that a decoupled model sends, before it is sent.
+    """
 
 def sequence_place(request: InferenceRequest) -> object:
     """
@@ -463,7 +470,7 @@ class LoopbackAnswer:
 class InstancePort:
     """One model instance's access to its queue."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0, ready_slots: int = 0, controls: list = [], sequence_slots: int = 0) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0, ready_slots: int = 0, controls: list = [], sequence_slots: int = 0, state_outputs: Sequence[str] = []) -> None: ...
 
     def await_streams(self, timeout_ms: int) -> bool:
         """

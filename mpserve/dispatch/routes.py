@@ -200,12 +200,13 @@ def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Ro
     )
 
 
-def _native_terms(policy: SequencePolicy | None) -> tuple[str, str] | None:
-    """Return the control that wants the correlation id, and its datatype."""
+def _native_terms(policy: SequencePolicy | None) -> tuple[str, str, bool] | None:
+    """Return the control that wants the correlation id, its datatype, and who starts sequences."""
     if policy is None:
         return None
     control = policy.correlation_id
-    return ("", "") if control is None else (control.name, control.datatype.name)
+    name, datatype = ("", "") if control is None else (control.name, control.datatype.name)
+    return name, datatype, policy.is_iterative
 
 
 def _is_for_the_core(entry: VersionEntry, signature: Signature) -> bool:

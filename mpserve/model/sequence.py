@@ -35,6 +35,32 @@ class SequenceControl(msgspec.Struct, frozen=True, kw_only=True):
     when_true: bytes = b""
 
 
+class SequenceState(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor that the server keeps from one request of a sequence to the next.
+
+    Attributes
+    ----------
+    input_name, output_name
+        What the model answers under the one name, it is given under the other the next time.
+    shape
+        With the batch dimension if the model has one; -1 stands for any size.
+    first_shape
+        Of the value with which a sequence starts.
+    first_file
+        Its elements in wire form, in the model's folder `initial_state`; "" when they are zero.
+    is_shared
+        The model may change the value in place; it need not answer it then.
+    """
+
+    input_name: str
+    output_name: str
+    datatype: Datatype
+    shape: tuple[int, ...]
+    first_shape: tuple[int, ...]
+    first_file: str = ""
+    is_shared: bool = False
+
+
 class SequencePolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How sequences are placed and their requests put together.
 
@@ -52,6 +78,8 @@ class SequencePolicy(msgspec.Struct, frozen=True, kw_only=True):
         How long the oldest request may wait for company; 0 for not at all.
     preferred_sizes
         Oldest: sizes at which a batch waits no longer.
+    is_iterative
+        Each sequence is one request, which the model may want to execute many times.
     """
 
     slots: int
@@ -61,6 +89,8 @@ class SequencePolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_delay_us: int = 0
     preferred_sizes: tuple[int, ...] = ()
     controls: tuple[SequenceControl, ...] = ()
+    states: tuple[SequenceState, ...] = ()
+    is_iterative: bool = False
 
     @property
     def correlation_id(self) -> SequenceControl | None:

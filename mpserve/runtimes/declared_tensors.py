@@ -63,12 +63,27 @@ def complete_by_declaration(context: LoadContext, declaration: Declaration) -> C
     if not context.config_json:
         return _of_settings(context, declaration)
     config = decode_config(context.config_json)
+    declaration = _without_states(config, declaration)
     if context.complete_config:
         config = _completed(config, declaration)
     _check(config, declaration)
     if not context.complete_config:
         return CompletedConfig(config=context.config, config_json=context.config_json)
     return complete(context.config_json, returned_json=encode_config(config))
+
+
+def _without_states(config: TritonConfig, declaration: Declaration) -> Declaration:
+    """Leave out what the server keeps, and no client sends."""
+    sequence = config.sequence_batching
+    if sequence is UNSET or not sequence.state:
+        return declaration
+    declared = {output.name for output in config.output}
+    kept = {state.output_name for state in sequence.state} - declared
+    given = {state.input_name for state in sequence.state}
+    return Declaration(
+        inputs=tuple(one for one in declaration.inputs if one.name not in given),
+        outputs=tuple(one for one in declaration.outputs if one.name not in kept),
+    )
 
 
 def _of_settings(context: LoadContext, declaration: Declaration) -> CompletedConfig:

@@ -93,6 +93,8 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
         Inputs that are added to each request of a model with sequences.
     sequence_slots
         Sequences that the instance holds at once; 0 for a model without.
+    state_outputs
+        Outputs that the server keeps for the next request of a sequence.
     """
 
     instance_name: str
@@ -107,6 +109,7 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
     batches: bool = False
     controls: tuple[SequenceControl, ...] = ()
     sequence_slots: int = 0
+    state_outputs: tuple[str, ...] = ()
 
 
 def native_controls(controls: Iterable[SequenceControl], *, batches: bool) -> list[NativeControl]:
@@ -164,6 +167,7 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         ready_slots=rule.batch.ready_slots,
         controls=native_controls(rule.controls, batches=rule.batches),
         sequence_slots=rule.sequence_slots,
+        state_outputs=list(rule.state_outputs),
     )
     port.set_decoupled(rule.decoupled)
     port.set_ordered(rule.ordered)

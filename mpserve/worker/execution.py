@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from mpserve.errors import ErrorCode, Failure, InternalError, MpserveError
 from mpserve.runtimes.model_trace import describe_exception
-from mpserve.runtimes.protocol import Request, Response, Runtime
+from mpserve.runtimes.protocol import Request, Response
 from mpserve.telemetry import log
 
 
@@ -31,13 +31,26 @@ class Port(Protocol):
         ...
 
 
+class Executor(Protocol):
+    """What executes: a runtime, or what stands around one.
+
+    It may have `execute_stream` for decoupled models; see `runtimes.protocol`.
+    """
+
+    name: str
+
+    def execute(self, requests: Sequence[Any]) -> Sequence[Any]:
+        """Return one answer, or `None` when it was put off, for each request."""
+        ...
+
+
 class Execution:
     """Executes batches on a runtime and answers them through a port.
 
     Benchmark: `bench/micro/worker_loop.py`. Bound methods are looked up once.
     """
 
-    def __init__(self, runtime: Runtime, port: Port) -> None:
+    def __init__(self, runtime: Executor, port: Port) -> None:
         self._name = runtime.name
         self._execute = runtime.execute
         self._complete = port.complete

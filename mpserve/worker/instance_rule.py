@@ -31,6 +31,10 @@ def instance_rule(start: WorkerStart, config: ModelConfig) -> InstanceRule:
         batches=signature.max_batch_size > 0,
         controls=config.sequences.controls if config.sequences is not None else (),
         sequence_slots=config.sequences.slots if config.sequences is not None else 0,
+        state_outputs=tuple(
+            state.output_name
+            for state in (config.sequences.states if config.sequences is not None else ())
+        ),
     )
 
 

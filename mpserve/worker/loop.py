@@ -6,14 +6,17 @@ Guarantees: what the queue still holds when it is retired is executed before the
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Protocol
 
-from mpserve.runtimes.protocol import OverlappingRuntime, Request
+from mpserve.runtimes.protocol import OverlappingRuntime, Request, Runtime
 from mpserve.shm.instance_port import InstancePlaces, InstancePort, open_instance_port
 from mpserve.worker.execution import Execution
 from mpserve.worker.instance_rule import instance_rule
 from mpserve.worker.loading import Loaded
 from mpserve.worker.overlap import Overlap
+from mpserve.worker.sequence_states import FOLDER as STATE_FOLDER
+from mpserve.worker.sequence_states import StatefulModel
 
 IDLE_MS: Final = 1000  # how often an idle instance takes back blocks of frontends that died
 
@@ -42,13 +45,22 @@ def serve(loaded: Loaded, stop: Stop) -> None:
         if isinstance(loaded.runtime, OverlappingRuntime):
             _overlap(loaded, loaded.runtime, port, stop)
             return
-        execution = Execution(loaded.runtime, port)
+        execution = Execution(_executing(loaded), port)
         is_stream = loaded.completed.config.decoupled
         run(port, execution.run_stream if is_stream else execution.run, stop)
         while not port.await_streams(IDLE_MS):
             pass
     finally:
         loaded.runtime.unload()
+
+
+def _executing(loaded: Loaded) -> Runtime | StatefulModel:
+    """Return the runtime, with the states of sequences around it if the model has some."""
+    sequences = loaded.completed.config.sequences
+    if sequences is None or not sequences.states:
+        return loaded.runtime
+    folder = Path(loaded.start.model_directory, STATE_FOLDER)
+    return StatefulModel(loaded.runtime, sequences.states, folder)
 
 
 def run(port: InstancePort, execute: Callable[[list[Request]], None], stop: Stop) -> None:

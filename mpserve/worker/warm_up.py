@@ -30,6 +30,8 @@ from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import Request, Runtime
 from mpserve.shm.instance_port import native_controls
 from mpserve.worker.instance_rule import instance_rule
+from mpserve.worker.sequence_states import FOLDER as STATE_FOLDER
+from mpserve.worker.sequence_states import first_tensors
 
 FOLDER: Final = "warmup"
 _LENGTH_BYTES: Final = 4  # before each element of a BYTES tensor
@@ -60,7 +62,14 @@ def warm_up(runtime: Runtime, completed: CompletedConfig, start: WorkerStart) ->
         open_outputs=rule.open_outputs,
         absent_parameters=rule.absent_parameters,
         controls=native_controls(rule.controls, batches=rule.batches),
+        state_outputs=list(rule.state_outputs),
     )
+    sequences = completed.config.sequences
+    states = first_tensors(
+        sequences.states if sequences is not None else (),
+        Path(start.model_directory, STATE_FOLDER),
+    )
+    begun = list(states)  # of a sequence that has just started
     for sample in samples:
         if sample.batch_size > 0:
             inputs = sample_inputs(
@@ -73,7 +82,7 @@ def warm_up(runtime: Runtime, completed: CompletedConfig, start: WorkerStart) ->
                 signature=completed.config.signature,
                 model_name=start.instance.name,
             )
-            tensors = [Tensor(tensor.name, _array_of(tensor)) for tensor in inputs]
+            tensors = [*(Tensor(tensor.name, _array_of(tensor)) for tensor in inputs), *begun]
             blocks = [LoopbackRequest(tensors, context) for _ in range(sample.batch_size)]
             for _ in range(max(sample.count, 1)):
                 _run(runtime, sample.name, blocks)

@@ -111,6 +111,12 @@ public:
                std::uint32_t max_in_flight);
 
     Arena& arena() noexcept { return arena_; }
+    // An id for a sequence whose client gave none: no other process gives it, and no client means
+    // it.
+    std::uint64_t next_sequence() noexcept {
+        constexpr unsigned kProcessBit = 40;
+        return std::uint64_t{1} << 63 | std::uint64_t{process_} << kProcessBit | ++last_sequence_;
+    }
     std::uint32_t ring_index() const noexcept { return ring_index_; }
 
     // Routing table: name -> version ("" is the default) -> route.
@@ -191,6 +197,7 @@ private:
     PeerSegments peers_;
     RequestTimer timer_;
     std::uint32_t process_;
+    std::uint64_t last_sequence_ = 0;
     std::uint32_t epoch_;
     std::uint32_t ring_index_;
     int wake_fd_;

@@ -128,10 +128,14 @@ void count_own(QueuePort& port, std::uint32_t ring, Status status, std::uint64_t
 Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::handle inputs,
                          nb::handle outputs, const std::optional<std::string>& request_id,
                          const std::string& parameters, std::uint32_t flags,
-                         std::uint64_t sequence_id, const std::string& sequence_text,
+                         std::uint64_t sequence_id, std::string sequence_text,
                          std::uint64_t priority, std::uint64_t timeout_us,
                          const std::string& trace_context) {
     const auto tensors = read_tensors(inputs);
+    if (route->sequences && route->sequences->iterative) {
+        give_own_sequence(*route->sequences, dispatcher.next_sequence(), sequence_id, sequence_text,
+                          flags);
+    }
     std::vector<std::unique_ptr<BufferView>> buffers;
     std::uint64_t bytes = sizeof(MessageHeader) + parameters.size() + sequence_text.size() +
                           trace_context.size() + 256;
@@ -249,6 +253,7 @@ void bind_route(nb::module_& m) {
                     route->sequences.emplace();
                     route->sequences->corrid_name = nb::cast<std::string>(sequences[0]);
                     route->sequences->corrid_datatype = nb::cast<std::string>(sequences[1]);
+                    route->sequences->iterative = nb::cast<bool>(sequences[2]);
                 }
                 new (self) RouteObject{std::move(route)};
             },

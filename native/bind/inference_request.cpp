@@ -111,6 +111,18 @@ nb::list InferenceRequest::inputs() {
     return nb::borrow<nb::list>(inputs_);
 }
 
+void InferenceRequest::put_input(nb::object tensor) {
+    auto inputs = this->inputs();
+    const auto name = nb::cast<Tensor&>(tensor).name();
+    for (std::size_t index = 0; index < nb::len(inputs); ++index) {
+        if (nb::inst_ptr<Tensor>(inputs[index])->name() == name) {
+            inputs[index] = std::move(tensor);
+            return;
+        }
+    }
+    inputs.append(std::move(tensor));
+}
+
 void InferenceRequest::send(nb::object response, std::uint32_t response_flags) {
     if (response_flags != 0 && response_flags != kCompleteFinal) {
         throw ModelException("Unable to send response. Unsupported flag provided.");
@@ -189,7 +201,8 @@ nb::object correlation_id(const InferenceRequest& request) {
     return nb::int_(view != nullptr ? view->header().sequence_id : request.owned()->sequence_id);
 }
 
-// A request that lists none asks for all that are declared.
+// A request that lists none asks for all that are declared; each asks for the outputs that the
+// server keeps.
 nb::list requested_output_names(const InferenceRequest& request) {
     nb::list names;
     if (const auto* owned = request.owned(); owned != nullptr) {
@@ -202,6 +215,10 @@ nb::list requested_output_names(const InferenceRequest& request) {
     }
     if (view->output_count() == 0) {
         for (const auto& name : request.context()->output_names) names.append(name);
+    }
+    for (const auto& name : request.context()->state_outputs) {
+        if (!PySequence_Contains(names.ptr(), nb::str(name.data(), name.size()).ptr()))
+            names.append(name);
     }
     return names;
 }
@@ -335,8 +352,12 @@ void bind_inference_request(nb::module_& m) {
     m.def("request_target", &target_of, nb::arg("request"),
           nb::sig("def request_target(request: InferenceRequest) -> tuple[str, int] | None"),
           "Name and version (-1: the default) of the model that a request made by a model is for.");
-    m.def("add_input", &InferenceRequest::add_input, nb::arg("request"), nb::arg("tensor"),
-          "Add an input that the client did not send.");
+    m.def("put_input", &InferenceRequest::put_input, nb::arg("request"), nb::arg("tensor"),
+          "Add an input that the client did not send, in the place of one of its name.");
+    m.def("watch_answers", &InferenceRequest::watch_answers, nb::arg("request"), nb::arg("watcher"),
+          nb::sig("def watch_answers(request: InferenceRequest, watcher: "
+                  "collections.abc.Callable[[InferenceResponse], None]) -> None"),
+          "Call `watcher` with each answer that a decoupled model sends, before it is sent.");
     m.def("sequence_place", &sequence_place, nb::arg("request"),
           "(slot, number) of the sequence as the instance holds it; None without one.");
     m.def("get_input_tensor_by_name", &input_by_name, nb::arg("inference_request"),

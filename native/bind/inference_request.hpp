@@ -75,8 +75,12 @@ public:
 
     // The tensors, made on first use: a list of Tensor objects that the caller must not change.
     nanobind::list inputs();
-    // Adds an input that the client did not send.
-    void add_input(nanobind::object tensor) { inputs().append(std::move(tensor)); }
+    // Adds an input that the client did not send, in the place of one of its name.
+    void put_input(nanobind::object tensor);
+
+    // Called with each answer that the sender of a decoupled model's request sends, before it.
+    void watch_answers(nanobind::object watcher) { watcher_ = std::move(watcher); }
+    const nanobind::object& watcher() const noexcept { return watcher_; }
 
     // Takes an answer that the model gives through the response sender instead of `execute`'s
     // return; `response` may be null. Throws `ModelException` when the order of calls does not
@@ -92,6 +96,7 @@ private:
     std::unique_ptr<OwnedRequest> owned_;
     nanobind::object inputs_;         // null until asked for
     nanobind::object sent_response_;  // null until sent
+    nanobind::object watcher_;        // null for none
     bool sender_closed_ = false;
     bool rescheduled_ = false;
     bool is_filler_ = false;

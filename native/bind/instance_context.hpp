@@ -23,6 +23,9 @@ struct InstanceContext {
     bool open_outputs = true;
     // Inputs that the server adds to each request of a model with sequences.
     std::vector<SequenceControl> controls;
+    // Outputs that the server keeps for the next request of a sequence: each request asks for them,
+    // and those that are not declared are dropped after that.
+    std::vector<std::string> state_outputs;
     // What `parameters()` says of a request without any: "{}" for a Triton model.
     std::string absent_parameters;
 

@@ -154,6 +154,7 @@ private:
 
     // A batch of rescheduled requests of one shape.
     nanobind::list give_again();
+    void join_rescheduled(nanobind::list& requests);
     // Makes the request objects of what was popped; drops what its dead frontend took along.
     void accept(nanobind::list& requests, std::size_t popped);
     // Sequences: see instance_sequences.cpp.

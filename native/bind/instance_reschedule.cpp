@@ -34,7 +34,10 @@ nb::list InstancePort::put_off(nb::list requests) {
                 stay.append(requests[before]);
             }
         }
-        rescheduled_.push_back({.active = std::move(active_[index]), .request = requests[index]});
+        // A row without a request is not given again.
+        if (active_[index].lease)
+            rescheduled_.push_back(
+                {.active = std::move(active_[index]), .request = requests[index]});
         gone.append(index);
     }
     if (nb::len(gone) == 0) return gone;
@@ -48,25 +51,42 @@ nb::list InstancePort::put_off(nb::list requests) {
 nb::list InstancePort::give_again() {
     nb::list requests;
     started_ns_ = now_ns();
+    join_rescheduled(requests);
     again_is_next_ = false;
+    if (rule_.ready_slots != 0) fill_rows(requests);
+    return requests;
+}
+
+// Adds what fits of the rescheduled requests, the longest waiting first. What does not is next.
+void InstancePort::join_rescheduled(nb::list& requests) {
+    again_is_next_ = false;
+    if (rescheduled_.empty()) return;
     std::uint64_t rows = 0;
-    std::uint64_t digest = 0;
-    while (!rescheduled_.empty() && nb::len(requests) < rule_.max_requests) {
-        auto& next = rescheduled_.front();
+    for (const auto& active : active_)
+        rows += static_cast<PoppedLease*>(active.lease.get())->popped().request.rows;
+    std::deque<Rescheduled> left;
+    const auto now = now_ns();
+    for (auto& next : rescheduled_) {
         auto& lease = *static_cast<PoppedLease*>(next.active.lease.get());
         const auto& popped = lease.popped().request;
-        if (rows == 0) digest = popped.shape_digest;
-        if (rows != 0 && (popped.shape_digest != digest || rows + popped.rows > rule_.max_rows)) {
-            break;
+        const bool fits =
+            active_.empty() ||
+            (active_.size() < rule_.max_requests && rows + popped.rows <= rule_.max_rows &&
+             popped.shape_digest == static_cast<PoppedLease*>(active_.front().lease.get())
+                                        ->popped()
+                                        .request.shape_digest);
+        if (!fits) {
+            left.push_back(std::move(next));
+            continue;
         }
         rows += popped.rows;
-        lease.begin_again(started_ns_);
+        lease.begin_again(now);
         nb::inst_ptr<InferenceRequest>(next.request)->begin_again();
         requests.append(next.request);
         active_.push_back(std::move(next.active));
-        rescheduled_.pop_front();
     }
-    return requests;
+    rescheduled_ = std::move(left);
+    again_is_next_ = !rescheduled_.empty();
 }
 
 }  // namespace mpserve::bind

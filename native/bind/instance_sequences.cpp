@@ -1,6 +1,9 @@
 // Requests of sequences on the worker's side: rows without a request, and requests whose sequence
 // has ended before they were executed.
 
+#include <algorithm>
+#include <numeric>
+
 #include "inference_request.hpp"
 #include "instance_port.hpp"
 
@@ -40,13 +43,18 @@ void InstancePort::refuse_verdict(Active& active, SequenceVerdict verdict) {
 // Direct strategy: each request at the place of its slot; what lies between is filled.
 void InstancePort::fill_rows(nb::list& requests) {
     if (active_.empty()) return;
+    const auto slot_of = [this](std::size_t index) {
+        return static_cast<PoppedLease*>(active_[index].lease.get())->popped().sequence_slot;
+    };
+    std::vector<std::size_t> order(active_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, slot_of);  // what was put off is behind what was taken
     const auto& pattern = *nb::inst_ptr<InferenceRequest>(requests[0]);
     const auto lease = active_.front().lease;
     std::vector<Active> rows;
     nb::list filled;
-    for (std::size_t index = 0; index < active_.size(); ++index) {
-        const auto row =
-            static_cast<PoppedLease*>(active_[index].lease.get())->popped().sequence_slot;
+    for (const auto index : order) {
+        const auto row = slot_of(index);
         while (rows.size() < row) {
             rows.emplace_back();
             filled.append(make_row_filler(lease, *pattern.view(), context_));

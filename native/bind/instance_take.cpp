@@ -44,7 +44,6 @@ void InstancePort::accept(nb::list& requests, std::size_t popped) {
         requests.append(make_request(active.lease, *view, context_));
         active_.push_back(std::move(active));
     }
-    if (rule_.ready_slots != 0) fill_rows(requests);
 }
 
 void InstancePort::trim(std::uint64_t now) {
@@ -112,9 +111,15 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
             hold_resources();
             accept(requests, popped);
             if (nb::len(requests) == 0) continue;
+            // Those that were put off go on in one execution with those that begin.
+            if (sequence_slots_ != 0) {
+                join_rescheduled(requests);
+            } else {
+                again_is_next_ = true;
+            }
+            if (rule_.ready_slots != 0) fill_rows(requests);
             started_ns_ = now_ns();
             if (started_ns_ >= trim_at_ns_) trim(started_ns_);
-            again_is_next_ = true;
             return requests;
         }
         if (woken_.exchange(false, std::memory_order_acq_rel)) return requests;

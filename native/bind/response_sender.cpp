@@ -19,6 +19,7 @@ void send(const ResponseSender& self, nb::object response, std::uint32_t flags) 
     auto* request = nb::inst_ptr<InferenceRequest>(self.request);
     auto* lease = request->lease();
     if (lease != nullptr && lease->is_stream()) {
+        if (request->watcher().is_valid() && !response.is_none()) request->watcher()(response);
         lease->send(*request, response, flags);
     } else {
         request->send(std::move(response), flags);

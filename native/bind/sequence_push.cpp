@@ -28,6 +28,17 @@ bool starts_here(const std::vector<SequencedRequest>& unpushed, const SequenceKe
     });
 }
 
+void give_own_sequence(const SequenceTerms& terms, std::uint64_t number, std::uint64_t& id,
+                       std::string& text, std::uint32_t& flags) {
+    if (id != 0 || !text.empty()) return;
+    flags |= kSequenceStart;
+    if (terms.corrid_datatype == "BYTES") {
+        text = std::to_string(number);
+    } else {
+        id = number;
+    }
+}
+
 std::unique_ptr<SequenceMark> make_mark(const Route& route, std::string_view request_prefix,
                                         std::uint64_t number, const std::string& text,
                                         std::uint32_t flags, std::uint32_t rows,
@@ -54,6 +65,8 @@ std::unique_ptr<SequenceMark> make_mark(const Route& route, std::string_view req
                " characters");
     }
     mark->flags = flags & (kSequenceStart | kSequenceEnd);
+    // It ends when its first request is answered, and that may be executed again before.
+    if (terms.iterative && (flags & kSequenceStart) != 0) mark->flags |= kSequenceEnd;
     mark->timeout_ns = std::min(timeout_us, kMaxTimeoutUs) * 1'000;
     return mark;
 }

@@ -17,10 +17,16 @@ struct Route;
 struct SequenceTerms {
     std::string corrid_name;      // the control that tells the model the correlation id; or empty
     std::string corrid_datatype;  // as the wire names it
+    // Each sequence is one request, which may be executed many times; it needs no id.
+    bool iterative = false;
 };
 
 // What is not pushed yet, in order.
 bool starts_here(const std::vector<SequencedRequest>& unpushed, const SequenceKey& key) noexcept;
+
+// What a request for a model with iterative sequences gets when it has no id of its own.
+void give_own_sequence(const SequenceTerms& terms, std::uint64_t number, std::uint64_t& id,
+                       std::string& text, std::uint32_t& flags);
 
 // The mark of a request for `route`. Raises `InvalidRequest` with Triton's words when the request
 // can not be of a sequence.

@@ -6,10 +6,11 @@ from typing import Final
 
 from msgspec import UNSET
 
-from mpserve.model.sequence import ControlKind, SequenceControl, SequencePolicy
+from mpserve.model.sequence import ControlKind, SequenceControl, SequencePolicy, SequenceState
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.config import SequenceBatching, TritonConfig
 from mpserve.model.triton.config import SequenceControl as ControlMessage
+from mpserve.model.triton.config import SequenceState as StateMessage
 
 _PAIRS: Final = {
     "int32_false_true": (Datatype.INT32, struct.Struct("<i")),
@@ -27,6 +28,7 @@ def sequence_policy(config: TritonConfig) -> SequencePolicy | None:
     controls = tuple(
         _control(each.name, control) for each in sequence.control_input for control in each.control
     )
+    states = tuple(_state(state, batches=config.max_batch_size > 0) for state in sequence.state)
     oldest = sequence.oldest
     if oldest is not UNSET:
         return SequencePolicy(
@@ -36,6 +38,8 @@ def sequence_policy(config: TritonConfig) -> SequencePolicy | None:
             max_delay_us=oldest.max_queue_delay_microseconds,
             preferred_sizes=tuple(sorted(set(oldest.preferred_batch_size))),
             controls=controls,
+            states=states,
+            is_iterative=sequence.iterative_sequence,
         )
     ready_slots, delay_us = _direct_wait(sequence, rows=rows)
     return SequencePolicy(
@@ -44,6 +48,8 @@ def sequence_policy(config: TritonConfig) -> SequencePolicy | None:
         ready_slots=ready_slots,
         max_delay_us=delay_us,
         controls=controls,
+        states=states,
+        is_iterative=sequence.iterative_sequence,
     )
 
 
@@ -67,3 +73,20 @@ def _control(name: str, control: ControlMessage) -> SequenceControl:
             )
     datatype = Datatype.from_config_name(control.data_type)
     return SequenceControl(name=name, kind=kind, datatype=datatype)
+
+
+def _state(state: StateMessage, *, batches: bool) -> SequenceState:
+    """Return a state; one without a first value starts with zeros, of size 1 where it may vary."""
+    rows = (1,) if batches else ()
+    first = next(iter(state.initial_state), None)
+    first_file = first.data_file if first is not None else UNSET
+    dims = first.dims if first is not None else tuple(abs(size) for size in state.dims)
+    return SequenceState(
+        input_name=state.input_name,
+        output_name=state.output_name,
+        datatype=Datatype.from_config_name(state.data_type),
+        shape=(*rows, *state.dims),
+        first_shape=(*rows, *dims),
+        first_file=first_file or "",
+        is_shared=state.use_same_buffer_for_input_output,
+    )

@@ -4,10 +4,12 @@ from typing import Final
 
 from msgspec import UNSET
 
-from mpserve.errors import InvalidRequest, Unsupported
+from mpserve.errors import InvalidRequest
+from mpserve.model.config import InstanceKind
 from mpserve.model.triton.config import (
     SequenceBatching,
     SequenceControl,
+    SequenceInitialState,
     SequenceState,
     TritonConfig,
 )
@@ -16,6 +18,7 @@ CORRELATION: Final = "CONTROL_SEQUENCE_CORRID"
 CORRELATION_TYPES: Final = frozenset(
     {"TYPE_UINT64", "TYPE_INT64", "TYPE_UINT32", "TYPE_INT32", "TYPE_STRING"}
 )
+ANY_SIZE: Final = -1
 PAIRS: Final = ("int32_false_true", "fp32_false_true", "bool_false_true")
 
 
@@ -33,25 +36,7 @@ def check_sequence(config: TritonConfig) -> None:
     _check_oldest(config, sequence)
     _check_direct(config, sequence)
     _check_controls(config, sequence)
-    _check_states(sequence)
-
-
-def refuse_unserved_sequences(config: TritonConfig) -> None:
-    """Refuse what is valid and would be served wrongly.
-
-    Raises
-    ------
-    Unsupported
-        Naming the first such field.
-    """
-    sequence = config.sequence_batching
-    if sequence is UNSET:
-        return
-    where = f"of model '{config.name}' is not supported by this server"
-    if sequence.iterative_sequence:
-        raise Unsupported(f"'sequence_batching.iterative_sequence' {where}")
-    if sequence.state:
-        raise Unsupported(f"'sequence_batching.state' {where}")
+    _check_states(config, sequence)
 
 
 def _check_oldest(config: TritonConfig, sequence: SequenceBatching) -> None:
@@ -102,17 +87,40 @@ def _check_controls(config: TritonConfig, sequence: SequenceBatching) -> None:
             _check_control(control, f"{control.kind} for {config.name}")
 
 
-def _check_states(sequence: SequenceBatching) -> None:
-    names: set[str] = set()
+def _check_states(config: TritonConfig, sequence: SequenceBatching) -> None:
+    inputs: set[str] = set()
+    outputs: set[str] = set()
     for state in sequence.state:
-        if state.input_name in names:
+        if state.input_name in inputs:
             raise InvalidRequest(f"State input name '{state.input_name}' specified more than once.")
-        names.add(state.input_name)
-        _check_initial_state(state)
+        inputs.add(state.input_name)
+        _check_initial_state(state, f"state input '{state.input_name}'")
+    for state in sequence.state:
+        _check_state(config, state, f"state input '{state.input_name}'")
+        if state.output_name in outputs:
+            raise InvalidRequest(
+                f"State output name '{state.output_name}' specified more than once."
+            )
+        outputs.add(state.output_name)
+        _check_growth(config, state)
 
 
-def _check_initial_state(state: SequenceState) -> None:
-    where = f"state input '{state.input_name}'"
+def _check_state(config: TritonConfig, state: SequenceState, where: str) -> None:
+    if not state.input_name or not state.output_name:
+        raise InvalidRequest(
+            f"sequence batching state must specify 'input_name' and 'output_name' for {config.name}"
+        )
+    if state.data_type in {"TYPE_INVALID", "TYPE_BF16"}:
+        raise InvalidRequest(
+            f"{where} must specify a 'data_type' other than TYPE_BF16 for {config.name}"
+        )
+    if not state.dims or any(size < 1 and size != ANY_SIZE for size in state.dims):
+        raise InvalidRequest(
+            f"{where} must specify 'dims' of sizes >= 1, or -1 for any, for {config.name}"
+        )
+
+
+def _check_initial_state(state: SequenceState, where: str) -> None:
     found = len(state.initial_state)
     if found > 1:
         raise InvalidRequest(
@@ -120,15 +128,59 @@ def _check_initial_state(state: SequenceState) -> None:
             f"Found '{found}' elements."
         )
     for initial in state.initial_state:
-        if not initial.name:
-            raise InvalidRequest(f"Field 'name' must be set when using initial_state for {where}.")
         if initial.data_type != state.data_type:
             raise InvalidRequest(
                 "The data type used for 'initial_state' field of state "
                 f"'{state.input_name}' does not match the state data type."
             )
+        if not initial.name:
+            raise InvalidRequest(f"Field 'name' must be set when using initial_state for {where}.")
+        _check_initial_dims(state, initial)
         if initial.data_file is UNSET and initial.zero_data is UNSET:
             raise InvalidRequest(f"initial_state of {where} must have zero_data or data_file set")
+        path = initial.data_file or ""
+        if path.startswith("/") or ".." in path.split("/"):
+            raise InvalidRequest(
+                f"initial_state data file '{path}' of {where} is outside the folder 'initial_state'"
+            )
+
+
+def _check_initial_dims(state: SequenceState, initial: SequenceInitialState) -> None:
+    if len(initial.dims) != len(state.dims):
+        raise InvalidRequest(
+            "Number of dimensions in 'initial_state' doesn't match the size of 'state' dimensions "
+            f"for state input '{state.input_name}'. {len(initial.dims)} != {len(state.dims)}"
+        )
+    for size, wanted in zip(initial.dims, state.dims, strict=True):
+        if size == ANY_SIZE:
+            raise InvalidRequest(
+                f"'initial_state' field for state input name '{state.input_name}' contains "
+                "variable dimensions."
+            )
+        if wanted not in {ANY_SIZE, size}:
+            raise InvalidRequest(
+                f"'initial_state' dim for input name '{state.input_name}' doesn't match 'state' "
+                f"dim description. {size} != {wanted}"
+            )
+
+
+def _check_growth(config: TritonConfig, state: SequenceState) -> None:
+    """Refuse what Triton has for GPUs only; here every state may grow."""
+    if not state.use_growable_memory:
+        return
+    if not state.use_same_buffer_for_input_output:
+        raise InvalidRequest(
+            "In order to 'use_growable_memory', you must also enable 'use_single_buffer' for state "
+            f"input name '{state.input_name}'."
+        )
+    if any(group.kind is not InstanceKind.GPU for group in config.instance_group) or (
+        not config.instance_group
+    ):
+        raise InvalidRequest(
+            "'use_growable_memory' can only work with KIND_GPU model instances right now. Please "
+            "either change the instance type to KIND_GPU or set 'use_growable_memory' to false for "
+            f"state input '{state.input_name}'."
+        )
 
 
 def _check_control(control: SequenceControl, where: str) -> None:

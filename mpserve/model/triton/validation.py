@@ -14,10 +14,7 @@ from mpserve.model.config import InstanceKind
 from mpserve.model.triton.config import DynamicBatching, ModelInput, ModelOutput, TritonConfig
 from mpserve.model.triton.ensemble_validation import check_ensemble
 from mpserve.model.triton.normalization import BACKEND_RULES, ENSEMBLE
-from mpserve.model.triton.sequence_validation import (
-    check_sequence,
-    refuse_unserved_sequences,
-)
+from mpserve.model.triton.sequence_validation import check_sequence
 
 PLATFORMS_OF: Final = {
     rule.backend: frozenset(
@@ -125,7 +122,6 @@ def refuse_unserved(config: TritonConfig) -> None:
     for field in REFUSED_FIELDS:
         if getattr(config, field) is not UNSET:
             raise Unsupported(f"'{field}' of model '{config.name}' is not supported by this server")
-    refuse_unserved_sequences(config)
 
 
 # --- backend and batching -----------------------------------------------------------------------

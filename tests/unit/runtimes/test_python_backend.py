@@ -286,9 +286,9 @@ def test_the_model_completes_its_configuration_before_it_is_initialized(write_mo
     [
         ('"input":[{"name":"x"}]', InvalidRequest, "model input 'x' must specify 'data_type'"),
         (
-            '"sequence_batching":{"iterative_sequence":true}',
+            '"model_repository_agents":{"agents":[{"name":"checksum"}]}',
             Unsupported,
-            "'sequence_batching.iterative_sequence' of model 'm' is not",
+            "'model_repository_agents' of model 'm' is not",
         ),
     ],
 )

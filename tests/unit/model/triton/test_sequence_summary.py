@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from mpserve.model.sequence import ControlKind, SequenceControl
+from mpserve.model.sequence import ControlKind, SequenceControl, SequenceState
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.sequence_summary import sequence_policy
@@ -94,3 +94,42 @@ def test_controls_keep_their_values_as_bytes():
         SequenceControl(name="D", kind=ControlKind.CORRELATION_ID, datatype=Datatype.BYTES),
     )
     assert made.correlation_id is made.controls[3]
+
+
+def test_states_have_a_row_and_a_first_value():
+    made = policy(
+        """
+        iterative_sequence: true
+        state [
+          { input_name: "A" output_name: "B" data_type: TYPE_FP32 dims: [ -1, 3 ] },
+          { input_name: "C" output_name: "D" data_type: TYPE_STRING dims: [ -1 ]
+            use_same_buffer_for_input_output: true
+            initial_state { name: "x" data_type: TYPE_STRING dims: [ 2 ] data_file: "c" } }
+        ]
+        """
+    )
+    assert made.is_iterative
+    assert made.states == (
+        SequenceState(
+            input_name="A",
+            output_name="B",
+            datatype=Datatype.FP32,
+            shape=(1, -1, 3),
+            first_shape=(1, 1, 3),
+        ),
+        SequenceState(
+            input_name="C",
+            output_name="D",
+            datatype=Datatype.BYTES,
+            shape=(1, -1),
+            first_shape=(1, 2),
+            first_file="c",
+            is_shared=True,
+        ),
+    )
+
+
+def test_a_model_that_does_not_batch_has_states_without_a_row():
+    state = 'state { input_name: "A" output_name: "B" data_type: TYPE_FP32 dims: [ 2 ] }'
+    (made,) = policy(state, rows=0).states
+    assert (made.shape, made.first_shape) == ((2,), (2,))

@@ -18,6 +18,7 @@ def parsed(text):
 PYTHON = 'backend: "python" max_batch_size: 8 '
 BATCHING = f"{PYTHON} dynamic_batching {{ %s }}"
 SEQUENCE = f"{PYTHON} sequence_batching {{ %s }}"
+STATE = 'state { input_name: "%s" output_name: "b" data_type: TYPE_FP32 dims: 1 }'
 CONTROL = SEQUENCE % 'control_input { name: "c" control { %s } }'
 
 
@@ -165,6 +166,58 @@ CHOICE = "'int32_false_true', 'fp32_false_true' or 'bool_false_true'"
         (
             SEQUENCE % 'state { input_name: "a" initial_state { name: "x" } }',
             "initial_state of state input 'a' must have zero_data or data_file set",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" dims: [ 2, 2 ] initial_state '
+            '{ name: "x" dims: 2 zero_data: true } }',
+            "Number of dimensions in 'initial_state' doesn't match the size of 'state' dimensions "
+            "for state input 'a'. 1 != 2",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" dims: -1 initial_state '
+            '{ name: "x" dims: -1 zero_data: true } }',
+            "'initial_state' field for state input name 'a' contains variable dimensions.",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" dims: 2 initial_state '
+            '{ name: "x" dims: 3 zero_data: true } }',
+            "'initial_state' dim for input name 'a' doesn't match 'state' dim description. 3 != 2",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" initial_state { name: "x" data_file: "../a" } }',
+            "initial_state data file '../a' of state input 'a' is outside the folder "
+            "'initial_state'",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" }',
+            "sequence batching state must specify 'input_name' and 'output_name' for m",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" output_name: "b" dims: 1 data_type: TYPE_BF16 }',
+            "state input 'a' must specify a 'data_type' other than TYPE_BF16 for m",
+        ),
+        (
+            SEQUENCE % 'state { input_name: "a" output_name: "b" data_type: TYPE_FP32 }',
+            "state input 'a' must specify 'dims' of sizes >= 1, or -1 for any, for m",
+        ),
+        (
+            SEQUENCE % f"{STATE % 'a'} {STATE % 'c'}",
+            "State output name 'b' specified more than once.",
+        ),
+        (
+            SEQUENCE % STATE.replace("}", "use_growable_memory: true }") % "a",
+            "In order to 'use_growable_memory', you must also enable 'use_single_buffer' for state "
+            "input name 'a'.",
+        ),
+        (
+            SEQUENCE
+            % STATE.replace(
+                "}", "use_growable_memory: true use_same_buffer_for_input_output: true }"
+            )
+            % "a",
+            "'use_growable_memory' can only work with KIND_GPU model instances right now. Please "
+            "either change the instance type to KIND_GPU or set 'use_growable_memory' to false for "
+            "state input 'a'.",
         ),
     ],
 )

@@ -209,15 +209,6 @@ def test_missing_and_ignored_things_are_noted(write, read):
 @pytest.mark.parametrize(
     ("text", "field"),
     [
-        (
-            "sequence_batching { iterative_sequence: true }",
-            "sequence_batching.iterative_sequence",
-        ),
-        (
-            'sequence_batching { state { input_name: "I" output_name: "O" dims: 1'
-            " data_type: TYPE_FP32 } }",
-            "sequence_batching.state",
-        ),
         ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents"),
     ],
 )
