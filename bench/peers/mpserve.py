@@ -23,7 +23,8 @@ class Mpserve:
         RolePattern(text="[mps frontend", role="frontend"),
         RolePattern(text="[mps:", role="worker"),
         RolePattern(text="[mpserve spawner", role="spawner"),
-        RolePattern(text="[mpserve", role="supervisor"),
+        RolePattern(text="[mps supervisor", role="supervisor"),
+        RolePattern(text="[mpserve", role="root"),
     )
 
     def __init__(self, *, frontends: int = 1) -> None:
