@@ -45,7 +45,7 @@ def import_file(file: Path, *, model_directory: str) -> ModuleType:
     version_directory = str(file.parent)
     sys.dont_write_bytecode = True
     sys.path.extend([version_directory, model_directory])
-    importlib.invalidate_caches()  # the finders of a forked process may be older than the files
+    _forget_listings(version_directory, model_directory)
     package = _make_package(version_directory)
     return importlib.import_module(f"{package}.{file.stem}")
 
@@ -56,10 +56,23 @@ def _make_package(version_directory: str) -> str:
     Modules of an earlier load are forgotten.
     """
     name = Path(version_directory).name
-    for stale in [known for known in sys.modules if known.startswith(f"{name}.")]:
-        del sys.modules[stale]
+    if name in sys.modules:  # a look at each name writes to memory shared with the spawner
+        for stale in [known for known in sys.modules if known.startswith(f"{name}.")]:
+            del sys.modules[stale]
     package = cast("Any", ModuleType(name))
     package.__path__ = [version_directory]
     package.__package__ = name
     sys.modules[name] = package
     return name
+
+
+def _forget_listings(*directories: str) -> None:
+    """Let finders look again into folders whose files may be younger than their time stamps tell.
+
+    Those of other folders notice changes; `importlib.invalidate_caches` would write to them all,
+    and their memory is shared with the spawner.
+    """
+    for directory in directories:
+        finder = sys.path_importer_cache.get(directory)
+        if finder is not None:
+            finder.invalidate_caches()
