@@ -66,8 +66,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
         a load only).
     passive
         The instance loads, but is given no request.
-    cpus, threads
-        CPUs that it is bound to, empty for none, and threads of its numerical libraries.
+    cpus
+        CPUs that it is bound to, empty for none.
     limiter_segment
         Of the rate limiter, in which the process is enrolled; "" for none.
     """
@@ -90,7 +90,6 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str
     passive: bool = False
     cpus: tuple[int, ...] = ()
-    threads: int = 1
     limiter_segment: str = ""
 
 
@@ -391,7 +390,7 @@ class Spawn(Message, frozen=True, kw_only=True):
     Two file descriptors come along (SCM_RIGHTS): the child's end of its control socket, and what
     becomes its stderr. `role` is a row of the spawner's table of entry points; `start` the
     `WorkerStart` or `FrontendStart` as MessagePack. With a `program` the fork replaces itself by
-    it.
+    it. Its numerical libraries use `threads` threads; 0 where that does not matter.
     """
 
     spawn_id: int
@@ -399,6 +398,7 @@ class Spawn(Message, frozen=True, kw_only=True):
     title: str
     start: bytes
     program: Program | None = None
+    threads: int = 0
 
 
 class Spawned(Message, frozen=True, kw_only=True):

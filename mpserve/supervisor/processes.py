@@ -171,6 +171,7 @@ class Processes:
         *,
         record: ChildRecord,
         program: Program | None = None,
+        threads: int = 0,
         receives: MessageTypes,
         on_message: Callable[[Message], None],
         on_end: Callable[[ChildEnd], None],
@@ -181,6 +182,8 @@ class Processes:
         ----------
         program
             What the child becomes; a fork of the spawner when there is none.
+        threads
+            Of its numerical libraries; 0 where that does not matter.
         receives
             Union of what the child may send; `on_message` gets it.
         on_end
@@ -198,6 +201,7 @@ class Processes:
             title=record.title,
             start=msgspec.msgpack.encode(start),
             program=program,
+            threads=threads,
         )
         self._link.spawn(message, fds=(theirs.detach(), stderr_fd))
         return child

@@ -46,6 +46,7 @@ from mpserve.control.messages import (
 from mpserve.errors import MpserveError
 from mpserve.supervisor.descriptors import close_all_but
 from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
+from mpserve.supervisor.library_threads import LibraryThreads
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 
@@ -79,6 +80,7 @@ class Spawner:
         self._unloaded = deque(
             module for row in self._entry_points.values() for module in row.preload
         )
+        self._threads = LibraryThreads(os.environ)
         self._children: dict[int, int] = {}  # pid: spawn id
         self._ended: deque[ChildExited] = deque(maxlen=KEPT_ENDS)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -86,6 +88,7 @@ class Spawner:
 
     def run(self) -> int:
         """Serve until the server is gone, or said stop and no child is left."""
+        self._threads.begin()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service manager signals the whole group
         signal.signal(signal.SIGCHLD, _note_signal)
@@ -153,6 +156,8 @@ class Spawner:
     def _spawn(self, message: Spawn) -> None:
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
         self._preload_role(message.role)
+        if message.threads:
+            self._threads.set(message.threads)
         try:
             pid = os.fork()
         except OSError as error:

@@ -19,13 +19,12 @@ from mpserve.control.messages import (
     WorkerStart,
 )
 from mpserve.errors import MpserveError
-from mpserve.scheduling.cpu_share import CpuShare
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import bridge_logging
 from mpserve.telemetry.model_metrics import RECORDER
 from mpserve.worker.control_calls import ControlCalls
 from mpserve.worker.control_thread import ControlThread
-from mpserve.worker.cpu_limits import limit_cpus
+from mpserve.worker.cpu_binding import bind_to
 from mpserve.worker.loading import Loaded, load
 from mpserve.worker.loop import serve
 from mpserve.worker.metrics_thread import MetricsThread
@@ -99,7 +98,7 @@ def _load(start: WorkerStart, link: SupervisorLink) -> Loaded | None:
     """Load the model and tell the supervisor how that went."""
     begun_ns = time.monotonic_ns()
     try:
-        limit_cpus(CpuShare(cpus=start.cpus, threads=start.threads))
+        bind_to(start.cpus)
         loaded = load(start)
     except MpserveError as error:
         link.tell(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))

@@ -7,10 +7,11 @@ descriptor: what is here is shared by every worker that is forked.
 import asyncio
 import json
 
+import msgspec
 import numpy as np
-import threadpoolctl
 
 from mpserve.compat import triton_python_backend_utils
+from mpserve.control.messages import FromWorker, ToWorker, WorkerStart
 from mpserve.runtimes import python_backend
 from mpserve.worker import loop
 
@@ -20,9 +21,12 @@ __all__ = [
     "loop",
     "np",
     "python_backend",
-    "threadpoolctl",
     "triton_python_backend_utils",
 ]
+
+# What decoders find out of a type stays with the type.
+for _type in (WorkerStart, ToWorker, FromWorker):
+    msgspec.msgpack.Decoder(_type)
 
 # The first array binds NumPy's C functions to the native core.
 triton_python_backend_utils.Tensor("preload", np.zeros(1, dtype=np.float32))

@@ -44,6 +44,9 @@ class _Samples(msgspec.Struct):
     model_warmup: tuple[Warmup, ...] = ()
 
 
+_DECODER: Final = msgspec.json.Decoder(_Samples)
+
+
 def warm_up(runtime: Runtime, completed: CompletedConfig, start: WorkerStart) -> None:
     """Run every sample of the configuration on a model that has just been loaded.
 
@@ -54,7 +57,7 @@ def warm_up(runtime: Runtime, completed: CompletedConfig, start: WorkerStart) ->
     """
     if not completed.config_json:
         return
-    samples = msgspec.json.decode(completed.config_json, type=_Samples).model_warmup
+    samples = _DECODER.decode(completed.config_json).model_warmup
     rule = instance_rule(start, completed.config)
     context = InstanceContext(
         instance_name=rule.instance_name,

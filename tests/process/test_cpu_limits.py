@@ -63,6 +63,13 @@ def test_what_the_operator_has_set_holds(threads_of):
     assert threads_of(group, OMP_NUM_THREADS="2")[1] == 2
 
 
+def test_libraries_of_a_model_that_computes_nothing_have_no_threads(serve, repository):
+    repository.add("identity", "m")
+    server = serve(repository.path)
+    worker = psutil.Process(server.process_named("mps:m").pid)
+    assert worker.num_threads() == 2  # its model's, and the one that hears the supervisor
+
+
 def test_a_group_runs_on_the_cpus_of_its_host_policy(serve, repository):
     last = max(os.sched_getaffinity(0))
     repository.add("identity", "free")

@@ -49,7 +49,6 @@ PROCESS_PLACES = (
 ENVIRONMENT_PLACES = (
     "cli/",  # reads it into Settings
     "supervisor/spawner.py",  # hands it to a child
-    "worker/cpu_limits.py",  # tells numerical libraries, likewise
     "supervisor/main.py",  # the service manager's part of it
     "frontend/grpc/library.py",  # tells grpcio, which listens to nothing else
     "supervisor/repository_view.py",  # hands it to the scan, for MLSERVER_MODEL_*
