@@ -74,5 +74,5 @@ def _forget_listings(*directories: str) -> None:
     """
     for directory in directories:
         finder = sys.path_importer_cache.get(directory)
-        if finder is not None:
-            finder.invalidate_caches()
+        if hasattr(finder, "invalidate_caches"):
+            cast("Any", finder).invalidate_caches()  # the stub has not what most finders have
