@@ -669,7 +669,7 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '') -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '', busy_answer: bytes = ...) -> None: ...
 
     def set_static(self, path: str, answer: bytes) -> None:
         """Whole answer (head and body) to GET of a path, from now on."""
@@ -689,6 +689,18 @@ class HttpServerConfig:
 
     def counts(self) -> dict:
         """Requests answered natively, by a static answer, and by Python."""
+
+    def set_limits(self, *, max_connections: int, receive_secs: int, send_secs: int, idle_secs: int) -> None:
+        """What clients may use up; before, nothing is limited."""
+
+    def look_at_pace(self) -> None:
+        """
+        End connections whose clients are too slow or idle; to be called about once a second.
+        """
+
+    @property
+    def refused(self) -> int:
+        """Connections that were one too many."""
 
 class HttpConnection:
     """One client connection: an asyncio.BufferedProtocol."""
@@ -914,6 +926,18 @@ class GrpcServerConfig:
 
     def counts(self) -> dict:
         """Calls answered natively, by a fixed answer, and by Python."""
+
+    def set_limits(self, *, max_connections: int, receive_secs: int, send_secs: int, idle_secs: int) -> None:
+        """What clients may use up; before, nothing is limited."""
+
+    def look_at_pace(self) -> None:
+        """
+        End connections whose clients are too slow or idle; to be called about once a second.
+        """
+
+    @property
+    def refused(self) -> int:
+        """Connections that were one too many."""
 
 class GrpcConnection:
     """One client's gRPC connection: an asyncio.BufferedProtocol."""

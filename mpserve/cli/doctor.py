@@ -51,7 +51,7 @@ def doctor(ports: tuple[int, ...]) -> None:
 def examine(ports: tuple[int, ...]) -> Iterator[Finding]:
     """Return what there is to say of this machine."""
     yield shared_memory(os.statvfs(SHARED_MEMORY))
-    yield descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    yield descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])  # the server raises the soft
     yield backlog(_number("/proc/sys/net/core/somaxconn"))
     yield memory_maps(_number("/proc/sys/vm/max_map_count"))
     yield clock(time.time())
@@ -79,7 +79,7 @@ def descriptors(limit: int) -> Finding:
         seen="no limit" if limit == resource.RLIM_INFINITY else str(limit),
         advice=_unless(
             limit == resource.RLIM_INFINITY or limit >= MIN_DESCRIPTORS,
-            f"raise it for many connections: ulimit -n {MIN_DESCRIPTORS}, LimitNOFILE= in a unit",
+            f"raise it for many connections: ulimit -Hn {MIN_DESCRIPTORS}, LimitNOFILE= in a unit",
         ),
     )
 

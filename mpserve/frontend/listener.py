@@ -12,6 +12,14 @@ from typing import Final
 from mpserve.errors import ConfigError
 
 BACKLOG: Final = 1024
+# A client whose machine is gone without a word is noticed after 60 + 4 x 15 s; what is accepted
+# inherits this from its listener.
+KEEPALIVE: Final = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+)
 
 
 def listen(*, address: str, port: int, exclusive: bool) -> socket.socket:
@@ -33,18 +41,12 @@ def listen(*, address: str, port: int, exclusive: bool) -> socket.socket:
     """
     if exclusive:
         refuse_taken(address=address, port=port)
-    listener = _open(address, port, socket.SO_REUSEPORT)
-    listener.listen(BACKLOG)
-    listener.settimeout(0.0)
-    return listener
+    return _listening(_open(address, port, socket.SO_REUSEPORT))
 
 
 def listen_inherited(fd: int) -> socket.socket:
     """Return a bound socket as a listening one; others may listen on it, too."""
-    listener = socket.socket(fileno=os.dup(fd))
-    listener.listen(BACKLOG)
-    listener.settimeout(0.0)
-    return listener
+    return _listening(socket.socket(fileno=os.dup(fd)))
 
 
 async def serve_connections(
@@ -75,6 +77,15 @@ def port_of(listener: socket.socket) -> int:
     """Return the port that a socket listens on."""
     port: int = listener.getsockname()[1]
     return port
+
+
+def _listening(listener: socket.socket) -> socket.socket:
+    if listener.family is not socket.AF_UNIX:
+        for level, option, value in KEEPALIVE:
+            listener.setsockopt(level, option, value)
+    listener.listen(BACKLOG)
+    listener.settimeout(0.0)
+    return listener
 
 
 def _open(address: str, port: int, *options: int) -> socket.socket:

@@ -181,7 +181,7 @@ class Frontend:
                     port = port_of(listener)
             self._http_port = port
             self._send(FrontendReady(http_port=port))
-            grace_seconds = await self._upkeep_until_stop()
+            grace_seconds = await self._upkeep_until_stop(grpc)
         async with asyncio.TaskGroup() as drains:
             drains.create_task(self._drain(grace_seconds), name="drain")
             if grpc is not None:
@@ -201,6 +201,7 @@ class Frontend:
         )
         place = Place(
             settings=self._settings.grpc,
+            clients=self._settings.clients,
             dialect=self._dialect,
             dispatcher=self._dispatcher,
             health=self._health,
@@ -223,14 +224,17 @@ class Frontend:
         """Tell whether no frontend of this server can listen yet."""
         return self._start.frontend_index == 0 and self._start.places.epoch == FIRST_EPOCH
 
-    async def _upkeep_until_stop(self) -> float:
-        """Give back what is not used any more, now and then; return the grace of the stop."""
+    async def _upkeep_until_stop(self, grpc: "GrpcServer | None") -> float:
+        """Give back what is not used, and look at clients; return the grace of the stop."""
         while True:
             done, _ = await asyncio.wait({self._stop_seconds}, timeout=UPKEEP_SECONDS)
             if done:
                 return self._stop_seconds.result()
             self._routes.close_retired()
             self._dispatcher.trim()
+            self._http.look_at_pace()
+            if grpc is not None:
+                grpc.look_at_pace()
 
     async def _drain(self, grace_seconds: float) -> None:
         """Answer what is in flight; what is not answered in time is cut off."""

@@ -1,5 +1,6 @@
 """What the operator wants: `Settings`, and how it is read from flags, environment and files."""
 
+from mpserve.settings.client_limits import ClientLimits
 from mpserve.settings.grpc_settings import GrpcCompression, GrpcSettings, GrpcTransport
 from mpserve.settings.http_settings import Category, HttpSettings, Restriction
 from mpserve.settings.settings import (
@@ -16,6 +17,7 @@ from mpserve.settings.settings import (
 __all__ = [
     "Allocator",
     "Category",
+    "ClientLimits",
     "GrpcCompression",
     "GrpcSettings",
     "GrpcTransport",

@@ -17,6 +17,7 @@ from mpserve.settings.unix_address import unix_path
 ALL_MODELS: Final = ("*",)
 _GRPC_PREFIX: Final = "grpc_"
 _HTTP_PREFIX: Final = "http."
+_CLIENTS_PREFIX: Final = "clients."
 LOOPBACK: Final = "127.0.0.1"
 TRITON_EXTENSIONS: Final = (
     "classification",
@@ -68,6 +69,7 @@ def assemble(
     fields |= _metrics(fields, values)
     fields["grpc"] = _grpc(command, fields, values, chosen=chosen)
     fields["http"] = _http(fields, values)
+    fields["clients"] = _taken(fields, _CLIENTS_PREFIX)
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
     fields |= {
@@ -141,8 +143,7 @@ def _grpc(
 
     TLS is on once mutual TLS was mentioned, as in Triton; MLServer has one host for all listeners.
     """
-    names = [name for name in fields if name.startswith(_GRPC_PREFIX)]
-    grpc = {name.removeprefix(_GRPC_PREFIX): fields.pop(name) for name in names}
+    grpc = _taken(fields, _GRPC_PREFIX)
     if command is DialectName.MLSERVER and "grpc-address" not in chosen:
         grpc["address"] = _internet_address(fields)
     restricted = [str(text) for text in values["grpc-restricted-protocol"] if text]
@@ -161,14 +162,19 @@ def _internet_address(fields: Mapping[str, Any]) -> str:
 
 def _http(fields: dict[str, Any], values: Mapping[str, tuple[Value, ...]]) -> dict[str, object]:
     """Take the fields of HTTP together that are not its listener's."""
-    names = [name for name in fields if name.startswith(_HTTP_PREFIX)]
-    http = {name.removeprefix(_HTTP_PREFIX): fields.pop(name) for name in names}
+    http = _taken(fields, _HTTP_PREFIX)
     restricted = [str(text) for text in values["http-restricted-api"] if text]
     return {
         **http,
         "restrictions": read_restrictions(restricted),
         "use_ssl": http["use_ssl"] or http["use_ssl_mutual"],
     }
+
+
+def _taken(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take the fields out that have a prefix; without it."""
+    names = [name for name in fields if name.startswith(prefix)]
+    return {name.removeprefix(prefix): fields.pop(name) for name in names}
 
 
 def _loads_everything(

@@ -55,6 +55,7 @@ class Group(enum.Enum):
     PROCESSES = "Processes and shared memory"
     HTTP = "HTTP"
     GRPC = "gRPC"
+    CLIENTS = "Limits of clients"
     METRICS = "Metrics"
     METADATA = "Server metadata"
     LOG = "Log"

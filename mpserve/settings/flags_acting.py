@@ -7,6 +7,7 @@ are in Triton's words where it has some.
 from typing import Final
 
 from mpserve.settings.flags import Flag, Group, Kind
+from mpserve.settings.flags_clients import CLIENTS_ACTING
 from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
 from mpserve.settings.flags_http import HTTP_ACTING
 from mpserve.settings.flags_metrics import METRICS_ACTING
@@ -377,6 +378,7 @@ ACTING: Final = (
     *_HTTP,
     *HTTP_ACTING,
     *GRPC_ACTING,
+    *CLIENTS_ACTING,
     *METRICS_ACTING,
     *_METADATA,
     *_LOG,

@@ -9,6 +9,7 @@ import enum
 import msgspec
 
 from mpserve.dialect import DialectName
+from mpserve.settings.client_limits import ClientLimits
 from mpserve.settings.grpc_settings import GrpcSettings
 from mpserve.settings.http_settings import HttpSettings
 
@@ -126,6 +127,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         temporary directory.
     http
         Restrictions, forwarded headers and TLS of HTTP.
+    clients
+        How many may connect, and how slow they may be, over HTTP and gRPC.
     allow_grpc, grpc
         Whether gRPC is served, and how.
     allow_metrics, metrics_endpoint
@@ -170,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     reuse_http_port: bool = False
     http_max_input_size: int = 64 * MIB
     http: HttpSettings = HttpSettings()
+    clients: ClientLimits = ClientLimits()
     # gRPC and metrics
     allow_grpc: bool = True
     grpc: GrpcSettings = GrpcSettings()

@@ -1,9 +1,22 @@
-"""File descriptors that a process does not own are closed, so that the end of a stream is seen."""
+"""File descriptors: how many a process may have, and those that are not its own.
+
+What it does not own it closes, so that the end of a stream is seen.
+"""
 
 import os
+import resource
 from collections.abc import Iterable
 
 _HIGHEST = 1 << 20
+
+
+def raise_limit() -> None:
+    """Take as many descriptors as the operator allows: children inherit it.
+
+    The soft limit is for programs that use `select`, which knows the first 1024 only; we do not.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def close_all_but(kept: Iterable[int]) -> None:

@@ -20,6 +20,7 @@ from mpserve.settings.unix_address import unix_path
 from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.allocator import find_allocator
 from mpserve.supervisor.checkpoint import checkpoint_files
+from mpserve.supervisor.descriptors import raise_limit
 from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints
 from mpserve.supervisor.inheritance import (
     FirstSpawner,
@@ -60,6 +61,7 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
         sys.stderr.write(f"mpserve: --allocator: {error.message}\n")
         return EXIT_FAILED
     _become_subreaper()
+    raise_limit()
     try:
         manager = ServiceManager.of(os.environ, pid=os.getpid())
         return _run(settings, entry_points, SignalPipe(), manager)

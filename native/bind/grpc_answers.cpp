@@ -170,6 +170,7 @@ ssize_t GrpcConnection::read_body(GrpcStream& stream, std::uint8_t* place, std::
         flags |= http2::kDataNoCopy;
     }
     stream.unsent_bytes -= taken;
+    stream.sent_bytes += taken;
     unsent_bytes_ -= taken;
     resume_parked();
     if (stream.unsent_bytes != 0) return static_cast<ssize_t>(taken);
@@ -216,7 +217,10 @@ int GrpcConnection::send_piece(GrpcStream& stream, const std::uint8_t* frame_hea
         out_.append({reinterpret_cast<const char*>(piece.borrowed), bytes});
     } else {
         write_out();
-        if (!transport_.is_none()) write_(lent_memoryview(stream.borrow, piece.borrowed, bytes));
+        if (!transport_.is_none()) {
+            written_bytes_ += bytes;
+            write_(lent_memoryview(stream.borrow, piece.borrowed, bytes));
+        }
     }
     sent_piece_ = true;
     return http2::kErrorPause;

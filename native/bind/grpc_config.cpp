@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "client_limits.hpp"
 #include "grpc_connection.hpp"
 #include "mpserve/wake.hpp"
 #include "proto_infer.hpp"
@@ -265,7 +266,9 @@ void bind_grpc_config(nb::module_& m) {
             return http2::load_library(http2::kLibraryFile, reason) != nullptr ? "" : reason;
         },
         "Why the HTTP/2 library can not be used here; \"\" when it can.");
-    nb::class_<GrpcConfig>(m, "GrpcServerConfig", "What all gRPC connections of a frontend share.")
+    nb::class_<GrpcConfig> config(m, "GrpcServerConfig",
+                                  "What all gRPC connections of a frontend share.");
+    config
         .def(
             "__init__",
             [](GrpcConfig* self, nb::object dispatcher, nb::object infer, nb::object settings,
@@ -317,6 +320,7 @@ void bind_grpc_config(nb::module_& m) {
         .def("abort", &abort_all, "Close all connections now.")
         .def_prop_ro("connections", [](const GrpcConfig& self) { return self.connections.size(); })
         .def("counts", &counts_of, "Calls answered natively, by a fixed answer, and by Python.");
+    bind_client_limits(config, &look_at_pace);
 }
 
 }  // namespace mpserve::bind

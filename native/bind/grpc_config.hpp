@@ -12,6 +12,7 @@
 
 #include "dispatcher.hpp"
 #include "grpc_stream.hpp"
+#include "mpserve/client_pace.hpp"
 #include "mpserve/http2_library.hpp"
 #include "mpserve/ping_strikes.hpp"
 
@@ -81,6 +82,8 @@ struct GrpcConfig {
     std::string not_found = "Method not found!";
     std::string shutting_down;
     bool draining = false;
+    ClientLimits limits;
+    std::uint64_t refused = 0;  // connections past the limit
 
     std::unordered_set<GrpcConnection*> connections;
     std::uint64_t look_at_ns = 0;  // when `look` is called next, 0: not at all
@@ -95,6 +98,9 @@ struct GrpcConfig {
     std::uint64_t calls_fixed = 0;
     std::uint64_t calls_python = 0;
 };
+
+// Looks for clients that are too slow, or idle for too long.
+void look_at_pace(GrpcConfig& config);
 
 void bind_grpc_config(nanobind::module_& m);
 

@@ -62,9 +62,11 @@ void GrpcConnection::make_session() {
 void GrpcConnection::connection_made(nb::object transport) {
     write_ = transport.attr("write");
     transport_ = std::move(transport);
+    const bool has_place = config_.connections.size() < config_.limits.max_connections;
     config_.connections.insert(this);
     made_ns_ = last_read_ns_ = now_ns();
     make_session();
+    if (!has_place) return refuse_connection();
     config_.want_look(look_at_line(made_ns_));
     if (config_.draining) drain();
     flush();
@@ -146,6 +148,7 @@ void GrpcConnection::write_out() {
     if (out_.empty() || transport_.is_none()) return;
     const auto data =
         nb::steal(PyBytes_FromStringAndSize(out_.data(), static_cast<Py_ssize_t>(out_.size())));
+    written_bytes_ += out_.size();
     out_.clear();
     write_(data);
 }

@@ -56,6 +56,8 @@ public:
     void abort();
     // Does what is due; returns when something will be, 0 for never.
     std::uint64_t look(std::uint64_t now_ns);
+    // Ends what its client is too slow for, and the connection when it was silent for too long.
+    void look_at_pace(std::uint64_t now_ns);
 
     void set_self(nanobind::handle self) noexcept { self_ = self; }
 
@@ -137,6 +139,8 @@ private:
     void pump();
     void pull();
     void write_out();
+    void look_at_pace_of(GrpcStream& stream, std::uint64_t now_ns);
+    void refuse_connection();
     void fail(http2::Code code);
     void mark_dirty();
     void close_when_done();
@@ -166,6 +170,9 @@ private:
     bool closed_ = false;      // the transport was told so
     bool sent_piece_ = false;  // the library stopped only because a piece went out past it
 
+    std::uint64_t calls_ = 0;  // ever begun
+    std::uint64_t written_bytes_ = 0;
+    PaceWindow pace_;
     FrameBudget budget_;
     PingStrikes strikes_;
     http2::Code fault_ = http2::Code::no_error;  // why a callback ended the session

@@ -61,6 +61,7 @@ int GrpcConnection::on_begin_headers(const http2::FrameHead& head) {
         known->in_trailers = true;
         return 0;
     }
+    ++calls_;
     auto stream = config_.take_stream();
     stream->id = head.stream_id;
     stream->index = streams_.size();
@@ -127,6 +128,7 @@ int GrpcConnection::on_data(std::int32_t id, std::string_view data) {
         return 0;
     }
     stream->owed_bytes += data.size();
+    stream->received_bytes += data.size();
     for (bool more = true; more;) {
         const auto step = stream->reader.next(data);
         switch (step.event) {

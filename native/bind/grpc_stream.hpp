@@ -15,6 +15,7 @@
 #include "lent_bytes.hpp"
 #include "mpserve/arena.hpp"
 #include "mpserve/byte_buffer.hpp"
+#include "mpserve/client_pace.hpp"
 #include "mpserve/grpc_framing.hpp"
 #include "mpserve/grpc_header.hpp"
 #include "mpserve/v2_encode.hpp"
@@ -79,6 +80,9 @@ struct GrpcStream {
     std::vector<GrpcMessage> waiting;
     std::size_t next_waiting = 0;
     std::uint64_t owed_bytes = 0;  // received, and not given back to the client's window
+    std::uint64_t received_bytes = 0;
+    std::uint64_t sent_bytes = 0;
+    PaceWindow pace;
 
     // Who answers.
     std::uint64_t token = 0;  // in flight, 0: none

@@ -14,9 +14,6 @@ namespace mpserve::bind {
 
 namespace {
 
-constexpr double kLingerSeconds = 1.0;
-constexpr std::size_t kLingerBytes = 1 << 20;
-
 // Parts below this are put together with what goes before them: one write costs less than two.
 constexpr Py_ssize_t kJoinBelow = 64 * 1024;
 
@@ -228,7 +225,9 @@ void HttpConnection::write_in_order() {
 }
 
 void HttpConnection::write(nb::handle data) {
-    if (is_open()) write_(data);
+    if (!is_open()) return;
+    written_bytes_ += static_cast<std::uint64_t>(PyObject_Length(data.ptr()));
+    write_(data);
 }
 
 void HttpConnection::write_out() {
@@ -271,43 +270,6 @@ void HttpConnection::resume_stalled() {
     if (!stalled_ && is_open()) transport_.attr("resume_reading")();
     write_out();
     if (closing_ && pending_.empty()) close();
-}
-
-void HttpConnection::drain() {
-    if (!is_open()) return;
-    closing_ = true;
-    if (!untouched_ && pending_.empty() && state_ == State::head && input_.empty()) close();
-}
-
-void HttpConnection::close_untouched() {
-    if (is_open() && untouched_) close();
-}
-
-void HttpConnection::close() {
-    if (!is_open() || lingering_) return;
-    state_ = State::ignore;
-    if (unread_ && linger()) return;
-    transport_.attr("close")();
-}
-
-// What is closed with bytes unread is reset, and a reset may overtake the answer that tells the
-// client why. So our side is closed, and for a while what comes is thrown away (RFC 9112, 9.6).
-// False where one side cannot be closed alone (TLS).
-bool HttpConnection::linger() {
-    if (!nb::hasattr(transport_, "can_write_eof")) return false;
-    if (!nb::cast<bool>(transport_.attr("can_write_eof")())) return false;
-    lingering_ = true;
-    if (stalled_) transport_.attr("resume_reading")();
-    transport_.attr("write_eof")();
-    const auto loop = nb::module_::import_("asyncio").attr("get_running_loop")();
-    loop.attr("call_later")(kLingerSeconds, transport_.attr("close"));
-    return true;
-}
-
-// More of what nobody wants.
-void HttpConnection::throw_away(std::size_t bytes) {
-    lingered_bytes_ += bytes;
-    if (lingered_bytes_ > kLingerBytes) transport_.attr("close")();
 }
 
 }  // namespace mpserve::bind

@@ -7,6 +7,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include "client_limits.hpp"
 #include "http_connection.hpp"
 
 namespace nb = nanobind;
@@ -77,7 +78,9 @@ void append_event_fields(const HttpConfig& config, std::string_view model_name, 
 }
 
 void bind_http_config(nb::module_& m) {
-    nb::class_<HttpConfig>(m, "HttpServerConfig", "What all HTTP connections of a frontend share.")
+    nb::class_<HttpConfig> config(m, "HttpServerConfig",
+                                  "What all HTTP connections of a frontend share.");
+    config
         .def(
             "__init__",
             [](HttpConfig* self, nb::object dispatcher, nb::object on_exchange,
@@ -86,7 +89,7 @@ void bind_http_config(nb::module_& m) {
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
                const std::string& style, const std::vector<std::uint16_t>& http_statuses,
                const std::vector<std::uint16_t>& retry_after_s, bool native_inference,
-               std::string event_fields) {
+               std::string event_fields, nb::bytes busy_answer) {
                 if (http_statuses.size() != kStatusCount || retry_after_s.size() != kStatusCount) {
                     throw nb::value_error("http_statuses, retry_after_s: one for each ErrorCode");
                 }
@@ -108,11 +111,13 @@ void bind_http_config(nb::module_& m) {
                 std::copy(retry_after_s.begin(), retry_after_s.end(), self->retry_after_s.begin());
                 self->native_inference = native_inference;
                 self->event_fields = std::move(event_fields);
+                self->busy_answer.assign(busy_answer.c_str(), busy_answer.size());
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
-            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "")
+            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "",
+            "busy_answer"_a = nb::bytes("", 0))
         .def(
             "set_static",
             [](HttpConfig& self, const std::string& path, nb::bytes answer) {
@@ -146,6 +151,7 @@ void bind_http_config(nb::module_& m) {
         .def_prop_ro("connections", [](const HttpConfig& self) { return self.connections.size(); })
         .def("counts", &counts_of,
              "Requests answered natively, by a static answer, and by Python.");
+    bind_client_limits(config, &look_at_pace);
 }
 
 }  // namespace mpserve::bind

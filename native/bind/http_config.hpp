@@ -11,6 +11,7 @@
 #include <nanobind/nanobind.h>
 
 #include "dispatcher.hpp"
+#include "mpserve/client_pace.hpp"
 #include "mpserve/http_head.hpp"
 #include "mpserve/v2_decode.hpp"
 #include "mpserve/v2_encode.hpp"
@@ -40,6 +41,9 @@ struct HttpConfig {
     StringMap<std::string> statics;                           // path -> whole answer to a GET
     std::unordered_set<HttpConnection*> connections;
     bool draining = false;
+    ClientLimits limits;
+    std::string busy_answer;    // to a connection past the limit
+    std::uint64_t refused = 0;  // connections past the limit
 
     // Shared by all connections: one reads at a time, and keeps what it did not use.
     std::vector<std::byte> scratch = std::vector<std::byte>(kReadBytes);
@@ -61,6 +65,9 @@ std::string make_request_id(HttpConfig& config);
 // The CloudEvents fields of an answer, for its head. A text that a head can not carry is left out.
 void append_event_fields(const HttpConfig& config, std::string_view model_name, std::string_view id,
                          std::string& out);
+
+// Looks for clients that are too slow, or idle for too long.
+void look_at_pace(HttpConfig& config);
 
 void bind_http_config(nanobind::module_& m);
 

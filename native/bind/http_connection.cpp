@@ -29,7 +29,9 @@ HttpConnection::~HttpConnection() {
 void HttpConnection::connection_made(nb::object transport) {
     write_ = transport.attr("write");
     transport_ = std::move(transport);
+    const bool has_place = this->has_place();
     config_.connections.insert(this);
+    if (!has_place) return;
 }
 
 void HttpConnection::connection_lost() {
@@ -73,6 +75,7 @@ void HttpConnection::buffer_updated(std::size_t bytes) {
     }
     updating_ = true;
     untouched_ = false;
+    received_bytes_ += bytes;
     if (state_ == State::body) {
         body_filled_ += bytes;
         if (body_filled_ == body_bytes_) finish_body();

@@ -61,6 +61,8 @@ public:
     // connected is about to send: it is waited for until `close_untouched`.
     void drain();
     void close_untouched();
+    // Ends it when its client is too slow, or was silent for too long.
+    void look_at_pace(std::uint64_t now_ns);
     bool keeps_alive(std::uint64_t sequence) const noexcept;
 
     void set_self(nanobind::handle self) noexcept { self_ = self; }
@@ -110,6 +112,9 @@ private:
     void write(nanobind::handle data);
     void resume_stalled();
     void mark_dirty();
+    bool has_place();
+    void time_out();
+    void cut_off();
     void close();
     bool linger();
     void throw_away(std::size_t bytes);
@@ -146,6 +151,9 @@ private:
     bool unread_ = false;    // the client may still send what will not be read
     bool lingering_ = false;
     std::size_t lingered_bytes_ = 0;
+    std::uint64_t received_bytes_ = 0;
+    std::uint64_t written_bytes_ = 0;
+    PaceWindow pace_;
 };
 
 void bind_http_connection(nanobind::module_& m);

@@ -73,6 +73,9 @@ class AioGrpcServer:
         await server.start()
         return cls(server, handlers, path)
 
+    def look_at_pace(self) -> None:
+        """Leave the pace of clients to grpcio."""
+
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
         self._handlers.drain()

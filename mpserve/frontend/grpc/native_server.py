@@ -10,6 +10,8 @@ import ssl
 import traceback
 from typing import Final, cast
 
+import msgspec
+
 from mpserve.codec.grpc_connection import GrpcConnection, GrpcServerConfig
 from mpserve.dialect import Dialect, GrpcCode, Operation
 from mpserve.errors import ErrorCode
@@ -18,7 +20,7 @@ from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, defl
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.listener import listen, listen_inherited, serve_connections, shut
 from mpserve.frontend.tls import tls_context
-from mpserve.settings import GrpcSettings
+from mpserve.settings import ClientLimits, GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
 from mpserve.telemetry import log
 
@@ -33,6 +35,7 @@ class NativeGrpcServer:
         *,
         services: Services,
         settings: GrpcSettings,
+        clients: ClientLimits,
         dialect: Dialect,
         dispatcher: Dispatcher,
         health: Health,
@@ -56,6 +59,7 @@ class NativeGrpcServer:
             call_later=asyncio.get_running_loop().call_later,
             on_empty=self._is_empty.set,
         )
+        self._config.set_limits(**msgspec.structs.asdict(clients))
         for path, method in services.unary.items():
             infers = path == services.infer_path and services.native_infer is not None
             self._config.add_method(
@@ -84,6 +88,7 @@ class NativeGrpcServer:
         services: Services,
         *,
         settings: GrpcSettings,
+        clients: ClientLimits,
         dialect: Dialect,
         dispatcher: Dispatcher,
         health: Health,
@@ -113,12 +118,17 @@ class NativeGrpcServer:
         server = cls(
             services=services,
             settings=settings,
+            clients=clients,
             dialect=dialect,
             dispatcher=dispatcher,
             health=health,
         )
         await server._serve(listener, tls, inherited_fd)
         return server
+
+    def look_at_pace(self) -> None:
+        """End connections whose clients are too slow or idle; about once a second."""
+        self._config.look_at_pace()
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""

@@ -12,7 +12,7 @@ from mpserve.frontend.grpc import library
 from mpserve.frontend.grpc.call import Services
 from mpserve.frontend.grpc.native_server import NativeGrpcServer
 from mpserve.frontend.handlers.health import Health
-from mpserve.settings import GrpcSettings, GrpcTransport
+from mpserve.settings import ClientLimits, GrpcSettings, GrpcTransport
 from mpserve.settings.unix_address import unix_path
 from mpserve.shm.dispatcher import Dispatcher
 from mpserve.telemetry import log
@@ -23,6 +23,9 @@ _AIO_PACKAGE: Final = "grpc"
 
 class GrpcServer(Protocol):
     """A server that listens."""
+
+    def look_at_pace(self) -> None:
+        """End connections whose clients are too slow or idle; about once a second."""
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
@@ -42,6 +45,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     settings: GrpcSettings
+    clients: ClientLimits
     dialect: Dialect
     dispatcher: Dispatcher
     health: Health
@@ -64,6 +68,7 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
         return await NativeGrpcServer.open(
             services,
             settings=place.settings,
+            clients=place.clients,
             dialect=place.dialect,
             dispatcher=place.dispatcher,
             health=place.health,

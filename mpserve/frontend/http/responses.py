@@ -17,7 +17,7 @@ from mpserve.dialect import (
     TransportFault,
     error_body,
 )
-from mpserve.errors import Failure, MpserveError
+from mpserve.errors import ErrorCode, Failure, MpserveError
 from mpserve.model.request import Bytes
 
 JSON: Final = "application/json"
@@ -166,6 +166,13 @@ def protocol_error(status: int, reason: str, *, dialect: Dialect) -> bytes:
         row = msgspec.structs.replace(row, http=status)
     response = row_response(row, reason, headers=((b"Connection", b"close"),))
     return whole(response)
+
+
+def too_many_connections(dialect: Dialect, *, limit: int) -> bytes:
+    """Return the whole answer to a connection that is one too many; it closes after it."""
+    row = dialect.status(ErrorCode.EXHAUSTED, operation=Operation.INFER)
+    message = f"all {limit} connections are taken; try again"
+    return whole(row_response(row, message, headers=((b"Connection", b"close"),)))
 
 
 def whole(response: HttpResponse) -> bytes:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from mpserve.codec.cloud_events import EventSource, constant_fields
 from mpserve.codec.http_connection import Exchange, HttpServerConfig
 from mpserve.codec.management_json import server_metadata_body
@@ -13,7 +15,7 @@ from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.model.metadata import ServerMetadata
-from mpserve.settings import Category
+from mpserve.settings import Category, ClientLimits
 from mpserve.shm.dispatcher import Dispatcher
 
 MAX_HEADER_BYTES: Final = 64 * 1024
@@ -34,6 +36,7 @@ def http_config(
     on_exchange: Callable[[Exchange], None],
     native_inference: bool,
     source: EventSource,
+    clients: ClientLimits,
 ) -> HttpServerConfig:
     """Return the configuration that every connection is made with.
 
@@ -43,10 +46,12 @@ def http_config(
         The core may answer inferences, because none needs what only Python looks at.
     source
         Who answers, where answers are events.
+    clients
+        What they may use up.
     """
     codes = [code for code in ErrorCode if code is not ErrorCode.OK]
     rows = [dialect.status(code, operation=Operation.INFER) for code in codes]
-    return HttpServerConfig(
+    config = HttpServerConfig(
         dispatcher=dispatcher,
         on_exchange=on_exchange,
         on_protocol_error=partial(responses.protocol_error, dialect=dialect),
@@ -60,7 +65,10 @@ def http_config(
         retry_after_s=[0, *(row.retry_after_s for row in rows)],
         native_inference=native_inference,
         event_fields=constant_fields(source) if dialect.answers_are_events else "",
+        busy_answer=responses.too_many_connections(dialect, limit=clients.max_connections),
     )
+    config.set_limits(**msgspec.structs.asdict(clients))
+    return config
 
 
 def set_fixed_answers(

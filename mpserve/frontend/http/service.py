@@ -69,6 +69,7 @@ class HttpService:
                 forwarding.forwards or self._restrictions.covers(Category.INFERENCE)
             ),
             source=source,
+            clients=settings.clients,
         )
 
     @property
@@ -89,6 +90,10 @@ class HttpService:
             server=self._handlers.metadata.server(),
             restrictions=self._restrictions,
         )
+
+    def look_at_pace(self) -> None:
+        """End connections whose clients are too slow or idle; about once a second."""
+        self._config.look_at_pace()
 
     def drain(self) -> None:
         """Close idle connections now, the others after the answers they wait for."""

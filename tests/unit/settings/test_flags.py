@@ -3,7 +3,7 @@
 import pytest
 
 from mpserve.dialect import DialectName
-from mpserve.settings import Settings, decode_settings, encode_settings
+from mpserve.settings import ClientLimits, Settings, decode_settings, encode_settings
 from mpserve.settings.flags import Standing
 from mpserve.settings.grpc_settings import GrpcSettings
 from mpserve.settings.http_settings import HttpSettings
@@ -35,9 +35,10 @@ vertex-ai-thread-count vertex-ai-default-model
 
 
 FIELDS = (
-    {name for name in Settings.__struct_fields__ if name not in {"grpc", "http"}}
+    {name for name in Settings.__struct_fields__ if name not in {"grpc", "http", "clients"}}
     | {f"grpc_{name}" for name in GrpcSettings.__struct_fields__}
     | {f"http.{name}" for name in HttpSettings.__struct_fields__}
+    | {f"clients.{name}" for name in ClientLimits.__struct_fields__}
 )
 
 
