@@ -88,7 +88,7 @@ clients: build ## Install clients that need an environment of their own (KServe'
 	$(BIN)/python -m tests.fixtures.client_environments
 
 .PHONY: differential
-differential: build ## Ask Triton and mpserve the same requests (installs the peer in .bench once)
+differential: build ## Ask the peers and mpserve the same requests (installs them in .bench once)
 	MPSERVE_DIFFERENTIAL=1 $(BIN)/python -m pytest tests/differential $(PYTEST_ARGS)
 
 .PHONY: test-fast

@@ -24,6 +24,10 @@ from mpserve.model.state import IndexRow, ModelState
 
 _CONFIG: Final = "config"
 _FILE_PREFIX: Final = "file:"
+_BOOLEANS: Final[dict[str | int | float, bool]] = {  # what pydantic takes for one
+    **dict.fromkeys((1, "1", "on", "t", "true", "y", "yes"), True),
+    **dict.fromkeys((0, "0", "off", "f", "false", "n", "no"), False),
+}
 
 
 class LoadParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,11 +142,19 @@ def _read_index_fields(document: JsonValue) -> bool:
     if not isinstance(document, dict):
         raise InvalidFields(field_fault.not_an_object("body", found=document))
     ready = document.get("ready")
-    if ready is not None and not isinstance(ready, bool):
+    if ready is None or isinstance(ready, bool):
+        return ready is True
+    if not isinstance(ready, str | int | float):
         raise InvalidFields(
             field_fault.wrong_type("bool_type", "boolean", "body", "ready", found=ready)
         )
-    return ready is True
+    read = _BOOLEANS.get(ready.lower() if isinstance(ready, str) else ready)
+    if read is None:
+        what = "boolean, unable to interpret input"
+        raise InvalidFields(
+            field_fault.wrong_type("bool_parsing", what, "body", "ready", found=ready)
+        )
+    return read
 
 
 def _index_row(row: IndexRow, dialect: Dialect) -> dict[str, str]:

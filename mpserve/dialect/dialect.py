@@ -33,6 +33,8 @@ class Phrases(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     unknown_model
         No model of that name, or (MLServer) none that is loaded.
+    version_of_unknown_model
+        Likewise, and a version was asked for.
     unknown_version
         The model is there, the version is not.
     version_not_ready
@@ -48,6 +50,7 @@ class Phrases(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     unknown_model: str
+    version_of_unknown_model: str
     unknown_version: str
     version_not_ready: str
     no_ready_version: str

@@ -19,6 +19,7 @@ from mpserve.dialect.statuses import GENERAL, JSON, PARTICULAR, TRANSPORT
 
 _NAME = DialectName.MLSERVER
 _NOT_FOUND = "Model {name} not found"
+_VERSION_NOT_FOUND = "Model {name} with version {version} not found"
 
 MLSERVER: Final = Dialect(
     name=_NAME,
@@ -32,7 +33,8 @@ MLSERVER: Final = Dialect(
     transport=TRANSPORT[_NAME],
     phrases=Phrases(
         unknown_model=_NOT_FOUND,
-        unknown_version="Model {name} with version {version} not found",
+        version_of_unknown_model=_VERSION_NOT_FOUND,
+        unknown_version=_VERSION_NOT_FOUND,
         version_not_ready=_NOT_FOUND,
         no_ready_version=_NOT_FOUND,
         load_of_unknown_model=_NOT_FOUND,

@@ -18,6 +18,7 @@ from mpserve.dialect.statuses import GENERAL, JSON, PARTICULAR, TEXT, TRANSPORT
 _NAME = DialectName.TRITON
 _YES = HealthAnswer(http=200, content_type=TEXT, body=b"")
 _NO = HealthAnswer(http=400, content_type=TEXT, body=b"")
+_UNKNOWN_MODEL = "Request for unknown model: '{name}' is not found"
 
 TRITON: Final = Dialect(
     name=_NAME,
@@ -30,7 +31,8 @@ TRITON: Final = Dialect(
     particular=PARTICULAR[_NAME],
     transport=TRANSPORT[_NAME],
     phrases=Phrases(
-        unknown_model="Request for unknown model: '{name}' is not found",
+        unknown_model=_UNKNOWN_MODEL,
+        version_of_unknown_model=_UNKNOWN_MODEL,
         unknown_version="Request for unknown model: '{name}' version {version} is not found",
         version_not_ready=(
             "Request for unknown model: '{name}' version {version} is not at ready state"

@@ -62,7 +62,10 @@ class RoutingTable:
         """
         model = self._models.get(name)
         if model is None or not model.versions:
-            raise ModelNotFound(self._phrases.unknown_model.format(name=name))
+            phrase = (
+                self._phrases.version_of_unknown_model if version else self._phrases.unknown_model
+            )
+            raise ModelNotFound(phrase.format(name=name, version=version))
         if version:
             return self._version(model, version)
         for entry in reversed(model.versions):

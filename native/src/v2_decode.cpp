@@ -135,7 +135,10 @@ private:
     // A string, a number or a boolean, kept as it was sent.
     bool read_custom_parameter(const JsonString& key, InferDecoder::ParameterRun& run) noexcept {
         const char* const member = key.raw.data() - 1;
-        if (scanner_.take_scalar() == JsonScalar::none) return decline(DecodeOutcome::feature);
+        const JsonScalar kind = scanner_.take_scalar();
+        // A content type that is no text is a fault for MLServer; Python tells it.
+        const bool is_sound = key.raw != "content_type" || kind == JsonScalar::string;
+        if (kind == JsonScalar::none || !is_sound) return decline(DecodeOutcome::feature);
         for (std::uint32_t index = 0; index < run.count; ++index) {
             if (decoder_.parameters_[run.first + index].key == key.raw) {
                 return decline(DecodeOutcome::structure);

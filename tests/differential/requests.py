@@ -18,6 +18,13 @@ class HttpCase(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+class StreamCase(NamedTuple):
+    """One stream of inferences; `requests` are the fields of each."""
+
+    name: str
+    requests: tuple[dict[str, Any], ...]
+
+
 class GrpcCase(NamedTuple):
     """One unary call; `fields` are those of its request."""
 
@@ -269,6 +276,39 @@ def _management() -> Iterator[HttpCase]:
 def grpc_cases() -> list[GrpcCase]:
     """Return all unary calls."""
     return [*_grpc_reads(), *_grpc_infers()]
+
+
+def stream_cases() -> list[StreamCase]:
+    """Return all streams."""
+    raw = struct.pack("<4f", *FOUR)
+    place = {"name": "INPUT0", "datatype": "FP32", "shape": [1, 4]}
+    good = {"model_name": "m", "id": "a", "inputs": [place], "raw_input_contents": [raw]}
+    final = {"triton_enable_empty_final_response": {"bool_param": True}}
+
+    def words(count: int, **more: Any) -> dict[str, Any]:
+        return {
+            "model_name": "several",
+            "id": str(count),
+            "inputs": [{"name": "COUNT", "datatype": "INT32", "shape": [1]}],
+            "raw_input_contents": [struct.pack("<i", count)],
+            **more,
+        }
+
+    return [
+        StreamCase("nothing", ()),
+        StreamCase("one", (good,)),
+        StreamCase("several", (good, {**good, "id": "b"})),
+        StreamCase("final mark", ({**good, "parameters": final},)),
+        StreamCase("unknown model", ({**good, "model_name": "nobody"},)),
+        StreamCase("unknown version", ({**good, "model_version": "9"},)),
+        StreamCase("a wrong one", ({**good, "raw_input_contents": [raw[:8]]},)),
+        StreamCase("no input", ({"model_name": "m", "id": "a"},)),
+        StreamCase("an empty request", ({},)),
+        StreamCase("decoupled, none", (words(0, parameters=final),)),
+        StreamCase("decoupled, one", (words(1),)),
+        StreamCase("decoupled, three", (words(3),)),
+        StreamCase("decoupled, three and a mark", (words(3, parameters=final),)),
+    ]
 
 
 def _grpc_reads() -> Iterator[GrpcCase]:

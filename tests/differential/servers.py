@@ -18,7 +18,7 @@ from google.protobuf import json_format
 
 from bench.peers.peer import Control, Site
 from bench.peers.triton import Triton
-from tests.differential.requests import GrpcCase, HttpCase
+from tests.differential.requests import GrpcCase, HttpCase, StreamCase
 from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.server import Server, free_ports
 from tests.fixtures.waiting import wait_until
@@ -42,6 +42,23 @@ IDENTITY = dedent(
                     pb_utils.InferenceResponse([one for one in outputs if one.name() in wanted])
                 )
             return responses
+    """
+)
+SEVERAL = dedent(
+    """
+    import numpy as np
+    import triton_python_backend_utils as pb_utils
+
+    class TritonPythonModel:
+        def execute(self, requests):
+            for request in requests:
+                sender = request.get_response_sender()
+                given = pb_utils.get_input_tensor_by_name(request, "COUNT").as_numpy()
+                for number in range(int(given[0])):
+                    output = pb_utils.Tensor("NUMBER", np.array([number], dtype=np.int32))
+                    sender.send(pb_utils.InferenceResponse([output]))
+                sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            return None
     """
 )
 TIMES = {"ns", "last_inference", "lastInference"}  # members that differ from run to run
@@ -90,6 +107,13 @@ def write_models(root: Path) -> Path:
         config=tensors("input", ("IN", "TYPE_STRING", [1]))
         + tensors("output", ("OUT", "TYPE_STRING", [1])),
     )
+    write_triton(
+        root / "several",
+        source=SEVERAL,
+        config="model_transaction_policy { decoupled: true }\n"
+        + tensors("input", ("COUNT", "TYPE_INT32", [1]))
+        + tensors("output", ("NUMBER", "TYPE_INT32", [1])),
+    )
     return root
 
 
@@ -117,7 +141,7 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
             start_new_session=True,
         )  # fmt: skip
         try:
-            wait_until(lambda: _is_ready(http_port), deadline=60.0, what="the peer to be ready")
+            wait_until(lambda: is_ready(http_port), deadline=60.0, what="the peer to be ready")
             yield Pair(http_port, grpc_port)
         finally:
             segments = _mapped_by(process.pid)
@@ -146,7 +170,8 @@ def _mapped_by(pid: int) -> set[Path]:
     return found
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Tell whether a server says so."""
     try:
         return ask_http(port, HttpCase("ready", "GET", "/v2/health/ready")).status == "200"
     except OSError:
@@ -169,6 +194,24 @@ def ask_grpc(calls: Calls, case: GrpcCase) -> Outcome:
     except grpc.RpcError as error:
         return Outcome(error.code().name, error.details())
     return Outcome("OK", _settled(json_format.MessageToDict(answer)))
+
+
+def ask_stream(calls: Calls, case: StreamCase) -> list[Any]:
+    """Return the answers of a stream, by id and order, and how it ended."""
+    messages = [calls.message("ModelInferRequest", **fields) for fields in case.requests]
+    answers: list[Any] = []
+    try:
+        answers.extend(
+            _settled(json_format.MessageToDict(one)) for one in calls.stream(iter(messages))
+        )
+    except grpc.RpcError as error:
+        answers.append((error.code().name, error.details()))
+    return sorted(answers, key=_request_id)
+
+
+def _request_id(answer: Any) -> str:
+    """Return what orders answers of different requests, which a server may mix."""
+    return str(answer.get("inferResponse", {}).get("id", "")) if isinstance(answer, dict) else "~"
 
 
 def _content(body: bytes) -> Any:

@@ -5,12 +5,19 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from tests.differential.comparison import check
 from tests.differential.differences import DIFFERENCES
-from tests.differential.requests import grpc_cases, http_cases
-from tests.differential.servers import Pair, ask_grpc, ask_http, ours, peer, write_models
+from tests.differential.requests import grpc_cases, http_cases, stream_cases
+from tests.differential.servers import (
+    Pair,
+    ask_grpc,
+    ask_http,
+    ask_stream,
+    ours,
+    peer,
+    write_models,
+)
 from tests.fixtures.grpc_calls import Calls
-
-MOST_SHOWN = 40
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +26,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pair, Pair
     first, second = (write_models(folder / name) for name in ("theirs", "ours"))
     with peer(first, folder) as theirs, ours(second, folder) as own:
         yield theirs, own
-
-
-def check(found: dict[str, tuple[object, object]], asked: set[str], wire: str) -> None:
-    """Fail on a difference that is not listed, and on a listed one that there is not any more."""
-    listed = {name for name in DIFFERENCES if name in asked}
-    new = [f"{name}\n  theirs: {a}\n  ours:   {b}" for name, (a, b) in found.items()
-           if name not in listed]  # fmt: skip
-    gone = sorted(listed - set(found))
-    told = "\n".join(new[:MOST_SHOWN])
-    assert not new, f"{len(new)} of {len(asked)} over {wire} differ:\n{told}"
-    assert not gone, f"listed, but alike: {gone}"
 
 
 def test_http_answers_alike(pairs):
@@ -42,7 +38,7 @@ def test_http_answers_alike(pairs):
         answers = ask_http(theirs.http_port, case), ask_http(own.http_port, case)
         if answers[0] != answers[1]:
             found[case.name] = answers
-    check(found, names, "HTTP")
+    check(found, names, "HTTP", DIFFERENCES)
 
 
 def test_grpc_answers_alike(pairs):
@@ -57,7 +53,13 @@ def test_grpc_answers_alike(pairs):
             answers = ask_grpc(Calls(first), case), ask_grpc(Calls(second), case)
             if answers[0] != answers[1]:
                 found[f"gRPC {case.name}"] = answers
-    check(found, {f"gRPC {case.name}" for case in cases}, "gRPC")
+        for case in stream_cases():
+            streams = ask_stream(Calls(first), case), ask_stream(Calls(second), case)
+            if streams[0] != streams[1]:
+                found[f"stream {case.name}"] = streams
+    asked = {f"gRPC {case.name}" for case in cases}
+    asked |= {f"stream {case.name}" for case in stream_cases()}
+    check(found, asked, "gRPC", DIFFERENCES)
 
 
 def test_there_are_enough_requests():

@@ -73,6 +73,25 @@ def test_an_unknown_or_failed_model_is_404(mlserver, name, path):
     refused(mlserver.get(f"/v2/models/{name}{path}"), 404, f"Model {name} not found")
 
 
+def test_an_unknown_version_of_an_unknown_model_is_told(mlserver):
+    answer = mlserver.get("/v2/models/nope/versions/v1")
+    refused(answer, 404, "Model nope with version v1 not found")
+
+
+@pytest.mark.parametrize("place", [{}, {"inputs": [TENSOR]}])
+def test_a_content_type_that_is_no_text_is_422(mlserver, place):
+    """Also where the core would have read the request."""
+    wrong = {"content_type": 1}
+    body = {"parameters": wrong, **place} if place else change(parameters=wrong)
+    answer = infer(mlserver, body)
+    (detail,) = answer.json()["detail"]
+    assert (answer.status, detail["type"], detail["loc"][-1]) == (
+        422,
+        "string_type",
+        "content_type",
+    )
+
+
 @pytest.mark.parametrize("path", ["/v2/repository/index", "/v2/models/echo/infer"])
 def test_a_wrong_method_is_405(mlserver, path):
     answer = mlserver.get(path)

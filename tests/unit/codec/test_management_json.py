@@ -63,6 +63,22 @@ def test_mlserver_reads_which_rows_are_wanted(body, expected):
     assert read_index(body, dialect=MLSERVER) is expected
 
 
+@pytest.mark.parametrize(
+    ("word", "expected"), [(1, True), (0.0, False), ("YES", True), ("off", False)]
+)
+def test_mlserver_takes_words_for_a_boolean(word, expected):
+    assert read_index(json.dumps({"ready": word}).encode(), dialect=MLSERVER) is expected
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"), [(2, "bool_parsing"), ("x", "bool_parsing"), ([], "bool_type")]
+)
+def test_mlserver_tells_what_is_no_boolean(word, kind):
+    with pytest.raises(InvalidFields) as caught:
+        read_index(json.dumps({"ready": word}).encode(), dialect=MLSERVER)
+    assert caught.value.faults[0].type == kind
+
+
 @pytest.mark.parametrize("body", [b"", b"x", b"[]", b'{"ready":"x"}'])
 def test_mlserver_refuses_other_index_bodies(body):
     with pytest.raises(InvalidFields):

@@ -1,0 +1,100 @@
+"""Where mpserve answers otherwise than MLServer 1.7.1, and why: name of a request -> reason."""
+
+from typing import Final
+
+_KSERVE: Final = "KServe's clients want the word in a body; the peer sends none"
+_NO_REDIRECT: Final = "paths are taken as they are; the peer sends clients on to the other spelling"
+_DOCUMENT: Final = "OpenAPI is at /v2/docs/dataplane.json; the peer has its framework's own as well"
+_VERSIONS: Final = "the version that is served is told"
+_FLAT: Final = "elements come back flat, as the protocol recommends"
+_CHECKED: Final = "data must fit shape and datatype: tensors are arrays, not Python's lists"
+_ONCE: Final = "an input's name means one tensor"
+_NO_ID: Final = "an empty id is none"
+_LENIENT: Final = "JSON is read whatever the client calls it, as curl sends it"
+_SINGLE: Final = "FP32 has the precision of FP32; the peer passes Python's numbers through"
+_CRASH: Final = (
+    "the peer's code fails, with 500 and no reason; here it is served, or the reason told"
+)
+_FAULT: Final = (
+    "the peer's code fails with an unexpected error; here the client's fault is told as such"
+)
+_NO_VERSION: Final = "the peer names the empty version that was not asked for"
+_ENUM: Final = "the peer sends the name of Python's enumeration instead of the state"
+_CONTENTS: Final = "the peer sets empty typed contents beside raw ones"
+_SAME_TEXT: Final = "models see texts alike over both wires; the peer's are bytes over gRPC"
+_REASON: Final = "the reason is told in the words of the log"
+
+DIFFERENCES: Final[dict[str, str]] = {
+    "GET /v2/health/live": _KSERVE,
+    "GET /v2/health/ready": _KSERVE,
+    **{
+        f"{method} {path}": _NO_REDIRECT
+        for method in ("GET", "PUT", "DELETE")
+        for path in ("/v2/", "/v2/health/live/")
+    },
+    **{f"{method} /openapi.json": _DOCUMENT for method in ("GET", "PUT", "DELETE")},
+    "GET /v2/models/versioned": _VERSIONS,
+    "GET /v2/models/versioned/versions/v1": _VERSIONS,
+    "infer at versioned": _VERSIONS,
+    "infer at versioned/versions/v1": _VERSIONS,
+    "gRPC ModelMetadata 'versioned' ''": _VERSIONS,
+    "gRPC ModelMetadata 'versioned' 'v1'": _VERSIONS,
+    "gRPC infer: a version": _VERSIONS,
+    "input: nested": _FLAT,
+    "input: too few": _CHECKED,
+    "input: no elements": _CHECKED,
+    "input: texts": _CHECKED,
+    "input: an object": _CHECKED,
+    "input: a number": _CHECKED,
+    "input: a text": _CHECKED,
+    "input: null data": _CHECKED,
+    "input: negative dimension": _CHECKED,
+    "BOOL 'x'": _CHECKED,
+    "BYTES 1": _CHECKED,
+    "gRPC infer: negative dimension": _CHECKED,
+    "gRPC infer: neither": _CHECKED,
+    "gRPC infer: an entry too many": _CHECKED,
+    "input: same input twice": _ONCE,
+    "infer: an empty id": _NO_ID,
+    "infer: text/plain": _LENIENT,
+    "infer: application/octet-stream": _LENIENT,
+    "infer: nope": _LENIENT,
+    "FP32 0.1": _SINGLE,
+    "FP32 16777217": _SINGLE,
+    "infer: no inputs": _CRASH,
+    "texts: np of another shape": _CRASH,
+    "binary: good": _CRASH,
+    "binary: short": _CRASH,
+    "binary: long": _CRASH,
+    "binary: header of length too large": _CRASH,
+    "infer_stream of texts: unknown model": _CRASH,
+    "generate_stream of texts: unknown model": _CRASH,
+    "sklearn: wrong width": _CRASH,
+    "sklearn: output transform": _CRASH,
+    "gRPC infer: datatype FP16": _CRASH,
+    "stream no requests": _CRASH,
+    "repository: load of what is broken": _REASON,
+    "gRPC load of what is broken": _REASON,
+    "gRPC infer: nothing": _REASON,
+    "repository: a dot": "a name that leaves the repository is refused as such",
+    "gRPC ModelReady 'echo' '1'": _FAULT,
+    "gRPC ModelReady 'versioned' '9'": _FAULT,
+    "gRPC ModelReady 'nobody' ''": _FAULT,
+    "gRPC ModelReady '' ''": _FAULT,
+    "gRPC infer: short": _FAULT,
+    "gRPC infer: long": _FAULT,
+    "gRPC infer: no such datatype": _FAULT,
+    "gRPC infer: no datatype": _FAULT,
+    "gRPC ModelMetadata 'nobody' ''": _NO_VERSION,
+    "gRPC ModelMetadata '' ''": _NO_VERSION,
+    "gRPC infer: unknown model": _NO_VERSION,
+    "gRPC infer: no model": _NO_VERSION,
+    "stream nobody": _NO_VERSION,
+    "stream nothing": _NO_VERSION,
+    "gRPC index, ready True": _ENUM,
+    "gRPC index, ready False": _ENUM,
+    "gRPC infer: raw": _CONTENTS,
+    "gRPC infer: both": _CONTENTS,
+    "stream echo": _CONTENTS,
+    "gRPC infer: text": _SAME_TEXT,
+}
