@@ -61,7 +61,8 @@ $(DEMO)/.made: $(wildcard examples/*.py examples/*/*.py) | $(BIN)/.demo
 .PHONY: run
 run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo models
 	@$(BIN)/python -m mpserve serve --model-repository=$(DEMO) --model-control-mode=explicit \
-		--load-model='*' --http-address=127.0.0.1 --http-port=$(DEMO_PORT) & server=$$!; \
+		--load-model='*' --http-address=127.0.0.1 --grpc-address=127.0.0.1 \
+		--http-port=$(DEMO_PORT) & server=$$!; \
 	trap 'wait $$server; exit $$?' INT; \
 	trap 'kill -TERM $$server; wait $$server; exit $$?' TERM; \
 	tries=300; \
