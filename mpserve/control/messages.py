@@ -170,7 +170,7 @@ class CallersJoined(Message, frozen=True, kw_only=True):
 
 
 class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What a frontend knows of one version. `queue_segment` is "" unless `state` is READY."""
+    """What a frontend knows of one version. `queue_segment` is "" for one without a queue."""
 
     version: Version
     state: ModelState
@@ -185,7 +185,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     """What a frontend knows of one model.
 
     `versions` ascend; a request without a version goes to the last READY one. `settings_json` is
-    the MLServer `model-settings.json`, else "". `directory` is where label files lie.
+    the MLServer `model-settings.json`, else "". `directory` is where label files lie. `earlier`
+    are generations, newest first, that take only requests of sequences which have begun in them.
     """
 
     name: ModelName
@@ -194,6 +195,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     settings_json: str
     versions: tuple[VersionEntry, ...]
+    earlier: tuple[VersionEntry, ...] = ()
 
 
 class PublishTable(Message, frozen=True, kw_only=True):

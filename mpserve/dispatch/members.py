@@ -22,6 +22,8 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    is_default
+        No version was asked for.
     generations
         All that answering takes, to be held.
     steps
@@ -36,6 +38,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     config: ModelConfig
     route: Route
     generations: frozenset[int]
+    is_default: bool
     steps: tuple["MemberStep", ...] = ()
     beats: Mapping[str, int] = {}
 
@@ -64,7 +67,7 @@ class Members:
     def __init__(self, *, table: RoutingTable, routes: Routes) -> None:
         self._table = table
         self._routes = routes
-        self._known: dict[int, Member] = {}
+        self._known: dict[tuple[int, bool], Member] = {}
         self._changes = -1
 
     def find(self, routed: RoutedModel) -> Member:
@@ -78,10 +81,10 @@ class Members:
         if self._changes != self._table.changes:
             self._known.clear()
             self._changes = self._table.changes
-        generation = routed.version.generation
-        known = self._known.get(generation)
+        key = int(routed.version.generation), routed.is_default
+        known = self._known.get(key)
         if known is None:
-            known = self._known[generation] = self._make(routed)
+            known = self._known[key] = self._make(routed)
         return known
 
     def _make(self, routed: RoutedModel) -> Member:
@@ -90,7 +93,14 @@ class Members:
         route = self._routes.route(name, version)
         own = frozenset({int(routed.version.generation)})
         if config.ensemble is None:
-            return Member(name=name, version=version, config=config, route=route, generations=own)
+            return Member(
+                name=name,
+                version=version,
+                config=config,
+                route=route,
+                generations=own,
+                is_default=routed.is_default,
+            )
         try:
             members = [
                 self.find(self._table.ready(step.model, step.version))
@@ -109,6 +119,7 @@ class Members:
             config=config,
             route=route,
             generations=own.union(*(member.generations for member in members)),
+            is_default=routed.is_default,
             beats=beats,
             steps=tuple(
                 MemberStep(step=step, member=member, beat=_beat_of(step, beats))

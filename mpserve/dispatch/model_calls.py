@@ -59,6 +59,7 @@ class _Call(msgspec.Struct, kw_only=True):
     number: CallNumber
     name: str
     version: str
+    is_default: bool
     request: InferRequest
     on_answer: OnAnswer
     generation: int
@@ -175,7 +176,9 @@ class ModelCalls:
         self._waits_from_ns = waits_from_ns
         if version.config.ensemble is not None:
             return self._ensembles.start(request, routed=routed, on_answer=on_answer)
-        return self._start_plain(name, version.version, request, on_answer)
+        return self._start_plain(
+            name, version.version, request, on_answer, is_default=routed.is_default
+        )
 
     def cancel(self, number: int) -> None:
         """Take a request back; nobody is told of its answers any more."""
@@ -243,15 +246,24 @@ class ModelCalls:
     # --- plain requests ---------------------------------------------------------------------------
 
     def _submit_step(self, member: Member, request: InferRequest, on_answer: OnAnswer) -> int:
-        return self._start_plain(member.name, member.version, request, on_answer)
+        return self._start_plain(
+            member.name, member.version, request, on_answer, is_default=member.is_default
+        )
 
     def _start_plain(
-        self, name: str, version: str, request: InferRequest, on_answer: OnAnswer
+        self,
+        name: str,
+        version: str,
+        request: InferRequest,
+        on_answer: OnAnswer,
+        *,
+        is_default: bool,
     ) -> CallNumber:
         call = _Call(
             number=next(self._numbers),
             name=name,
             version=version,
+            is_default=is_default,
             request=request,
             on_answer=on_answer,
             generation=0,
@@ -264,6 +276,9 @@ class ModelCalls:
 
     def _submit(self, call: _Call) -> None:
         route = self._routes.route(call.name, call.version)
+        other = self._routes.follow(route, call.request.sequence, any_version=call.is_default)
+        if other is not None:
+            route = other.route
         call.generation = route.generation
         call.token = submit(
             call.request,

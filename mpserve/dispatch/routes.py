@@ -14,8 +14,9 @@ from mpserve.control.messages import ModelEntry, VersionEntry
 from mpserve.errors import ModelNotReady
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.identity import Generation, ModelName
+from mpserve.model.request import SequenceMark
 from mpserve.model.sequence import SequencePolicy
-from mpserve.model.signature import Signature, TensorSpec
+from mpserve.model.signature import TensorSpec
 from mpserve.model.state import ModelState
 from mpserve.shm.dispatcher import Dispatcher, QueuePort, Route
 from mpserve.shm.model_queue import ModelQueue
@@ -35,11 +36,12 @@ class _OpenQueue(msgspec.Struct, frozen=True, kw_only=True):
     port: QueuePort
 
 
-class _ReadyRoute(msgspec.Struct, frozen=True, kw_only=True):
+class VersionRoute(msgspec.Struct, frozen=True, kw_only=True):
     """A route and the row of the table that it was made from."""
 
     entry: VersionEntry
     route: Route
+    is_for_the_core: bool
 
 
 class Routes:
@@ -57,7 +59,8 @@ class Routes:
         self._dispatcher = dispatcher
         self._on_released = on_released
         self._holds: Counter[int] = Counter()  # by generation
-        self._models: dict[str, dict[str, _ReadyRoute]] = {}
+        self._models: dict[str, dict[str, VersionRoute]] = {}
+        self._earlier: dict[str, tuple[VersionRoute, ...]] = {}  # the newest first
         self._queues: dict[str, _OpenQueue] = {}
         self._retired: list[_OpenQueue] = []
         self._closing: list[ModelQueue] = []
@@ -66,9 +69,11 @@ class Routes:
         """Take a change of the supervisor's table; requests go by it from now on."""
         for name in removed:
             self._models.pop(name, None)
+            self._earlier.pop(name, None)
             self._dispatcher.remove(name)
         for model in changed:
-            self._models[model.name] = self._ready_routes(model)
+            ready, earlier = self._ready_routes(model), self._earlier_routes(model)
+            self._models[model.name], self._earlier[model.name] = ready, earlier
             self._dispatcher.update(model.name, self._native_table(model))  # pyright: ignore[reportUnknownMemberType]  # the stub has a bare dict
         self._retire_unnamed()
 
@@ -84,6 +89,45 @@ class Routes:
         if ready is None:
             raise ModelNotReady(f"model '{name}' version '{version}' is being replaced; try again")
         return ready.route
+
+    def route_to(self, name: str, entry: VersionEntry) -> Route:
+        """Return the route to the generation of a row that `RoutingTable` or `follow` gave.
+
+        Raises
+        ------
+        ModelNotReady
+            As `route`.
+        """
+        ready = self._models.get(name, {}).get(entry.version)
+        for one in (ready, *self._earlier.get(name, ())):
+            if one is not None and one.entry.generation == entry.generation:
+                return one.route
+        return self.route(name, entry.version)
+
+    def follow(self, own: Route, mark: SequenceMark, *, any_version: bool) -> VersionRoute | None:
+        """Return who else holds the sequence that a request goes on with.
+
+        `None` when nobody does: the request goes to `own`, as one that starts a sequence does.
+
+        Parameters
+        ----------
+        own
+            Where the table sends the request.
+        any_version
+            No version was asked for, so the sequence may have begun in any.
+        """
+        if mark.starts or not (mark.number or mark.text):
+            return None
+        name = own.model_name
+        others = [
+            one
+            for one in (*self._models.get(name, {}).values(), *self._earlier.get(name, ()))
+            if one.route is not own and (any_version or one.entry.version == own.model_version)
+        ]
+        if not others or own.has_sequence(mark.number, mark.text):
+            return None
+        others.sort(key=lambda one: -one.entry.generation)
+        return next((one for one in others if _holds(one, mark)), None)
 
     def counts(self, name: str, version: str) -> ModelCounts:
         """Return what was counted for a version since its load; nothing for one that is gone."""
@@ -101,13 +145,13 @@ class Routes:
         gone = {one for one in generations if not self._holds[one]}
         for generation in gone:
             del self._holds[generation]
-        if any(queue.generation in gone for queue in self._retired):
+        if any(queue.generation in gone for queue in self._replaced()):
             self._on_released()
 
     def held(self) -> tuple[Generation, ...]:
-        """Return the generations that are held though the table does not name them any more."""
+        """Return the generations that are held though no new request goes to them any more."""
         return tuple(
-            sorted(queue.generation for queue in self._retired if self._holds[queue.generation])
+            sorted(queue.generation for queue in self._replaced() if self._holds[queue.generation])
         )
 
     def queues(self) -> list[ModelQueue]:
@@ -115,8 +159,8 @@ class Routes:
         return [queue.mapping for queue in (*self._queues.values(), *self._retired)]
 
     def is_settled(self) -> bool:
-        """Tell whether no request is on its way to a queue that is no longer named."""
-        return all(queue.port.pending == 0 for queue in self._retired)
+        """Tell whether no request is on its way to a queue that takes no new ones any more."""
+        return all(queue.port.pending == 0 for queue in self._replaced())
 
     def close_retired(self) -> None:
         """Unmap the queues that are neither named nor used any more.
@@ -136,22 +180,45 @@ class Routes:
     def _is_used(self, queue: _OpenQueue) -> bool:
         return bool(queue.port.in_flight or self._holds[queue.generation])
 
-    def _ready_routes(self, model: ModelEntry) -> dict[str, _ReadyRoute]:
+    def _replaced(self) -> list[_OpenQueue]:
+        """Return the queues that the table does not name, or only for sequences in them."""
+        earlier = {one.entry.queue_segment for row in self._earlier.values() for one in row}
+        return [*self._retired, *(self._queues[segment] for segment in earlier)]
+
+    def _ready_routes(self, model: ModelEntry) -> dict[str, VersionRoute]:
         known = self._models.get(model.name, {})
-        routes: dict[str, _ReadyRoute] = {}
+        routes: dict[str, VersionRoute] = {}
         for entry in model.versions:
             if entry.state is not ModelState.READY:
                 continue
-            before = known.get(entry.version)
-            if before is not None and before.entry == entry:
-                routes[entry.version] = before
-                continue
-            port = self._port(entry)
-            if port is not None:
-                routes[entry.version] = _ReadyRoute(
-                    entry=entry, route=_native_route(model, entry, port)
-                )
+            made = self._version_route(model, entry, known.get(entry.version))
+            if made is not None:
+                routes[entry.version] = made
         return routes
+
+    def _earlier_routes(self, model: ModelEntry) -> tuple[VersionRoute, ...]:
+        known = {one.entry.generation: one for one in self._earlier.get(model.name, ())}
+        made = (
+            self._version_route(model, entry, known.get(entry.generation))
+            for entry in model.earlier
+        )
+        return tuple(one for one in made if one is not None)
+
+    def _version_route(
+        self, model: ModelEntry, entry: VersionEntry, before: VersionRoute | None
+    ) -> VersionRoute | None:
+        is_for_the_core = _is_for_the_core(model, entry)
+        if (
+            before is not None
+            and before.entry == entry
+            and before.is_for_the_core == is_for_the_core
+        ):
+            return before
+        port = self._port(entry)
+        if port is None:
+            return None
+        route = _native_route(model, entry, port, is_for_the_core=is_for_the_core)
+        return VersionRoute(entry=entry, route=route, is_for_the_core=is_for_the_core)
 
     def _native_table(self, model: ModelEntry) -> dict[str, Route]:
         table = {version: ready.route for version, ready in self._models[model.name].items()}
@@ -177,11 +244,18 @@ class Routes:
         named = {
             ready.entry.queue_segment for model in self._models.values() for ready in model.values()
         }
+        named |= {one.entry.queue_segment for row in self._earlier.values() for one in row}
         for segment in [segment for segment in self._queues if segment not in named]:
             self._retired.append(self._queues.pop(segment))
 
 
-def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Route:
+def _holds(one: VersionRoute, mark: SequenceMark) -> bool:
+    return one.route.has_sequence(mark.number, mark.text)
+
+
+def _native_route(
+    model: ModelEntry, entry: VersionEntry, port: QueuePort, *, is_for_the_core: bool
+) -> Route:
     signature = entry.config.signature
     return Route(
         port=port,
@@ -194,7 +268,7 @@ def _native_route(model: ModelEntry, entry: VersionEntry, port: QueuePort) -> Ro
         open_inputs=signature.open_inputs,
         open_outputs=signature.open_outputs,
         queue_policy=entry.config.queue_policies,
-        native=_is_for_the_core(entry, signature),
+        native=is_for_the_core,
         keep_tensor_parameters=model.format is ConfigFormat.MLSERVER,
         sequences=_native_terms(entry.config.sequences),
     )
@@ -209,11 +283,17 @@ def _native_terms(policy: SequencePolicy | None) -> tuple[str, str, bool] | None
     return name, datatype, policy.is_iterative
 
 
-def _is_for_the_core(entry: VersionEntry, signature: Signature) -> bool:
-    """The core's readers know neither ensembles, sequences nor ragged inputs; one answer each."""
-    if entry.config.ensemble is not None or entry.config.sequences is not None:
+def _is_for_the_core(model: ModelEntry, entry: VersionEntry) -> bool:
+    """The core's readers know neither ensembles, sequences nor ragged inputs; one answer each.
+
+    A sequence may go on in another version, or in an earlier generation.
+    """
+    config = entry.config
+    if config.ensemble is not None or config.decoupled:
         return False
-    return not entry.config.decoupled and not any(spec.ragged for spec in signature.inputs)
+    if any(one.config.sequences is not None for one in (*model.versions, *model.earlier)):
+        return False
+    return not any(spec.ragged for spec in config.signature.inputs)
 
 
 def _native_specs(specs: tuple[TensorSpec, ...]) -> list[NativeSpec]:

@@ -16,10 +16,17 @@ from mpserve.model.state import ModelState
 
 
 class RoutedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of one model, as the table has it."""
+    """One version of one model, as the table has it.
+
+    Attributes
+    ----------
+    is_default
+        No version was asked for.
+    """
 
     model: ModelEntry
     version: VersionEntry
+    is_default: bool = False
 
 
 class RoutingTable:
@@ -70,12 +77,16 @@ class RoutingTable:
             return self._version(model, version)
         for entry in reversed(model.versions):
             if entry.state is ModelState.READY:
-                return RoutedModel(model=model, version=entry)
+                return RoutedModel(model=model, version=entry, is_default=True)
         raise ModelNotFound(self._phrases.no_ready_version.format(name=name))
 
     def generations(self) -> set[int]:
         """Return the generations that are named."""
-        return {entry.generation for model in self._models.values() for entry in model.versions}
+        return {
+            entry.generation
+            for model in self._models.values()
+            for entry in (*model.versions, *model.earlier)
+        }
 
     def ready_models(self) -> Iterator[RoutedModel]:
         """Return what takes the requests that name no version, by the models' names."""

@@ -100,6 +100,17 @@ class WithdrawEnsemble(Action, frozen=True, kw_only=True):
     origin: Origin
 
 
+class LingerGeneration(Action, frozen=True, kw_only=True):
+    """It is replaced, but sequences go on in it: keep it until they end, or until `deadline_ns`.
+
+    `deadline_ns` is of the monotonic clock; 0 for never.
+    """
+
+    name: ModelName
+    generation: Generation
+    deadline_ns: int
+
+
 class RetireGeneration(Action, frozen=True, kw_only=True):
     """No frontend names it any more: close its queue for good."""
 
@@ -158,6 +169,7 @@ AnyAction: TypeAlias = (
     | WithdrawGeneration
     | AssembleGeneration
     | WithdrawEnsemble
+    | LingerGeneration
     | RetireGeneration
     | RemoveGeneration
     | StartInstance

@@ -39,6 +39,9 @@ WITH_PROCESS: Final = frozenset(
 )
 
 
+_ANSWERING: Final = frozenset({InstancePhase.READY, InstancePhase.SURPLUS})
+
+
 class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One instance of a generation.
 
@@ -84,6 +87,10 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
     withdrawn_in
         Number of the first routing table that does not name it; 0 before, and for one that no
         table ever named.
+    linger_until_ns
+        When it goes though sequences go on in it, once it lingers (monotonic clock); 0 for never.
+    is_quiet
+        It lingers, and its last sequence has ended.
     failure
         Why it did not load, or can not serve any longer.
     """
@@ -99,6 +106,8 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
     instances: tuple[InstanceRecord, ...]
     attempt: int = 1
     withdrawn_in: int = 0
+    linger_until_ns: int = 0
+    is_quiet: bool = False
     failure: Failure | None = None
 
     @property
@@ -120,6 +129,11 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
     def has_process(self) -> bool:
         """Whether any instance may have a process."""
         return any(instance.has_process for instance in self.instances)
+
+    @property
+    def can_answer(self) -> bool:
+        """Whether a request that reaches it would be executed."""
+        return self.is_ensemble or any(one.phase in _ANSWERING for one in self.instances)
 
     def instance(self, key: InstanceKey) -> InstanceRecord | None:
         """Return the instance of `key`, if it is still there."""
@@ -288,9 +302,8 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
         """Return the same with `model` in place of the one of its name."""
         unsteady = self.unsteady - {model.name} if model.is_steady else self.unsteady | {model.name}
         before = self.models.get(model.name)
-        seen_before = shown_versions(before) if before is not None else ()
         changed = self.changed
-        if shown_versions(model) != seen_before:
+        if _row(model) != (_row(before) if before is not None else ((), ())):
             changed |= {model.name}
         return msgspec.structs.replace(
             self,
@@ -333,12 +346,38 @@ def shown_versions(model: ModelRecord) -> tuple[ShownVersion, ...]:
     return tuple(shown[version] for version in sorted(shown, key=version_order))
 
 
+def earlier_generations(model: ModelRecord) -> tuple[GenerationRecord, ...]:
+    """Return those that were replaced and may hold sequences which go on in them, newest first."""
+    if not any(one.phase is Phase.SERVING for one in model.generations):
+        return ()
+    kept = (one for one in model.generations if _keeps_sequences(one))
+    return tuple(sorted(kept, key=lambda one: -one.generation))
+
+
+def _keeps_sequences(record: GenerationRecord) -> bool:
+    return (
+        record.phase in _REPLACED
+        and record.withdrawn_in > 0
+        and record.failure is None
+        and record.config.sequences is not None
+        and record.can_answer
+    )
+
+
+_REPLACED: Final = frozenset({Phase.WITHDRAWN, Phase.LINGERING})
+
+
+def _row(model: ModelRecord) -> tuple[tuple[ShownVersion, ...], tuple[Generation, ...]]:
+    """Return what decides about the model's row in the routing table."""
+    return shown_versions(model), tuple(one.generation for one in earlier_generations(model))
+
+
 def version_order(version: Version) -> tuple[int, str]:
     """Return the key by which versions ascend: numbers by value, then words."""
     return (int(version), "") if version.isdecimal() else (-1, version)
 
 
-_LEAVING: Final = frozenset({Phase.WITHDRAWN, Phase.DRAINING})
+_LEAVING: Final = frozenset({Phase.WITHDRAWN, Phase.LINGERING, Phase.DRAINING})
 
 
 def _shown(record: GenerationRecord) -> ShownVersion:

@@ -61,6 +61,13 @@ class FolderChecked(Event, frozen=True, kw_only=True):
     is_unchanged: bool
 
 
+class SequencesEnded(Event, frozen=True, kw_only=True):
+    """The last sequence of a lingering generation has ended, or was idle for too long."""
+
+    name: ModelName
+    generation: Generation
+
+
 class TableAcknowledged(Event, frozen=True, kw_only=True):
     """All living frontends know the routing table of this number."""
 

@@ -41,6 +41,7 @@ _OF_PHASE: Final = {
     Phase.FAILED: ModelState.UNAVAILABLE,
     Phase.SERVING: ModelState.READY,
     Phase.WITHDRAWN: ModelState.UNLOADING,
+    Phase.LINGERING: ModelState.UNLOADING,
     Phase.DRAINING: ModelState.UNLOADING,
 }
 _OF_INSTANCE: Final = {
@@ -86,7 +87,7 @@ def _of_generation(
 
 def _state(record: GenerationRecord) -> ModelState:
     """One that failed to load has nothing to unload: it stays `UNAVAILABLE` until it is gone."""
-    is_leaving = record.phase in {Phase.WITHDRAWN, Phase.DRAINING}
+    is_leaving = record.phase in {Phase.WITHDRAWN, Phase.LINGERING, Phase.DRAINING}
     if is_leaving and record.failure is not None:
         return ModelState.UNAVAILABLE
     return _OF_PHASE[record.phase]

@@ -21,6 +21,7 @@ from mpserve.lifecycle.actions import (
     CommitOperation,
     FailGeneration,
     KillInstance,
+    LingerGeneration,
     PublishTable,
     RemoveGeneration,
     RetireGeneration,
@@ -47,6 +48,7 @@ from mpserve.lifecycle.events import (
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
+    SequencesEnded,
     TableAcknowledged,
 )
 from mpserve.lifecycle.reasons import UNLOADED, shown_reason
@@ -127,6 +129,23 @@ def _admitted(actual: Actual, action: AdmitGeneration) -> Actual:
 
 def _failed_for_good(actual: Actual, action: FailGeneration) -> Actual:
     return _turned(actual, action.name, action.generation, Turn.FAIL)
+
+
+def _lingers(actual: Actual, action: LingerGeneration) -> Actual:
+    def change(record: GenerationRecord) -> GenerationRecord:
+        return replace(
+            record,
+            phase=next_phase(record.phase, Turn.LINGER),
+            linger_until_ns=action.deadline_ns,
+        )
+
+    return _with_generation(actual, action.name, action.generation, change)
+
+
+def _quiet(actual: Actual, event: SequencesEnded) -> Actual:
+    return _with_generation(
+        actual, event.name, event.generation, lambda record: replace(record, is_quiet=True)
+    )
 
 
 def _retired(actual: Actual, action: RetireGeneration) -> Actual:
@@ -311,7 +330,7 @@ def _ended(actual: Actual, event: InstanceEnded, *, policy: RestartPolicy) -> Ac
     elif record.phase is Phase.SERVING:
         added = model.operation.additions if model.operation is not None else ()
         after = _after_death(instance, event, policy=policy, is_addition=key in added)
-    elif record.phase in {Phase.WITHDRAWN, Phase.DRAINING}:
+    elif record.phase in {Phase.WITHDRAWN, Phase.LINGERING, Phase.DRAINING}:
         after = None
     else:
         record = _after_load_broke(record, instance, event)
@@ -393,6 +412,8 @@ _OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] =
     WithdrawGeneration: _withdrawn,
     AssembleGeneration: _assembled,
     WithdrawEnsemble: _ensemble_withdrawn,
+    LingerGeneration: _lingers,
+    SequencesEnded: _quiet,
     RetireGeneration: _retired,
     RemoveGeneration: _removed,
     StartInstance: _started,

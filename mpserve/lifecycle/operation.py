@@ -130,6 +130,8 @@ def commit(model: ModelRecord, *, next_table: int) -> ModelRecord:
     for one in model.generations:
         if one.generation in operation.generations:
             generations.append(replace(one, phase=next_phase(one.phase, Turn.COMMIT)))
+        elif one.phase is Phase.LINGERING and definition is None:
+            generations.append(_withdrawn(one, in_table=next_table))
         elif one.phase is not Phase.SERVING:
             generations.append(one)
         elif one.version.version in loaded or one.version.version not in wanted:

@@ -26,6 +26,7 @@ from mpserve.lifecycle.actions import (
     CommitOperation,
     FailGeneration,
     KillInstance,
+    LingerGeneration,
     PublishTable,
     RemoveGeneration,
     RetireGeneration,
@@ -43,6 +44,7 @@ from mpserve.lifecycle.actual import (
     InstanceRecord,
     ModelRecord,
     Operation,
+    earlier_generations,
 )
 from mpserve.lifecycle.graph import assemblies, reviews
 from mpserve.lifecycle.operation import failures, is_concluded
@@ -67,7 +69,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     load_timeout_ns
         How long one worker may load.
     drain_timeout_ns
-        How long a worker that is not needed any more may go on with what it has; 0 for ever.
+        How long a worker that is not needed any more may go on with what it has, and before that,
+        how long sequences may go on in a generation that was replaced; 0 for ever.
     """
 
     loading_versions: int = 4
@@ -123,17 +126,24 @@ def plan(wanted: Wanted, actual: Actual, *, now_ns: int, limits: Limits) -> tupl
 
 def next_moment_ns(wanted: Wanted, actual: Actual) -> int | None:
     """Return when `plan` has to be asked again though nothing happened; `None` for never."""
+    records = [one for name in actual.unsteady for one in actual.models[name].generations]
     moments = [
         at_ns
-        for name in actual.unsteady
-        for record in actual.models[name].generations
+        for record in records
         for one in record.instances
         if (at_ns := _moment_of(record, one, stopping=wanted.stopping)) is not None
+    ]
+    moments += [
+        one.linger_until_ns
+        for one in records
+        if one.phase is Phase.LINGERING and one.linger_until_ns
     ]
     return min(moments, default=None)
 
 
-_WITH_DEADLINES: Final = frozenset({Phase.LOADING, Phase.FAILED, Phase.SERVING, Phase.DRAINING})
+_WITH_DEADLINES: Final = frozenset(
+    {Phase.LOADING, Phase.FAILED, Phase.SERVING, Phase.LINGERING, Phase.DRAINING}
+)
 
 
 def _moment_of(record: GenerationRecord, instance: InstanceRecord, *, stopping: bool) -> int | None:
@@ -299,18 +309,33 @@ def _may_start_again(instance: InstanceRecord, moment: Moment) -> bool:
     )
 
 
-def _withdrawn(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
-    is_held = record.generation in moment.held and _can_answer(record)
-    if moment.acknowledged >= record.withdrawn_in and not is_held:
+def _withdrawn(model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
+    """One that is held goes on, unless those who hold it would wait in vain."""
+    is_held = record.generation in moment.held and record.can_answer
+    if moment.acknowledged < record.withdrawn_in or is_held:
+        return
+    if _may_linger(model, record, moment):
+        yield LingerGeneration(
+            name=record.name, generation=record.generation, deadline_ns=_drained_by_ns(moment)
+        )
+    else:
         yield RetireGeneration(name=record.name, generation=record.generation)
 
 
-def _can_answer(record: GenerationRecord) -> bool:
-    """Whether those who hold a generation get what they wait for; else they would wait in vain."""
-    return record.is_ensemble or any(one.phase in _ANSWERING for one in record.instances)
+def _may_linger(model: ModelRecord, record: GenerationRecord, moment: Moment) -> bool:
+    return not moment.stopping and record in earlier_generations(model)
 
 
-_ANSWERING: Final = frozenset({InstancePhase.READY, InstancePhase.SURPLUS})
+def _lingering(model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
+    is_late = record.linger_until_ns != 0 and moment.now_ns >= record.linger_until_ns
+    if record.is_quiet or is_late or not _may_linger(model, record, moment):
+        yield RetireGeneration(name=record.name, generation=record.generation)
+        return
+    for one in record.instances:
+        if one.phase is InstancePhase.SURPLUS:
+            yield _stop(one, moment)
+        elif _is_overdue(one, moment):
+            yield _cut_off(one, moment)
 
 
 def _draining(_model: ModelRecord, record: GenerationRecord, moment: Moment) -> Iterator[Action]:
@@ -331,9 +356,12 @@ def _end_all(record: GenerationRecord, failure: Failure, moment: Moment) -> Iter
 
 
 def _stop(instance: InstanceRecord, moment: Moment) -> StopInstance:
+    return StopInstance(instance=instance.key, deadline_ns=_drained_by_ns(moment))
+
+
+def _drained_by_ns(moment: Moment) -> int:
     limit_ns = moment.limits.drain_timeout_ns
-    deadline_ns = moment.now_ns + limit_ns if limit_ns else 0
-    return StopInstance(instance=instance.key, deadline_ns=deadline_ns)
+    return moment.now_ns + limit_ns if limit_ns else 0
 
 
 def _start(record: GenerationRecord, instance: InstanceRecord, moment: Moment) -> StartInstance:
@@ -364,5 +392,6 @@ _FOR_PHASE: Final[
     Phase.FAILED: _failed,
     Phase.SERVING: _serving,
     Phase.WITHDRAWN: _withdrawn,
+    Phase.LINGERING: _lingering,
     Phase.DRAINING: _draining,
 }

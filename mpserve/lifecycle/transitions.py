@@ -21,6 +21,8 @@ class Phase(enum.Enum):
     """Named by the routing table."""
     WITHDRAWN = "withdrawn"
     """No longer named by the latest table; some frontend may still route by the one before."""
+    LINGERING = "lingering"
+    """All frontends know what replaces it; it takes requests of the sequences that it holds."""
     DRAINING = "draining"
     """No request can arrive any more; its workers finish and end."""
 
@@ -33,6 +35,7 @@ class Turn(enum.Enum):
     FAIL = "fail"
     COMMIT = "commit"
     WITHDRAW = "withdraw"
+    LINGER = "linger"
     RETIRE = "retire"
 
 
@@ -47,7 +50,10 @@ TRANSITIONS: Final = {
     (Phase.LOADED, Turn.WITHDRAW): Phase.WITHDRAWN,
     (Phase.FAILED, Turn.WITHDRAW): Phase.WITHDRAWN,
     (Phase.SERVING, Turn.WITHDRAW): Phase.WITHDRAWN,
+    (Phase.WITHDRAWN, Turn.LINGER): Phase.LINGERING,
     (Phase.WITHDRAWN, Turn.RETIRE): Phase.DRAINING,
+    (Phase.LINGERING, Turn.WITHDRAW): Phase.WITHDRAWN,
+    (Phase.LINGERING, Turn.RETIRE): Phase.DRAINING,
 }
 
 SHOWN: Final = {
@@ -57,6 +63,7 @@ SHOWN: Final = {
     Phase.LOADED: ModelState.LOADING,
     Phase.FAILED: ModelState.LOADING,
     Phase.WITHDRAWN: ModelState.UNLOADING,
+    Phase.LINGERING: ModelState.UNLOADING,
     Phase.DRAINING: ModelState.UNLOADING,
 }
 """State of a version that has a generation in this phase; an earlier row wins over a later one, so

@@ -154,7 +154,8 @@ _LIFECYCLE: Final = (
         default=600,
         least=0,
         help="mpserve: requests that an unloaded or replaced model still answers after so long "
-        "are given up. 0 waits for ever.",
+        "are given up, and before that, sequences that go on so long in a replaced one. "
+        "0 waits for ever.",
     ),
 )
 

@@ -14,6 +14,7 @@ from mpserve.lifecycle.actions import (
     CommitOperation,
     FailGeneration,
     KillInstance,
+    LingerGeneration,
     PublishTable,
     RemoveGeneration,
     RetireGeneration,
@@ -42,6 +43,8 @@ class Effects:
         Sends the rows of these models to the frontends under this number.
     check_folder
         Looks at the folder once more and tells what it saw.
+    linger
+        Tells when the last sequence of a generation has ended; returns how many there are now.
     settle
         Answers those who made a wish.
     tell
@@ -55,6 +58,7 @@ class Effects:
         ledger: Ledger,
         publish: Callable[[PublishTable], None],
         check_folder: Callable[[CheckFolder], None],
+        linger: Callable[[ModelName, Generation], int],
         settle: Callable[[SettleWish], None],
         tell: Callable[[Event], None],
         now_ns: Callable[[], int],
@@ -63,6 +67,7 @@ class Effects:
         self._ledger = ledger
         self._publish = publish
         self._check_folder_of = check_folder
+        self._linger_in = linger
         self._settle = settle
         self._tell = tell
         self._now_ns = now_ns
@@ -79,6 +84,7 @@ class Effects:
             WithdrawGeneration: self._withdraw,
             AssembleGeneration: self._nothing,
             WithdrawEnsemble: self._withdraw_ensemble,
+            LingerGeneration: self._linger,
             RetireGeneration: self._retire,
             RemoveGeneration: self._remove,
             StartInstance: self._start,
@@ -129,6 +135,12 @@ class Effects:
         log.warning(
             "ensemble.withdrawn", **_described(record), reason=action.misfit.failure.message
         )
+
+    def _linger(self, action: LingerGeneration, actual: Actual) -> None:
+        record = _generation(actual, action.name, action.generation)
+        sequences = self._linger_in(action.name, action.generation)
+        if sequences:
+            log.info("version.lingers", **_described(record), sequences=sequences)
 
     def _retire(self, action: RetireGeneration, _actual: Actual) -> None:
         self._workers.retire_queue(action.generation)

@@ -3,7 +3,13 @@
 from typing import Final
 
 from mpserve.control.messages import ModelEntry, PublishTable, VersionEntry
-from mpserve.lifecycle.actual import Actual, GenerationRecord, ModelRecord, shown_versions
+from mpserve.lifecycle.actual import (
+    Actual,
+    GenerationRecord,
+    ModelRecord,
+    earlier_generations,
+    shown_versions,
+)
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.identity import Generation, ModelName
@@ -56,6 +62,9 @@ class Publication:
             directory=definition.directory,
             settings_json=definition.settings_json,
             versions=self._versions(model),
+            earlier=tuple(
+                self._named(record, ModelState.UNLOADING) for record in earlier_generations(model)
+            ),
         )
 
     def _describe(self, model: ModelRecord) -> ModelDefinition | None:
@@ -72,7 +81,7 @@ class Publication:
         for shown in shown_versions(model):
             record = model.serving(shown.version)
             if shown.state is ModelState.READY and record is not None:
-                entries.append(self._ready(record))
+                entries.append(self._named(record, ModelState.READY))
             else:
                 entries.append(
                     VersionEntry(
@@ -87,10 +96,10 @@ class Publication:
                 )
         return tuple(entries)
 
-    def _ready(self, record: GenerationRecord) -> VersionEntry:
+    def _named(self, record: GenerationRecord, state: ModelState) -> VersionEntry:
         return VersionEntry(
             version=record.version.version,
-            state=ModelState.READY,
+            state=state,
             reason="",
             generation=record.generation,
             queue_segment=self._workers.queue_name(record.generation),

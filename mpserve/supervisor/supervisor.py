@@ -15,10 +15,11 @@ from typing import Final
 from mpserve.errors import Failure, ShuttingDown
 from mpserve.lifecycle.actions import Action, CheckFolder, PublishTable, SettleWish
 from mpserve.lifecycle.actual import Actual
-from mpserve.lifecycle.events import Event, GenerationsHeld, TableAcknowledged
+from mpserve.lifecycle.events import Event, GenerationsHeld, SequencesEnded, TableAcknowledged
 from mpserve.lifecycle.observation import observe
 from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
 from mpserve.lifecycle.restart import RestartPolicy
+from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
@@ -31,6 +32,7 @@ from mpserve.supervisor.event_log import EventLog
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.lifecycle_memory import LifecycleMemory
 from mpserve.supervisor.processes import ChildRecord, Processes
+from mpserve.supervisor.sequence_watch import SequenceWatch
 from mpserve.supervisor.shared_places import ServerMemory
 from mpserve.supervisor.workers import Workers
 
@@ -63,6 +65,11 @@ class Supervisor:
             tell=self.tell,
             now_ns=now_ns,
         )
+        self._sequences = SequenceWatch(
+            live_sequences=self.workers.live_sequences,
+            call_later=self._loop.call_later,
+            ended=self._tell_sequences_ended,
+        )
         self._publish: Callable[[PublishTable], None] = _nobody_listens
         self._check: Callable[[CheckFolder], None] = _nobody_listens
         self._effects = Effects(
@@ -70,6 +77,7 @@ class Supervisor:
             ledger=self.ledger,
             publish=self._publish_table,
             check_folder=self._check_folder,
+            linger=self._sequences.add,
             settle=self._settle,
             tell=self.tell,
             now_ns=now_ns,
@@ -114,6 +122,10 @@ class Supervisor:
         """Go on where an earlier supervisor was when it died."""
         self.events.begun({wish.name: wish.origin for wish in self._wanted.wishes.values()})
         self.workers.adopt(self._actual, records)
+        for model in self._actual.models.values():
+            for one in model.generations:
+                if one.phase is Phase.LINGERING:
+                    self._sequences.add(model.name, one.generation)
         self._plan_soon()
 
     def wish(
@@ -228,6 +240,9 @@ class Supervisor:
         for condition, met in self._conditions:
             if not met.done() and condition(self._actual):
                 met.set_result(None)
+
+    def _tell_sequences_ended(self, name: ModelName, generation: Generation) -> None:
+        self.tell(SequencesEnded(name=name, generation=generation))
 
     def _publish_table(self, action: PublishTable) -> None:
         self._publish(action)

@@ -124,6 +124,11 @@ class Workers:
         version = VersionKey(name=record.name, version=record.version.version)
         self._ledger.opened(generation, version, queue)
 
+    def live_sequences(self, generation: Generation) -> int:
+        """Return how many sequences go on in a generation; 0 for one that is gone."""
+        queue = self._queues.get(generation)
+        return queue.live_sequences() if queue is not None else 0
+
     def retire_queue(self, generation: Generation) -> None:
         """Close a queue for good; what waits in it is still answered by its workers."""
         queue = self._queues.get(generation)

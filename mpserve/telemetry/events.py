@@ -58,6 +58,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "spawner.died": "The process that forks workers ended; it is started again.",
     "spawner.started": "The process that forks workers runs.",
     "version.given_up": "A model version's workers died too often; it is not started again.",
+    "version.lingers": "A replaced generation stays, as sequences go on in it; says how many.",
     "version.load_failed": "A model version failed to load; says why.",
     "version.loading": "A model version starts to load.",
     "version.unloaded": "All processes of a generation of a model version have ended.",

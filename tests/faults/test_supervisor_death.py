@@ -11,6 +11,7 @@ from tests.fixtures.closed_loop import ClosedLoop, infer_bytes
 from tests.fixtures.ensembles import add_ensemble, adding, request
 from tests.fixtures.pace import full_or, within
 from tests.fixtures.scripted import run_script, script_body
+from tests.fixtures.sequencer import batching, step
 from tests.fixtures.teller import in_flight, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
@@ -82,6 +83,24 @@ def test_an_override_stays_in_force(serve, repository):
     assert tell(server, "m") == before
     config = server.get("/v2/models/m/config").json()
     assert config["parameters"]["note"]["string_value"] == "changed"
+
+
+def test_sequences_go_on_where_they_began(serve, repository):
+    """Also those in a generation that was replaced before."""
+    repository.add("sequencer", "m", config=batching())
+    server = serve(repository.path, flags=EXPLICIT)
+    old = step(server, "m", 1, start=True).pid
+    repository.write("m/1/other.py", "")
+    assert server.load("m").status == 200
+    new = step(server, "m", 2, start=True).pid
+    kill_supervisor(server)
+    assert names(server) == {"m": "READY"}
+    assert [step(server, "m", sequence).pid for sequence in (1, 2)] == [old, new]
+    assert [step(server, "m", sequence, end=True).sum for sequence in (1, 2)] == [3, 3]
+    wait_until(
+        lambda: [one.pid for one in server.processes_named("mps:m")] == [new],
+        what="the old worker to end",
+    )
 
 
 def test_a_load_that_is_under_way_goes_on(serve, repository):

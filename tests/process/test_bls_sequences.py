@@ -16,6 +16,23 @@ return [model.total, request.correlation_id()]
 """
 
 
+def test_a_sequence_goes_on_where_it_began_after_a_reload(serve, repository):
+    repository.add("scripted", "caller")
+    repository.add("scripted", "m", config=SEQUENCE)
+    flags = ["--model-control-mode=explicit", "--load-model=m", "--load-model=caller"]
+    server = serve(repository.path, flags=flags)
+
+    def step(flags: str) -> list[int]:
+        code = f"return call('m', {ADD_UP!r}, correlation_id=7, flags={flags})"
+        return run_script(server, "caller", code)
+
+    flag = "pb_utils.TRITONSERVER_REQUEST_FLAG_SEQUENCE_"
+    assert step(flag + "START") == [1, 7]
+    repository.write("m/1/other.py", "")
+    assert server.load("m").status == 200
+    assert [step("0"), step(flag + "END")] == [[2, 7], [3, 7]]
+
+
 def test_a_sequence_is_sent_step_by_step(serve, repository):
     repository.add("scripted", "caller")
     repository.add("scripted", "m", config=SEQUENCE + "instance_group [{ count: 2 }]")

@@ -74,12 +74,3 @@ def test_an_instance_that_goes_serves_its_sequences_to_their_end(server):
         lambda: [one.pid for one in server.processes_named("mps:m")] == list(kept),
         what="the instance to end with its last sequence",
     )
-
-
-def test_after_a_reload_sequences_start_again(server, repository):
-    pid = step(server, "m", 1, start=True).pid
-    repository.write("m/1/other.py", "")
-    assert server.load("m").status == 200
-    answer = ask(server, "m", 1)
-    assert (answer.status, answer.json()) == (400, {"error": not_started(1)})
-    assert step(server, "m", 1, start=True, end=True).pid != pid

@@ -3,6 +3,7 @@
 Everything outside is simulated: a process lives from `StartInstance` until the machine lets it end,
 a queue from `AdmitGeneration` to `RemoveGeneration`, a table is in use until it is acknowledged.
 Some of the models are ensembles of others; requests of them may hold generations for a while.
+In some of them sequences begin while they serve, and go on in the generation where they began.
 """
 
 from hypothesis import settings
@@ -15,6 +16,7 @@ from mpserve.lifecycle.actions import (
     CheckFolder,
     CommitOperation,
     KillInstance,
+    LingerGeneration,
     PublishTable,
     RemoveGeneration,
     RetireGeneration,
@@ -24,7 +26,7 @@ from mpserve.lifecycle.actions import (
     WithdrawEnsemble,
     WithdrawGeneration,
 )
-from mpserve.lifecycle.actual import Actual, shown_versions
+from mpserve.lifecycle.actual import Actual, earlier_generations, shown_versions
 from mpserve.lifecycle.events import (
     FolderChecked,
     GenerationRefused,
@@ -32,6 +34,7 @@ from mpserve.lifecycle.events import (
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
+    SequencesEnded,
     TableAcknowledged,
 )
 from mpserve.lifecycle.graph import judge, used_models
@@ -44,6 +47,7 @@ from mpserve.model.config import InstanceGroup, ModelConfig
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.ensemble import Ensemble, Step
 from mpserve.model.event import Origin
+from mpserve.model.sequence import SequencePolicy
 from mpserve.model.state import ModelState
 
 NAMES = ("a", "b", "c")
@@ -55,19 +59,27 @@ REFUSAL = Failure(code=ErrorCode.LOAD_FAILED, message="ValueError: no")
 MOST_PLANS = 100
 
 
-def define(name, contents, *, count, auto_complete):
+SEQUENCES = SequencePolicy(slots=1, idle_us=1)
+
+
+def define(name, contents, *, count, auto_complete, has_sequences):
     """Return a model whose version `v` has the content `contents[v]`."""
     return ModelDefinition(
         name=name,
         directory=f"/{name}",
         format=ConfigFormat.TRITON,
         runtime="python",
-        config=ModelConfig(instance_groups=(InstanceGroup(name=name, count=count),)),
+        config=ModelConfig(
+            instance_groups=(InstanceGroup(name=name, count=count),),
+            sequences=SEQUENCES if has_sequences else None,
+        ),
         config_json="",
         auto_complete=auto_complete,
         versions=tuple(
             VersionDefinition(
-                version=version, directory=f"/{name}/{version}", fingerprint=str(content)
+                version=version,
+                directory=f"/{name}/{version}",
+                fingerprint=f"{content} {has_sequences}",
             )
             for version, content in sorted(contents.items())
         ),
@@ -91,10 +103,11 @@ def define_ensemble(name, members):
 
 
 definitions = st.builds(
-    lambda contents, count, auto_complete: (contents, count, auto_complete),
+    lambda contents, **others: (contents, others),
     st.dictionaries(st.sampled_from("123"), st.integers(0, 3), min_size=1, max_size=3),
-    st.integers(1, 3),
-    st.booleans(),
+    count=st.integers(1, 3),
+    auto_complete=st.booleans(),
+    has_sequences=st.booleans(),
 )
 
 
@@ -114,6 +127,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.answers = {}  # (name, number) -> failure
         self.checks = {}  # (name, wish) -> is the folder unchanged? None while it is looked at
         self.held = frozenset()  # generations that requests of ensembles use
+        self.live = set()  # generations in which sequences go on
+        self.lingering = {}  # generation -> name, of those that are looked at for their end
         self.lost = set()  # (name, version) given up since the last wish that came true
 
     # --- the loop of the supervisor ---------------------------------------------------------------
@@ -136,8 +151,12 @@ class LifecycleMachine(RuleBasedStateMachine):
             case AdmitGeneration():
                 assert action.generation not in self.open_queues
                 self.open_queues.add(action.generation)
+            case LingerGeneration():
+                self.lingering[action.generation] = action.name
             case RetireGeneration():
                 assert not (action.generation in self.held and self.answers_come(action.generation))
+                assert not self.cuts_sequences_off(action)
+                self.lingering.pop(action.generation, None)
                 self.retired_queues.add(action.generation)
             case RemoveGeneration():
                 assert not self.processes_of(action.generation)
@@ -153,7 +172,9 @@ class LifecycleMachine(RuleBasedStateMachine):
                 self.processes[action.instance] = fate
             case PublishTable():
                 assert action.number == max(self.tables) + 1
+                before = self.tables[action.number - 1]
                 self.tables[action.number] = self.named()
+                self.live.update(self.sequenced() - before)  # somebody begins one at once
             case _:
                 self.note(action)
 
@@ -175,6 +196,19 @@ class LifecycleMachine(RuleBasedStateMachine):
             case WithdrawGeneration() | WithdrawEnsemble():
                 record = self.actual.models[action.name].generation(action.generation)
                 self.lost.add((action.name, record.version.version))
+
+    def cuts_sequences_off(self, action):
+        """Sequences that could go on until a deadline are cut off by nothing but an unload."""
+        model = self.actual.models[action.name]
+        record = model.generation(action.generation)
+        is_served = any(one.phase is Phase.SERVING for one in model.generations)
+        return (
+            action.generation in self.live
+            and self.answers_come(action.generation)
+            and is_served
+            and record.failure is None
+            and not (record.linger_until_ns and self.now_ns >= record.linger_until_ns)
+        )
 
     def answers_come(self, generation):
         return any(key.generation == generation for key in self.instances("ready"))
@@ -207,8 +241,8 @@ class LifecycleMachine(RuleBasedStateMachine):
         definition = None
         origin = Origin.POLL if is_polled else Origin.CLIENT
         if wanted is not None:
-            contents, count, auto_complete = wanted
-            definition = define(name, contents, count=count, auto_complete=auto_complete)
+            contents, others = wanted
+            definition = define(name, contents, **others)
         self.wanted = self.wanted.with_wish(
             Wish(number=self.last_wish, name=name, definition=definition, origin=origin)
         )
@@ -237,12 +271,47 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.tell(GenerationsHeld(generations=generations))
         self.run_plan()
 
+    def sequenced(self):
+        """Generations in which a request of some frontend may begin a sequence."""
+        named = set().union(*(self.tables[one] for one in self.tables if one >= self.acknowledged))
+        return {
+            one.generation
+            for model in self.actual.models.values()
+            for one in model.generations
+            if one.generation in named and one.config.sequences is not None
+        }
+
+    @precondition(lambda self: self.sequenced())
+    @rule(data=st.data())
+    def begin_a_sequence(self, data):
+        self.live.add(data.draw(st.sampled_from(sorted(self.sequenced()))))
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data())
+    def end_sequences(self, data):
+        self.live.remove(data.draw(st.sampled_from(sorted(self.live))))
+
+    @precondition(lambda self: self.lingering)
+    @rule()
+    def look_for_sequences(self):
+        self.look_at_lingering()
+        self.run_plan()
+
+    def look_at_lingering(self):
+        for generation in [one for one in self.lingering if one not in self.live]:
+            name = self.lingering.pop(generation)
+            self.tell(SequencesEnded(name=name, generation=generation))
+
     @precondition(lambda self: self.instances("starting"))
     @rule(data=st.data())
     def load(self, data):
-        key = data.draw(st.sampled_from(self.instances("starting")))
-        self.tell(InstanceReady(instance=key, config=ModelConfig(), config_json="{}"))
+        self.be_ready(data.draw(st.sampled_from(self.instances("starting"))))
         self.run_plan()
+
+    def be_ready(self, key):
+        record = self.actual.models[key.name].generation(key.generation)
+        config = ModelConfig(sequences=record.definition.config.sequences)
+        self.tell(InstanceReady(instance=key, config=config, config_json="{}"))
 
     @precondition(lambda self: self.instances("starting"))
     @rule(data=st.data())
@@ -313,6 +382,12 @@ class LifecycleMachine(RuleBasedStateMachine):
                 assert generations <= self.open_queues - self.retired_queues
 
     @invariant()
+    def who_goes_on_with_a_sequence_finds_it(self):
+        for model in self.actual.models.values():
+            for one in earlier_generations(model):
+                assert one.generation in self.open_queues - self.retired_queues
+
+    @invariant()
     def one_generation_serves_a_version(self):
         for model in self.actual.models.values():
             versions = [
@@ -372,10 +447,12 @@ class LifecycleMachine(RuleBasedStateMachine):
     def teardown(self):
         """Let all go well from now on: what is wanted comes true, and nothing else is left."""
         self.hold(frozenset())
+        self.live.clear()
         for _ in range(300):
             self.run_plan()
+            self.look_at_lingering()
             for key in self.instances("starting"):
-                self.tell(InstanceReady(instance=key, config=ModelConfig(), config_json="{}"))
+                self.be_ready(key)
             for key in self.open_checks():
                 self.answer_check(key, is_unchanged=True)
             for key in [key for key, fate in self.processes.items() if fate != "running"]:

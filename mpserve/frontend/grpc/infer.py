@@ -183,6 +183,7 @@ class GrpcInfer:
             request = self._forwarding.apply(request, _headers(metadata()))
         if takes_many:
             request = replace(request, takes_many=True)
+        routed = self._handler.follow(request, routed)
         on_answer = partial(self._on_answer, request, routed, tells_final, on_result)
         return self._handler.start(request, routed=routed, on_answer=on_answer)
 

@@ -83,6 +83,21 @@ class InferHandler:
             return request
         return msgspec.structs.replace(request, id=str(uuid.uuid4()))
 
+    def follow(self, request: InferRequest, routed: RoutedModel) -> RoutedModel:
+        """Return who answers a request: `routed`, or who holds the sequence that it goes on with.
+
+        Raises
+        ------
+        ModelNotReady
+            As the routing table has it.
+        """
+        mark = request.sequence
+        if mark.starts or not (mark.number or mark.text):
+            return routed
+        own = self._routes.route(routed.model.name, routed.version.version)
+        other = self._routes.follow(own, mark, any_version=routed.is_default)
+        return routed if other is None else msgspec.structs.replace(routed, version=other.entry)
+
     def start(
         self,
         request: InferRequest,
@@ -93,6 +108,7 @@ class InferHandler:
         """Check and submit a request; return its token for `cancel`.
 
         Call it in the loop's turn in which `find` was called: a table may retire the queue after.
+        `routed` is what `follow` has returned.
 
         Raises
         ------
@@ -133,7 +149,7 @@ class InferHandler:
             # What it answers has the attributes of an `Answer`.
             told = cast("OnAnswer", on_answer)
             return self._ensembles.start(request, routed=routed, on_answer=told)
-        route = self._routes.route(name, version.version)
+        route = self._routes.route_to(name, version)
         if version.config.sequences is not None and request.sequence.starts:
             _tell_restart(request, route)
         return submit(
@@ -145,7 +161,9 @@ class InferHandler:
         )
 
     def _submit_step(self, member: Member, request: InferRequest, on_answer: OnAnswer) -> int:
-        return submit(request, dispatcher=self._dispatcher, route=member.route, on_answer=on_answer)
+        other = self._routes.follow(member.route, request.sequence, any_version=member.is_default)
+        route = member.route if other is None else other.route
+        return submit(request, dispatcher=self._dispatcher, route=route, on_answer=on_answer)
 
 
 def _call_soon(callback: Callable[[], None]) -> object:

@@ -93,6 +93,7 @@ class HttpInfer:
             body = self._open(http)
             operation = Operation.INFER
             request = self._read(exchange, body, routed)
+            routed = self._handler.follow(request, routed)
             on_answer = partial(self._on_answer, exchange, http, request, routed)
             token = self._handler.start(request, routed=routed, on_answer=on_answer)
         except MpserveError as error:

@@ -44,6 +44,7 @@ class HttpInferStream:
         """Answer with an event for each response of the model."""
         routed = self._handler.find(name, version, decoupled_refusal=None)
         request = replace(self._infer.read(exchange, http, routed), takes_many=True)
+        routed = self._handler.follow(request, routed)
         if request.binary_by_default or any(output.binary for output in request.outputs):
             raise InvalidRequest("binary outputs can not be sent as events; ask for JSON outputs")
         stream = EventStream(

@@ -34,6 +34,7 @@ def model(
     form: ConfigFormat = ConfigFormat.TRITON,
     settings_json: str = "",
     directory: str = "/nowhere",
+    earlier: tuple[VersionEntry, ...] = (),
 ) -> ModelEntry:
     """Return a row of a model."""
     return ModelEntry(
@@ -43,4 +44,5 @@ def model(
         directory=directory,
         settings_json=settings_json,
         versions=versions,
+        earlier=earlier,
     )

@@ -29,6 +29,7 @@ def member(name, inputs, outputs, *, decoupled=False):
         version="1",
         config=ModelConfig(signature=signature, decoupled=decoupled),
         route=None,
+        is_default=False,
         generations=frozenset({1}),
     )
 

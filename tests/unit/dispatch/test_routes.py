@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
 from mpserve.dispatch.routes import Routes
@@ -10,7 +11,8 @@ from mpserve.dispatch.submission import submit
 from mpserve.errors import ErrorCode, ModelNotReady, QueueFull
 from mpserve.model.config import ModelConfig
 from mpserve.model.identity import ModelName
-from mpserve.model.request import InferRequest, InputTensor
+from mpserve.model.request import InferRequest, InputTensor, SequenceMark
+from mpserve.model.sequence import SequencePolicy
 from mpserve.model.signature import Signature
 from mpserve.model.state import ModelState
 from mpserve.model.tensor import Datatype
@@ -24,6 +26,8 @@ from tests.unit.dispatch.tables import model, version
 
 INDEX = 1
 OPEN = ModelConfig(signature=Signature(open_inputs=True, open_outputs=True))
+SEQUENCES = SequencePolicy(slots=4, idle_us=60_000_000)
+SEQUENCED = msgspec.structs.replace(OPEN, sequences=SEQUENCES)
 
 
 class Place:
@@ -53,7 +57,7 @@ class Place:
             call_later=lambda _delay, _call: None,
         )
 
-    def queue(self) -> ModelQueue:
+    def queue(self, *, sequences: SequencePolicy | None = None) -> ModelQueue:
         self.generations += 1
         return ModelQueue.create(
             self.identity.server_id,
@@ -61,6 +65,7 @@ class Place:
             rings=[self.ring],
             wake_fds=[self.wake_fd],
             slots=16,
+            sequences=sequences,
         )
 
     def end_turn(self) -> None:
@@ -81,9 +86,9 @@ def place() -> Iterator[Place]:
     one.close()
 
 
-def request() -> InferRequest:
+def request(sequence: SequenceMark | None = None) -> InferRequest:
     tensor = InputTensor(name="x", datatype=Datatype.UINT8, shape=(3,), data=b"abc")
-    return InferRequest(inputs=(tensor,), id="7")
+    return InferRequest(inputs=(tensor,), id="7", sequence=sequence or SequenceMark())
 
 
 def mapped(name: str) -> bool:

@@ -16,20 +16,35 @@ from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.config import InstanceGroup, ModelConfig
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
+from mpserve.model.sequence import SequencePolicy
 
 SECOND_NS = 1_000_000_000
 DIED = Failure(code=ErrorCode.UNAVAILABLE, message="it died")
 REFUSED = Failure(code=ErrorCode.LOAD_FAILED, message="ValueError: bad weights")
 
 
-def define(name="m", *, versions="1", content="x", count=1, group="g", auto_complete=False):
+SEQUENCES = SequencePolicy(slots=4, idle_us=1_000_000)
+
+
+def define(
+    name="m",
+    *,
+    versions="1",
+    content="x",
+    count=1,
+    group="g",
+    auto_complete=False,
+    sequences=None,
+):
     """Return a model whose versions all have the content `content`."""
     return ModelDefinition(
         name=name,
         directory=f"/models/{name}",
         format=ConfigFormat.TRITON,
         runtime="python",
-        config=ModelConfig(instance_groups=(InstanceGroup(name=group, count=count),)),
+        config=ModelConfig(
+            instance_groups=(InstanceGroup(name=group, count=count),), sequences=sequences
+        ),
         config_json=f'{{"name":"m","instance_group":[{{"count":{count}}}]}}',
         auto_complete=auto_complete,
         versions=tuple(
