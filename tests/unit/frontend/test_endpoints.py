@@ -78,7 +78,7 @@ class Frontend:
             settings=self.settings,
         )
         routes = SimpleNamespace(
-            route=lambda name, version: (name, version),
+            route_to=lambda name, version: (name, version),
             counts=lambda _name, _version: ModelCounts(successes=3),
         )
         regions = Regions(server_id="0", allowed=False, max_bytes=0, acknowledge=lambda _: None)
