@@ -5,7 +5,7 @@ which is given lists.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -13,27 +13,13 @@ import numpy.typing as npt
 import orjson
 
 from mpserve.compat.mlserver import types as compatible_types
+from mpserve.compat.mlserver.codecs.numpy import DTYPE_OF
 from mpserve.errors import InvalidRequest, ModelError
 from mpserve.model.tensor import Datatype
 from mpserve.runtimes.protocol import Request, Tensor
 from mpserve.runtimes.responses import Answer, Output
 
 Array = npt.NDArray[Any]  # any of the datatypes
-
-_DTYPES: Final = {
-    "BOOL": np.dtype("bool"),
-    "UINT8": np.dtype("uint8"),
-    "UINT16": np.dtype("uint16"),
-    "UINT32": np.dtype("uint32"),
-    "UINT64": np.dtype("uint64"),
-    "INT8": np.dtype("int8"),
-    "INT16": np.dtype("int16"),
-    "INT32": np.dtype("int32"),
-    "INT64": np.dtype("int64"),
-    "FP16": np.dtype("float16"),
-    "FP32": np.dtype("float32"),
-    "FP64": np.dtype("float64"),
-}
 
 
 def to_inference_request(request: Request, types: Any = compatible_types) -> Any:  # noqa: ANN401  # either package's
@@ -132,7 +118,7 @@ def text_elements(array: Array) -> list[Any]:
 
 def _request_input(tensor: Tensor, types: Any) -> Any:  # noqa: ANN401
     datatype = tensor.datatype_name()
-    if datatype not in _DTYPES and datatype != Datatype.BYTES.name:
+    if datatype not in DTYPE_OF and datatype != Datatype.BYTES.name:
         raise InvalidRequest(
             f"input '{tensor.name()}' has datatype {datatype}, which MLServer models do not take;"
             " send FP32"
@@ -162,12 +148,12 @@ def _request_output(name: str, request: Request, types: Any) -> Any:  # noqa: AN
 def _elements(output: Any) -> Array:  # noqa: ANN401
     """Return the elements of an output as a flat array."""
     array = getattr(output.data, "array", None)
-    if array is not None and array.dtype == _DTYPES.get(output.datatype):
+    if array is not None and array.dtype == DTYPE_OF.get(output.datatype):
         return np.asarray(array).ravel()
     root = getattr(output.data, "root", output.data)
     if output.datatype == Datatype.BYTES.name:
         return bytes_array(_flat([root] if isinstance(root, str | bytes) else root))
-    return np.asarray(root, dtype=_DTYPES[output.datatype]).ravel()
+    return np.asarray(root, dtype=DTYPE_OF[output.datatype]).ravel()
 
 
 def _flat(elements: Any) -> list[Any]:  # noqa: ANN401

@@ -20,7 +20,7 @@ from mpserve.compat.mlserver.types import (
 
 Array = npt.NDArray[Any]  # any of the datatypes
 
-_DTYPE_OF: Final = {
+DTYPE_OF: Final = {
     "BOOL": np.dtype("bool"),
     "UINT8": np.dtype("uint8"),
     "UINT16": np.dtype("uint16"),
@@ -34,13 +34,15 @@ _DTYPE_OF: Final = {
     "FP32": np.dtype("float32"),
     "FP64": np.dtype("float64"),
 }
-_DATATYPE_OF: Final = {dtype: Datatype(word) for word, dtype in _DTYPE_OF.items()}
+"""Word of a datatype -> dtype of its arrays; BYTES are not among them, their width is in the data."""
+
+_DATATYPE_OF: Final = {dtype: Datatype(word) for word, dtype in DTYPE_OF.items()}
 _TEXT_KINDS: Final = "SUOT"
 
 
 def to_dtype(tensor: RequestInput | ResponseOutput) -> "np.dtype[Any] | None":
     """Return the dtype of a tensor's array, `None` for BYTES, whose width is in the data."""
-    return _DTYPE_OF.get(tensor.datatype)  # type: ignore[call-overload, no-any-return]  # a word
+    return DTYPE_OF.get(tensor.datatype)  # type: ignore[call-overload, no-any-return]  # a word
 
 
 def to_datatype(dtype: "np.dtype[Any]") -> Datatype:
