@@ -34,7 +34,7 @@ DTYPE_OF: Final = {
     "FP32": np.dtype("float32"),
     "FP64": np.dtype("float64"),
 }
-"""Word of a datatype -> dtype of its arrays; BYTES are not among them, their width is in the data."""
+"""Datatype -> dtype of its arrays; not BYTES, whose width is in the data."""
 
 _DATATYPE_OF: Final = {dtype: Datatype(word) for word, dtype in DTYPE_OF.items()}
 _TEXT_KINDS: Final = "SUOT"
