@@ -344,6 +344,9 @@ class InferenceResponseSender:
 
     def is_cancelled(self) -> bool: ...
 
+def has_room(sender: InferenceResponseSender) -> bool:
+    """Whether `send` would not wait until its answers are read."""
+
 def sent_response(request: InferenceRequest) -> object:
     """
     Answer that a model sent by the request's response sender, None when it sent none.
@@ -974,6 +977,13 @@ class GrpcCall:
 
     def metadata(self) -> dict[str, str]:
         """What the client sent, by lower-case name; of repeated ones the last."""
+
+    @property
+    def writable(self) -> bool:
+        """What is sent now leaves before long."""
+
+    def on_writable(self, callback: object) -> None:
+        """Call `callback()` once, when the call has become writable."""
 
     def on_client_gone(self, callback: object) -> None:
         """

@@ -20,6 +20,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
+from mpserve._native import has_room
 from mpserve.errors import Failure
 from mpserve.runtimes.protocol import OverlappingRuntime, Request, Response
 from mpserve.runtimes.responses import NativeResponses
@@ -196,7 +197,7 @@ class Overlap:
 
     async def _has_room(self, sender: Any) -> bool:  # noqa: ANN401
         """Wait until readers have read; false when nobody wants the answer any more."""
-        while self._port.arena_used_bytes > self._room_bytes:
+        while not has_room(sender) or self._port.arena_used_bytes > self._room_bytes:
             if sender.is_cancelled():
                 return False
             await asyncio.sleep(ROOM_SECONDS)

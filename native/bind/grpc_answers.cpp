@@ -12,8 +12,9 @@ namespace mpserve::bind {
 
 namespace {
 
-constexpr std::size_t kFrameBytes = 16 * 1024;         // of frames that are copied
-constexpr std::size_t kLargeFrameBytes = 1024 * 1024;  // of frames that are not
+constexpr std::size_t kFrameBytes = 16 * 1024;            // of frames that are copied
+constexpr std::size_t kLargeFrameBytes = 1024 * 1024;     // of frames that are not
+constexpr std::uint64_t kMaxUnsentOfStream = 256 * 1024;  // until it waits for its client
 constexpr std::uint64_t kLendOutputsFrom = 64 * 1024;
 constexpr std::size_t kLendFrom = 4 * 1024;  // less of an output is copied: cheaper than a write
 
@@ -136,6 +137,7 @@ void GrpcConnection::end_answer(GrpcStream& stream, std::uint32_t status,
     if (stream.ended) return;
     stream.ended = true;
     stream.on_client_gone.reset();
+    stream.on_writable.reset();
     touch(stream);
     if (stream.responded || !stream.out.empty()) {
         stream.status = status;
@@ -346,6 +348,20 @@ void GrpcConnection::end(std::int32_t id, nb::handle failure) {
         refuse_with(*stream, failure);
     }
     mark_dirty();
+}
+
+// --- the client's pace
+// ------------------------------------------------------------------------------
+
+bool GrpcConnection::is_writable(std::int32_t id) noexcept {
+    const auto* stream = live(id);
+    return stream == nullptr || stream->unsent_bytes <= kMaxUnsentOfStream;
+}
+
+// `read_body` touches a stream of which everything was taken.
+void GrpcConnection::set_on_writable(std::int32_t id, nb::object callback) {
+    auto* stream = live(id);
+    if (stream != nullptr) stream->on_writable = std::move(callback);
 }
 
 void GrpcConnection::set_on_client_gone(std::int32_t id, nb::object callback) {

@@ -48,6 +48,9 @@ public:
     void send(std::int32_t id, nanobind::handle message);
     void end(std::int32_t id, nanobind::handle failure);
     void set_on_client_gone(std::int32_t id, nanobind::object callback);
+    // Whether what is sent of a stream goes out before long; and a call when it will again.
+    bool is_writable(std::int32_t id) noexcept;
+    void set_on_writable(std::int32_t id, nanobind::object callback);
     nanobind::dict metadata(std::int32_t id);
     bool is_open(std::int32_t id) noexcept { return find(id) != nullptr; }
 
@@ -94,6 +97,7 @@ private:
     bool takes_message(GrpcStream& stream);
     bool takes_calls() const noexcept;
     void resume_parked();
+    void tell_writable(GrpcStream& stream);
     void hand_on(GrpcStream& stream, GrpcMessage& message);
     void refuse_fault(GrpcStream& stream);
     void answer_unary(GrpcStream& stream, std::string_view message, nanobind::object as_bytes);

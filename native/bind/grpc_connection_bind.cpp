@@ -80,6 +80,16 @@ void bind_grpc_call(nb::module_& m) {
             "metadata", [](const GrpcCall& self) { return connection_of(self).metadata(self.id); },
             nb::sig("def metadata(self) -> dict[str, str]"),
             "What the client sent, by lower-case name; of repeated ones the last.")
+        .def_prop_ro(
+            "writable",
+            [](const GrpcCall& self) { return connection_of(self).is_writable(self.id); },
+            "What is sent now leaves before long.")
+        .def(
+            "on_writable",
+            [](const GrpcCall& self, nb::object callback) {
+                connection_of(self).set_on_writable(self.id, std::move(callback));
+            },
+            "callback"_a, "Call `callback()` once, when the call has become writable.")
         .def(
             "on_client_gone",
             [](const GrpcCall& self, nb::object callback) {

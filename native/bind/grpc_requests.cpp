@@ -217,6 +217,7 @@ void GrpcConnection::advance(GrpcStream& stream) {
     }
     if (!stream.head_complete) return;
     if (!stream.opened && !stream.ended) open(stream);
+    if (!stream.ended) tell_writable(stream);
     if (!stream.ended) hand_on_messages(stream);
     if (!stream.ended && stream.half_closed && !stream.has_waiting()) tell_half_close(stream);
     if (stream.ended) {
@@ -305,6 +306,12 @@ void GrpcConnection::hand_on_messages(GrpcStream& stream) {
     if (!stream.ended && !stream.has_waiting() && stream.fault != GrpcFrameEvent::need_input) {
         refuse_fault(stream);
     }
+}
+
+void GrpcConnection::tell_writable(GrpcStream& stream) {
+    if (!stream.on_writable.is_valid() || !is_writable(stream.id)) return;
+    const auto callback = std::exchange(stream.on_writable, {});
+    call_python(stream, [&] { callback(); });
 }
 
 void GrpcConnection::refuse_fault(GrpcStream& stream) {
@@ -436,6 +443,7 @@ void GrpcConnection::drop_messages(GrpcStream& stream) {
 void GrpcConnection::take_back(GrpcStream& stream) {
     if (stream.token != 0) dispatcher_.forget(std::exchange(stream.token, 0));
     const auto input = std::exchange(stream.input, {});
+    stream.on_writable.reset();
     const auto callback = std::exchange(stream.on_client_gone, {});
     if (input.is_valid() && !stream.ended) {
         call_python(stream, [&] { input.attr("on_client_gone")(); });

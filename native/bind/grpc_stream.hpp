@@ -88,6 +88,7 @@ struct GrpcStream {
     std::uint64_t token = 0;  // in flight, 0: none
     nanobind::object input;   // a stream's StreamInput
     nanobind::object on_client_gone;
+    nanobind::object on_writable;
 
     // The answer.
     ByteBuffer out;

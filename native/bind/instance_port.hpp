@@ -58,6 +58,7 @@ public:
     }
     void send(const InferenceRequest& request, nanobind::handle response,
               std::uint32_t flags) override;
+    bool has_room() noexcept override;
     bool is_cancelled() const noexcept override;
     std::byte* region_at(std::uint64_t region, std::uint64_t offset,
                          std::uint64_t bytes) const noexcept override;
@@ -70,6 +71,12 @@ public:
     // `execute` is over; what is not answered yet is the sender's.
     void detach() noexcept { detached_ = true; }
 
+    // Answers that the reader has not given back yet; see instance_stream.cpp.
+    void note_unread(BlockRef block, std::uint64_t ticket, std::uint64_t bytes);
+    std::uint64_t unread_bytes(const Arena& arena) noexcept;
+    // The reader did not read for too long: what the model still sends is dropped.
+    void give_up() noexcept { given_up_ = true; }
+
 private:
     void on_unused() noexcept override;
 
@@ -80,11 +87,20 @@ private:
         ClientRegionRef region;
     };
 
+    struct Unread {
+        BlockRef block;
+        std::uint64_t ticket;
+        std::uint64_t bytes;
+    };
+
     bool take_region(ClientRegions& known, std::uint64_t id, std::uint64_t offset,
                      std::uint64_t bytes);
 
     BorrowedBlock block_;  // keeps the segment mapped
     std::vector<UsedRegion> regions_;
+    std::deque<Unread> unread_;
+    std::uint64_t unread_bytes_ = 0;
+    bool given_up_ = false;
     bool return_later_ = false;
     bool detached_ = false;
     bool closed_ = false;  // the final answer of a stream was sent
@@ -172,7 +188,8 @@ private:
                      bool final);
     void send_error(PoppedLease& lease, Status status, std::string_view message);
     void send_completion(PoppedLease& lease, Completion completion, bool final);
-    Block wait_for_room(const PoppedLease& lease, std::uint64_t bytes);
+    Block wait_for_room(PoppedLease& lease, std::uint64_t bytes);
+    std::uint64_t unread_limit() const noexcept;
     void wait_for_turn() noexcept;
     void hold_resources() noexcept;
     void release_resources(bool executed) noexcept;

@@ -1,8 +1,10 @@
 // Answers of decoupled models: any number for a request, from any thread, also after `execute`
 // returned.
 //
-// A slow reader is held back by the worker's arena: when it is full, `send` waits until answers
-// came back, the request was cancelled, or `kRoomNs` passed.
+// A model is held back by a slow reader: when so much of a request's answers is not read
+// (`unread_limit`), or the worker's arena is full, `send` waits until answers came back or the
+// request was cancelled. A reader that lets it wait for `kRoomNs` is given up: the request ends
+// with an error, the model sees it as cancelled, and what it still sends is dropped.
 
 #include <unistd.h>
 
@@ -25,13 +27,18 @@ namespace {
 constexpr std::uint32_t kCompleteFinal = 1;  // TRITONSERVER_RESPONSE_COMPLETE_FINAL
 constexpr std::uint64_t kRoomNs = 60'000'000'000ULL;
 constexpr useconds_t kRoomNapUs = 500;
+constexpr std::uint64_t kMaxUnreadBytes = 4ULL << 20;
+constexpr std::uint64_t kUnreadShare = 16;             // of the arena, for one request
+constexpr std::uint64_t kLeastAnswerBytes = 16 << 10;  // what an answer counts for at least
+constexpr const char* kNotRead =
+    "the answers of the request were not read for 60 s; read the stream as it comes";
 
 }  // namespace
 
 bool PoppedLease::is_stream() const noexcept { return port_ != nullptr && port_->decoupled_; }
 
 bool PoppedLease::is_cancelled() const noexcept {
-    if (port_ == nullptr) return true;
+    if (port_ == nullptr || given_up_) return true;
     return !port_->board_.is_current(popped_.frontend, popped_.frontend_epoch) ||
            port_->queue_.is_cancelled(popped_.slot);
 }
@@ -44,6 +51,7 @@ void PoppedLease::send(const InferenceRequest& request, nb::handle response, std
         throw ModelException(
             "Inference Response object must be provided when the response flags is set to zero.");
     }
+    if (given_up_) return;
     if (closed_) throw ModelException("Unable to send response. Response sender has been closed.");
     if (port_ == nullptr) throw ModelException("Unable to send response. The instance has ended.");
     const bool final = flags == kCompleteFinal;
@@ -57,11 +65,41 @@ void PoppedLease::send(const InferenceRequest& request, nb::handle response, std
     }
 }
 
-Block InstancePort::wait_for_room(const PoppedLease& lease, std::uint64_t bytes) {
+void PoppedLease::note_unread(BlockRef block, std::uint64_t ticket, std::uint64_t bytes) {
+    unread_.push_back(
+        {.block = block, .ticket = ticket, .bytes = std::max(bytes, kLeastAnswerBytes)});
+    unread_bytes_ += unread_.back().bytes;
+}
+
+std::uint64_t PoppedLease::unread_bytes(const Arena& arena) noexcept {
+    std::erase_if(unread_, [&](const Unread& answer) {
+        if (arena.is_lent(answer.block, answer.ticket)) return false;
+        unread_bytes_ -= answer.bytes;
+        return true;
+    });
+    return unread_bytes_;
+}
+
+bool PoppedLease::has_room() noexcept {
+    if (port_ == nullptr || unread_bytes_ < port_->unread_limit()) return true;
+    port_->arena_.collect();
+    return unread_bytes(port_->arena_) < port_->unread_limit();
+}
+
+std::uint64_t InstancePort::unread_limit() const noexcept {
+    return std::min(kMaxUnreadBytes, arena_.max_bytes() / kUnreadShare);
+}
+
+Block InstancePort::wait_for_room(PoppedLease& lease, std::uint64_t bytes) {
     const auto deadline = now_ns() + kRoomNs;
     for (;;) {
-        if (auto block = arena_.allocate(bytes)) return block;
+        if (lease.has_room()) {
+            if (auto block = arena_.allocate(bytes)) return block;
+            if (bytes > arena_.max_bytes()) return {};
+        }
         if (lease.is_cancelled() || now_ns() > deadline) return {};
+        if (answers_.has_waiting()) answers_.flush();
+        arena_.reclaim_dead(board_);
         const nb::gil_scoped_release unlocked;
         usleep(kRoomNapUs);
     }
@@ -76,7 +114,13 @@ void InstancePort::send_answer(PoppedLease& lease, const InferenceRequest& reque
     Completion completion{};
     if (!block) {
         if (!final && lease.is_cancelled()) return;
-        completion.status = static_cast<std::uint32_t>(Status::exhausted);
+        lease.give_up();
+        return send_error(lease, Status::exhausted,
+                          bytes > arena_.max_bytes()
+                              ? "an answer of " + std::to_string(bytes) +
+                                    " bytes is larger than the worker's arena may be; raise "
+                                    "--arena-max-bytes"
+                              : kNotRead);
     } else {
         writer.write(block.data, block.bytes, final ? kFinalResponse : 0);
         if (lease.regions_are_intact()) {
@@ -120,7 +164,9 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
         if (completion.block != 0) arena_.release(completion.block);
     } else {
         if (completion.block != 0) {
-            arena_.lend(completion.block, request.frontend, request.frontend_epoch);
+            const auto ticket =
+                arena_.lend(completion.block, request.frontend, request.frontend_epoch);
+            if (!final) lease.note_unread(completion.block, ticket, completion.block_bytes);
         }
         answers_.push(request, completion);
     }

@@ -36,6 +36,9 @@ public:
     // Sends one of a stream's answers (an InferenceResponse, or None with the final flag).
     virtual void send(const InferenceRequest&, nanobind::handle, std::uint32_t) {}
 
+    // Whether `send` would not have to wait for the reader.
+    virtual bool has_room() noexcept { return true; }
+
     // Of a request of a sequence: where the instance holds it, and which one it is.
     virtual SequencePlace sequence_place() const noexcept { return {}; }
 

@@ -41,6 +41,13 @@ void bind_response_sender(nb::module_& m) {
     nb::class_<ResponseSender>(m, "InferenceResponseSender", "Sends the answer of one request.")
         .def("send", &send, nb::arg("response") = nb::none(), nb::arg("flags") = 0)
         .def("is_cancelled", &is_cancelled);
+    m.def(
+        "has_room",
+        [](const ResponseSender& self) {
+            auto* lease = nb::inst_ptr<InferenceRequest>(self.request)->lease();
+            return lease == nullptr || lease->has_room();
+        },
+        nb::arg("sender"), "Whether `send` would not wait until its answers are read.");
     m.def("sent_response", &sent_response, nb::arg("request"),
           "Answer that a model sent by the request's response sender, None when it sent none.");
 }

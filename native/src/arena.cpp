@@ -170,14 +170,22 @@ void Arena::release(BlockRef ref) noexcept {
     if (index && entries_[*index].use == Use::held) free_entry(*index);
 }
 
-void Arena::lend(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept {
+std::uint64_t Arena::lend(BlockRef ref, std::uint32_t borrower,
+                          std::uint32_t borrower_epoch) noexcept {
     const auto index = find(ref);
-    if (!index || entries_[*index].use != Use::held) return;
+    if (!index || entries_[*index].use != Use::held) return 0;
     auto& entry = entries_[*index];
     entry.use = Use::lent;
     entry.borrower = borrower;
     entry.borrower_epoch = borrower_epoch;
+    entry.ticket = ++last_ticket_;
     header_of(ref)->given_back.store(0, std::memory_order_release);
+    return entry.ticket;
+}
+
+bool Arena::is_lent(BlockRef ref, std::uint64_t ticket) const noexcept {
+    const auto index = find(ref);
+    return index && entries_[*index].use == Use::lent && entries_[*index].ticket == ticket;
 }
 
 void Arena::take_back(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept {

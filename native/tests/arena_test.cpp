@@ -48,6 +48,23 @@ TEST_CASE(a_block_is_aligned_writable_and_large_enough) {
     CHECK_EQUAL(arena.used_bytes(), std::uint64_t{0});
 }
 
+TEST_CASE(a_ticket_tells_one_lending_from_the_next) {
+    MapSource source;
+    Arena arena(source, 4096, 1 << 20);
+    const auto block = arena.allocate(100);
+    CHECK(!arena.is_lent(block.ref, 0));
+    const auto first = arena.lend(block.ref, 3, 1);
+    CHECK(arena.is_lent(block.ref, first));
+    CHECK_EQUAL(arena.lend(block.ref, 3, 1), std::uint64_t{0});  // lent already
+    CHECK(give(source, block.ref));
+    arena.collect();
+    CHECK(!arena.is_lent(block.ref, first));
+    CHECK(arena.allocate(100).ref == block.ref);
+    const auto second = arena.lend(block.ref, 3, 1);
+    CHECK(!arena.is_lent(block.ref, first));
+    CHECK(arena.is_lent(block.ref, second));
+}
+
 TEST_CASE(a_lent_block_is_not_used_again_before_it_was_given_back) {
     MapSource source;
     Arena arena(source, 4096, 1 << 20);

@@ -123,7 +123,17 @@ class AioStreamOutput:
         self._changed = asyncio.Event()
         self._written = asyncio.Event()
         self._failure: GrpcFailure | None = None
+        self._on_writable: Callable[[], None] | None = None
         self.has_ended = False
+
+    @property
+    def writable(self) -> bool:
+        """Nothing waits: each write of the library waits for the client."""
+        return not self._waiting
+
+    def on_writable(self, callback: Callable[[], None]) -> None:
+        """Remember whom to tell."""
+        self._on_writable = callback
 
     def send(self, message: bytes) -> None:
         """Put a message at the end of what waits."""
@@ -143,11 +153,17 @@ class AioStreamOutput:
             self._changed.clear()
             while self._waiting:
                 await context.write(self._waiting.popleft())
+                self._tell_writable()
             self._written.set()
             if self.has_ended and not self._waiting:
                 if self._failure is not None:
                     _set_status(context, self._failure)
                 return
+
+    def _tell_writable(self) -> None:
+        callback, self._on_writable = self._on_writable, None
+        if callback is not None:
+            callback()
 
     async def wait_written(self) -> None:
         """Wait until something more was written."""

@@ -53,6 +53,14 @@ class Call(Protocol):
 class StreamOutput(Protocol):
     """The server's half of a stream."""
 
+    @property
+    def writable(self) -> bool:
+        """What is sent now leaves before long: the client reads."""
+        ...
+
+    def on_writable(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, when it has become writable."""
+
     def send(self, message: bytes) -> None:
         """Send one encoded message."""
 

@@ -35,12 +35,13 @@ class InferResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    answer
-        The encoded `ModelInferResponse`, or why there is none; `None` for the mark that no more
-        answers follow.
+    encode
+        Returns the encoded `ModelInferResponse`, or why there is none; `None` for the mark that no
+        more answers follow. Until it was called, or forgotten, the answer takes no memory but the
+        worker's, which is how the model learns that its client is slow.
     """
 
-    answer: bytes | GrpcFailure | None
+    encode: Callable[[], bytes | GrpcFailure | None]
     is_final: bool
 
 
@@ -215,16 +216,25 @@ class GrpcInfer:
         on_result: OnResult,
         answer: Answer,
     ) -> None:
-        """Hand the result on. Called by the dispatcher, so nothing may escape."""
-        result: bytes | GrpcFailure | None
+        """Hand the result on."""
+        encode = partial(self._encode, request, routed, tells_final, answer)
+        on_result(InferResult(encode=encode, is_final=answer.final))
+
+    def _encode(
+        self,
+        request: InferRequest,
+        routed: RoutedModel,
+        tells_final: bool,  # noqa: FBT001  as `_on_answer`
+        answer: Answer,
+    ) -> bytes | GrpcFailure | None:
+        """Return the result. Nothing escapes: the dispatcher, or the transport, calls."""
         try:
-            result = self._result(request, routed, tells_final, answer)
+            return self._result(request, routed, tells_final, answer)
         except MpserveError as error:
-            result = self.failure(error)
+            return self.failure(error)
         except Exception as error:  # noqa: BLE001  the border: logged and told
             log.error("request.crashed", request_id=request.id, error=repr(error))
-            result = self._told(ErrorCode.INTERNAL, f"internal error: {error!r}")
-        on_result(InferResult(answer=result, is_final=answer.final))
+            return self._told(ErrorCode.INTERNAL, f"internal error: {error!r}")
 
     def _result(
         self,
@@ -287,11 +297,11 @@ class GrpcInfer:
 
 
 def _finish(call: Call, result: InferResult) -> None:
-    if result.answer is None:
+    answer = result.encode()
+    if answer is None:
         message = "the model sent no response"
-        call.finish(GrpcFailure(code=GrpcCode.INTERNAL, message=message))
-    else:
-        call.finish(result.answer)
+        answer = GrpcFailure(code=GrpcCode.INTERNAL, message=message)
+    call.finish(answer)
 
 
 def _headers(metadata: Metadata) -> Iterable[tuple[bytes, bytes]]:

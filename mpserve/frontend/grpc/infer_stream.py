@@ -3,7 +3,9 @@
 Guarantees: answers of ordinary models come in the order of their requests, those of decoupled
 models as they are made; a failed request ends the stream only where the dialect, or the client,
 wants it so; a client that goes takes back all that waits. At most `MAX_OUTSTANDING` requests of a
-stream are in flight, so that one client can not fill a queue.
+stream are in flight, so that one client can not fill a queue. Answers leave at the client's pace:
+those that wait stay in the worker's shared memory, whose bound for each request then holds the
+model back.
 
 Source: triton.md 4.7; MLServer 1.7.1.
 """
@@ -33,6 +35,13 @@ class _Encoded(msgspec.Struct, frozen=True):
     message: bytes
 
 
+class _Sending(msgspec.Struct, frozen=True):
+    """One answer whose turn it is, and whose it is."""
+
+    slot: "_Slot"
+    answer: "_Encoded | GrpcFailure | InferResult"
+
+
 class _Slot(msgspec.Struct, kw_only=True, eq=False):
     """One request of the stream, until its last answer is sent.
 
@@ -51,7 +60,7 @@ class _Slot(msgspec.Struct, kw_only=True, eq=False):
     token: int | None = None
     is_ordered: bool = True
     is_finished: bool = False
-    waiting: list["bytes | _Encoded | GrpcFailure"] = []
+    waiting: list[_Encoded | GrpcFailure | InferResult] = []
 
 
 class InferStreams:
@@ -101,6 +110,7 @@ class InferStream:
             response_class is not None and metadata.get(STATUS_METADATA) != "true"
         )
         self._slots: deque[_Slot] = deque()
+        self._ready: deque[_Sending] = deque()  # in order; the client reads too slowly
         self._ends_with: GrpcFailure | None = None
         self._takes_more = True
         self._has_ended = False
@@ -131,7 +141,8 @@ class InferStream:
                 on_result=partial(self._on_result, slot),
             )
         except MpserveError as error:
-            self._on_result(slot, InferResult(answer=self._infer.failure(error), is_final=True))
+            failure = self._infer.failure(error)
+            self._on_result(slot, InferResult(encode=lambda: failure, is_final=True))
 
     def on_half_close(self) -> None:
         """End when what was asked is answered."""
@@ -142,6 +153,7 @@ class InferStream:
         """Take back everything that waits."""
         self._has_ended = True
         self._takes_more = False
+        self._ready.clear()
         while self._slots:
             slot = self._slots.popleft()
             if slot.token is not None and not slot.is_finished:
@@ -156,14 +168,14 @@ class InferStream:
 
     def has_room(self) -> bool:
         """Tell whether one more request may be read."""
-        return len(self._slots) < MAX_OUTSTANDING
+        return len(self._slots) + len(self._ready) < MAX_OUTSTANDING
 
     def _on_encoded(self, slot: _Slot, answer: bytes | GrpcFailure) -> None:
         """Take the one answer of a common request; it is a message of the stream already."""
         if self._has_ended:
             return
         slot.is_finished = True
-        if self._slots[0] is slot and isinstance(answer, bytes):
+        if self._slots[0] is slot and not self._ready and isinstance(answer, bytes):
             self._slots.popleft()
             self._output.send(answer)
         else:
@@ -175,39 +187,55 @@ class InferStream:
         if self._has_ended:
             return
         slot.is_finished = result.is_final
-        answer = result.answer
-        if answer is None and self._response_class is not None and _wants_mark(slot.message):
-            answer = self._mark(slot.message)
-        if not slot.is_ordered:
-            self._send(slot, answer)
+        if slot.is_ordered:
+            slot.waiting.append(result)
+        else:
+            self._ready.append(_Sending(slot, result))
             if slot.is_finished and slot in self._slots:
                 self._slots.remove(slot)
-        elif answer is not None:
-            slot.waiting.append(answer)
         self._send_in_order()
 
     def _send_in_order(self) -> None:
-        """Send all answers that are next in order; end the stream after the last."""
+        """Send what is next in order, as far as the client reads."""
         for slot in [slot for slot in self._slots if slot.is_ordered]:
-            while slot.waiting and not self._has_ended:
-                self._send(slot, slot.waiting.pop(0))
-            if self._has_ended or not slot.is_finished:
+            self._ready.extend(_Sending(slot, answer) for answer in slot.waiting)
+            slot.waiting = []
+            if not slot.is_finished:
                 break
             self._slots.remove(slot)
-        if not (self._has_ended or self._takes_more or self._slots):
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what may be sent; end the stream after the last."""
+        while self._ready and self._output.writable:
+            self._send(self._ready.popleft())
+        if self._ready:
+            self._output.on_writable(self._flush)
+        elif not (self._has_ended or self._takes_more or self._slots):
             self._has_ended = True
             self._output.end(self._ends_with)
 
-    def _send(self, slot: _Slot, answer: "bytes | _Encoded | GrpcFailure | None") -> None:
-        if isinstance(answer, _Encoded):
-            self._output.send(answer.message)
-        elif isinstance(answer, GrpcFailure):
-            self._send_failure(slot, answer)
-        elif answer is not None:
+    def _send(self, sending: _Sending) -> None:
+        match sending.answer:
+            case _Encoded(message=message):
+                self._output.send(message)
+            case GrpcFailure() as failure:
+                self._send_failure(sending.slot, failure, is_final=True)
+            case InferResult() as result:
+                self._send_result(sending.slot, result)
+
+    def _send_result(self, slot: _Slot, result: InferResult) -> None:
+        answer = result.encode()
+        if isinstance(answer, GrpcFailure):
+            self._send_failure(slot, answer, is_final=result.is_final)
+            return
+        if answer is None and self._response_class is not None:
+            answer = self._mark(slot.message)
+        if answer is not None:
             wrapped = in_stream(answer) if self._response_class is not None else answer
             self._output.send(wrapped)
 
-    def _send_failure(self, slot: _Slot, failure: GrpcFailure) -> None:
+    def _send_failure(self, slot: _Slot, failure: GrpcFailure, *, is_final: bool) -> None:
         if not self._carries_errors:
             self.on_client_gone()  # nobody will hear the other answers
             self._output.end(failure)
@@ -219,7 +247,7 @@ class InferStream:
         if message is not None and slot.token is not None:  # it had been queued
             told.infer_response.model_name = message.model_name
             told.infer_response.model_version = message.model_version
-            told.infer_response.parameters[FINAL_PARAMETER].bool_param = slot.is_finished
+            told.infer_response.parameters[FINAL_PARAMETER].bool_param = is_final
         self._output.send(told.SerializeToString())
 
     def _parsed(self, encoded: bytes) -> Any:  # noqa: ANN401  a ModelInferRequest
@@ -229,8 +257,10 @@ class InferStream:
         except MpserveError:
             return None
 
-    def _mark(self, message: Any) -> bytes:  # noqa: ANN401  a ModelInferRequest
-        """Return the empty answer that says that no more follow."""
+    def _mark(self, message: Any) -> bytes | None:  # noqa: ANN401  a ModelInferRequest
+        """Return the empty answer that says that no more follow, if the client wants it."""
+        if not _wants_mark(message):
+            return None
         told = self._response_class().infer_response
         told.id = message.id
         told.model_name = message.model_name

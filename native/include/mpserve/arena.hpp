@@ -90,8 +90,11 @@ public:
     Block allocate(std::uint64_t bytes);
     // The owner's own release of a block that is not lent.
     void release(BlockRef ref) noexcept;
-    // The block is somebody else's to read until given back.
-    void lend(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept;
+    // The block is somebody else's to read until given back. The ticket tells this lending from
+    // others of the same block; 0 when it was not lent.
+    std::uint64_t lend(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept;
+    // Whether that lending goes on, as far as `collect` and `reclaim_dead` have seen.
+    bool is_lent(BlockRef ref, std::uint64_t ticket) const noexcept;
     // The borrower said by message that it needs the block no more.
     void take_back(BlockRef ref, std::uint32_t borrower, std::uint32_t borrower_epoch) noexcept;
     // Takes in what was given back; number of blocks.
@@ -109,13 +112,15 @@ public:
 
     std::uint64_t used_bytes() const noexcept { return used_bytes_; }    // handed out, with headers
     std::uint64_t total_bytes() const noexcept { return total_bytes_; }  // size of all segments
+    std::uint64_t max_bytes() const noexcept { return max_bytes_; }
     std::uint64_t blocks() const noexcept { return live_blocks_; }
 
 private:
     enum class Use : std::uint8_t { unused, free, held, lent };
     struct Entry {
         BlockRef ref = 0;
-        std::uint64_t bytes = 0;  // with the header
+        std::uint64_t bytes = 0;   // with the header
+        std::uint64_t ticket = 0;  // of the last lending
         std::uint32_t borrower = 0;
         std::uint32_t borrower_epoch = 0;
         std::uint8_t size_class = 0;  // kLargeClass for a block with a segment of its own
@@ -142,6 +147,7 @@ private:
     std::uint64_t live_blocks_ = 0;
     std::uint64_t cached_large_bytes_ = 0;
     std::uint64_t deaths_seen_ = 0;
+    std::uint64_t last_ticket_ = 0;
     std::uint64_t large_requests_ = 0;
     std::uint64_t large_requests_seen_ = 0;
     std::uint32_t slab_ = 0;  // segment that is being cut

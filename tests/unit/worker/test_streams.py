@@ -216,3 +216,40 @@ def test_a_full_arena_holds_the_model_back_until_answers_are_taken(server):
     )
     server.wait("a")
     assert sums == list(range(20))
+
+
+def test_a_reader_that_does_not_read_holds_back_only_its_own_answers(server):
+    """Of 8 MiB of arena, 512 KiB are for one request; each answer here takes 64 KiB."""
+    kept = []
+
+    def tell(request):
+        sender = request.get_response_sender()
+        for number in range(int(request.inputs()[0].as_numpy()[0, 0])):
+            sender.send(answer_of(np.full((1, 1 << 14), number)))
+        sender.send(flags=FINAL)
+
+    def execute(requests):
+        for request in requests:
+            threading.Thread(target=tell, args=(request,)).start()
+
+    def took():
+        server.dispatcher.on_wake()
+        return len(kept)
+
+    server.start(execute, decoupled=True)
+    server.dispatcher.submit(
+        server.route,
+        [("IN", "FP32", [1, 2], np.full((1, 2), 100, np.float32))],
+        callback=kept.append,  # the answers hold their memory
+    )
+    wait_until(lambda: took() >= 8, deadline=10.0, what="the first answers")
+    server.submit("other", [[2, 2]])
+    wait_until(lambda: took() and "other" in server.answers, what="the answers of the other")
+    assert len(kept) <= 9
+
+    def read():
+        took()
+        kept[:] = [one for one in kept if one.final]
+        return kept
+
+    wait_until(read, deadline=10.0, what="the answers that had to wait")

@@ -1,5 +1,7 @@
 """A stream of inferences against a frontend that answers when the test wants it."""
 
+from functools import partial
+
 import pytest
 
 from mpserve.dialect import MLSERVER, TRITON, GrpcCode
@@ -59,7 +61,7 @@ class Answers:
         on_result(answer)
 
     def give(self, request_id, answer=b"", *, is_final=True):
-        self.on_result[request_id](InferResult(answer=answer, is_final=is_final))
+        self.on_result[request_id](InferResult(encode=lambda: answer, is_final=is_final))
 
 
 class Output:
@@ -68,6 +70,16 @@ class Output:
     def __init__(self):
         self.sent = []
         self.ends = []
+        self.writable = True
+        self.callback = None
+
+    def on_writable(self, callback):
+        self.callback = callback
+
+    def client_reads(self):
+        self.writable = True
+        callback, self.callback = self.callback, None
+        callback()
 
     def send(self, message):
         self.sent.append(message)
@@ -236,3 +248,43 @@ def test_the_mark_of_the_end_is_sent_to_those_who_want_it(stream, answers, outpu
     (mark,) = (RESPONSE.FromString(message).infer_response for message in output.sent)
     assert (mark.id, mark.model_name) == ("1", "words")
     assert mark.parameters["triton_final_response"].bool_param
+
+
+def test_a_client_that_does_not_read_leaves_answers_where_they_are(stream, answers, output):
+    encoded = []
+
+    def encode(number):
+        encoded.append(number)
+        return response(str(number))
+
+    ask(stream, "1", model="words")
+    output.writable = False
+    for number in range(5):
+        result = InferResult(encode=partial(encode, number), is_final=number == 4)
+        answers.on_result["1"](result)
+    stream.on_half_close()
+    assert (encoded, output.sent, output.ends) == ([], [], [])
+    output.client_reads()
+    assert output.told() == ["0", "1", "2", "3", "4"]
+    assert output.ends == [None]
+
+
+def test_answers_that_are_not_read_take_the_room_of_requests(stream, answers, output):
+    output.writable = False
+    for number in range(MAX_OUTSTANDING):
+        ask(stream, str(number))
+        answers.give(str(number), response(str(number)))
+    assert not stream.has_room()
+    output.client_reads()
+    assert stream.has_room()
+    assert len(output.sent) == MAX_OUTSTANDING
+
+
+def test_answers_that_wait_go_with_their_client(stream, answers, output):
+    ask(stream, "1", model="words")
+    output.writable = False
+    answers.give("1", response("1"), is_final=False)
+    stream.on_client_gone()
+    assert answers.cancelled == [1]
+    output.client_reads()
+    assert output.sent == []
