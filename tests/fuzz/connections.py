@@ -1,0 +1,219 @@
+"""The native connections without a socket: bytes in, as a transport would give them."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from mpserve.codec.cloud_events import EventSource
+from mpserve.codec.grpc_connection import GrpcConnection, GrpcServerConfig
+from mpserve.codec.http_connection import Exchange, HttpConnection
+from mpserve.dialect import TRITON
+from mpserve.errors import ErrorCode
+from mpserve.frontend.grpc.call import GrpcFailure, Metadata, StreamOutput
+from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
+from mpserve.frontend.http import responses
+from mpserve.frontend.http.server import http_config
+from mpserve.settings import ClientLimits, GrpcCompression, GrpcSettings
+from mpserve.shm.arena import ArenaSegments, open_arena
+from mpserve.shm.board import Board
+from mpserve.shm.completion_ring import CompletionRing
+from mpserve.shm.dispatcher import Dispatcher
+from mpserve.shm.server_id import claim_server_id, release_server_id
+from mpserve.shm.sweep import sweep_server
+
+UNARY = "/test.Service/Ask"
+STREAM = "/test.Service/Talk"
+MAX_MESSAGE_BYTES = 4096
+MAX_BODY_BYTES = 1 << 16
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # only where the body did not come with the head
+
+
+class Transport:
+    """Takes what a connection writes."""
+
+    def __init__(self) -> None:
+        self.is_closed = False
+        self.written = bytearray()
+
+    def write(self, text: bytes | memoryview) -> None:
+        """Take every byte, so that a sanitizer sees what is written."""
+        self.written += text
+
+    def writelines(self, pieces: list[bytes]) -> None:
+        """As `write`."""
+        for piece in pieces:
+            self.write(piece)
+
+    def close(self) -> None:
+        """Stop giving bytes."""
+        self.is_closed = True
+
+    abort = close
+
+    def is_closing(self) -> bool:
+        """Tell whether it was closed."""
+        return self.is_closed
+
+    def pause_reading(self) -> None:
+        """Nothing is read ahead."""
+
+    def resume_reading(self) -> None:
+        """Nothing was held back."""
+
+    def get_extra_info(self, _name: str, default: object = None) -> object:
+        """There is no socket."""
+        return default
+
+
+class Timer:
+    """A call that never comes."""
+
+    def cancel(self) -> None:
+        """It does not come anyway."""
+
+
+class Bench:
+    """A dispatcher without models, and the configurations of both wires. A `with` block ends it."""
+
+    def __init__(self) -> None:
+        self._identity = claim_server_id()
+        server_id = self._identity.server_id
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
+        board = Board.create(server_id, processes=4)
+        epoch = board.begin(1)
+        segments = ArenaSegments(server_id, 1, epoch)
+        dispatcher = Dispatcher(
+            board=board.native,
+            process_index=1,
+            epoch=epoch,
+            frontend_index=0,
+            arena=open_arena(segments, initial_bytes=1 << 20, max_bytes=8 << 20),
+            ring=CompletionRing.create(server_id, 0, 128).native,
+            wake_fd=self._wake_fd,
+            attach=segments.attach,
+            call_soon=lambda callback: callback(),
+            call_later=_never,
+        )
+        self._http = http_config(
+            dispatcher=dispatcher,
+            dialect=TRITON,
+            max_body_bytes=MAX_BODY_BYTES,
+            max_binary_body_bytes=MAX_BODY_BYTES,
+            on_exchange=_answer,
+            native_inference=True,
+            source=EventSource(server_name="fuzz"),
+            clients=ClientLimits(),
+        )
+        self._grpc = _grpc_config(dispatcher)
+
+    def __enter__(self) -> "Bench":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._wake_fd)
+        sweep_server(self._identity.server_id)
+        release_server_id(self._identity)
+
+    def http(self, text: bytes) -> None:
+        """Give `text` to HTTP connections, whole and in pieces: they answer alike."""
+        whole, pieces = (self.http_answer(text, piece) for piece in (len(text) or 1, 7))
+        assert pieces.replace(CONTINUE, b"") == whole.replace(CONTINUE, b"")
+
+    def http_answer(self, text: bytes, piece: int) -> bytes:
+        """Return what an HTTP connection writes that gets pieces of so many bytes."""
+        return _feed(partial(HttpConnection, self._http), text, piece)
+
+    def grpc(self, text: bytes) -> None:
+        """Give `text` to gRPC connections, whole and in pieces."""
+        for piece in (len(text) or 1, 11):
+            self.grpc_answer(text, piece)
+
+    def grpc_answer(self, text: bytes, piece: int) -> bytes:
+        """As `http_answer`."""
+        return _feed(partial(GrpcConnection, self._grpc), text, piece)
+
+
+def _feed(make: Callable[[], Any], text: bytes, piece: int) -> bytes:
+    connection, transport = make(), Transport()
+    connection.connection_made(transport)
+    try:
+        while text and not transport.is_closed:
+            buffer = memoryview(connection.get_buffer(-1))
+            taken = text[: min(piece, len(buffer))]
+            text = text[len(taken) :]
+            buffer[: len(taken)] = taken
+            buffer.release()
+            connection.buffer_updated(len(taken))
+        if not transport.is_closed:
+            connection.eof_received()
+    finally:
+        connection.connection_lost(None)
+    return bytes(transport.written)
+
+
+def _answer(exchange: Exchange) -> None:
+    """Look at everything that an endpoint may look at, and answer."""
+    assert isinstance(exchange.method, str)
+    assert exchange.target
+    assert all(name == name.lower() for name, _ in exchange.headers)
+    body = b"" if exchange.body_too_large or exchange.body_has_no_room else bytes(exchange.body)
+    if len(body) % 2:
+        exchange.start_stream(200, [(b"content-type", b"text/plain")])
+        exchange.write_chunk(body)
+        exchange.end_stream()
+        return
+    responses.send(exchange, responses.json_response(body))
+
+
+def _grpc_config(dispatcher: Dispatcher) -> GrpcServerConfig:
+    config = GrpcServerConfig(
+        dispatcher=dispatcher,
+        infer=None,
+        settings=GrpcSettings(max_message_bytes=MAX_MESSAGE_BYTES),
+        statuses=[0] * len(ErrorCode),
+        codings=WANTED[GrpcCompression.LOW],
+        shutting_down="",
+        refusal=None,
+        inflate=MessageInflater(MAX_MESSAGE_BYTES).inflate,
+        deflate=deflate,
+        on_crash=_crash,
+        call_later=_never,
+        on_empty=lambda: None,
+    )
+    config.add_method(
+        UNARY, lambda request, call: call.finish(bytes(request)), streams=False, guarded=False,
+        infers=False, wants_metadata=True,
+    )  # fmt: skip
+    config.add_method(STREAM, _Talk, streams=True, guarded=False, infers=False, wants_metadata=True)
+    return config
+
+
+def _never(_seconds: float, _callback: Callable[[], None]) -> Timer:
+    return Timer()
+
+
+def _crash(path: str, error: BaseException) -> GrpcFailure:
+    raise AssertionError(path) from error
+
+
+class _Talk:
+    """A stream that sends back what came."""
+
+    def __init__(self, output: StreamOutput, _metadata: Metadata) -> None:
+        self._output = output
+
+    def on_message(self, message: bytes) -> None:
+        self._output.send(bytes(message))
+
+    def on_half_close(self) -> None:
+        self._output.end(None)
+
+    def on_client_gone(self) -> None:
+        """Nothing is held."""
+
+    def on_drain(self) -> None:
+        """The server never ends."""
+
+    def has_room(self) -> bool:
+        return True
