@@ -905,7 +905,7 @@ def http2_library_fault() -> str:
 class GrpcServerConfig:
     """What all gRPC connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, infer: object | None, settings: object, statuses: Sequence[int], codings: Sequence[int], shutting_down: str, refusal: object | None, inflate: object, deflate: object, on_crash: object, call_later: object, on_empty: object) -> None:
+    def __init__(self, *, dispatcher: object, infer: object | None, settings: object, statuses: Sequence[int], codings: Sequence[int], refusal: object | None, inflate: object, deflate: object, on_crash: object, call_later: object, on_empty: object) -> None:
         """
         `infer` is a `ProtoInfer` or None; `settings` are `GrpcSettings`; `codings` say how answers are compressed, best first.
         """

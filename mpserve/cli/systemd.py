@@ -8,7 +8,13 @@ from typing import Final
 
 import click
 
-UNITS: Final = ("mpserve.service", "mpserve.socket")
+SOCKETS: Final = {
+    "http": ("mpserve.socket", "127.0.0.1:8000"),
+    "grpc": ("mpserve-grpc.socket", "127.0.0.1:8001"),
+    "metrics": ("mpserve-metrics.socket", "127.0.0.1:8002"),
+}
+"""What is listened for -> unit, and the address that it has by default."""
+UNITS: Final = ("mpserve.service", *(unit for unit, _ in SOCKETS.values()))
 DIRECTORY: Final = "/etc/systemd/system"
 
 
@@ -25,11 +31,14 @@ def _options(command: click.Command) -> click.Command:
             show_default=True,
             help="Folder of the models; the service may only read it.",
         ),
-        click.option(
-            "--http",
-            default="127.0.0.1:8000",
-            show_default=True,
-            help="Address of HTTP, for the socket unit.",
+        *(
+            click.option(
+                f"--{name}",
+                default=address,
+                show_default=True,
+                help=f"Where {unit} listens.",
+            )
+            for name, (unit, address) in reversed(SOCKETS.items())
         ),
     ):
         command = option(command)
@@ -38,36 +47,34 @@ def _options(command: click.Command) -> click.Command:
 
 @systemd.command("print")
 @click.argument("unit", type=click.Choice(UNITS), default=UNITS[0])
-def print_unit(unit: str, model_repository: str, http: str) -> None:
+def print_unit(unit: str, model_repository: str, **addresses: str) -> None:
     """Print a unit file."""
-    click.echo(filled(unit, model_repository=model_repository, http=http), nl=False)
+    click.echo(filled(unit, model_repository=model_repository, addresses=addresses), nl=False)
 
 
 @systemd.command()
 @click.option("--directory", default=DIRECTORY, show_default=True, help="Where units lie.")
-def install(directory: str, model_repository: str, http: str) -> None:
-    """Write both unit files; start them with systemctl."""
+def install(directory: str, model_repository: str, **addresses: str) -> None:
+    """Write the unit files; start them with systemctl."""
     for unit in UNITS:
         path = Path(directory, unit)
         try:
-            path.write_text(filled(unit, model_repository=model_repository, http=http))
+            path.write_text(filled(unit, model_repository=model_repository, addresses=addresses))
         except OSError as error:
             click.echo(f"mpserve systemd: {path}: {error.strerror}", err=True)
             sys.exit(1)
         click.echo(str(path))
-    click.echo("systemctl daemon-reload && systemctl enable --now mpserve.socket mpserve.service")
+    click.echo(f"systemctl daemon-reload && systemctl enable --now {' '.join(reversed(UNITS))}")
 
 
-def filled(unit: str, *, model_repository: str, http: str) -> str:
+def filled(unit: str, *, model_repository: str, addresses: dict[str, str]) -> str:
     """Return a unit file with the server's own command in it."""
     text = files("mpserve.cli").joinpath("units", unit).read_text()
     program = shutil.which("mpserve") or f"{sys.executable} -m mpserve"
     command = f"{program} serve --model-repository={model_repository} --http-address=127.0.0.1"
-    return (
-        text.replace("@COMMAND@", command)
-        .replace("@REPOSITORY@", model_repository)
-        .replace("@HTTP@", http)
-    )
+    for name, address in addresses.items():
+        text = text.replace(f"@{name.upper()}@", address)
+    return text.replace("@COMMAND@", command).replace("@REPOSITORY@", model_repository)
 
 
 _options(print_unit)

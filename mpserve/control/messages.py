@@ -98,7 +98,7 @@ class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
 
     `settings_json` is the encoded `mpserve.settings.Settings`; `http_fd` the inherited socket to
     listen on, -1 for none; one that is lent is somebody else's, who goes on listening; `grpc_fd`
-    that of gRPC; `regions` what clients have registered before.
+    likewise for gRPC; `regions` what clients have registered before.
     """
 
     frontend_index: int
@@ -108,6 +108,7 @@ class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
     http_fd: int = -1
     is_http_fd_lent: bool = False
     grpc_fd: int = -1
+    is_grpc_fd_lent: bool = False
 
 
 # --- supervisor <-> worker ----------------------------------------------------------------------

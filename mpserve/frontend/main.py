@@ -207,6 +207,7 @@ class Frontend:
             health=self._health,
             exclusive=self._is_first() and not self._settings.grpc.reuse_port,
             inherited_fd=self._start.grpc_fd,
+            is_lent=self._start.is_grpc_fd_lent,
             is_alone=len(self._start.places.ring_segments) == 1,
         )
         return await open_server(services, place)

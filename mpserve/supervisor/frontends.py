@@ -249,6 +249,7 @@ class Frontends:
                 regions=regions,
                 is_http_fd_lent=self._memory.is_http_fd_lent,
                 grpc_fd=self._memory.grpc_fd,
+                is_grpc_fd_lent=self._memory.is_grpc_fd_lent,
             ),
             record=ChildRecord(
                 process=process, holder=place.index, title=f"mps frontend {place.index}"

@@ -21,8 +21,10 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
         One eventfd for each frontend.
     http_fd, is_http_fd_lent
         Socket of the frontends, `NO_SOCKET` for none; a service manager's own goes on without us.
-    grpc_fd
+    grpc_fd, is_grpc_fd_lent
         Likewise for gRPC.
+    metrics_fd
+        A service manager's, for the supervisor; `NO_SOCKET` for none.
     door, door_fd
         Inner and outer end of the door.
     state_files
@@ -34,6 +36,8 @@ class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
     http_fd: int
     is_http_fd_lent: bool = False
     grpc_fd: int = NO_SOCKET
+    is_grpc_fd_lent: bool = False
+    metrics_fd: int = NO_SOCKET
     door: socket.socket
     door_fd: int
     state_files: tuple[int, int]

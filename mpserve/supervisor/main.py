@@ -33,7 +33,7 @@ from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.root import Root, SignalPipe
 from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
-from mpserve.supervisor.unix_socket import bound_socket
+from mpserve.supervisor.unix_socket import NO_SOCKET, bound_socket
 from mpserve.telemetry import log
 
 EXIT_FAILED: Final = 1
@@ -75,8 +75,9 @@ def _run(
 ) -> int:
     path = unix_path(settings.http_address) if settings.allow_http else None
     grpc_path = unix_path(settings.grpc.address) if settings.allow_grpc else None
-    if manager.http_fd is not None and settings.allow_http:
-        path = None  # the manager's socket goes before the address
+    lent = manager.lent  # goes before the addresses
+    path = None if lent.http is not None else path
+    grpc_path = None if lent.grpc is not None else grpc_path
     inner, outer = make_door()
     with (
         inner,
@@ -89,9 +90,11 @@ def _run(
         inheritance = Inheritance(
             identity=identity,
             wake_fds=wake_fds,
-            http_fd=http_fd if manager.http_fd is None else manager.http_fd,
-            is_http_fd_lent=manager.http_fd is not None,
-            grpc_fd=grpc_fd,
+            http_fd=http_fd if lent.http is None else lent.http,
+            is_http_fd_lent=lent.http is not None,
+            grpc_fd=grpc_fd if lent.grpc is None else lent.grpc,
+            is_grpc_fd_lent=lent.grpc is not None,
+            metrics_fd=NO_SOCKET if lent.metrics is None else lent.metrics,
             door=inner,
             door_fd=outer.fileno(),
             state_files=checkpoint_files(),

@@ -7,6 +7,8 @@ Guarantees
 
 import asyncio
 import errno
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -16,6 +18,7 @@ from mpserve.dialect import HealthAnswer
 from mpserve.dialect.metrics import METRICS_ANSWERS, MetricsAnswers
 from mpserve.errors import ConfigError
 from mpserve.settings import Settings
+from mpserve.supervisor.unix_socket import NO_SOCKET
 from mpserve.telemetry import log
 
 HEAD_BYTES: Final = 16 * 1024
@@ -26,8 +29,15 @@ _BAD_REQUEST: Final = HealthAnswer(http=400, content_type="text/plain", body=b""
 
 
 @asynccontextmanager
-async def metrics_port(settings: Settings, page: Callable[[], bytes]) -> AsyncIterator[int]:
+async def metrics_port(
+    settings: Settings, page: Callable[[], bytes], *, lent_fd: int
+) -> AsyncIterator[int]:
     """Serve `page` while the block runs; gives the port.
+
+    Parameters
+    ----------
+    lent_fd
+        A service manager's socket, which goes before the address; `NO_SOCKET` for none.
 
     Raises
     ------
@@ -38,25 +48,30 @@ async def metrics_port(settings: Settings, page: Callable[[], bytes]) -> AsyncIt
     connections: set[MetricsConnection] = set()
     loop = asyncio.get_running_loop()
     address, port = settings.metrics_address, settings.metrics_port
-    try:
-        server = await loop.create_server(
-            lambda: MetricsConnection(
-                endpoint=settings.metrics_endpoint.encode(),
-                answers=answers,
-                page=page,
-                connections=connections,
-            ),
-            address or "0.0.0.0",  # noqa: S104  what "" means for the peers
-            port,
+
+    def connection() -> MetricsConnection:
+        return MetricsConnection(
+            endpoint=settings.metrics_endpoint.encode(),
+            answers=answers,
+            page=page,
+            connections=connections,
         )
+
+    try:
+        if lent_fd != NO_SOCKET:
+            lent = socket.socket(fileno=os.dup(lent_fd))
+            server = await loop.create_server(connection, sock=lent)
+        else:
+            host = address or "0.0.0.0"  # noqa: S104  what "" means for the peers
+            server = await loop.create_server(connection, host, port)
     except OSError as error:
         raise ConfigError(_complaint(error, f"{address}:{port}")) from error
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for connection in tuple(connections):
-            connection.close()
+        for one in tuple(connections):
+            one.close()
 
 
 class MetricsConnection(asyncio.Protocol):

@@ -91,6 +91,7 @@ class Server:
         self._root = root
         self._link = link
         self._checkpoint = checkpoint
+        self._metrics_fd = memory.metrics_fd
         self._phase = checkpoint.read(PHASE, Phase) or Phase()
         self._processes = Processes(link, checkpoint)
         self._supervisor = Supervisor(
@@ -276,7 +277,9 @@ class Server:
         if self._phase.metrics_port:
             settings = msgspec.structs.replace(settings, metrics_port=self._phase.metrics_port)
         try:
-            port = await ports.enter_async_context(metrics_port(settings, self._scrape.page))
+            port = await ports.enter_async_context(
+                metrics_port(settings, self._scrape.page, lent_fd=self._metrics_fd)
+            )
         except ConfigError as error:
             self._refuse(f"failed to start Metrics service: Unavailable - {error.message}")
             return False

@@ -8,10 +8,20 @@ import socket
 from collections.abc import MutableMapping
 from typing import Final, Self
 
+import msgspec
+
 FIRST_FD: Final = 3
 _NOTIFY: Final = "NOTIFY_SOCKET"
 _WATCHDOG: Final = ("WATCHDOG_USEC", "WATCHDOG_PID")
 _LISTEN: Final = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+
+
+class LentSockets(msgspec.Struct, frozen=True, kw_only=True):
+    """Sockets that the manager listens on for us, by what they are called; `None` for none."""
+
+    http: int | None = None
+    grpc: int | None = None
+    metrics: int | None = None
 
 
 class ServiceManager:
@@ -19,14 +29,14 @@ class ServiceManager:
 
     Attributes
     ----------
-    http_fd
-        Socket that the manager listens on for us, `None` for none.
+    lent
+        What the manager listens on for us.
     """
 
-    def __init__(self, *, address: str, is_watching: bool, http_fd: int | None) -> None:
+    def __init__(self, *, address: str, is_watching: bool, lent: LentSockets) -> None:
         self._address = address
         self._is_watching = is_watching
-        self.http_fd = http_fd
+        self.lent = lent
 
     @classmethod
     def of(cls, environ: MutableMapping[str, str], *, pid: int) -> Self:
@@ -35,10 +45,9 @@ class ServiceManager:
         usec, watched = (environ.pop(name, "") for name in _WATCHDOG)
         count, listener, names = (environ.pop(name, "") for name in _LISTEN)
         is_watching = usec.isdecimal() and int(usec) > 0 and watched in {"", str(pid)}
-        http_fd = (
-            _http_fd(int(count), names) if listener == str(pid) and count.isdecimal() else None
-        )
-        return cls(address=address, is_watching=is_watching, http_fd=http_fd)
+        is_ours = listener == str(pid) and count.isdecimal()
+        lent = _lent(int(count), names) if is_ours else LentSockets()
+        return cls(address=address, is_watching=is_watching, lent=lent)
 
     def tell(self, *lines: str) -> None:
         """Tell the manager; without effect when it does not listen."""
@@ -59,12 +68,14 @@ class ServiceManager:
             self.tell("WATCHDOG=1")
 
 
-def _http_fd(count: int, names: str) -> int | None:
-    """Return the socket called `http`, or else the first."""
-    if count < 1:
-        return None
-    called = names.split(":")
-    place = called.index("http") if "http" in called[:count] else 0
-    fd = FIRST_FD + place
-    os.set_inheritable(fd, False)  # noqa: FBT003  # the function's only form
-    return fd
+def _lent(count: int, names: str) -> LentSockets:
+    """Return the sockets with names of ours; where none has one, the first is for HTTP."""
+    fds = {}
+    for place, name in zip(range(count), names.split(":"), strict=False):
+        if name in LentSockets.__struct_fields__:
+            fds[name] = FIRST_FD + place
+    if count and not fds:
+        fds["http"] = FIRST_FD
+    for fd in fds.values():
+        os.set_inheritable(fd, False)  # noqa: FBT003  # the function's only form
+    return LentSockets(**fds)

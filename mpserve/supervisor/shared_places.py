@@ -69,6 +69,8 @@ class ServerMemory:
         self.http_fd = inheritance.http_fd
         self.is_http_fd_lent = inheritance.is_http_fd_lent
         self.grpc_fd = inheritance.grpc_fd
+        self.is_grpc_fd_lent = inheritance.is_grpc_fd_lent
+        self.metrics_fd = inheritance.metrics_fd
         self._door_fd = inheritance.door_fd
         self._settings = settings
         first = SUPERVISOR_INDEX + 1 + len(rings)

@@ -273,9 +273,8 @@ void bind_grpc_config(nb::module_& m) {
             "__init__",
             [](GrpcConfig* self, nb::object dispatcher, nb::object infer, nb::object settings,
                const std::vector<std::uint32_t>& statuses, const std::vector<std::uint8_t>& codings,
-               const std::string& shutting_down, nb::object refusal, nb::object inflate,
-               nb::object deflate, nb::object on_crash, nb::object call_later,
-               nb::object on_empty) {
+               nb::object refusal, nb::object inflate, nb::object deflate, nb::object on_crash,
+               nb::object call_later, nb::object on_empty) {
                 if (statuses.size() != kStatusCount) {
                     throw nb::value_error("statuses: one for each ErrorCode");
                 }
@@ -296,7 +295,6 @@ void bind_grpc_config(nb::module_& m) {
                 for (std::size_t index = 0; index < codings.size() && index < 2; ++index) {
                     self->compression[index] = static_cast<GrpcEncoding>(codings[index]);
                 }
-                self->shutting_down = shutting_down;
                 self->refusal = std::move(refusal);
                 self->inflate = std::move(inflate);
                 self->deflate = std::move(deflate);
@@ -306,8 +304,8 @@ void bind_grpc_config(nb::module_& m) {
                 self->look_callable = nb::cpp_function([self] { self->look(); });
             },
             nb::kw_only(), "dispatcher"_a, "infer"_a.none(), "settings"_a, "statuses"_a,
-            "codings"_a, "shutting_down"_a, "refusal"_a.none(), "inflate"_a, "deflate"_a,
-            "on_crash"_a, "call_later"_a, "on_empty"_a,
+            "codings"_a, "refusal"_a.none(), "inflate"_a, "deflate"_a, "on_crash"_a, "call_later"_a,
+            "on_empty"_a,
             "`infer` is a `ProtoInfer` or None; `settings` are `GrpcSettings`; `codings` say how "
             "answers are compressed, best first.")
         .def("add_method", &add_method, "path"_a, "handler"_a, nb::kw_only(), "streams"_a,

@@ -80,7 +80,6 @@ struct GrpcConfig {
     GrpcTimes times;
     std::array<GrpcEncoding, 2> compression{};  // wanted, in this order; identity: none
     std::string not_found = "Method not found!";
-    std::string shutting_down;
     bool draining = false;
     ClientLimits limits;
     std::uint64_t refused = 0;  // connections past the limit

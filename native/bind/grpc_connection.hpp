@@ -92,6 +92,7 @@ private:
     void advance(GrpcStream& stream);
     void open(GrpcStream& stream);
     void open_stream(GrpcStream& stream);
+    void send_elsewhere(GrpcStream& stream);
     bool is_refused(GrpcStream& stream);
     void hand_on_messages(GrpcStream& stream);
     bool takes_message(GrpcStream& stream);

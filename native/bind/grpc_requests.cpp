@@ -241,7 +241,6 @@ void GrpcConnection::open(GrpcStream& stream) {
     if (stream.has_bad_timeout) {
         return refuse(stream, GrpcStatus::internal, "malformed grpc-timeout");
     }
-    if (config_.draining) return refuse(stream, GrpcStatus::unavailable, config_.shutting_down);
     if (stream.method == nullptr) {
         return refuse(stream, GrpcStatus::unimplemented, config_.not_found);
     }
@@ -254,7 +253,17 @@ void GrpcConnection::open(GrpcStream& stream) {
         return refuse(stream, GrpcStatus::deadline_exceeded, kDeadlineMessage);
     }
     config_.want_look(stream.deadline_ns);
+    if (stream.method->streams && config_.draining) return send_elsewhere(stream);
     if (stream.method->streams) open_stream(stream);
+}
+
+// The end was announced when this stream was on its way. Nothing of it was done, and the client is
+// told so: it calls again over another connection without anybody's noticing (RFC 9113, 8.7). A
+// unary call on its way is answered here instead.
+void GrpcConnection::send_elsewhere(GrpcStream& stream) {
+    stream.ended = true;
+    http2().submit_rst_stream(session_, 0, stream.id,
+                              static_cast<std::uint32_t>(http2::Code::refused_stream));
 }
 
 template <typename Function>

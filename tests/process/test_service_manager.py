@@ -1,5 +1,6 @@
 """A service manager starts the server, is told how it goes, and lends it a socket."""
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -10,8 +11,11 @@ import sys
 import threading
 from pathlib import Path
 
+import grpc
 import pytest
 
+from mpserve.cli.systemd import UNITS
+from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.pace import full_or, within
 from tests.fixtures.server import free_ports
 from tests.fixtures.teller import ask, tell
@@ -19,8 +23,15 @@ from tests.fixtures.waiting import wait_until
 
 ACTIVATED = """
 import os, sys
-os.dup2(int(sys.argv[1]), 3)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="http")
+names = ["http", "grpc", "metrics"]
+fds = [os.dup(int(fd)) for fd in sys.argv[1].split(",")]
+for place, fd in enumerate(fds):
+    os.dup2(fd, 100 + place)
+for place in range(len(fds)):
+    os.dup2(100 + place, 3 + place)
+os.environ.update(
+    LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=":".join(names)
+)
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
@@ -74,21 +85,27 @@ def test_it_is_told_of_the_start_the_end_and_that_all_is_well(serve, repository,
 
 @pytest.fixture
 def lent():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(1024)
-        yield listener
+    """Sockets of HTTP, gRPC and metrics."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1024)
+        yield listeners
 
 
 def activated(serve, repository, lent, **options):
+    fds = [listener.fileno() for listener in lent]
     server = serve(
         repository.path,
-        prefix=[sys.executable, "-c", ACTIVATED, str(lent.fileno())],
-        pass_fds=(lent.fileno(),),
+        prefix=[sys.executable, "-c", ACTIVATED, ",".join(map(str, fds))],
+        pass_fds=fds,
         wait_ready=False,
         **options,
     )
-    server.port = lent.getsockname()[1]
+    server.port, server.grpc_port, server.metrics_port = (
+        listener.getsockname()[1] for listener in lent
+    )
     return server
 
 
@@ -97,8 +114,14 @@ def test_a_lent_socket_is_served_and_left_open(serve, repository, lent):
     server = activated(serve, repository, lent, flags=["--frontends=2"])
     server.wait_ready()
     assert tell(server, "m").version == 1
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        assert Calls(channel)("ServerLive").live
+    assert "nv_inference_request_success" in server.metrics()
+    server.process_named("mps supervisor").kill()  # the next one has the metrics' socket, too
+    wait_until(lambda: "nv_inference_request_success" in server.metrics())
     assert server.stop() == 0
-    socket.create_connection(lent.getsockname(), timeout=5).close()  # waits for the next server
+    for listener in lent:  # they wait for the next server
+        socket.create_connection(listener.getsockname(), timeout=5).close()
 
 
 def test_a_server_is_replaced_by_another_without_a_failed_request(serve, repository, lent):
@@ -107,6 +130,7 @@ def test_a_server_is_replaced_by_another_without_a_failed_request(serve, reposit
     servers[0].wait_ready()
     stop = threading.Event()
     statuses: list[int | str] = []
+    lives: list[bool | str] = []
 
     def ask_on() -> None:
         while not stop.is_set():
@@ -115,7 +139,16 @@ def test_a_server_is_replaced_by_another_without_a_failed_request(serve, reposit
             except OSError as error:
                 statuses.append(repr(error))
 
-    clients = [threading.Thread(target=ask_on) for _ in range(3)]
+    def call_on() -> None:
+        with grpc.insecure_channel(servers[0].grpc_address) as channel:
+            calls = Calls(channel)
+            while not stop.is_set():
+                try:
+                    lives.append(calls("ServerLive").live)
+                except grpc.RpcError as error:
+                    lives.append(repr(error))
+
+    clients = [threading.Thread(target=one) for one in (ask_on, ask_on, ask_on, call_on)]
     for client in clients:
         client.start()
     try:
@@ -133,6 +166,7 @@ def test_a_server_is_replaced_by_another_without_a_failed_request(serve, reposit
         for client in clients:
             client.join(30)
     assert set(statuses) == {200}
+    assert set(lives) == {True}
 
 
 needs_systemd = pytest.mark.skipif(
@@ -152,7 +186,7 @@ def printed(unit: str) -> str:
 
 @needs_systemd
 def test_systemd_takes_the_units_and_calls_the_service_safe(tmp_path):
-    for unit in ("mpserve.service", "mpserve.socket"):
+    for unit in UNITS:
         assert "@" not in printed(unit).replace("@system-service", "")
     done = subprocess.run(
         [sys.executable, "-m", "mpserve", "systemd", "install", "--directory", str(tmp_path)],
@@ -161,7 +195,7 @@ def test_systemd_takes_the_units_and_calls_the_service_safe(tmp_path):
         text=True,
     )
     assert "systemctl" in done.stdout
-    units = [str(tmp_path / unit) for unit in ("mpserve.service", "mpserve.socket")]
+    units = [str(tmp_path / unit) for unit in UNITS]
     verified = subprocess.run(
         check=False,
         args=["systemd-analyze", "verify", "--man=no", *units],

@@ -15,10 +15,10 @@ import msgspec
 from mpserve.codec.grpc_connection import GrpcConnection, GrpcServerConfig
 from mpserve.dialect import Dialect, GrpcCode, Operation
 from mpserve.errors import ErrorCode
-from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure, Services
+from mpserve.frontend.grpc.call import GrpcFailure, Services
 from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
 from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.listener import listen, listen_inherited, serve_connections, shut
+from mpserve.frontend.listener import serve_connections, shut
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import ClientLimits, GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
@@ -51,7 +51,6 @@ class NativeGrpcServer:
             settings=settings,
             statuses=_statuses(dialect),
             codings=WANTED[settings.compression_level],
-            shutting_down=SHUTTING_DOWN.message,
             refusal=services.refusal,
             inflate=MessageInflater(settings.max_message_bytes).inflate,
             deflate=deflate,
@@ -92,29 +91,22 @@ class NativeGrpcServer:
         dialect: Dialect,
         dispatcher: Dispatcher,
         health: Health,
-        exclusive: bool,
-        inherited_fd: int,
+        listener: socket.socket,
+        shut_fd: int,
     ) -> "NativeGrpcServer":
-        """Listen.
+        """Take connections.
 
         Parameters
         ----------
-        exclusive
-            Refuse a port on which another server listens, although that one would share it.
-        inherited_fd
-            Bound Unix-domain socket, which all frontends share; -1 for none.
+        shut_fd
+            Socket that is shut at the end, in every process that has it; -1 for none.
 
         Raises
         ------
         ConfigError
-            The address can not be used, the port is taken, or a certificate can not be read.
+            A certificate can not be read.
         """
         tls = tls_context(settings, flags="grpc", protocol=ALPN)
-        listener = (
-            listen(address=settings.address, port=settings.port, exclusive=exclusive)
-            if inherited_fd < 0
-            else listen_inherited(inherited_fd)
-        )
         server = cls(
             services=services,
             settings=settings,
@@ -123,7 +115,7 @@ class NativeGrpcServer:
             dispatcher=dispatcher,
             health=health,
         )
-        await server._serve(listener, tls, inherited_fd)
+        await server._serve(listener, tls, shut_fd=shut_fd)
         return server
 
     def look_at_pace(self) -> None:
@@ -135,9 +127,9 @@ class NativeGrpcServer:
         assert self._listening is not None, "a server that was opened"
         self._health.unwatch(self._set_fixed)
         self._listening.close()
-        if self._inherited_fd >= 0:
+        if self._shut_fd >= 0:
             # Other processes hold it too: nobody may connect who is not answered any more.
-            shut(self._inherited_fd)
+            shut(self._shut_fd)
         self._config.drain()
         try:
             async with asyncio.timeout(grace_seconds):
@@ -147,9 +139,9 @@ class NativeGrpcServer:
             self._config.abort()
 
     async def _serve(
-        self, listener: socket.socket, tls: ssl.SSLContext | None, inherited_fd: int
+        self, listener: socket.socket, tls: ssl.SSLContext | None, *, shut_fd: int
     ) -> None:
-        self._inherited_fd = inherited_fd
+        self._shut_fd = shut_fd
         self._listening = await serve_connections(listener, self._make_connection, tls=tls)
 
     def _make_connection(self) -> asyncio.BufferedProtocol:

@@ -1,6 +1,7 @@
 """Which of the two transports carries gRPC: the native one, or `grpc.aio` where that can not."""
 
 import importlib.util
+import socket
 from typing import Final, Protocol
 
 import msgspec
@@ -12,6 +13,7 @@ from mpserve.frontend.grpc import library
 from mpserve.frontend.grpc.call import Services
 from mpserve.frontend.grpc.native_server import NativeGrpcServer
 from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.listener import listen, listen_inherited
 from mpserve.settings import ClientLimits, GrpcSettings, GrpcTransport
 from mpserve.settings.unix_address import unix_path
 from mpserve.shm.dispatcher import Dispatcher
@@ -39,7 +41,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     exclusive
         Refuse a port on which another server listens, although that one would share it.
     inherited_fd
-        Bound Unix-domain socket, which all frontends share; -1 for none.
+        Bound socket, which all frontends share; -1 for none.
+    is_lent
+        It is somebody else's, who goes on listening.
     is_alone
         The server has no other frontend.
     """
@@ -51,6 +55,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
     exclusive: bool
     inherited_fd: int
+    is_lent: bool
     is_alone: bool
 
 
@@ -72,8 +77,8 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
             dialect=place.dialect,
             dispatcher=place.dispatcher,
             health=place.health,
-            exclusive=place.exclusive,
-            inherited_fd=place.inherited_fd,
+            listener=_listener(place),
+            shut_fd=-1 if place.is_lent else place.inherited_fd,
         )
     # Here, because it imports grpcio: 100 ms and 20 MiB that the native transport does not need.
     _check_portable(place, fault=fault)
@@ -83,6 +88,13 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
     return await AioGrpcServer.open(services, settings=place.settings, exclusive=place.exclusive)
 
 
+def _listener(place: Place) -> socket.socket:
+    if place.inherited_fd >= 0:
+        return listen_inherited(place.inherited_fd)
+    settings = place.settings
+    return listen(address=settings.address, port=settings.port, exclusive=place.exclusive)
+
+
 def _check_portable(place: Place, *, fault: str) -> None:
     """Raise `ConfigError` where `grpc.aio` can not do what is wanted."""
     if importlib.util.find_spec(_AIO_PACKAGE) is None:
@@ -90,6 +102,8 @@ def _check_portable(place: Place, *, fault: str) -> None:
             f"gRPC needs nghttp2, {_REMEDY}: {fault or 'not asked for'}; "
             "or grpcio: pip install 'mpserve[grpc]'"
         )
+    if place.is_lent:
+        raise ConfigError(f"grpc.aio can not use a lent socket; it needs nghttp2, {_REMEDY}")
     if unix_path(place.settings.address) is not None and not place.is_alone:
         raise ConfigError(
             f"Socket '{place.settings.address}' can not be shared by frontends on grpc.aio: "

@@ -21,7 +21,7 @@ def exchange(*requests: bytes, settings: Settings = SETTINGS, page: Callable = l
     """Send the requests on one connection; return all that comes until it ends."""
 
     async def run() -> bytes:
-        async with asyncio.timeout(10), metrics_port(settings, page) as port:
+        async with asyncio.timeout(10), metrics_port(settings, page, lent_fd=-1) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             for request in requests:
                 writer.write(request)
@@ -109,7 +109,7 @@ def test_a_defect_of_the_page_is_a_500():
 
 def test_too_many_connections_are_closed_and_the_others_served():
     async def run() -> tuple[bytes, bytes]:
-        async with asyncio.timeout(10), metrics_port(SETTINGS, lambda: PAGE) as port:
+        async with asyncio.timeout(10), metrics_port(SETTINGS, lambda: PAGE, lent_fd=-1) as port:
             pairs = [
                 await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONNECTIONS + 1)
             ]
@@ -127,7 +127,7 @@ def test_too_many_connections_are_closed_and_the_others_served():
 def test_a_port_in_use_is_refused_in_the_peers_words():
     async def run(port: int) -> None:
         settings = msgspec.structs.replace(SETTINGS, metrics_port=port)
-        async with metrics_port(settings, lambda: PAGE):
+        async with metrics_port(settings, lambda: PAGE, lent_fd=-1):
             pytest.fail("the port was had twice")
 
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from mpserve.supervisor.service_manager import ServiceManager
+from mpserve.supervisor.service_manager import LentSockets, ServiceManager
 
 PID = 7
 
@@ -15,7 +15,7 @@ def test_without_one_nothing_is_told():
     manager = ServiceManager.of({}, pid=PID)
     manager.tell("READY=1")
     manager.beat()
-    assert manager.http_fd is None
+    assert manager.lent == LentSockets()
 
 
 def test_its_variables_are_taken_out():
@@ -52,15 +52,23 @@ def test_it_is_told_that_all_is_well_when_it_asks_for_that(usec, pid, beats):
 
 
 @pytest.mark.parametrize(
-    ("count", "pid", "names", "place"),
-    [("2", str(PID), "other:http", 1), ("1", str(PID), "", 0), ("1", "8", "", None)],
+    ("count", "pid", "names", "places"),
+    [
+        ("2", str(PID), "other:http", {"http": 1}),
+        ("1", str(PID), "", {"http": 0}),
+        ("1", str(PID), "mpserve.socket", {"http": 0}),
+        ("2", str(PID), "grpc:metrics", {"grpc": 0, "metrics": 1}),
+        ("1", str(PID), "grpc:http", {"grpc": 0}),
+        ("0", str(PID), "", {}),
+        ("1", "8", "http", {}),
+    ],
 )
-def test_the_lent_socket_is_the_one_called_http_or_the_first(monkeypatch, count, pid, names, place):
+def test_lent_sockets_are_known_by_their_names(monkeypatch, count, pid, names, places):
     read_fd, write_fd = os.pipe()
     first = min(read_fd, write_fd)
     monkeypatch.setattr("mpserve.supervisor.service_manager.FIRST_FD", first)
     environ = {"LISTEN_FDS": count, "LISTEN_PID": pid, "LISTEN_FDNAMES": names}
-    fd = ServiceManager.of(environ, pid=PID).http_fd
-    assert fd == (None if place is None else first + place)
+    lent = ServiceManager.of(environ, pid=PID).lent
+    assert lent == LentSockets(**{name: first + place for name, place in places.items()})
     os.close(read_fd)
     os.close(write_fd)

@@ -90,7 +90,6 @@ def test_there_is_one_timer_however_many_deadlines(dispatcher):
         settings=GrpcSettings(),
         statuses=[0] * len(ErrorCode),
         codings=[],
-        shutting_down="",
         refusal=None,
         inflate=bytes,
         deflate=bytes,

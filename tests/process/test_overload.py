@@ -1,0 +1,100 @@
+"""Three times more than a model can do: the accepted stay quick, the rest is refused at once."""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from bench.open_loop import OpenLoad, run_open_loop
+from bench.v2_client import HttpRequest
+from tests.fixtures.pace import full_or, within
+from tests.fixtures.teller import ask, teller_bytes
+
+SECONDS = int(full_or(30, 3))
+SERVICE_SECONDS = 0.02
+INSTANCES = 2
+CAPACITY = INSTANCES / SERVICE_SECONDS
+LIMIT = """
+instance_group [ { count: 2 } ]
+dynamic_batching { default_queue_policy { max_queue_size: 2 } }
+"""
+MODEL = f"""
+import time
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            time.sleep({SERVICE_SECONDS})
+            outputs = [pb_utils.Tensor(name, np.zeros(1, np.int64))
+                       for name in ("PID", "VERSION", "VALUE")]
+            responses.append(pb_utils.InferenceResponse(outputs))
+        return responses
+"""
+BODY = teller_bytes("m").partition(b"\r\n\r\n")[2]
+
+
+class Seen(NamedTuple):
+    """Of one phase; latencies in ms, from when each request was due."""
+
+    good: np.ndarray
+    refused: np.ndarray
+    goodput: float
+    statuses: set[int]
+
+    def accepted(self) -> float:
+        """Part of all; a machine with other work may refuse a few below its capacity."""
+        return self.good.size / (self.good.size + self.refused.size)
+
+    def p99(self) -> float:
+        return float(np.percentile(self.good, 99))
+
+
+def offer(server, *, rate, seconds):
+    request = HttpRequest(method="POST", path="/v2/models/m/infer", body=BODY)
+    load = OpenLoad(connections=64, rate=rate, seconds=seconds)
+    result = run_open_loop(request, load, port=server.port)
+    latency, status = result.answers[:, 1] / 1e6, result.answers[:, 2]
+    good = status == 200
+    span = (result.answers[:, 0].max() - result.answers[:, 0].min()) / 1e9
+    return Seen(latency[good], latency[~good], good.sum() / span, {int(one) for one in status})
+
+
+@pytest.mark.timeout(SECONDS * 4 + 60)
+def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repository, capsys):
+    repository.add("teller", "m", config=LIMIT, files={"1/model.py": MODEL})
+    server = serve(repository.path)
+    usual = offer(server, rate=0.7 * CAPACITY, seconds=SECONDS)
+    assert usual.accepted() > 0.99
+    flood = offer(server, rate=3 * CAPACITY, seconds=SECONDS)
+    after = offer(server, rate=0.7 * CAPACITY, seconds=max(SECONDS // 3, 1))
+    with capsys.disabled():
+        for name, seen in (("usual", usual), ("flood", flood), ("after", after)):
+            sys.stdout.write(f"{name}: p99 {seen.p99():.1f} ms, {seen.goodput:.1f}/s; ")
+        sys.stdout.write(f"refused in {np.percentile(flood.refused, 99):.1f} ms (p99)\n")
+    assert flood.statuses == {200, 503}
+    assert flood.p99() <= 3 * usual.p99() + within(5), (flood.p99(), usual.p99())
+    assert flood.goodput >= 0.9 * CAPACITY
+    assert np.percentile(flood.refused, 99) <= within(50)
+    assert np.median(flood.refused) <= 50
+    assert after.accepted() > 0.99
+    assert after.p99() <= 1.5 * usual.p99() + within(5), "it recovers at once"
+
+
+def test_a_refusal_says_when_to_come_again(serve, repository):
+    repository.add("teller", "m", config=LIMIT, files={"1/model.py": MODEL})
+    server = serve(repository.path)
+    with ThreadPoolExecutor(INSTANCES + 6) as pool:
+        answers = list(pool.map(lambda _: ask(server, "m"), range(INSTANCES + 6)))
+    refused = [one for one in answers if one.status != 200]
+    assert refused
+    assert len(refused) < len(answers)
+    for one in refused:
+        assert one.status == 503
+        assert one.headers["retry-after"] == "1"
+        assert one.json()["error"].endswith("Exceeds maximum queue size")
+    assert 'request_failure{model="m",reason="REJECTED",version="1"} 0' not in server.metrics()
