@@ -9,6 +9,7 @@ from typing import Final, Self
 import msgspec
 
 from mpserve.errors import Failure
+from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.lifecycle.restart import Deaths
 from mpserve.lifecycle.transitions import SHOWN, SHOWN_ORDER, Phase
 from mpserve.model.config import InstanceGroup, ModelConfig
@@ -283,6 +284,8 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
         Highest number that all living frontends have acknowledged.
     changed
         Models whose row in the routing table may differ from what was published.
+    unready
+        Models with a version that is neither `READY` nor was unloaded because someone wanted so.
     last_generation
         Highest generation ever given.
     held
@@ -295,6 +298,7 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
     table_number: int = 0
     acknowledged: int = 0
     changed: frozenset[ModelName] = frozenset()
+    unready: frozenset[ModelName] = frozenset()
     last_generation: int = 0
     held: frozenset[Generation] = frozenset()
 
@@ -302,14 +306,18 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
         """Return the same with `model` in place of the one of its name."""
         unsteady = self.unsteady - {model.name} if model.is_steady else self.unsteady | {model.name}
         before = self.models.get(model.name)
-        changed = self.changed
-        if _row(model) != (_row(before) if before is not None else ((), ())):
+        row = _row(model)
+        changed, unready = self.changed, self.unready
+        if row != (_row(before) if before is not None else ((), ())):
             changed |= {model.name}
+            is_ready = all(_is_as_wanted(one) for one in row[0])
+            unready = unready - {model.name} if is_ready else unready | {model.name}
         return msgspec.structs.replace(
             self,
             models={**self.models, model.name: model},
             unsteady=unsteady,
             changed=changed,
+            unready=unready,
         )
 
 
@@ -378,6 +386,10 @@ def version_order(version: Version) -> tuple[int, str]:
 
 
 _LEAVING: Final = frozenset({Phase.WITHDRAWN, Phase.LINGERING, Phase.DRAINING})
+
+
+def _is_as_wanted(shown: ShownVersion) -> bool:
+    return shown.state is ModelState.READY or shown.reason == UNLOADED
 
 
 def _shown(record: GenerationRecord) -> ShownVersion:

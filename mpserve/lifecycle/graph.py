@@ -46,6 +46,8 @@ def assemblies(wanted: Wanted, actual: Actual) -> Iterator[Action]:
 
 def reviews(wanted: Wanted, actual: Actual) -> Iterator[Action]:
     """Judge again the ensembles of which a model has changed since the last routing table."""
+    if not actual.changed:
+        return
     for name, model in actual.models.items():
         for record in model.generations:
             cause = _cause(record.config, actual) if record.phase is Phase.SERVING else None

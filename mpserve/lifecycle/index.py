@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from mpserve.lifecycle.actual import Actual, ShownVersion, shown_versions
-from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.model.identity import ModelName
 from mpserve.model.state import IndexRow, ModelState
 
@@ -47,10 +46,4 @@ def is_ready(actual: Actual, *, strict: bool) -> bool:
     Strictly: every version that was ever wanted is `READY`, or was unloaded because someone wanted
     so. Source: Triton's `--strict-readiness`.
     """
-    if not strict:
-        return True
-    return all(
-        one.state is ModelState.READY or one.reason == UNLOADED
-        for model in actual.models.values()
-        for one in shown_versions(model)
-    )
+    return not (strict and actual.unready)

@@ -1,6 +1,7 @@
 """Scan of one model, for an explicit load."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -93,8 +94,8 @@ def _folders_called(
     unreadable: Failure | None = None
     for root in sorted(set(roots)):
         try:
-            if name in list_root(root):
-                path = f"{root.rstrip('/')}/{name}"
+            path = f"{root.rstrip('/')}/{name}"
+            if Path(path).is_dir() or name in list_root(root):
                 folders.append(scan_folder(root, path, before=None, options=options))
         except RepositoryError as error:
             unreadable = error.failure()

@@ -60,11 +60,15 @@ class Repetition:
 
     def take_ended(self, *, now_ns: int) -> list[tuple[str, int]]:
         """Forget the windows that ended; return (key, lines left out) where any were."""
-        ended = [
-            key for key, (start_ns, _) in self._windows.items() if now_ns - start_ns >= WINDOW_NS
-        ]
-        counted = [(key, self._windows.pop(key)[1] - BURST) for key in ended]
-        return [(key, left_out) for key, left_out in counted if left_out > 0]
+        left_out: list[tuple[str, int]] = []
+        while self._windows:
+            key, (start_ns, lines) = next(iter(self._windows.items()))  # the oldest
+            if now_ns - start_ns < WINDOW_NS:
+                break
+            del self._windows[key]
+            if lines > BURST:
+                left_out.append((key, lines - BURST))
+        return left_out
 
 
 class Log:

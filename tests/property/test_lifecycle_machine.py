@@ -40,6 +40,7 @@ from mpserve.lifecycle.events import (
 from mpserve.lifecycle.graph import judge, used_models
 from mpserve.lifecycle.observation import observe
 from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
+from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted, Wish
@@ -386,6 +387,15 @@ class LifecycleMachine(RuleBasedStateMachine):
         for model in self.actual.models.values():
             for one in earlier_generations(model):
                 assert one.generation in self.open_queues - self.retired_queues
+
+    @invariant()
+    def it_is_known_which_models_are_not_ready(self):
+        assert self.actual.unready == {
+            name
+            for name, model in self.actual.models.items()
+            for one in shown_versions(model)
+            if one.state is not ModelState.READY and one.reason != UNLOADED
+        }
 
     @invariant()
     def one_generation_serves_a_version(self):
