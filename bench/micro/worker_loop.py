@@ -54,6 +54,10 @@ class NullPort:
         """Stop: no model here answers by senders."""
         raise AssertionError(f"{len(requests)} requests were left to their senders")
 
+    def put_off(self, requests: list[Any]) -> list[int]:
+        """Stop: no model here asks for a request once more."""
+        raise AssertionError(f"{len(requests)} requests were put off")
+
     def fail(self, requests: list[Any], code: int, message: str) -> None:
         """Stop: nothing may fail here."""
         raise AssertionError(f"{len(requests)} requests failed with {code}: {message}")
