@@ -352,6 +352,11 @@ def sent_response(request: InferenceRequest) -> object:
     Answer that a model sent by the request's response sender, None when it sent none.
     """
 
+def answers_all(results: object, requests: object) -> bool:
+    """
+    Two lists: there is an answer to each request, and none of them is wanted once more.
+    """
+
 class InferenceRequest:
     """One request, received or made by a model."""
 

@@ -18,6 +18,7 @@ from mpserve._native import (
     Tensor,
     TritonError,
     TritonModelException,
+    answers_all,
     get_input_tensor_by_name,
     get_output_tensor_by_name,
     is_rescheduled,

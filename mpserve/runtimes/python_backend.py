@@ -32,6 +32,7 @@ _DEVICE_ID: Final = "0"  # Triton's text for the CPU
 
 # The native objects satisfy the protocols of runtimes; the stub can not say so.
 _RESPONSE: Final[type] = pb_utils.InferenceResponse
+_answers_all: Final = cast("Callable[[object, object], bool]", pb_utils.answers_all)
 _is_rescheduled: Final = cast("Callable[[Request], bool]", pb_utils.is_rescheduled)
 _sent_response: Final = cast("Callable[[Request], Response | None]", pb_utils.sent_response)
 
@@ -67,6 +68,8 @@ class PythonBackendRuntime:
         try:
             # A list of the model's own: it may keep or change it.
             results = self._execute(list(requests))
+            if _answers_all(results, requests):
+                return cast("_Results", results)
             if type(results) is not list:
                 results = self._settle(results, requests)
         except MpserveError:
@@ -194,17 +197,14 @@ class PythonBackendRuntime:
         return self._loop.run_until_complete(coroutine)
 
     def _checked(self, results: list[Response | None], requests: Sequence[Request]) -> _Results:
-        """Return one answer for each request; `results` itself when it is that already."""
+        """Return one answer for each request."""
         if len(results) != len(requests):
             raise self._failed(
                 "Number of InferenceResponse objects do not match the number of InferenceRequest"
                 f" objects. InferenceRequest(s) size is:{len(requests)}, and InferenceResponse(s)"
                 f" size is:{len(results)}\n"
             )
-        for result, request in zip(results, requests, strict=True):
-            if type(result) is not _RESPONSE or _is_rescheduled(request):
-                return [self._answer(*pair) for pair in zip(results, requests, strict=True)]
-        return results
+        return [self._answer(*pair) for pair in zip(results, requests, strict=True)]
 
     def _answer(self, result: Response | None, request: Request) -> Response | None:
         if _is_rescheduled(request):

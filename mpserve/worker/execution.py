@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from mpserve._native import answers_all
 from mpserve.errors import ErrorCode, Failure, InternalError, MpserveError
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import Request, Response
@@ -65,10 +66,10 @@ class Execution:
             # A list of our own, which `complete` empties: answers end before inputs are counted as
             # still used, so an answer that is a view of its input does not keep the input.
             answered = self._execute(requests)
-            if None in answered:
-                gone = self._put_off(requests)
-                answered = [one for index, one in enumerate(answered) if index not in gone]
-            responses = checked_responses(self._name, answered, wanted=len(requests))
+            if answers_all(answered, requests):
+                responses = list(answered)
+            else:
+                responses = self._settled(answered, requests)
             del answered
         except BaseException as error:  # noqa: BLE001  # a request never ends the worker
             failure = failure_of(error)
@@ -76,6 +77,15 @@ class Execution:
             self._complete(requests, responses)
             return
         self._fail(requests, failure.code, failure.message)
+
+    def _settled(
+        self, answered: Sequence[Response | None], requests: list[Request]
+    ) -> list[Response]:
+        """Return the answers to those requests that are not put off."""
+        if None in answered:
+            gone = self._put_off(requests)
+            answered = [one for index, one in enumerate(answered) if index not in gone]
+        return checked_responses(self._name, answered, wanted=len(requests))
 
     def run_stream(self, requests: list[Request]) -> None:
         """Execute a batch of a decoupled model, whose senders answer, now or later."""

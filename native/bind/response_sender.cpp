@@ -35,6 +35,23 @@ nb::object sent_response(const InferenceRequest& request) {
     return request.sent_response().is_valid() ? request.sent_response() : nb::none();
 }
 
+bool answers_all(nb::handle answered, nb::handle asked) {
+    if (!nb::isinstance<nb::list>(answered) || !nb::isinstance<nb::list>(asked)) return false;
+    const auto results = nb::borrow<nb::list>(answered);
+    const auto requests = nb::borrow<nb::list>(asked);
+    const std::size_t count = nb::len(requests);
+    if (nb::len(results) != count) return false;
+    for (std::size_t index = 0; index < count; ++index) {
+        const nb::handle request = requests[index];
+        if (!nb::isinstance<InferenceResponse>(results[index])) return false;
+        if (nb::isinstance<InferenceRequest>(request) &&
+            nb::inst_ptr<InferenceRequest>(request)->is_rescheduled()) {
+            return false;
+        }
+    }
+    return true;
+}
+
 }  // namespace
 
 void bind_response_sender(nb::module_& m) {
@@ -50,6 +67,9 @@ void bind_response_sender(nb::module_& m) {
         nb::arg("sender"), "Whether `send` would not wait until its answers are read.");
     m.def("sent_response", &sent_response, nb::arg("request"),
           "Answer that a model sent by the request's response sender, None when it sent none.");
+    m.def("answers_all", &answers_all, nb::arg("results"), nb::arg("requests"),
+          nb::sig("def answers_all(results: object, requests: object) -> bool"),
+          "Two lists: there is an answer to each request, and none of them is wanted once more.");
 }
 
 }  // namespace mpserve::bind
