@@ -6,6 +6,7 @@ them all (`root`).
 """
 
 import ctypes
+import gc
 import os
 import socket
 import sys
@@ -55,6 +56,7 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
         Exit code: 0 after an orderly end, 1 when it could not start or not end in time.
     """
     set_process_title("mpserve")
+    gc.disable()  # until all is imported: nothing of that is garbage
     try:
         find_allocator(settings.allocator)
     except LoadError as error:
@@ -108,6 +110,8 @@ def _run(
             from mpserve.repository import sweep_private_folders  # noqa: PLC0415
             from mpserve.supervisor.event_loop import run_server  # noqa: PLC0415
 
+            gc.freeze()  # of supervisors, which are forks of this process
+            gc.enable()
             folders = sweep_private_folders()
             if folders:
                 log.info("folders.swept", count=folders)

@@ -113,8 +113,6 @@ class Spawner:
     def _preload_next(self) -> None:
         """Import one module of those that are left, so that a request waits for one at most."""
         _import(self._unloaded.popleft())
-        if not self._unloaded:
-            _freeze()
 
     def _preload_role(self, role: str) -> None:
         """Import what `role` needs before its first child, which would pay for it alone."""
@@ -122,8 +120,6 @@ class Spawner:
         for module in needed:
             self._unloaded.remove(module)
             _import(module)
-        if needed:
-            _freeze()
 
     def _receive(self) -> bool:
         """Take what arrived; false when the supervisor is gone."""
@@ -156,6 +152,7 @@ class Spawner:
     def _spawn(self, message: Spawn) -> None:
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
         self._preload_role(message.role)
+        gc.freeze()  # the children's collector leaves alone what they share with us
         if message.threads:
             self._threads.set(message.threads)
         try:
@@ -174,6 +171,7 @@ class Spawner:
         """Never returns."""
         exit_code = EXIT_CRASHED
         try:
+            gc.enable()
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.dup2(stderr_fd, _STDERR_FD)
@@ -288,6 +286,7 @@ def execute_spawner(arguments: SpawnerArguments) -> int:
 
 def spawner_main(arguments: SpawnerArguments) -> int:
     """Be the spawner; returns its exit code."""
+    gc.disable()  # a collection would leave holes in pages, which the children then write to
     close_all_but({0, 1, 2, arguments.control_fd, *arguments.kept_fds})
     set_process_title("mpserve spawner")
     control = socket.socket(fileno=arguments.control_fd)
@@ -297,12 +296,6 @@ def spawner_main(arguments: SpawnerArguments) -> int:
 
 def _note_signal(_number: int, _frame: object) -> None:
     """The wake-up descriptor has told it already."""
-
-
-def _freeze() -> None:
-    """Keep the children's collector from writing to what they share with us."""
-    gc.collect()
-    gc.freeze()
 
 
 def _import(module: str) -> None:
