@@ -86,6 +86,7 @@ __all__ = [
     "Tensor",
     "TritonError",
     "TritonModelException",
+    "answers_all",
     "deserialize_bytes_tensor",
     "get_input_config_by_name",
     "get_input_tensor_by_name",
