@@ -100,7 +100,7 @@ def batch_of(count: int, runtime: PythonBackendRuntime) -> Callable[[], None]:
         instance_name="m_0", output_names=["OUT"], open_outputs=False, absent_parameters="{}"
     )
     tensor = _native.Tensor("IN", np.zeros(16, dtype=np.float32))
-    make = _native.LoopbackRequest([tensor], context).request
+    make: Callable[[], Any] = _native.LoopbackRequest([tensor], context).request  # as a model's
     run = Execution(runtime, NullPort()).run
     return lambda: run([make() for _ in range(count)])
 

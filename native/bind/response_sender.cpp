@@ -67,7 +67,7 @@ void bind_response_sender(nb::module_& m) {
         nb::arg("sender"), "Whether `send` would not wait until its answers are read.");
     m.def("sent_response", &sent_response, nb::arg("request"),
           "Answer that a model sent by the request's response sender, None when it sent none.");
-    m.def("answers_all", &answers_all, nb::arg("results"), nb::arg("requests"),
+    m.def("answers_all", &answers_all, nb::arg("results").none(), nb::arg("requests"),
           nb::sig("def answers_all(results: object, requests: object) -> bool"),
           "Two lists: there is an answer to each request, and none of them is wanted once more.");
 }
