@@ -96,6 +96,32 @@ differential: build ## Ask the peers and mpserve the same requests (installs the
 test-fast: build ## Run unit and property tests with few examples
 	HYPOTHESIS_PROFILE=dev $(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
 
+COVERAGE := COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/python -m coverage
+
+.PHONY: coverage
+coverage: build native-coverage ## Run all tests and report the lines of mpserve/ and native/ they reach
+	rm -rf build/coverage && mkdir -p build/coverage
+	HYPOTHESIS_PROFILE=dev MPSERVE_TEST_SLACK=10 $(COVERAGE) run -m pytest --timeout=600 $(PYTEST_ARGS)
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report --fail-under=90
+
+.PHONY: native-coverage
+native-coverage: $(BIN)/.dev ## Run the C++ tests and report the lines of native/ they reach
+	$(CMAKE) -S native -B build/native-coverage -G Ninja -DCMAKE_BUILD_TYPE=Debug \
+		-DMPSERVE_BINDINGS=OFF -DMPSERVE_NATIVE_TESTS=ON -DCMAKE_CXX_FLAGS=--coverage
+	$(CMAKE) --build build/native-coverage
+	find build/native-coverage -name '*.gcda' -delete
+	$(BIN)/ctest --test-dir build/native-coverage --output-on-failure --no-tests=error
+	$(BIN)/gcovr --root native --filter native/src --filter native/include build/native-coverage
+
+.PHONY: dependencies
+dependencies: $(BIN)/.dev ## Write build/sbom.json, and ask osv.dev for known faults in it
+	$(BIN)/python .ci/dependencies.py build/sbom.json
+
+.PHONY: soak
+soak: build ## Load a server for 10 minutes: memory, descriptors and latency stay as they are
+	MPSERVE_TEST_FULL=1 $(BIN)/python -m pytest tests/process/test_soak.py -s
+
 .PHONY: lint
 lint: $(BIN)/.dev ## Check style, spelling, formatting and the rules between rooms
 	$(BIN)/ruff check .
