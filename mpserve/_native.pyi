@@ -208,7 +208,17 @@ class QueueProbe:
         Finish the slots `done` and take a batch: (tokens, slots, when to look again).
         """
 
-    def cancel(self, token: int) -> bool:
+    def push_sequenced(self, token: int, *, number: int, starts: bool, ends: bool, timeout_us: int, shape: int, now_ns: int) -> bool:
+        """
+        Push a request of a sequence; False when it goes on with one that is not there.
+        """
+
+    def pop_sequenced(self, instance: int, *, max_rows: int, max_requests: int, max_delay_ns: int, ready_slots: int, done: Sequence[int], now_ns: int) -> tuple[list[tuple[int, int, str, int, int]], int]:
+        """
+        Finish the slots `done` and take a batch: what was taken (token, slot, verdict, and number and slot of its sequence), and when to look again.
+        """
+
+    def cancel(self, token: int, *, now_ns: int) -> bool:
         """Take a request back that waits or expired; False when it is neither."""
 
     def wake_word(self, instance: int) -> int:

@@ -82,8 +82,8 @@ std::uint32_t ModelQueue::find_taken_back(std::uint64_t token, std::uint32_t fro
     return kNoSlot;
 }
 
-bool ModelQueue::cancel(std::uint64_t token, std::uint32_t frontend,
-                        std::uint32_t frontend_epoch) noexcept {
+bool ModelQueue::cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch,
+                        std::uint64_t now) noexcept {
     bool found = false;
     std::uint64_t picked = 0;
     {
@@ -95,7 +95,7 @@ bool ModelQueue::cancel(std::uint64_t token, std::uint32_t frontend,
             put_free(index);
             --header_->expired_count;
         } else if (found) {
-            if (sequences_) picked |= end_sequence_of(index, SequenceVerdict::cancelled);
+            if (sequences_) picked |= end_sequence_of(index, SequenceVerdict::cancelled, now);
             dequeue(index);
             put_free(index);
             picked |= release_gatherer();  // it counted on this one
@@ -118,7 +118,8 @@ void ModelQueue::mark_cancelled(std::uint64_t token, std::uint32_t frontend,
             if (state_of(slot) == SlotState::running && slot.request.token == token &&
                 slot.frontend == frontend && slot.frontend_epoch == frontend_epoch) {
                 slot.cancelled.store(1, std::memory_order_relaxed);
-                if (sequences_) picked = end_sequence_of(index, SequenceVerdict::cancelled);
+                if (sequences_)
+                    picked = end_sequence_of(index, SequenceVerdict::cancelled, now_ns());
                 break;
             }
         }

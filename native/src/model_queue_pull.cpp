@@ -25,13 +25,13 @@ bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process,
     return true;
 }
 
-void ModelQueue::finish(std::uint32_t index, std::uint32_t instance) noexcept {
+void ModelQueue::finish(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept {
     if (index >= slot_count_) return;
     auto& slot = slots_[index];
     if (state_of(slot) != SlotState::running || slot.instance != instance) return;
     put_free(index);
     --header_->running_count;
-    if (sequences_) sequences_.finish(index, now_ns());
+    if (sequences_) sequences_.finish(index, now);
 }
 
 BatchDecision ModelQueue::plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept {
@@ -127,7 +127,7 @@ PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
     {
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
-        for (const auto index : done) finish(index, instance);
+        for (const auto index : done) finish(index, instance, now);
         const auto ordered = done.empty() ? 0 : release_ordered();
         if (header_->free_head != kNoSlot && header_->starved_rings != 0) starved = take_starved();
         outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked, now)

@@ -51,11 +51,12 @@ std::uint64_t ModelQueue::settle_sequences(std::uint64_t now) noexcept {
 }
 
 // A request of a sequence is given up by its client: the sequence can not go on without it.
-std::uint64_t ModelQueue::end_sequence_of(std::uint32_t index, SequenceVerdict verdict) noexcept {
+std::uint64_t ModelQueue::end_sequence_of(std::uint32_t index, SequenceVerdict verdict,
+                                          std::uint64_t now) noexcept {
     const auto& slot = sequences_.slot(index);
     if (slot.verdict != static_cast<std::uint32_t>(SequenceVerdict::none)) return 0;
     sequences_.end(slot.entry, verdict);
-    return settle_sequences(now_ns());
+    return settle_sequences(now);
 }
 
 // A request that waited is lost with its frontend. The client may send it again; but a sequence
@@ -82,8 +83,7 @@ std::uint32_t ModelQueue::sequence_of(const SequencedRequest& request, std::uint
 
 SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> requests,
                                             std::uint32_t frontend, std::uint32_t frontend_epoch,
-                                            std::uint32_t ring) noexcept {
-    const auto now = now_ns();
+                                            std::uint32_t ring, std::uint64_t now) noexcept {
     SequencedOutcome outcome{};
     std::uint64_t picked = 0;
     {

@@ -62,7 +62,7 @@ void ModelQueue::release_reaped(std::uint32_t instance, std::uint32_t epoch,
     {
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
-        for (const auto& request : answered) finish(request.slot, instance);
+        for (const auto& request : answered) finish(request.slot, instance, now_ns());
         auto& entry = instances_[instance];
         if (entry.epoch == epoch) {
             entry.state = static_cast<std::uint32_t>(InstanceState::absent);

@@ -203,13 +203,15 @@ class Simulation:
         expired = self.ended.get(token) == "expired"
         if token not in self.waiting and not expired:
             return
-        assert self.probe.cancel(token), "who waits past its time is its frontend's to answer"
+        assert self.probe.cancel(token, now_ns=self.now), (
+            "who waits past its time is its frontend's to answer"
+        )
         self.waiting.pop(token, None)
         self.ended[token] = "answered late"
 
     def leave(self, token: int) -> None:
         if token in self.waiting:
-            assert self.probe.cancel(token)
+            assert self.probe.cancel(token, now_ns=self.now)
             del self.waiting[token]
             self.ended[token] = "left"
 

@@ -224,11 +224,12 @@ public:
     // The same for a queue with sequences, which takes no others.
     SequencedOutcome push_sequenced(std::span<const SequencedRequest> requests,
                                     std::uint32_t frontend, std::uint32_t frontend_epoch,
-                                    std::uint32_t ring) noexcept;
+                                    std::uint32_t ring, std::uint64_t now = now_ns()) noexcept;
     // Whether a request of this id would go on with a sequence that is there.
     bool has_sequence(const SequenceKey& key) noexcept;
     // Takes back a request that waits or expired; false when it runs already or is gone.
-    bool cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch) noexcept;
+    bool cancel(std::uint64_t token, std::uint32_t frontend, std::uint32_t frontend_epoch,
+                std::uint64_t now = now_ns()) noexcept;
 
     // Tells the instance that runs the request that nobody waits for its answer.
     void mark_cancelled(std::uint64_t token, std::uint32_t frontend,
@@ -316,7 +317,7 @@ private:
     void note_deadline(std::uint64_t deadline_ns) noexcept;
     std::uint32_t find_taken_back(std::uint64_t token, std::uint32_t frontend,
                                   std::uint32_t frontend_epoch) const noexcept;
-    void finish(std::uint32_t slot, std::uint32_t instance) noexcept;
+    void finish(std::uint32_t slot, std::uint32_t instance, std::uint64_t now) noexcept;
     BatchDecision plan_batch(const BatchRule& rule, std::uint64_t now) const noexcept;
     void take(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept;
     PopOutcome pop_locked(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
@@ -328,7 +329,8 @@ private:
     std::uint64_t active_instances() const noexcept;
     std::uint64_t pick_these(std::uint64_t instances) noexcept;
     std::uint64_t pick_for_doomed() noexcept;
-    std::uint64_t end_sequence_of(std::uint32_t index, SequenceVerdict verdict) noexcept;
+    std::uint64_t end_sequence_of(std::uint32_t index, SequenceVerdict verdict,
+                                  std::uint64_t now) noexcept;
     std::uint64_t settle_sequences(std::uint64_t now) noexcept;
     void end_unless_started(std::uint32_t index) noexcept;
     std::uint32_t sequence_of(const SequencedRequest& request, std::uint64_t now,
