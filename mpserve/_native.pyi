@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 9
+LAYOUT_VERSION: int = 10
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -191,6 +191,35 @@ class RateLimiter:
 
 MAX_NEEDS: int = 8
 
+class TraceBoard:
+    """Counts of traces that all processes share."""
+
+    def __init__(self, buffer: object) -> None: ...
+
+    @staticmethod
+    def required_bytes() -> int: ...
+
+    @staticmethod
+    def format(buffer: object) -> None:
+        """Make an empty board in a zeroed segment."""
+
+    def sample(self, slot: int, rate: int, limit: int) -> bool:
+        """
+        Whether this request is traced: each `rate`-th of the slot is, at most `limit`; -1 for any number.
+        """
+
+    def next_id(self) -> int: ...
+
+    def next_ticket(self) -> int: ...
+
+    def reset(self, slot: int) -> None:
+        """Count anew."""
+
+    def made(self, slot: int) -> int:
+        """How many traces were made by a slot's setting."""
+
+TRACE_SLOTS: int = 256
+
 class QueueProbe:
     """
     One frontend and the instances of a model queue, with a clock of the caller's: for simulations.
@@ -346,6 +375,11 @@ class InferenceTrace:
     def __init__(self) -> None: ...
 
     def get_context(self) -> str | None: ...
+
+def trace_link(trace: InferenceTrace) -> str:
+    """
+    What a request has to say to belong to the trace; "" when there is none.
+    """
 
 class InferenceResponseSender:
     """Sends the answer of one request."""
@@ -595,6 +629,12 @@ class Answer:
     def model_version(self) -> str: ...
 
     @property
+    def times(self) -> tuple[int, int, int, int]:
+        """
+        When an instance took the request, 0 for never (monotonic clock), and the nanoseconds that input, execution and output took.
+        """
+
+    @property
     def outputs(self, /) -> list[OutputTensor]: ...
 
 class CallbackSink:
@@ -659,6 +699,18 @@ class Dispatcher:
 
     def count(self, route: Route, code: int, taken_ns: int, rows: int) -> None:
         """Count a request of an ensemble, which this process answers itself."""
+
+    def trace_by(self, board: object, gates: dict) -> None:
+        """
+        Trace from now on as these say, by model, "" for the others: (slot, rate, limit, takes_contexts), or None for a model that is not traced.
+        """
+
+    def take_trace(self, model: str, has_context: bool) -> bool:
+        """Whether the request that is submitted next is traced."""
+
+    @property
+    def traces(self) -> bool:
+        """Some requests are traced."""
 
     def trim(self) -> None:
         """Give unused shared memory back."""
@@ -776,6 +828,14 @@ class Exchange:
 
     @property
     def content_length(self) -> int: ...
+
+    @property
+    def received_ns(self) -> int:
+        """When its first byte came (monotonic clock); 0 while nothing is traced."""
+
+    @property
+    def complete_ns(self) -> int:
+        """When its last byte came (monotonic clock); 0 while nothing is traced."""
 
     @property
     def client_gone(self) -> bool: ...
@@ -906,7 +966,7 @@ class ProtoInfer:
         `on_failure(code, message)` makes what a callback gets for a failure; `on_rare(Answer, in_stream)` encodes an answer that the core does not.
         """
 
-    def submit(self, message: bytes, callback: object, in_stream: bool = False) -> int:
+    def submit(self, message: bytes, callback: object, in_stream: bool = False, has_context: bool = False) -> int:
         """
         Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later; `in_stream` says that it is a message of Triton's stream.
         """
@@ -999,6 +1059,10 @@ class GrpcCall:
 
     def on_writable(self, callback: object) -> None:
         """Call `callback()` once, when the call has become writable."""
+
+    @property
+    def received_ns(self) -> int:
+        """When its head came (monotonic clock)."""
 
     def on_client_gone(self, callback: object) -> None:
         """

@@ -48,6 +48,12 @@ nb::object make_answer_object(Answer& answer) {
         object->request_id.assign(answer.request->text(answer.request->header().id));
         object->has_request_id = (answer.request->header().flags & kHasId) != 0;
     }
+    if (const auto* completion = answer.completion; completion != nullptr) {
+        object->popped_ns = completion->popped_ns;
+        object->input_ns = completion->input_ns;
+        object->execute_ns = completion->execute_ns;
+        object->output_ns = completion->output_ns;
+    }
     if (answer.response != nullptr) {
         object->parameters.assign(answer.response->text(answer.response->header().parameters));
         read_outputs(*object, answer);
@@ -80,6 +86,15 @@ void bind_answer_object(nb::module_& m) {
         .def_ro("parameters_json", &AnswerObject::parameters)
         .def_ro("model_name", &AnswerObject::model_name)
         .def_ro("model_version", &AnswerObject::model_version)
+        .def_prop_ro(
+            "times",
+            [](const AnswerObject& self) {
+                return nb::make_tuple(self.popped_ns, self.input_ns, self.execute_ns,
+                                      self.output_ns);
+            },
+            nb::sig("def times(self) -> tuple[int, int, int, int]"),
+            "When an instance took the request, 0 for never (monotonic clock), and the nanoseconds "
+            "that input, execution and output took.")
         .def_ro("outputs", &AnswerObject::outputs,
                 nb::for_getter(nb::sig("def outputs(self, /) -> list[OutputTensor]")));
     nb::class_<CallbackSink>(m, "CallbackSink", "Holds the callback of a request in flight.");

@@ -23,6 +23,10 @@ struct AnswerObject {
     std::string parameters;
     std::string model_name;
     std::string model_version;
+    std::uint64_t popped_ns = 0;
+    std::uint64_t input_ns = 0;
+    std::uint64_t execute_ns = 0;
+    std::uint64_t output_ns = 0;
     nanobind::list outputs;  // OutputTensor each
 };
 

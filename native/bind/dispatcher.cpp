@@ -389,6 +389,7 @@ void Dispatcher::take(const Completion& completion) {
             answer.error = is_lost ? kSequenceLostText : default_error(answer.status);
     }
     answer.block = &block;
+    answer.completion = &completion;
     answer.final = (completion.flags & kMoreFollow) == 0;
     if (!answer.final) {
         deliver(completion.token, answer);

@@ -15,7 +15,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include <nanobind/nanobind.h>
@@ -27,6 +26,8 @@
 #include "request_timer.hpp"
 #include "sequence_push.hpp"
 #include "shared_objects.hpp"
+#include "string_map.hpp"
+#include "trace_gates.hpp"
 
 namespace mpserve::bind {
 
@@ -57,15 +58,6 @@ struct Route {
 };
 using RouteRef = std::shared_ptr<const Route>;
 
-struct StringHash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view text) const noexcept {
-        return std::hash<std::string_view>{}(text);
-    }
-};
-template <typename Value>
-using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
-
 // An answer on its way to a sink. The views hold during the call.
 struct Answer {
     Status status = Status::ok;
@@ -74,8 +66,9 @@ struct Answer {
     const MessageView* response = nullptr;  // when ok
     BorrowedBlock* block = nullptr;         // of `response`; the sink may take it over
     const Route* route = nullptr;
-    bool final = true;     // no more answers follow
-    bool refused = false;  // the queue was full
+    const Completion* completion = nullptr;  // nullptr: no instance has answered
+    bool final = true;                       // no more answers follow
+    bool refused = false;                    // the queue was full
 };
 
 // Who waits for an answer: an HTTP connection or a Python callback.
@@ -117,6 +110,7 @@ public:
         constexpr unsigned kProcessBit = 40;
         return std::uint64_t{1} << 63 | std::uint64_t{process_} << kProcessBit | ++last_sequence_;
     }
+    TraceGates& traces() noexcept { return traces_; }
     std::uint32_t ring_index() const noexcept { return ring_index_; }
 
     // Routing table: name -> version ("" is the default) -> route.
@@ -196,6 +190,7 @@ private:
     CompletionRing& ring_;
     PeerSegments peers_;
     RequestTimer timer_;
+    TraceGates traces_;
     std::uint32_t process_;
     std::uint64_t last_sequence_ = 0;
     std::uint32_t epoch_;

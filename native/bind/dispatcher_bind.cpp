@@ -363,6 +363,43 @@ void bind_dispatcher(nb::module_& m) {
             },
             "route"_a, "code"_a, "taken_ns"_a, "rows"_a,
             "Count a request of an ensemble, which this process answers itself.")
+        .def(
+            "trace_by",
+            [](Dispatcher& self, nb::object board, const nb::dict& gates) {
+                StringMap<TraceGate> models;
+                StringMap<bool> untraced;
+                std::optional<TraceGate> general;
+                for (auto [key, value] : gates) {
+                    auto name = nb::cast<std::string>(key);
+                    if (value.is_none()) {
+                        untraced.emplace(std::move(name), true);
+                        continue;
+                    }
+                    const TraceGate gate{.slot = nb::cast<std::uint32_t>(value[0]),
+                                         .rate = nb::cast<std::uint32_t>(value[1]),
+                                         .limit = nb::cast<std::int64_t>(value[2]),
+                                         .takes_contexts = nb::cast<bool>(value[3])};
+                    if (name.empty()) {
+                        general = gate;
+                    } else {
+                        models.emplace(std::move(name), gate);
+                    }
+                }
+                self.traces().set(std::move(board), general ? &*general : nullptr,
+                                  std::move(models), std::move(untraced));
+            },
+            "board"_a, "gates"_a,
+            "Trace from now on as these say, by model, \"\" for the others: (slot, rate, limit, "
+            "takes_contexts), or None for a model that is not traced.")
+        .def(
+            "take_trace",
+            [](Dispatcher& self, const std::string& model, bool has_context) {
+                return self.traces().take(model, has_context);
+            },
+            "model"_a, "has_context"_a, "Whether the request that is submitted next is traced.")
+        .def_prop_ro(
+            "traces", [](Dispatcher& self) { return self.traces().is_on(); },
+            "Some requests are traced.")
         .def("trim", &Dispatcher::trim, "Give unused shared memory back.")
         .def_prop_ro("has_unpushed", &Dispatcher::has_unpushed,
                      "Requests wait for room in a queue, or for `flush`.")

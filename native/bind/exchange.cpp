@@ -194,6 +194,12 @@ void bind_exchange(nb::module_& m) {
             [](const Exchange& self) { return self.body_outcome == BodyOutcome::no_room; },
             "No shared memory was left for the body, and it was not read.")
         .def_prop_ro("content_length", [](const Exchange& self) { return self.content_length; })
+        .def_prop_ro(
+            "received_ns", [](const Exchange& self) { return self.received_ns; },
+            "When its first byte came (monotonic clock); 0 while nothing is traced.")
+        .def_prop_ro(
+            "complete_ns", [](const Exchange& self) { return self.complete_ns; },
+            "When its last byte came (monotonic clock); 0 while nothing is traced.")
         .def_prop_ro("client_gone", [](const Exchange& self) { return self.client_gone; })
         .def_prop_ro("answered", [](const Exchange& self) { return self.answered; })
         .def(

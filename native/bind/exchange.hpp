@@ -40,6 +40,8 @@ public:
     std::uint8_t minor_version = 1;
     BodyOutcome body_outcome = BodyOutcome::read;
     std::uint64_t content_length = 0;
+    std::uint64_t received_ns = 0;  // its first byte, and
+    std::uint64_t complete_ns = 0;  // its last one; 0: nothing is traced
     ByteBuffer owned_body;
     Block block;  // the body lies in it
     const char* body = nullptr;

@@ -90,6 +90,10 @@ void bind_grpc_call(nb::module_& m) {
                 connection_of(self).set_on_writable(self.id, std::move(callback));
             },
             "callback"_a, "Call `callback()` once, when the call has become writable.")
+        .def_prop_ro(
+            "received_ns",
+            [](const GrpcCall& self) { return connection_of(self).begun_ns(self.id); },
+            "When its head came (monotonic clock).")
         .def(
             "on_client_gone",
             [](const GrpcCall& self, nb::object callback) {

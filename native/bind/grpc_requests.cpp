@@ -34,6 +34,10 @@ bool is_for_services(std::string_view name) noexcept {
            name != "te" && name != "content-type";
 }
 
+bool is_trace_context(std::string_view name) noexcept {
+    return name == "traceparent" || name == "tracestate";
+}
+
 }  // namespace
 
 GrpcStream* GrpcConnection::find(std::int32_t id) noexcept {
@@ -65,6 +69,7 @@ int GrpcConnection::on_begin_headers(const http2::FrameHead& head) {
     auto stream = config_.take_stream();
     stream->id = head.stream_id;
     stream->index = streams_.size();
+    stream->begun_ns = last_read_ns_;
     stream->reader.reset(config_.max_message_bytes);
     if (http2().session_set_stream_user_data(session_, head.stream_id, stream.get()) != 0) return 0;
     streams_.push_back(std::move(stream));
@@ -96,6 +101,9 @@ void GrpcConnection::take_field(GrpcStream& stream, std::string_view name, std::
         case 7:
             if (name == ":method") stream.is_post = value == "POST";
             break;
+        case 11:
+            if (name == "traceparent") stream.has_trace_context = true;
+            break;
         case 12:
             if (name == "content-type") stream.is_grpc = is_grpc_content_type(value);
             if (name == "grpc-timeout") {
@@ -113,7 +121,8 @@ void GrpcConnection::take_field(GrpcStream& stream, std::string_view name, std::
         default: break;
     }
     // The path is among the first fields, so the method is known here.
-    if (stream.method != nullptr && stream.method->wants_metadata && is_for_services(name)) {
+    if (stream.method != nullptr && is_for_services(name) &&
+        (stream.method->wants_metadata || is_trace_context(name))) {
         stream.metadata.append(name);
         stream.metadata.push_back('\0');
         stream.metadata.append(value);
@@ -390,14 +399,14 @@ void GrpcConnection::answer_unary(GrpcStream& stream, std::string_view message,
 }
 
 bool GrpcConnection::submit_inference(GrpcStream& stream, std::string_view message) {
-    auto submission = config_.infer->prepare(message);
+    auto submission = config_.infer->prepare(message, stream.has_trace_context);
     if (submission) submit(stream, std::move(*submission));
     return submission.has_value();
 }
 
 bool GrpcConnection::submit_in_place(GrpcStream& stream, GrpcMessage& message) {
-    auto submission =
-        config_.infer->prepare_in_place(message.block, message.block_offset, message.bytes.size());
+    auto submission = config_.infer->prepare_in_place(
+        message.block, message.block_offset, message.bytes.size(), stream.has_trace_context);
     if (!submission) return false;
     message.block = {};  // the request's now
     submit(stream, std::move(*submission));
@@ -493,6 +502,11 @@ nb::dict GrpcConnection::metadata_of(const GrpcStream& stream) const {
         pairs[name] = take();
     }
     return pairs;
+}
+
+std::uint64_t GrpcConnection::begun_ns(std::int32_t id) {
+    const auto* stream = find(id);
+    return stream == nullptr ? 0 : stream->begun_ns;
 }
 
 nb::dict GrpcConnection::metadata(std::int32_t id) {

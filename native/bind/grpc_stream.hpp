@@ -61,6 +61,8 @@ struct GrpcStream {
     bool is_grpc = false;
     bool has_bad_timeout = false;
     bool head_too_large = false;
+    bool has_trace_context = false;  // of W3C: a traceparent
+    std::uint64_t begun_ns = 0;
 
     bool head_complete = false;
     bool half_closed = false;  // the client sends no more

@@ -2,6 +2,7 @@
 #include "http_connection.hpp"
 
 #include "exchange.hpp"
+#include "mpserve/wake.hpp"
 
 namespace nb = nanobind;
 
@@ -76,6 +77,9 @@ void HttpConnection::buffer_updated(std::size_t bytes) {
     updating_ = true;
     untouched_ = false;
     received_bytes_ += bytes;
+    if (dispatcher_.traces().is_on() && state_ == State::head && input_.empty()) {
+        received_ns_ = now_ns();
+    }
     if (state_ == State::body) {
         body_filled_ += bytes;
         if (body_filled_ == body_bytes_) finish_body();
@@ -275,6 +279,10 @@ void HttpConnection::hand_to_python(std::string_view body, ByteBuffer* owned_bod
     exchange->method.assign(head_.method_text);
     exchange->target.assign(head_.target);
     exchange->minor_version = head_.minor_version;
+    if (dispatcher_.traces().is_on()) {
+        exchange->received_ns = received_ns_;
+        exchange->complete_ns = now_ns();
+    }
     exchange->body_outcome = outcome;
     exchange->content_length = head_.has_content_length ? head_.content_length : body.size();
     for (std::size_t index = 0; index < head_.field_count(); ++index) {

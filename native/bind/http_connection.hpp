@@ -146,9 +146,10 @@ private:
     bool stalled_ =
         false;  // reading is paused: too many requests wait, or the client does not read
     bool writing_paused_ = false;
-    bool untouched_ = true;  // nothing was ever received
-    bool closing_ = false;   // close after the last pending answer
-    bool unread_ = false;    // the client may still send what will not be read
+    std::uint64_t received_ns_ = 0;  // when the request that is read began; while tracing only
+    bool untouched_ = true;          // nothing was ever received
+    bool closing_ = false;           // close after the last pending answer
+    bool unread_ = false;            // the client may still send what will not be read
     bool lingering_ = false;
     std::size_t lingered_bytes_ = 0;
     std::uint64_t received_bytes_ = 0;

@@ -78,6 +78,8 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
         ++config_.declined[static_cast<std::size_t>(outcome)];
         return false;
     }
+    // Here, because what is declined above is counted where Python takes it.
+    if (dispatcher_.traces().holds_back(route.model_name, head_.has_trace_context)) return false;
     const Block target =
         in_block ? block : dispatcher_.arena().allocate(decoder.block_bytes(false));
     if (!target) return false;

@@ -185,7 +185,7 @@ InferenceTrace trace_of(const InferenceRequest& request) {
     const auto* view = request.view();
     const auto text = view != nullptr ? view->text(view->header().trace_context)
                                       : std::string_view(request.owned()->trace_context);
-    return text.empty() ? InferenceTrace{} : InferenceTrace{std::string(text)};
+    return {.link = std::string(text)};
 }
 
 bool is_marked(const InferenceRequest& request, std::uint32_t mark) noexcept {
@@ -269,7 +269,7 @@ void init_owned(InferenceRequest* self, std::string request_id, nb::handle corre
     owned.model_version = model_version;
     owned.timeout_us = timeout;
     if (!trace.is_none()) {
-        owned.trace_context = nb::cast<const InferenceTrace&>(trace).context.value_or("");
+        owned.trace_context = nb::cast<const InferenceTrace&>(trace).link;
     }
     new (self) InferenceRequest(std::move(owned), checked_inputs(inputs), flags);
 }

@@ -1,4 +1,8 @@
-// The trace a request belongs to, as a model sees it: the context that the client sent, if any.
+// The trace a request belongs to, as a model sees it.
+//
+// `link` is the server's own: what a request that a model makes has to say to belong to the trace.
+// Its last line is the context that the model may hand on, if there is one; see
+// dispatch/trace_link.py.
 #pragma once
 
 #include <optional>
@@ -9,7 +13,9 @@
 namespace mpserve::bind {
 
 struct InferenceTrace {
-    std::optional<std::string> context;
+    std::string link;
+
+    std::optional<std::string> context() const;
 };
 
 void bind_inference_trace(nanobind::module_& m);

@@ -2,6 +2,8 @@
 
 #include "instance_port.hpp"
 
+#include <algorithm>
+
 #include "inference_request.hpp"
 #include "inference_response.hpp"
 #include "model_exception.hpp"
@@ -14,6 +16,11 @@ namespace mpserve::bind {
 namespace {
 
 constexpr std::uint64_t kTurnNs = 1'000'000'000;  // until it is looked again whose turn it is
+
+// What takes more than four seconds is told as four seconds.
+std::uint32_t short_ns(std::uint64_t duration_ns) noexcept {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(duration_ns, UINT32_MAX));
+}
 
 void empty(nb::list& list) {
     if (PyList_SetSlice(list.ptr(), 0, PY_SSIZE_T_MAX, nullptr) != 0) throw nb::python_error();
@@ -30,7 +37,7 @@ bool InstancePort::reserve(Active& active, std::uint64_t bytes, Block& block) {
 
 void InstancePort::put_error(Active& active, Status status, std::string_view message) {
     auto& completion = active.completion;
-    completion.status = static_cast<std::uint32_t>(status);
+    completion.status = static_cast<std::uint16_t>(status);
     completion.block = 0;
     Block block;
     const auto bytes = sizeof(MessageHeader) + message.size() + 64;
@@ -69,7 +76,7 @@ void InstancePort::put_answer(Active& active, nb::handle request, nb::handle res
         return;
     }
     const auto& header = *reinterpret_cast<const MessageHeader*>(block.data);
-    active.completion.status = header.status;
+    active.completion.status = static_cast<std::uint16_t>(header.status);
     active.completion.block_bytes = header.total_bytes;
 }
 
@@ -119,11 +126,12 @@ void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
     forget_fillers();
     count_batch(executed_ns);
     if (ordered_) wait_for_turn();
-    for (auto& active : active_) settle(active, executed_ns - started_ns_);
+    const auto output_ns = now_ns() - executed_ns;
+    for (auto& active : active_) settle(active, executed_ns, output_ns);
     active_.clear();
 }
 
-void InstancePort::settle(Active& active, std::uint64_t execute_ns) {
+void InstancePort::settle(Active& active, std::uint64_t executed_ns, std::uint64_t output_ns) {
     auto* lease = static_cast<PoppedLease*>(active.lease.get());
     const auto& request = lease->popped();
     auto& completion = active.completion;
@@ -132,9 +140,11 @@ void InstancePort::settle(Active& active, std::uint64_t execute_ns) {
     completion.frontend_epoch = request.frontend_epoch;
     completion.worker_index = process_;
     completion.worker_epoch = epoch_;
-    completion.flags = still_used ? kInputsLeased : 0;
-    completion.queue_ns = request.popped_ns - request.enqueued_ns;
-    completion.execute_ns = execute_ns;
+    completion.flags = still_used ? kInputsLeased : std::uint16_t{0};
+    completion.popped_ns = request.popped_ns;
+    completion.input_ns = short_ns(started_ns_ - std::min(started_ns_, request.popped_ns));
+    completion.execute_ns = executed_ns - std::min(executed_ns, started_ns_);
+    completion.output_ns = short_ns(output_ns);
     lease->settle(still_used);
     if (!board_.is_current(request.frontend, request.frontend_epoch)) {
         if (completion.block != 0) arena_.release(completion.block);
@@ -154,7 +164,7 @@ void InstancePort::refuse(Active& active, Status status, std::string_view messag
     }
     put_error(active, status, message);
     count(queue_.counters(instance_).requests_failed, 1);
-    settle(active, 0);
+    settle(active, started_ns_, 0);
 }
 
 }  // namespace mpserve::bind

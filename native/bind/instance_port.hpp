@@ -181,7 +181,7 @@ private:
     void put_error(Active& active, Status status, std::string_view message);
     // Answers a request that never gets to the model.
     void refuse(Active& active, Status status, std::string_view message);
-    void settle(Active& active, std::uint64_t execute_ns);
+    void settle(Active& active, std::uint64_t executed_ns, std::uint64_t output_ns);
     bool reserve(Active& active, std::uint64_t bytes, Block& block);
     // Streams: one answer, and the end. See instance_stream.cpp.
     void send_answer(PoppedLease& lease, const InferenceRequest& request, nanobind::handle response,

@@ -125,7 +125,7 @@ void InstancePort::send_answer(PoppedLease& lease, const InferenceRequest& reque
         writer.write(block.data, block.bytes, final ? kFinalResponse : 0);
         if (lease.regions_are_intact()) {
             const auto& header = *reinterpret_cast<const MessageHeader*>(block.data);
-            completion.status = header.status;
+            completion.status = static_cast<std::uint16_t>(header.status);
             completion.block = block.ref;
             completion.block_bytes = header.total_bytes;
         } else {
@@ -150,11 +150,11 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
     completion.frontend_epoch = request.frontend_epoch;
     completion.worker_index = process_;
     completion.worker_epoch = epoch_;
-    completion.queue_ns = request.popped_ns - request.enqueued_ns;
+    completion.popped_ns = request.popped_ns;
     completion.execute_ns = now_ns() - request.popped_ns;
     if (final) {
         const bool still_used = lease.use_count() > 0;
-        completion.flags |= still_used ? kInputsLeased : 0;
+        if (still_used) completion.flags |= kInputsLeased;
         lease.close(still_used);
     } else {
         completion.flags |= kMoreFollow;
@@ -187,7 +187,7 @@ void InstancePort::count_stream(const PoppedRequest& request,
     count_arena(counters);
     if (!succeeded) return;
     count(counters.inferences, request.request.rows);
-    count(counters.queue_ns, completion.queue_ns);
+    count(counters.queue_ns, request.popped_ns - request.enqueued_ns);
     count(counters.execute_ns, completion.execute_ns);
     counters.last_inference_unix_ms.store(unix_ms(), std::memory_order_relaxed);
 }

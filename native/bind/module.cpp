@@ -16,12 +16,14 @@
 #include "queue_probe.hpp"
 #include "rate_limiter_object.hpp"
 #include "shared_objects.hpp"
+#include "trace_gates.hpp"
 
 NB_MODULE(_native, m) {
     m.doc() = "Native core of mpserve: shared memory, the request path and the objects models see.";
     nanobind::set_leak_warnings(false);  // models may keep arrays and requests until the end
     mpserve::bind::bind_shared_objects(m);
     mpserve::bind::bind_rate_limiter(m);
+    mpserve::bind::bind_trace_board(m);
     mpserve::bind::bind_queue_probe(m);
     mpserve::bind::bind_model_objects(m);
     mpserve::bind::bind_instance_port(m);

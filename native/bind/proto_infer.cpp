@@ -46,15 +46,16 @@ std::nullopt_t ProtoInfer::decline(DecodeOutcome outcome) noexcept {
     return std::nullopt;
 }
 
-std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback, bool in_stream) {
-    auto submission = prepare(message);
+std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback, bool in_stream,
+                                 bool has_context) {
+    auto submission = prepare(message, has_context);
     if (!submission) return 0;
     auto* sink = new ProtoSink(nb::find(this), std::move(callback), in_stream);
     auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
     return dispatcher_.submit(std::move(*submission), sink, std::move(owner), 0);
 }
 
-std::optional<RouteRef> ProtoInfer::scan(std::string_view message) {
+std::optional<RouteRef> ProtoInfer::scan(std::string_view message, bool has_context) {
     auto outcome = decoder_.scan(message);
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
     const auto* found = dispatcher_.find(decoder_.model_name(), decoder_.model_version());
@@ -63,6 +64,9 @@ std::optional<RouteRef> ProtoInfer::scan(std::string_view message) {
     }
     outcome = decoder_.check((*found)->signature);
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
+    if (dispatcher_.traces().holds_back((*found)->model_name, has_context)) {
+        return decline(DecodeOutcome::feature);
+    }
     return *found;
 }
 
@@ -79,8 +83,8 @@ std::optional<Submission> ProtoInfer::finish(const RouteRef& route, const Block&
     return submission;
 }
 
-std::optional<Submission> ProtoInfer::prepare(std::string_view message) {
-    const auto route = scan(message);
+std::optional<Submission> ProtoInfer::prepare(std::string_view message, bool has_context) {
+    const auto route = scan(message, has_context);
     if (!route) return std::nullopt;
     const auto block = dispatcher_.arena().allocate(decoder_.block_bytes());
     if (!block) return decline(DecodeOutcome::room);
@@ -91,8 +95,9 @@ std::optional<Submission> ProtoInfer::prepare(std::string_view message) {
 }
 
 std::optional<Submission> ProtoInfer::prepare_in_place(const Block& block, std::uint64_t offset,
-                                                       std::uint64_t bytes) {
-    const auto route = scan({reinterpret_cast<const char*>(block.data) + offset, bytes});
+                                                       std::uint64_t bytes, bool has_context) {
+    const auto route =
+        scan({reinterpret_cast<const char*>(block.data) + offset, bytes}, has_context);
     if (!route) return std::nullopt;
     if (decoder_.block_bytes_in_place() > offset) return decline(DecodeOutcome::room);
     builder_.begin(block.data, offset, block.bytes, MessageKind::request);
@@ -130,11 +135,12 @@ void bind_proto_infer(nb::module_& m) {
              "`on_rare(Answer, in_stream)` encodes an answer that the core does not.")
         .def(
             "submit",
-            [](ProtoInfer& self, const nb::bytes& message, nb::object callback, bool in_stream) {
+            [](ProtoInfer& self, const nb::bytes& message, nb::object callback, bool in_stream,
+               bool has_context) {
                 return self.submit({message.c_str(), message.size()}, std::move(callback),
-                                   in_stream);
+                                   in_stream, has_context);
             },
-            "message"_a, "callback"_a, "in_stream"_a = false,
+            "message"_a, "callback"_a, "in_stream"_a = false, "has_context"_a = false,
             "Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 "
             "when Python has to read it. `callback(result)` is called once, later; `in_stream` "
             "says "

@@ -24,14 +24,16 @@ public:
     ProtoInfer(nanobind::object dispatcher, nanobind::object on_failure, nanobind::object on_rare);
 
     // Token of the submitted request; 0 when Python has to read it.
-    std::uint64_t submit(std::string_view message, nanobind::object callback, bool in_stream);
+    // `has_context`: the client has told which trace it belongs to.
+    std::uint64_t submit(std::string_view message, nanobind::object callback, bool in_stream,
+                         bool has_context);
 
     // A common request, in a block; nothing when Python has to read it.
-    std::optional<Submission> prepare(std::string_view message);
+    std::optional<Submission> prepare(std::string_view message, bool has_context);
 
     // As above, for a message at `offset` of a block, which is taken over when it was prepared.
     std::optional<Submission> prepare_in_place(const Block& block, std::uint64_t offset,
-                                               std::uint64_t bytes);
+                                               std::uint64_t bytes, bool has_context);
 
     // What a callback gets: encoded bytes, or what `on_failure` or `on_rare` made.
     nanobind::object result_of(Answer& answer, bool in_stream = false);
@@ -44,7 +46,7 @@ public:
     std::array<std::uint64_t, kDecodeOutcomeCount> declined{};
 
 private:
-    std::optional<RouteRef> scan(std::string_view message);
+    std::optional<RouteRef> scan(std::string_view message, bool has_context);
     std::optional<Submission> finish(const RouteRef& route, const Block& block,
                                      DecodeOutcome outcome);
     std::nullopt_t decline(DecodeOutcome outcome) noexcept;

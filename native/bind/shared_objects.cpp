@@ -57,8 +57,8 @@ std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
         Completion completion{};
         completion.token = request.request.token;
         completion.frontend_epoch = request.frontend_epoch;
-        completion.status = static_cast<std::uint32_t>(status);
-        completion.flags = flags;
+        completion.status = static_cast<std::uint16_t>(status);
+        completion.flags = static_cast<std::uint16_t>(flags);
         bool wake = false;
         if (request.ring < rings.size()) {
             answered += rings[request.ring]->ring.push({&completion, 1}, wake);

@@ -161,6 +161,9 @@ private:
             case 4: return is("host") ? take_host(value) : kLineTaken;
             case 6: return is("expect") ? take_expect(value) : kLineTaken;
             case 10: return is("connection") ? take_connection(value) : kLineTaken;
+            case 11:
+                head_.has_trace_context = head_.has_trace_context || is("traceparent");
+                return kLineTaken;
             case 12: return is("content-type") ? take_once(head_.content_type_at_) : kLineTaken;
             case 14: return is("content-length") ? take_content_length(value) : kLineTaken;
             case 15:
@@ -319,6 +322,7 @@ void HttpHead::reset() noexcept {
     minor_version = 1;
     keep_alive = true;
     chunked = has_content_length = expect_continue = repeated_singleton = false;
+    has_trace_context = false;
     header_length_state = HeaderLength::absent;
     content_length = header_length = 0;
     method_text = target = path = raw_target = {};

@@ -69,7 +69,7 @@ public:
         Completion completion{};
         completion.token = request.request.token;
         completion.frontend_epoch = request.frontend_epoch;
-        completion.status = static_cast<std::uint32_t>(status);
+        completion.status = static_cast<std::uint16_t>(status);
         bool wake = false;
         while (board.is_current(request.frontend, request.frontend_epoch) &&
                rings[request.ring].push({&completion, 1}, wake) == 0) {

@@ -12,10 +12,11 @@
 #include "mpserve/model_queue.hpp"
 #include "mpserve/rate_limiter.hpp"
 #include "mpserve/sequence_table.hpp"
+#include "mpserve/trace_board.hpp"
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 9);
+static_assert(kLayoutVersion == 10);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -47,12 +48,14 @@ static_assert(is_shareable<Completion> && sizeof(Completion) == 64);
 static_assert(offsetof(Completion, token) == 0);
 static_assert(offsetof(Completion, frontend_epoch) == 8);
 static_assert(offsetof(Completion, status) == 12);
+static_assert(offsetof(Completion, flags) == 14);
 static_assert(offsetof(Completion, worker_index) == 16);
 static_assert(offsetof(Completion, worker_epoch) == 20);
 static_assert(offsetof(Completion, block) == 24);
 static_assert(offsetof(Completion, block_bytes) == 32);
-static_assert(offsetof(Completion, flags) == 40);
-static_assert(offsetof(Completion, queue_ns) == 48);
+static_assert(offsetof(Completion, input_ns) == 40);
+static_assert(offsetof(Completion, output_ns) == 44);
+static_assert(offsetof(Completion, popped_ns) == 48);
 static_assert(offsetof(Completion, execute_ns) == 56);
 
 static_assert(is_shareable<QueueHeader> && sizeof(QueueHeader) == 256);
@@ -128,6 +131,12 @@ static_assert(offsetof(MessageHeader, error) == 64);
 static_assert(offsetof(MessageHeader, flags) == 96);
 static_assert(is_shareable<TensorRecord> && sizeof(TensorRecord) == 64);
 static_assert(is_shareable<OutputRecord> && sizeof(OutputRecord) == 48);
+
+static_assert(is_shareable<TraceBoardHeader> && sizeof(TraceBoardHeader) == 128);
+static_assert(offsetof(TraceBoardHeader, last_id) == 64);
+static_assert(offsetof(TraceBoardHeader, next_ticket) == 72);
+static_assert(is_shareable<TraceCount> && sizeof(TraceCount) == 64);
+static_assert(offsetof(TraceCount, made) == 8);
 
 }  // namespace mpserve
 

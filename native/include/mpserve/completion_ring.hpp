@@ -33,28 +33,30 @@
 namespace mpserve {
 
 // The answer's input block is still lent: the model kept a view of it.
-inline constexpr std::uint32_t kInputsLeased = 1u << 0;
+inline constexpr std::uint16_t kInputsLeased = 1u << 0;
 // More answers follow for this token.
-inline constexpr std::uint32_t kMoreFollow = 1u << 1;
+inline constexpr std::uint16_t kMoreFollow = 1u << 1;
 // No answer: the worker's last view of the input block `block` is gone. It comes after the answer
 // that said `kInputsLeased`, because a ring keeps the order of one producer.
-inline constexpr std::uint32_t kInputsReturned = 1u << 2;
+inline constexpr std::uint16_t kInputsReturned = 1u << 2;
 // The last of a request's answers, without outputs: only the mark that no more follow.
-inline constexpr std::uint32_t kEmptyFinal = 1u << 3;
+inline constexpr std::uint16_t kEmptyFinal = 1u << 3;
 // An error without a text: the sequence of the request is lost with the worker that held it.
-inline constexpr std::uint32_t kSequenceLost = 1u << 4;
+inline constexpr std::uint16_t kSequenceLost = 1u << 4;
 
 struct Completion {
     std::uint64_t token;
     std::uint32_t frontend_epoch;
-    std::uint32_t status;        // Status; not ok: `block` may hold a message with the error text
+    std::uint16_t status;  // Status; not ok: `block` may hold a message with the error text
+    std::uint16_t flags;
     std::uint32_t worker_index;  // process index; owner of `block`
     std::uint32_t worker_epoch;
     std::uint64_t block;  // BlockRef, 0: none
     std::uint64_t block_bytes;
-    std::uint32_t flags;
-    std::uint32_t reserved_;
-    std::uint64_t queue_ns;
+    // Where the time went, for traces: popped, prepared, executed, answered.
+    std::uint32_t input_ns;
+    std::uint32_t output_ns;
+    std::uint64_t popped_ns;  // 0: no instance has had it
     std::uint64_t execute_ns;
 };
 static_assert(sizeof(Completion) == 64);

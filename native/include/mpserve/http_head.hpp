@@ -59,6 +59,7 @@ public:
     // A field that means one value came more than once; the first value is given. Such a request
     // is not one for the fast path.
     bool repeated_singleton = false;
+    bool has_trace_context = false;  // of W3C: a traceparent
     HeaderLength header_length_state = HeaderLength::absent;
     std::uint64_t content_length = 0;
     std::uint64_t header_length = 0;  // Inference-Header-Content-Length, when valid

@@ -16,9 +16,16 @@
 namespace mpserve {
 
 inline constexpr std::uint64_t kSegmentMagic = 0x31657672657370'6dULL;  // "mpserve1", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 9;
+inline constexpr std::uint32_t kLayoutVersion = 10;
 
-enum class SegmentKind : std::uint32_t { board = 1, arena = 2, ring = 3, queue = 4, limiter = 5 };
+enum class SegmentKind : std::uint32_t {
+    board = 1,
+    arena = 2,
+    ring = 3,
+    queue = 4,
+    limiter = 5,
+    tracing = 6
+};
 
 struct SegmentHeader {
     std::uint64_t magic;  // stored last by the creator
