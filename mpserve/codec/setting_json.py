@@ -17,7 +17,7 @@ from mpserve.codec.strict_json import JsonValue, parse
 from mpserve.errors import InvalidRequest, MalformedRequest, Unsupported, WordUnknown
 from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.request import Bytes
-from mpserve.model.trace_setting import TraceChange, TraceSetting
+from mpserve.model.trace_setting import ToldTrace, TraceChange
 
 LOG_FILE_FIXED: Final = "log file location can not be updated through network protocol"
 TRACE_FILE_FIXED: Final = "trace file location can not be updated through network protocol"
@@ -144,21 +144,30 @@ def read_trace_members(members: Mapping[str, JsonValue]) -> TraceChange:
     return msgspec.convert(found, TraceChange)
 
 
-def trace_body(setting: TraceSetting) -> bytes:
+def trace_body(told: ToldTrace) -> bytes:
     """Return the body that tells a trace setting."""
-    return orjson.dumps(trace_members(setting))
+    return orjson.dumps(trace_members(told))
 
 
-def trace_members(setting: TraceSetting) -> dict[str, str | tuple[str, ...]]:
+def trace_members(told: ToldTrace) -> dict[str, str | tuple[str, ...]]:
     """Return what both wires tell of a trace setting."""
-    return {
+    setting, export = told.setting, told.export
+    members: dict[str, str | tuple[str, ...]] = {
         "trace_level": setting.levels or (_OFF,),
         "trace_rate": str(setting.rate),
         "trace_count": str(setting.count),
-        "log_frequency": str(setting.log_frequency),
-        "trace_file": "",
-        "trace_mode": "triton",
     }
+    if export is None:
+        members["log_frequency"] = str(setting.log_frequency)
+        members["trace_file"] = setting.file
+    else:
+        members["url"] = export.url
+        members["bsp_max_queue_size"] = str(export.queue_size)
+        members["bsp_schedule_delay"] = str(export.delay_ms)
+        members["bsp_max_export_batch_size"] = str(export.batch_size)
+        members["resource"] = ",".join(f"{key}={value}" for key, value in export.resource.items())
+    members["trace_mode"] = setting.mode.value
+    return members
 
 
 _TRACE_NUMBERS: Final = {

@@ -19,7 +19,7 @@ from mpserve.codec.setting_json import (
 )
 from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.log_switches import LogChange, LogSwitches
-from mpserve.model.trace_setting import TraceChange, TraceSetting
+from mpserve.model.trace_setting import ToldTrace, TraceChange
 
 
 def _log_format(word: str) -> str:
@@ -120,7 +120,7 @@ def read_trace_change(settings: Any) -> TraceChange:  # noqa: ANN401  a message'
     return read_trace_members(members)
 
 
-def fill_trace(told: Any, setting: TraceSetting) -> None:  # noqa: ANN401  a message's map
+def fill_trace(settings: Any, told: ToldTrace) -> None:  # noqa: ANN401  a message's map
     """Write a trace setting."""
-    for name, value in trace_members(setting).items():
-        told[name].value.extend([value] if isinstance(value, str) else value)
+    for name, value in trace_members(told).items():
+        settings[name].value.extend([value] if isinstance(value, str) else value)

@@ -302,7 +302,7 @@ def _infer_request(request: Any) -> InferRequest:  # noqa: ANN401  # a native re
         ),
         timeout_us=request.timeout(),
         parameters_json=request.parameters(),
-        trace_context=request.trace().get_context() or "",
+        trace_context=_native.trace_link(request.trace()),
     )
 
 

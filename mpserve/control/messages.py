@@ -8,6 +8,7 @@ import msgspec
 
 from mpserve.control.message import Message
 from mpserve.control.region_messages import PublishRegions, RegionCall, RegionsAcknowledged
+from mpserve.control.trace_messages import SetTracing, TraceCall, TraceReply
 from mpserve.errors import Failure
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
@@ -15,7 +16,7 @@ from mpserve.model.event import EventPage
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.state import IndexRow, ModelState
-from mpserve.model.trace_setting import TraceChange, TraceSetting
+from mpserve.model.trace_setting import SpanExport, TraceRow
 from mpserve.telemetry.model_metrics import MetricFamily
 
 # --- what a child process is told at its start -------------------------------------------------
@@ -70,6 +71,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
         CPUs that it is bound to, empty for none.
     limiter_segment
         Of the rate limiter, in which the process is enrolled; "" for none.
+    span_export
+        Where the spans of traces go.
     """
 
     instance: InstanceKey
@@ -91,6 +94,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     passive: bool = False
     cpus: tuple[int, ...] = ()
     limiter_segment: str = ""
+    span_export: SpanExport = SpanExport()
 
 
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,13 +102,15 @@ class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):
 
     `settings_json` is the encoded `mpserve.settings.Settings`; `http_fd` the inherited socket to
     listen on, -1 for none; one that is lent is somebody else's, who goes on listening; `grpc_fd`
-    likewise for gRPC; `regions` what clients have registered before.
+    likewise for gRPC; `regions` what clients have registered before; `tracing` as of
+    `SetTracing`.
     """
 
     frontend_index: int
     places: SharedPlaces
     settings_json: bytes
     regions: PublishRegions = PublishRegions()
+    tracing: dict[str, TraceRow | None] = {}
     http_fd: int = -1
     is_http_fd_lent: bool = False
     grpc_fd: int = -1
@@ -287,14 +293,6 @@ class LoggingCall(Message, frozen=True, kw_only=True):
     change: LogChange
 
 
-class TraceCall(Message, frozen=True, kw_only=True):
-    """Request of a client for the trace setting of a model, "" for the server's, after a change."""
-
-    call_id: int
-    model: str
-    change: TraceChange
-
-
 class CallDone(Message, frozen=True, kw_only=True):
     """Answer to a call that tells nothing; `failure` is `None` on success."""
 
@@ -323,18 +321,12 @@ class LoggingReply(Message, frozen=True, kw_only=True):
     switches: LogSwitches
 
 
-class TraceReply(Message, frozen=True, kw_only=True):
-    """Answer to a trace call."""
-
-    call_id: int
-    setting: TraceSetting
-
-
 ToFrontend = (
     PublishTable
     | PublishRegions
     | StopFrontend
     | SetLog
+    | SetTracing
     | CallDone
     | IndexReply
     | EventsReply

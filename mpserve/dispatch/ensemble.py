@@ -12,6 +12,7 @@ from mpserve.dispatch.ensemble_run import EnsembleRun
 from mpserve.dispatch.members import Member, Members
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
+from mpserve.dispatch.tracer import Tracer
 from mpserve.dispatch.validation import validate
 from mpserve.errors import ErrorCode
 from mpserve.model.request import InferRequest
@@ -39,11 +40,13 @@ class Ensembles:
         submit_plain: Callable[[Member, InferRequest, OnAnswer], int],
         cancel_plain: Callable[[int], None],
         call_soon: Callable[[Callable[[], None]], object],
+        tracer: Tracer,
     ) -> None:
         self._members = Members(table=table, routes=routes)
         self._routes = routes
         self._dispatcher = dispatcher
         self._submit_plain = submit_plain
+        self._tracer = tracer
         self._cancel_plain = cancel_plain
         self._call_soon = call_soon
         self._runs: dict[int, EnsembleRun] = {}
@@ -64,6 +67,9 @@ class Ensembles:
     def submit(self, member: Member, request: InferRequest, on_answer: OnAnswer) -> int:
         """Send the request of a step to its model; return its token. Raises as `start`."""
         validate(request, signature=member.config.signature, model_name=member.name)
+        request, on_answer = self._tracer.follow(
+            request, on_answer, name=member.name, version=member.version
+        )
         if member.is_ensemble:
             return self._run(member, request, on_answer)
         return self._submit_plain(member, request, on_answer)

@@ -31,6 +31,7 @@ class EnsembleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     is_mark: bool = False
     parameters_json: str = ""
     outputs: tuple[EnsembleOutput, ...] = ()
+    times: tuple[int, int, int, int] = (0, 0, 0, 0)  # no instance has had it
 
 
 AnyAnswer: TypeAlias = Answer | EnsembleAnswer

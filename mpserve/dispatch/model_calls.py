@@ -31,6 +31,7 @@ from mpserve.dispatch.members import Member
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
 from mpserve.dispatch.submission import submit
+from mpserve.dispatch.tracer import Tracer
 from mpserve.dispatch.validation import validate
 from mpserve.errors import ErrorCode, Failure, ModelNotFound, ModelNotReady, MpserveError
 from mpserve.model.request import InferRequest
@@ -103,7 +104,9 @@ class ModelCalls:
         own: OwnPlace,
         call_soon: Callable[[Callable[[], None]], object],
         now_ns: Callable[[], int],
+        tracer: Tracer,
     ) -> None:
+        self._tracer = tracer
         self._dispatcher = dispatcher
         self._own = own
         self._place = Place(own.queue.generation(), own.instance_slot)
@@ -120,6 +123,7 @@ class ModelCalls:
             submit_plain=self._submit_step,
             cancel_plain=self._cancel_plain,
             call_soon=call_soon,
+            tracer=tracer,
         )
         self._numbers = count()
         self._calls: dict[CallNumber, _Call] = {}
@@ -174,6 +178,9 @@ class ModelCalls:
         name, version = routed.model.name, routed.version
         validate(request, signature=version.config.signature, model_name=name)
         self._waits_from_ns = waits_from_ns
+        request, on_answer = self._tracer.follow(
+            request, on_answer, name=name, version=version.version
+        )
         if version.config.ensemble is not None:
             return self._ensembles.start(request, routed=routed, on_answer=on_answer)
         return self._start_plain(

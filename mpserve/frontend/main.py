@@ -35,15 +35,16 @@ from mpserve.control.messages import (
     StopFrontend,
     TableAcknowledged,
     ToFrontend,
-    TraceReply,
 )
 from mpserve.control.region_messages import (
     PublishRegions,
 )
+from mpserve.control.trace_messages import SetTracing, TraceReply
 from mpserve.dialect import DIALECTS
 from mpserve.dispatch.regions import Regions
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutingTable
+from mpserve.dispatch.tracer import Tracer
 from mpserve.errors import ConfigError, Failure
 from mpserve.frontend.handlers.handlers import Handlers
 from mpserve.frontend.handlers.health import Health
@@ -103,6 +104,10 @@ class Frontend:
         self._dispatcher = open_dispatcher(
             _places(start), call_soon=self._loop.call_soon, call_later=self._loop.call_later
         )
+        self._tracer = Tracer(
+            self._dispatcher, server_id=start.places.server_id, export=settings.span_export
+        )
+        self._tracer.trace_by(start.tracing)
         self._table = RoutingTable(self._dialect.phrases)
         self._routes = Routes(self._dispatcher, on_released=self._tell_released)
         self._labels = LabelFiles()
@@ -134,6 +139,7 @@ class Frontend:
                 dispatcher=self._dispatcher,
                 regions=self._regions,
                 dialect=self._dialect,
+                tracer=self._tracer,
             ),
             labels=self._labels,
         )
@@ -154,6 +160,7 @@ class Frontend:
             self._loop.remove_reader(self._wake_fd)
             self._calls.end()
             self._channel.close()
+            self._tracer.close()
 
     async def _listen_and_serve(self) -> int:
         async with asyncio.timeout(FIRST_TABLE_SECONDS):
@@ -271,6 +278,8 @@ class Frontend:
                 self._stop(message.grace_ms / 1000)
             case SetLog():
                 log.switch(message.switches)
+            case SetTracing():
+                self._tracer.trace_by(message.rows)
             case CallDone() | IndexReply() | EventsReply() | LoggingReply() | TraceReply():
                 self._calls.on_reply(message)
             case _:

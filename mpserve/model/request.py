@@ -101,7 +101,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     timeout_us
         0 for none.
     trace_context
-        Of the trace that it belongs to, "" for none.
+        The trace that it belongs to (`mpserve.model.trace_link`), "" for none.
     """
 
     inputs: tuple[InputTensor, ...]

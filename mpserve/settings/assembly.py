@@ -12,6 +12,7 @@ from mpserve.settings.flags import Flag, Value
 from mpserve.settings.formats import counts_latencies, sorted_unique
 from mpserve.settings.http_settings import read_restrictions
 from mpserve.settings.settings import LogLevel, ModelControlMode, Settings
+from mpserve.settings.trace_config import read_tracing
 from mpserve.settings.unix_address import unix_path
 
 ALL_MODELS: Final = ("*",)
@@ -70,6 +71,7 @@ def assemble(
     fields["grpc"] = _grpc(command, fields, values, chosen=chosen)
     fields["http"] = _http(fields, values)
     fields["clients"] = _taken(fields, _CLIENTS_PREFIX)
+    fields |= read_tracing(values, chosen)
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
     fields |= {

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from mpserve.model.trace_setting import TraceMode
 from mpserve.settings.arguments import UsageError
 from mpserve.settings.environment import Chosen
 from mpserve.settings.grpc_settings import GrpcTransport
@@ -15,6 +16,7 @@ AIO_LIBRARY: Final = "grpc"
 NATIVE_LIBRARY: Final = "libnghttp2.so.14"
 _AIO_REMEDY: Final = "grpcio (pip install 'mpserve[grpc]')"
 _NATIVE_REMEDY: Final = "nghttp2 (Debian and Ubuntu: libnghttp2-14)"
+SPAN_LIBRARIES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 
 
 def without_absent(
@@ -62,7 +64,10 @@ def _missing(transport: GrpcTransport, *, aio: str, native: str) -> str:
 
 
 def _has_package(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # of a package that it lies in
+        return False
 
 
 def _has_library(file: str) -> bool:
@@ -71,3 +76,12 @@ def _has_library(file: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def check_spans(settings: Settings, *, libraries: tuple[str, ...] = SPAN_LIBRARIES) -> None:
+    """Raise `UsageError` when spans are wanted and their packages are not installed."""
+    if settings.trace.mode is TraceMode.OPENTELEMETRY and not all(map(_has_package, libraries)):
+        raise UsageError(
+            "--trace-config mode=opentelemetry needs opentelemetry-sdk and its OTLP exporter, "
+            "install them with: pip install 'mpserve[otel]'"
+        )

@@ -11,6 +11,7 @@ from mpserve.settings.flags_clients import CLIENTS_ACTING
 from mpserve.settings.flags_grpc import GRPC_ACTING, MAX_PORT
 from mpserve.settings.flags_http import HTTP_ACTING
 from mpserve.settings.flags_metrics import METRICS_ACTING
+from mpserve.settings.flags_tracing import TRACING
 from mpserve.settings.formats import check_host_policy, check_local, check_rate_limit_resource
 from mpserve.settings.settings import MIB
 
@@ -381,6 +382,7 @@ ACTING: Final = (
     *GRPC_ACTING,
     *CLIENTS_ACTING,
     *METRICS_ACTING,
+    *TRACING,
     *_METADATA,
     *_LOG,
 )

@@ -15,7 +15,6 @@ from mpserve.settings.values import BadValue
 
 _OWN_PROCESSES: Final = "requests are carried by processes and shared memory, see --frontends"
 _NO_GPU: Final = "mpserve keeps tensors in host memory"
-_NO_TRACING: Final = "tracing is not there yet"
 _NO_CACHE: Final = "there is no response cache yet"
 _NO_DIRECTORY: Final = "mpserve finds runtimes by Python entry points, not in a directory"
 
@@ -79,36 +78,6 @@ def _refuse_empty_directory(texts: tuple[str, ...]) -> None:
 
 _HTTP: Final = (
     _inert("http-thread-count", Kind.INT, Group.HTTP, default=8, reason=_OWN_PROCESSES),
-)
-
-_TRACING: Final = (
-    Flag(
-        name="trace-config",
-        kind=Kind.STRING,
-        group=Group.TRACING,
-        repeatable=True,
-        check=formats.check_trace_config,
-        standing=Standing.REFUSED,
-        is_off=formats.is_trace_off,
-        reason=f"--trace-config: {_NO_TRACING}; only level=OFF is taken",
-        help="Only settings that leave the level at OFF are taken: tracing is not there yet.",
-    ),
-    _refused("trace-file", Kind.STRING, Group.TRACING, reason=_NO_TRACING),
-    Flag(
-        name="trace-level",
-        kind=Kind.CHOICE,
-        group=Group.TRACING,
-        default="off",
-        choices=("off", "false", "timestamps", "true", "on", "min", "max", "tensors"),
-        complaint="invalid value for trace level option",
-        off=("false",),
-        standing=Standing.REFUSED,
-        reason=f"--trace-level: {_NO_TRACING}",
-        help="Only OFF is taken: tracing is not there yet.",
-    ),
-    _inert("trace-rate", Kind.INT, Group.TRACING, default=1000, reason=_NO_TRACING),
-    _inert("trace-count", Kind.INT, Group.TRACING, default=-1, reason=_NO_TRACING),
-    _inert("trace-log-frequency", Kind.INT, Group.TRACING, default=0, reason=_NO_TRACING),
 )
 
 _CACHE: Final = (
@@ -219,7 +188,6 @@ INERT: Final = (
     *_HTTP,
     *GRPC_INERT,
     *METRICS_INERT,
-    *_TRACING,
     *_CACHE,
     *_BACKENDS,
     *_CLOUD,

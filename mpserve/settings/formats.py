@@ -15,9 +15,6 @@ from mpserve.settings.values import BadValue, parse_bool, parse_integer
 RESTRICTABLE: Final = tuple(category.value for category in Category)
 COUNTER_LATENCIES: Final = "counter_latencies"
 _LATENCY_CHOICES: Final = (COUNTER_LATENCIES, "summary_latencies", "histogram_latencies")
-_TRACE_LEVELS: Final = frozenset(
-    {"off", "false", "timestamps", "true", "on", "min", "max", "tensors"}
-)
 _PAIR_COMPLAINT: Final = (
     "Cannot parse pair option due to incorrect number of inputs.--<pair option> argument requires "
     "format <first>:<second>. Found: {text}"
@@ -182,46 +179,10 @@ def check_pair(texts: tuple[str, ...]) -> None:
             raise BadValue(_PAIR_COMPLAINT.format(text=text))
 
 
-def check_trace_config(texts: tuple[str, ...]) -> None:
-    """Check `<setting>=<value>` or `<mode>,<setting>=<value>`."""
-    for text in texts:
-        complaint = f"--trace-config option format is '<trace mode>,<setting>=<value>'. Got {text}"
-        mode, comma, rest = text.partition(",")
-        assignment = rest if comma and "=" not in mode else text
-        _check_assignment(assignment, complaint=complaint)
-        setting, _, value = assignment.partition("=")
-        if assignment is text:
-            _check_trace_setting(setting, value)
-        elif mode not in {"triton", "opentelemetry"}:
-            raise BadValue(_trace_mode_complaint(mode))
-
-
-def _check_trace_setting(setting: str, value: str) -> None:
-    if setting == "level" and value.lower() not in _TRACE_LEVELS:
-        raise BadValue(f"invalid value for trace level option: {value}", detail="level")
-    if setting == "mode" and value not in {"triton", "opentelemetry"}:
-        raise BadValue(_trace_mode_complaint(value))
-    if setting in {"rate", "count"}:
-        parse_integer(value)
-
-
-def _trace_mode_complaint(mode: str) -> str:
-    return (
-        f"invalid value for trace mode option: {mode}. Available options are "
-        '"triton" and "opentelemetry"'
-    )
-
-
 def _check_assignment(text: str, *, complaint: str) -> None:
     setting, equals, value = text.partition("=")
     if not (setting and equals and value):
         raise BadValue(complaint)
-
-
-def is_trace_off(texts: tuple[str, ...]) -> bool:
-    """Return whether no trace level but OFF is among the settings."""
-    levels = [text.partition("=")[2].lower() for text in texts if text.startswith("level=")]
-    return all(level in {"off", "false"} for level in levels)
 
 
 def sorted_unique(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -144,7 +144,9 @@ MLSERVER_FIELDS: Final = (
     _refused("cors_settings", "CORS headers are not sent yet"),
     _refused("logging_settings", "use --log-format, --log-verbose and --log-file"),
     _refused("kafka_enabled", "mpserve does not read from Kafka"),
-    _refused("tracing_server", "tracing is not there yet"),
+    _refused(
+        "tracing_server", "use --trace-config mode=opentelemetry: spans go out by OTLP over HTTP"
+    ),
     _refused("cache_enabled", "there is no response cache yet"),
 )
 BY_NAME: Final = {field.name: field for field in MLSERVER_FIELDS}

@@ -20,11 +20,12 @@ from mpserve.settings.environment import (
     read_environment,
     read_mlserver,
 )
-from mpserve.settings.extras import without_absent
+from mpserve.settings.extras import check_spans, without_absent
 from mpserve.settings.flags import Flag, Group, Standing
 from mpserve.settings.flags_acting import ACTING
 from mpserve.settings.flags_inert import INERT
 from mpserve.settings.settings import Settings
+from mpserve.settings.trace_config import with_environment
 from mpserve.settings.validation import check_creation, check_usage, warnings_about
 from mpserve.settings.values import BadValue
 
@@ -105,10 +106,17 @@ def _read(
     settings = assemble(
         command, {**mlserver.chosen, **said}, flags=flags, mlserver=mlserver, version=version
     )
-    settings = msgspec.structs.replace(settings, model_environment=model_environment(environment))
+    settings = msgspec.structs.replace(
+        settings,
+        model_environment=model_environment(environment),
+        span_export=with_environment(
+            settings.span_export, environment, said=map(str, said.get("trace-config", ()))
+        ),
+    )
     check_usage(settings, said)
     check_creation(settings)
     settings, absent = without_absent(settings, said)
+    check_spans(settings)
     idle = tuple(
         f"--{flag.name} changes nothing: {flag.reason}"
         for flag in flags

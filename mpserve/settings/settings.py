@@ -9,6 +9,7 @@ import enum
 import msgspec
 
 from mpserve.dialect import DialectName
+from mpserve.model.trace_setting import SpanExport, TraceSetting
 from mpserve.settings.client_limits import ClientLimits
 from mpserve.settings.grpc_settings import GrpcSettings
 from mpserve.settings.http_settings import HttpSettings
@@ -137,6 +138,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         How long one look at the machine is told again.
     allow_cpu_metrics, metrics_counter_latencies
         Whether `nv_cpu_*` and the durations of `nv_inference_*` are told.
+    trace, span_export
+        What is traced, until clients change it, and where spans go.
     """
 
     dialect: DialectName = DialectName.TRITON
@@ -193,6 +196,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_verbose: int = 0
     log_format: LogFormat = LogFormat.DEFAULT
     log_file: str = ""
+    # traces
+    trace: TraceSetting = TraceSetting()
+    span_export: SpanExport = SpanExport()
 
 
 def encode_settings(settings: Settings) -> bytes:

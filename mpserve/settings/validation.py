@@ -8,6 +8,7 @@ from mpserve.settings.arguments import UsageError
 from mpserve.settings.assembly import ALL_MODELS
 from mpserve.settings.environment import Chosen
 from mpserve.settings.settings import ModelControlMode, Settings
+from mpserve.settings.trace_config import deprecations
 from mpserve.settings.unix_address import unix_path
 
 ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared, not bound
@@ -131,6 +132,7 @@ def warnings_about(settings: Settings, chosen: Chosen) -> tuple[str, ...]:
         )
         if wanted and address in ANY_ADDRESS
     ]
+    found += deprecations(chosen)
     if "strict-model-config" in chosen:
         found.append(
             "'--strict-model-config' has been deprecated! Please use "

@@ -30,8 +30,6 @@ from mpserve.control.messages import (
     PublishTable,
     StopFrontend,
     TableAcknowledged,
-    TraceCall,
-    TraceReply,
     UnloadCall,
 )
 from mpserve.control.region_messages import (
@@ -41,10 +39,12 @@ from mpserve.control.region_messages import (
     RegisterRegionCall,
     UnregisterRegionsCall,
 )
+from mpserve.control.trace_messages import SetTracing, TraceCall, TraceReply
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
 from mpserve.model.identity import Generation
 from mpserve.model.region import RegionId
+from mpserve.model.trace_setting import TraceRow
 from mpserve.settings import Settings, encode_settings
 from mpserve.shm.sweep import sweep_process
 from mpserve.supervisor.checkpoint import Checkpoint
@@ -122,9 +122,11 @@ class Frontends:
         settings: Settings,
         owner: FrontendOwner,
         checkpoint: Checkpoint,
+        tracing: Callable[[], dict[str, TraceRow | None]],
         now_ns: Callable[[], int],
     ) -> None:
         self._processes = processes
+        self._tracing = tracing
         self._checkpoint = checkpoint
         self._memory = memory
         self._settings = settings
@@ -192,6 +194,7 @@ class Frontends:
             if place.process == process:
                 self._send(place, self._owner.whole_table())
                 self._send(place, self._owner.whole_regions())
+                self.trace_by(self._tracing())
 
     def publish(self, table: PublishTable) -> None:
         """Tell all frontends; they acknowledge the number."""
@@ -200,6 +203,11 @@ class Frontends:
             self._send(place, table)
         self._loop.call_later(SILENT_SECONDS, self._end_silent, table.number)
         self._tell_acknowledged()
+
+    def trace_by(self, rows: dict[str, TraceRow | None]) -> None:
+        """Let all frontends trace by these settings."""
+        for place in self._places:
+            self._send(place, SetTracing(rows=rows))
 
     def publish_regions(self, regions: PublishRegions) -> None:
         """Tell all frontends; they acknowledge the number."""
@@ -247,6 +255,7 @@ class Frontends:
                 settings_json=encode_settings(self._settings),
                 http_fd=self._memory.http_fd,
                 regions=regions,
+                tracing=self._tracing(),
                 is_http_fd_lent=self._memory.is_http_fd_lent,
                 grpc_fd=self._memory.grpc_fd,
                 is_grpc_fd_lent=self._memory.is_grpc_fd_lent,

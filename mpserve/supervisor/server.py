@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from mpserve.control.door import Call as DoorCall
-from mpserve.control.messages import ChildExited, ChildStopped, LoggingCall, PublishTable, TraceCall
+from mpserve.control.messages import ChildExited, ChildStopped, LoggingCall, PublishTable
 from mpserve.control.region_messages import (
     PublishRegions,
     RegisterRegionCall,
     UnregisterRegionsCall,
 )
+from mpserve.control.trace_messages import TraceCall
 from mpserve.errors import ConfigError
 from mpserve.lifecycle.actions import CheckFolder
 from mpserve.lifecycle.actions import PublishTable as PublishAction
@@ -44,6 +45,7 @@ from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.supervisor.spawner_link import SpawnerLink
 from mpserve.supervisor.startup import Loaded, load_at_start
 from mpserve.supervisor.supervisor import Supervisor, is_empty
+from mpserve.supervisor.trace_api import Rows, TraceApi, begin_trace_file
 from mpserve.telemetry import log
 
 EXIT_OK: Final = 0
@@ -106,8 +108,17 @@ class Server:
         self._api = RepositoryApi(
             supervisor=self._supervisor, view=self._view, settings=settings, tasks=tasks
         )
+        self._traces = TraceApi(
+            settings=settings,
+            board=memory.traces,
+            checkpoint=checkpoint,
+            publish=self._publish_traces,
+        )
         self._setting_api = SettingApi(
-            processes=self._processes, settings=settings, checkpoint=checkpoint
+            processes=self._processes,
+            settings=settings,
+            checkpoint=checkpoint,
+            traces=self._traces,
         )
         self._region_api = RegionApi(
             server_id=memory.server_id, publish=self._publish_regions, checkpoint=checkpoint
@@ -127,6 +138,7 @@ class Server:
                 gave_up=self._give_up,
             ),
             checkpoint=checkpoint,
+            tracing=self._traces.rows,
             now_ns=time.monotonic_ns,
         )
         self._scrape = Scrape(
@@ -242,6 +254,11 @@ class Server:
 
     async def _start(self, ports: contextlib.AsyncExitStack) -> bool:
         """Load and open the ports; false when the server should not go on, or was told to stop."""
+        try:
+            begin_trace_file(self._settings.trace)
+        except ConfigError as error:
+            self._refuse(f"error: creating server: Invalid argument - {error.message}")
+            return False
         loaded = await self._unless_stopped(
             load_at_start(
                 supervisor=self._supervisor,
@@ -350,6 +367,9 @@ class Server:
 
     def _publish_regions(self, regions: PublishRegions) -> None:
         self._frontends.publish_regions(regions)
+
+    def _publish_traces(self, rows: Rows) -> None:
+        self._frontends.trace_by(rows)
 
     def _whole_table(self) -> PublishTable:
         return self._table(frozenset(self._supervisor.actual.models))

@@ -1,8 +1,7 @@
 """What clients may change of a running server: the switches of its log, and its trace settings.
 
 Owner: the supervisor. All processes are told of the log at once, and those that start later when
-they start. A trace setting is kept and told, but nothing is traced: a level other than OFF needs a
-trace file, which the server can not be given.
+they start.
 """
 
 from collections.abc import Callable
@@ -13,25 +12,17 @@ from mpserve.control.messages import (
     LoggingCall,
     LoggingReply,
     SetLog,
-    TraceCall,
-    TraceReply,
 )
-from mpserve.errors import InvalidRequest, MpserveError
+from mpserve.control.trace_messages import TraceCall, TraceReply
+from mpserve.errors import MpserveError
 from mpserve.model.log_switches import LogSwitches, switched
-from mpserve.model.trace_setting import (
-    TraceOverride,
-    TraceSetting,
-    changed,
-    overridden,
-)
 from mpserve.settings import LogLevel, Settings
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.processes import Processes
+from mpserve.supervisor.trace_api import TraceApi
 from mpserve.telemetry import log
 
 SWITCHES: Final = "log"
-TRACE_PREFIX: Final = "trace/"
-NO_TRACE_FILE = "Attempting to set invalid trace setting :trace file name is not given"
 
 SettingCall = LoggingCall | TraceCall
 Reply = Callable[[LoggingReply | TraceReply | CallDone], None]
@@ -40,12 +31,18 @@ Reply = Callable[[LoggingReply | TraceReply | CallDone], None]
 class SettingApi:
     """Answers the calls that frontends pass on."""
 
-    def __init__(self, *, processes: Processes, settings: Settings, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self,
+        *,
+        processes: Processes,
+        settings: Settings,
+        checkpoint: Checkpoint,
+        traces: TraceApi,
+    ) -> None:
         self._processes = processes
+        self._traces = traces
         self._checkpoint = checkpoint
         self._switches = first_switches(settings)
-        # By model; "" is the server's.
-        self._overrides = checkpoint.read_all(TRACE_PREFIX, TraceOverride)
         switched_before = checkpoint.read(SWITCHES, LogSwitches)
         if switched_before is not None:
             self._switch(switched_before)
@@ -56,7 +53,7 @@ class SettingApi:
             if isinstance(call, LoggingCall):
                 reply(self._log(call))
             else:
-                reply(self._trace(call))
+                reply(self._traces.call(call))
         except MpserveError as error:
             reply(CallDone(call_id=call.call_id, failure=error.failure()))
 
@@ -72,17 +69,6 @@ class SettingApi:
         self._switches = switches
         log.switch(switches)
         self._processes.tell_all(SetLog(switches=switches))
-
-    def _trace(self, call: TraceCall) -> TraceReply:
-        override = changed(self._overrides.get(call.model, TraceOverride()), call.change)
-        if override.levels:
-            raise InvalidRequest(NO_TRACE_FILE)
-        self._overrides[call.model] = override
-        self._checkpoint.put(f"{TRACE_PREFIX}{call.model}", override)
-        setting = overridden(TraceSetting(), self._overrides.get("", TraceOverride()))
-        if call.model:
-            setting = overridden(setting, override)
-        return TraceReply(call_id=call.call_id, setting=setting)
 
 
 def first_switches(settings: Settings) -> LogSwitches:

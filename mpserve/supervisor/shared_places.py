@@ -14,6 +14,7 @@ from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import MAX_RINGS, CompletionRing
 from mpserve.shm.rate_limiter import RateLimiter
 from mpserve.shm.sweep import sweep_segments
+from mpserve.shm.trace_board import TraceBoard
 from mpserve.supervisor.inheritance import Inheritance
 
 SUPERVISOR_INDEX = 0
@@ -58,6 +59,7 @@ class ServerMemory:
         board: Board,
         rings: tuple[CompletionRing, ...],
         limiter: RateLimiter | None,
+        traces: TraceBoard,
         settings: Settings,
         taken: Taken,
     ) -> None:
@@ -65,6 +67,7 @@ class ServerMemory:
         self.board = board
         self.rings = rings
         self.limiter = limiter
+        self.traces = traces
         self.wake_fds = inheritance.wake_fds
         self.http_fd = inheritance.http_fd
         self.is_http_fd_lent = inheritance.is_http_fd_lent
@@ -173,6 +176,7 @@ def server_memory(
         board=board,
         rings=rings,
         limiter=_limiter(server_id, settings, is_new=taken is None),
+        traces=TraceBoard.create(server_id) if taken is None else TraceBoard.attach(server_id),
         settings=settings,
         taken=taken or Taken(),
     )

@@ -184,6 +184,7 @@ class Workers:
             passive=instance.group.passive,
             cpus=share.cpus,
             limiter_segment=self._memory.limiter.name if self._memory.limiter is not None else "",
+            span_export=self._settings.span_export,
             places=self._memory.places(process),
             queue_segment=queue.name,
             runtime=record.settings.runtime,

@@ -62,6 +62,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "version.load_failed": "A model version failed to load; says why.",
     "version.loading": "A model version starts to load.",
     "version.unloaded": "All processes of a generation of a model version have ended.",
+    "trace.unwritable": "A trace could not be written into its file; it is lost.",
     "worker.ended": "A worker's process is gone; says how, and how many requests that failed.",
     "worker.killed": "A worker was killed on purpose; says why.",
     "worker.load_failed": "A worker could not load its model; the traceback is below.",

@@ -17,6 +17,7 @@ from mpserve.control.messages import CallersJoined, PublishTable, WorkerStart
 from mpserve.dispatch.ensemble_answer import OnAnswer
 from mpserve.dispatch.model_calls import ModelCalls, OwnPlace
 from mpserve.dispatch.routing_table import RoutedModel
+from mpserve.dispatch.tracer import Tracer
 from mpserve.model.request import InferRequest
 from mpserve.shm.dispatcher import CallerPlaces, open_caller_dispatcher
 from mpserve.shm.model_queue import ModelQueue
@@ -57,6 +58,9 @@ class InnerCalls:
         )
         self._dispatcher = caller.dispatcher
         self._ring = caller.ring.native
+        self._tracer = Tracer(
+            self._dispatcher, server_id=places.server_id, export=start.span_export
+        )
         self._calls = ModelCalls(
             self._dispatcher,
             own=OwnPlace(
@@ -67,6 +71,7 @@ class InnerCalls:
             ),
             call_soon=self._soon.append,
             now_ns=now_ns,
+            tracer=self._tracer,
         )
         self._look_ns = 0  # when the next look is due
         self._has_table = threading.Event()
@@ -79,6 +84,10 @@ class InnerCalls:
         if not self._has_table.is_set():
             self._pump.start()
             self._has_table.set()
+
+    def close(self) -> None:
+        """Export what waits of traces."""
+        self._tracer.close()
 
     def wait_for_table(self) -> bool:
         """Wait until the first table has come; false when it does not."""

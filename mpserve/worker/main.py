@@ -55,6 +55,7 @@ def main(start: WorkerStart, control: socket.socket) -> int:
     else:
         serve(loaded, stop)
     metrics.end()
+    server.close()
     return EXIT_OK
 
 

@@ -65,6 +65,11 @@ class ModelServer:
         if self._inner is not None:
             self._inner.cancel(number)
 
+    def close(self) -> None:
+        """Finish what goes on beside requests; nothing is asked any more."""
+        if self._inner is not None:
+            self._inner.close()
+
     def is_ready(self, name: str, version: str) -> bool:
         """Tell whether a model takes requests."""
         return self._joined().is_ready(name, version)

@@ -5,6 +5,7 @@ the service at once. Owner: a frontend. Importing this imports grpcio, an option
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeAlias
@@ -89,12 +90,13 @@ class AioHandlers(grpc.GenericRpcHandler):
 class AioCall:
     """One unary call that waits."""
 
-    __slots__ = ("_context", "_on_client_gone", "result")
+    __slots__ = ("_context", "_on_client_gone", "received_ns", "result")
 
     def __init__(self, result: asyncio.Future[bytes | GrpcFailure], context: Context) -> None:
         self.result = result
         self._context = context
         self._on_client_gone: Callable[[], None] | None = None
+        self.received_ns = time.monotonic_ns()
 
     def finish(self, result: bytes | GrpcFailure) -> None:
         """Answer, unless the client is gone."""

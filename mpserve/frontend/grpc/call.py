@@ -46,6 +46,11 @@ class Call(Protocol):
         """Return the metadata that the client sent."""
         ...
 
+    @property
+    def received_ns(self) -> int:
+        """When it began, on the monotonic clock."""
+        ...
+
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the client cancels, or its deadline passes, before the answer."""
 

@@ -14,6 +14,7 @@ from mpserve.codec.v2_response import AnswerContext
 from mpserve.dialect import Dialect, DialectName, GrpcCode, Operation
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.frontend.grpc.arrival import grpc_arrival
 from mpserve.frontend.grpc.call import Call, GrpcFailure, Metadata, grpc_failure
 from mpserve.frontend.grpc.messages import INFER_REQUEST, INFER_RESPONSE, inference_schema, parse
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
@@ -24,6 +25,7 @@ from mpserve.model.request import InferRequest
 from mpserve.model.signature import Signature
 from mpserve.shm.dispatcher import Answer, Dispatcher
 from mpserve.telemetry import log
+from mpserve.telemetry.spans import context_of
 
 _DECOUPLED_REFUSAL: Final = (
     "ModelInfer RPC doesn't support models with decoupled transaction policy"
@@ -83,6 +85,7 @@ class GrpcInfer:
         dialect: Dialect,
     ) -> None:
         self._handler = handler
+        self._dispatcher = dispatcher
         self._forwarding = forwarding
         self._native = ProtoInfer(
             dispatcher=dispatcher, on_failure=self._on_failure, on_rare=self._on_rare_answer
@@ -103,7 +106,10 @@ class GrpcInfer:
     def answer(self, encoded: bytes, call: Call) -> None:
         """Answer a call, now or when the model has."""
         # What is common goes past protobuf's objects (bench: infer-small over gRPC).
-        token = 0 if self._forwarding.forwards else self._native.submit(encoded, call.finish)
+        token = 0
+        if not self._forwarding.forwards:
+            has_context = self._has_context(call.metadata)
+            token = self._native.submit(encoded, call.finish, has_context=has_context)
         if token:
             call.on_client_gone(partial(self._handler.cancel, token))
         else:
@@ -115,6 +121,7 @@ class GrpcInfer:
             token = self.start(
                 message,
                 metadata=call.metadata,
+                begun_ns=call.received_ns,
                 decoupled_refusal=_DECOUPLED_REFUSAL,
                 tells_final=False,
                 on_result=partial(_finish, call),
@@ -125,7 +132,12 @@ class GrpcInfer:
         call.on_client_gone(partial(self._handler.cancel, token))
 
     def start_native(
-        self, encoded: bytes, on_result: Callable[[bytes | GrpcFailure], None], *, in_stream: bool
+        self,
+        encoded: bytes,
+        on_result: Callable[[bytes | GrpcFailure], None],
+        *,
+        metadata: Callable[[], Metadata],
+        in_stream: bool,
     ) -> int | None:
         """Submit a common request for a model with one answer; `None`: it has to be parsed.
 
@@ -136,7 +148,8 @@ class GrpcInfer:
         """
         if self._forwarding.forwards:
             return None
-        return self._native.submit(encoded, on_result, in_stream) or None
+        has_context = self._has_context(metadata)
+        return self._native.submit(encoded, on_result, in_stream, has_context) or None
 
     def parse(self, encoded: bytes) -> Any:  # noqa: ANN401  a ModelInferRequest
         """Return the message of a request; raises `MalformedRequest`."""
@@ -147,6 +160,7 @@ class GrpcInfer:
         message: Any,  # noqa: ANN401  a ModelInferRequest
         *,
         metadata: Callable[[], Metadata],
+        begun_ns: int,
         decoupled_refusal: str | None,
         tells_final: bool,
         on_result: OnResult,
@@ -156,6 +170,8 @@ class GrpcInfer:
 
         Parameters
         ----------
+        begun_ns
+            When it began to come, on the monotonic clock.
         decoupled_refusal
             Said of a model that may answer several times; `None`: it may.
         tells_final
@@ -186,7 +202,16 @@ class GrpcInfer:
             request = replace(request, takes_many=True)
         routed = self._handler.follow(request, routed)
         on_answer = partial(self._on_answer, request, routed, tells_final, on_result)
-        return self._handler.start(request, routed=routed, on_answer=on_answer)
+        return self._handler.start(
+            request,
+            routed=routed,
+            on_answer=on_answer,
+            arrival=lambda: grpc_arrival(metadata(), begun_ns),
+        )
+
+    def _has_context(self, metadata: Callable[[], Metadata]) -> bool:
+        """Tell whether the client says which trace its request belongs to, and that matters."""
+        return self._dispatcher.traces and bool(context_of(metadata()))
 
     def is_decoupled(self, message: Any) -> bool:  # noqa: ANN401  a ModelInferRequest
         """Tell whether the model that a request is for may answer several times.

@@ -10,6 +10,7 @@ model back.
 Source: triton.md 4.7; MLServer 1.7.1.
 """
 
+import time
 from collections import deque
 from functools import partial
 from typing import Any, Final
@@ -124,7 +125,9 @@ class InferStream:
         # What is common goes past protobuf's objects (bench: infer-small over gRPC).
         on_encoded = partial(self._on_encoded, slot)
         wraps = self._response_class is not None
-        slot.token = self._infer.start_native(message, on_encoded, in_stream=wraps)
+        slot.token = self._infer.start_native(
+            message, on_encoded, metadata=lambda: self._metadata, in_stream=wraps
+        )
         if slot.token is None:
             self._start_rare(slot, message)
 
@@ -135,6 +138,7 @@ class InferStream:
             slot.token = self._infer.start(
                 slot.message,
                 metadata=lambda: self._metadata,
+                begun_ns=time.monotonic_ns(),
                 decoupled_refusal=None,
                 tells_final=self._response_class is not None,
                 takes_many=True,

@@ -37,7 +37,7 @@ from mpserve.model.log_switches import LogSwitches
 from mpserve.model.metadata import TensorMetadata
 from mpserve.model.proto.schema import Schema
 from mpserve.model.state import IndexRow
-from mpserve.model.trace_setting import TraceSetting
+from mpserve.model.trace_setting import ToldTrace
 from mpserve.telemetry import log
 
 Message = Any  # protobuf makes the fields of messages at run time
@@ -300,8 +300,8 @@ def _tell_index(rows: Iterable[IndexRow], answer: Message) -> None:
         )
 
 
-def _tell_trace(setting: TraceSetting, answer: Message) -> None:
-    setting_proto.fill_trace(answer.settings, setting)
+def _tell_trace(told: ToldTrace, answer: Message) -> None:
+    setting_proto.fill_trace(answer.settings, told)
 
 
 def _tell_log(switches: LogSwitches, answer: Message) -> None:

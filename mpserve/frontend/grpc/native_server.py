@@ -160,6 +160,8 @@ class NativeGrpcServer:
 class _OnlyAnswer:
     """A call that is answered at once."""
 
+    received_ns = 0
+
     def __init__(self) -> None:
         self.result: bytes | GrpcFailure | None = None
 

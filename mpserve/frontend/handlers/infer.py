@@ -17,8 +17,10 @@ from mpserve.dispatch.regions import RegionHold, Regions
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
 from mpserve.dispatch.submission import submit
+from mpserve.dispatch.tracer import Tracer
 from mpserve.dispatch.validation import validate
 from mpserve.errors import Unsupported
+from mpserve.model.arrival import Arrival
 from mpserve.model.request import InferRequest
 from mpserve.shm.dispatcher import Answer, Dispatcher, Route
 from mpserve.telemetry import log
@@ -35,12 +37,14 @@ class InferHandler:
         dispatcher: Dispatcher,
         regions: Regions,
         dialect: Dialect,
+        tracer: Tracer,
     ) -> None:
         self._table = table
         self._routes = routes
         self._dispatcher = dispatcher
         self._regions = regions
         self._dialect = dialect
+        self._tracer = tracer
         self._ensembles = Ensembles(
             table=table,
             routes=routes,
@@ -48,6 +52,7 @@ class InferHandler:
             submit_plain=self._submit_step,
             cancel_plain=dispatcher.cancel,
             call_soon=_call_soon,
+            tracer=tracer,
         )
 
     def find(self, name: str, version: str, *, decoupled_refusal: str | None) -> RoutedModel:
@@ -104,11 +109,17 @@ class InferHandler:
         *,
         routed: RoutedModel,
         on_answer: Callable[[Answer], None],
+        arrival: Callable[[], Arrival],
     ) -> int:
         """Check and submit a request; return its token for `cancel`.
 
         Call it in the loop's turn in which `find` was called: a table may retire the queue after.
         `routed` is what `follow` has returned.
+
+        Parameters
+        ----------
+        arrival
+            Asked when the request may be traced.
 
         Raises
         ------
@@ -119,6 +130,14 @@ class InferHandler:
         QueueFull, ArenaFull, ModelNotReady
             Refused now; may pass later.
         """
+        name, version = routed.model.name, routed.version
+        arrived = self._tracer.arrive(name, arrival)
+        if arrived is not None:
+            told = cast("OnAnswer", on_answer)
+            request, told = self._tracer.follow(
+                request, arrived.told(told), name=name, version=version.version, arrived=arrived
+            )
+            on_answer = cast("Callable[[Answer], None]", told)
         if request.regions:
             return self._start_with_regions(request, routed, on_answer)
         return self._start(request, routed, on_answer)

@@ -22,8 +22,6 @@ from mpserve.control.messages import (
     LoadCall,
     LoggingCall,
     LoggingReply,
-    TraceCall,
-    TraceReply,
     UnloadCall,
 )
 from mpserve.control.region_messages import (
@@ -31,11 +29,12 @@ from mpserve.control.region_messages import (
     RegisterRegionCall,
     UnregisterRegionsCall,
 )
+from mpserve.control.trace_messages import TraceCall, TraceReply
 from mpserve.errors import ErrorCode, Failure
 from mpserve.model.event import EventPage
 from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.state import IndexRow
-from mpserve.model.trace_setting import TraceChange, TraceSetting
+from mpserve.model.trace_setting import ToldTrace, TraceChange
 from mpserve.settings import Settings
 
 INDEX_SECONDS: Final = 10.0  # the supervisor reads it from memory
@@ -47,7 +46,7 @@ Reply = CallDone | IndexReply | EventsReply | LoggingReply | TraceReply
 RepositoryResult = Failure | tuple[IndexRow, ...] | None
 OnResult = Callable[[RepositoryResult], None]
 OnSwitches = Callable[[Failure | LogSwitches], None]
-OnSetting = Callable[[Failure | TraceSetting], None]
+OnSetting = Callable[[Failure | ToldTrace], None]
 OnEvents = Callable[[Failure | EventPage], None]
 
 
@@ -168,7 +167,7 @@ class RepositoryCalls:
             case LoggingReply():
                 waiting.on_result(reply.switches)
             case TraceReply():
-                waiting.on_result(reply.setting)
+                waiting.on_result(reply.told)
             case CallDone():
                 waiting.on_result(reply.failure)
             case _:

@@ -18,6 +18,7 @@ from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.answer_stream import EventStream, OnlyAnswer, StreamingExchange
+from mpserve.frontend.http.arrival import http_arrival
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.responses import HttpResponse
 from mpserve.model.request import InferRequest
@@ -67,7 +68,12 @@ class HttpGenerate:
         request = replace(request, takes_many=kind is EventStream)
         routed = self._handler.follow(request, routed)
         answers = kind(exchange, encode=partial(self._encode, request, routed), refuse=self._refuse)
-        token = self._handler.start(request, routed=routed, on_answer=answers.on_answer)
+        token = self._handler.start(
+            request,
+            routed=routed,
+            on_answer=answers.on_answer,
+            arrival=partial(http_arrival, exchange),
+        )
         answers.attach(partial(self._handler.cancel, token))
 
     def _read(self, http: HttpRequest, routed: RoutedModel) -> InferRequest:

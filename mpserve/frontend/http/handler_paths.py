@@ -17,6 +17,7 @@ from mpserve.errors import ErrorCode, Failure, MpserveError
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.answer_stream import StreamingExchange
+from mpserve.frontend.http.arrival import http_arrival
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.responses import HttpResponse
 from mpserve.shm.dispatcher import Answer
@@ -111,7 +112,10 @@ class HandlerPaths:
         )
         request = self._handler.identified(to_request(call, http.body()))
         token = self._handler.start(
-            request, routed=row.routed, on_answer=partial(self._on_answer, exchange)
+            request,
+            routed=row.routed,
+            on_answer=partial(self._on_answer, exchange),
+            arrival=partial(http_arrival, exchange),
         )
         exchange.on_client_gone(partial(self._handler.cancel, token))
 

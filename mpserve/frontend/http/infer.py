@@ -24,6 +24,7 @@ from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.http import responses
+from mpserve.frontend.http.arrival import http_arrival
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.responses import Exchange, Header, HttpResponse
 from mpserve.model.request import Bytes, InferRequest
@@ -95,7 +96,12 @@ class HttpInfer:
             request = self._read(exchange, body, routed)
             routed = self._handler.follow(request, routed)
             on_answer = partial(self._on_answer, exchange, http, request, routed)
-            token = self._handler.start(request, routed=routed, on_answer=on_answer)
+            token = self._handler.start(
+                request,
+                routed=routed,
+                on_answer=on_answer,
+                arrival=partial(http_arrival, exchange),
+            )
         except MpserveError as error:
             responses.send(
                 exchange,

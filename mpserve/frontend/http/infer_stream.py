@@ -14,6 +14,7 @@ from mpserve.errors import Failure, InvalidRequest
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.answer_stream import EventStream, StreamingExchange
+from mpserve.frontend.http.arrival import http_arrival
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.infer import HttpInfer
 from mpserve.frontend.http.responses import HttpResponse
@@ -50,7 +51,12 @@ class HttpInferStream:
         stream = EventStream(
             exchange, encode=partial(self._encode, request, routed), refuse=self._refuse
         )
-        token = self._handler.start(request, routed=routed, on_answer=stream.on_answer)
+        token = self._handler.start(
+            request,
+            routed=routed,
+            on_answer=stream.on_answer,
+            arrival=partial(http_arrival, exchange),
+        )
         stream.attach(partial(self._handler.cancel, token))
 
     def _encode(self, request: InferRequest, routed: RoutedModel, answer: Answer) -> bytes:

@@ -58,6 +58,8 @@ class Exchange(Protocol):
         No shared memory was left for the body, and it was not read.
     content_length
         Bytes of the body, read or not.
+    received_ns, complete_ns
+        When its first and its last byte came, on the monotonic clock; 0 while nothing is traced.
     """
 
     @property
@@ -76,6 +78,10 @@ class Exchange(Protocol):
     def body_has_no_room(self) -> bool: ...  # noqa: D102
     @property
     def content_length(self) -> int: ...  # noqa: D102
+    @property
+    def received_ns(self) -> int: ...  # noqa: D102
+    @property
+    def complete_ns(self) -> int: ...  # noqa: D102
 
     def respond(self, status: int, headers: Sequence[Header], body: Sequence[Bytes]) -> None:
         """Answer; without effect when the client is gone."""

@@ -12,7 +12,7 @@ from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.responses import Exchange
 from mpserve.frontend.http.routes import Match
 from mpserve.model.log_switches import LogChange, LogSwitches
-from mpserve.model.trace_setting import TraceChange, TraceSetting
+from mpserve.model.trace_setting import ToldTrace, TraceChange
 
 
 class SettingEndpoints:
@@ -45,7 +45,7 @@ class SettingEndpoints:
         else:
             responses.send(exchange, responses.json_response(setting_json.log_body(result)))
 
-    def _send_setting(self, exchange: Exchange, result: Failure | TraceSetting) -> None:
+    def _send_setting(self, exchange: Exchange, result: Failure | ToldTrace) -> None:
         if isinstance(result, Failure):
             self._refuse(exchange, result, Operation.TRACE)
         else:

@@ -13,6 +13,7 @@ from mpserve.codec.setting_json import (
 from mpserve.errors import ErrorCode, MpserveError
 from mpserve.model.log_switches import LogChange, LogSwitches, switched
 from mpserve.model.trace_setting import (
+    ToldTrace,
     TraceChange,
     TraceOverride,
     TraceSetting,
@@ -57,7 +58,7 @@ def test_a_bad_change_of_the_log_is_refused(body, code, text):
 
 
 def test_a_trace_setting_is_told_in_strings():
-    assert trace_body(TraceSetting()) == (
+    assert trace_body(ToldTrace(setting=TraceSetting())) == (
         b'{"trace_level":["OFF"],"trace_rate":"1000","trace_count":"-1","log_frequency":"0",'
         b'"trace_file":"","trace_mode":"triton"}'
     )

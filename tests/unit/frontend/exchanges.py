@@ -28,6 +28,7 @@ class RecordedExchange:
         self.body_too_large = too_large
         self.body_has_no_room = False
         self.content_length = len(body)
+        self.received_ns = self.complete_ns = 0
         self.status: int | None = None
         self.answer_headers: dict[bytes, bytes] = {}
         self.answer = b""

@@ -18,6 +18,7 @@ from mpserve.control.messages import (
 from mpserve.dialect import MLSERVER, TRITON, Dialect
 from mpserve.dispatch.regions import Regions
 from mpserve.dispatch.routing_table import RoutingTable
+from mpserve.dispatch.tracer import Tracer
 from mpserve.errors import ErrorCode, Failure, ModelNotReady, QueueFull
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.handlers import Handlers
@@ -35,6 +36,7 @@ from mpserve.model.definition import ConfigFormat
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.model.tensor import Datatype
+from mpserve.model.trace_setting import SpanExport
 from mpserve.settings import Settings
 from mpserve.telemetry.counters import ModelCounts
 from tests.unit.dispatch.tables import model, version
@@ -52,6 +54,7 @@ class Queue:
         self.callbacks: dict[int, Callable] = {}
         self.cancelled: list[int] = []
         self.refusal: Exception | None = None
+        self.traces = False
 
     def submit(self, *_, callback, **__):
         if self.refusal is not None:
@@ -94,6 +97,7 @@ class Frontend:
                 dispatcher=self.queue,
                 regions=regions,
                 dialect=dialect,
+                tracer=Tracer(self.queue, server_id="0", export=SpanExport()),
             ),
             labels=LabelFiles(),
         )

@@ -74,6 +74,8 @@ def test_every_field_of_settings_can_be_told():
         "model_environment",
         "http.restrictions",
         "grpc_restrictions",
+        "trace",
+        "span_export",
     }
     filled = {flag.field for flag in SERVE_FLAGS if flag.field}
     assert FIELDS - filled == told_elsewhere

@@ -196,8 +196,6 @@ def test_log_format_is_case_sensitive():
     "argument",
     [
         "--model-namespacing=true",
-        "--trace-config=level=TIMESTAMPS",
-        "--trace-level=TIMESTAMPS",
         "--cache-config=local,size=1048576",
         "--response-cache-byte-size=1048576",
         "--allow-sagemaker=true",
@@ -214,9 +212,7 @@ def test_a_feature_that_is_not_there_is_refused_with_the_reason(argument):
     "argument",
     [
         "--rate-limit=OFF",
-        "--trace-config=level=OFF",
-        "--trace-config=mode=triton",
-        "--trace-level=OFF",
+        "--allow-sagemaker=false",
     ],
 )
 def test_a_feature_that_is_not_there_may_be_switched_off(argument):

@@ -29,7 +29,7 @@ class Answers:
     def parse(self, encoded):
         return REQUEST.FromString(encoded)
 
-    def start_native(self, encoded, on_result, *, in_stream):
+    def start_native(self, encoded, on_result, *, in_stream, **_):
         """Requests for the model `native` are common ones."""
         if b"native" not in encoded:
             return None
