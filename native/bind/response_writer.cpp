@@ -80,15 +80,18 @@ bool ResponseWriter::write(std::byte* base, std::uint64_t capacity, std::uint32_
 
 bool ResponseWriter::write_output(const Chosen& output) {
     const auto& [tensor, bytes, wanted] = output;
-    std::byte* place = nullptr;
     if (wanted.region == 0) {
-        place = builder_.append_tensor(tensor->name(), tensor->datatype(), tensor->shape(), bytes);
-    } else if (builder_.refer_region(tensor->name(), tensor->datatype(), tensor->shape(),
-                                     wanted.region, wanted.region_offset, bytes)) {
-        if (request_->lease()->is_cancelled()) return true;
-        place = request_->lease()->region_at(wanted.region, wanted.region_offset, bytes);
+        auto* place =
+            builder_.append_tensor(tensor->name(), tensor->datatype(), tensor->shape(), bytes);
+        return place != nullptr && tensor->write_wire(place, bytes);
     }
-    return place != nullptr && tensor->write_wire(place, bytes);
+    if (!builder_.refer_region(tensor->name(), tensor->datatype(), tensor->shape(), wanted.region,
+                               wanted.region_offset, bytes)) {
+        return false;
+    }
+    if (request_->lease()->is_cancelled()) return true;
+    auto* place = request_->lease()->region_at(wanted.region, wanted.region_offset, bytes);
+    return place != nullptr && tensor->stream_wire(place, bytes);
 }
 
 }  // namespace mpserve::bind

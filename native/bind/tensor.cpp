@@ -8,6 +8,7 @@
 
 #include "dlpack_bridge.hpp"
 #include "model_exception.hpp"
+#include "mpserve/stream_copy.hpp"
 #include "numpy_bridge.hpp"
 
 namespace nb = nanobind;
@@ -19,15 +20,18 @@ namespace {
 // Copies above this size let other threads of the model run; below, the hand-over costs more.
 constexpr std::uint64_t kReleaseGilBytes = 1u << 20;
 
+using Copy = void (*)(std::byte* place, const std::byte* data, std::size_t bytes);
+
 // In a client's shared memory an output may lie on an input that the model gives back as it is.
-void copy_bytes(std::byte* place, const std::byte* data, std::uint64_t bytes) {
-    if (bytes < kReleaseGilBytes) {
-        if (bytes != 0) std::memmove(place, data, bytes);
-        return;
-    }
+void move_bytes(std::byte* place, const std::byte* data, std::size_t bytes) noexcept {
+    if (bytes != 0) std::memmove(place, data, bytes);
+}
+
+void copy_bytes(std::byte* place, const std::byte* data, std::uint64_t bytes, Copy copy) {
+    if (bytes < kReleaseGilBytes) return copy(place, data, bytes);
     if (place == data) return;
     nb::gil_scoped_release released;
-    std::memmove(place, data, bytes);
+    copy(place, data, bytes);
 }
 
 void check_name(std::string_view name) {
@@ -124,7 +128,14 @@ std::uint64_t Tensor::wire_bytes() {
 bool Tensor::write_wire(std::byte* place, std::uint64_t bytes) const {
     if (view_.data == nullptr && array_.is_valid()) return write_bytes_wire(array_, place, bytes);
     if (bytes != view_.data_bytes) return false;
-    copy_bytes(place, view_.data, bytes);
+    copy_bytes(place, view_.data, bytes, move_bytes);
+    return true;
+}
+
+bool Tensor::stream_wire(std::byte* place, std::uint64_t bytes) const {
+    if (view_.data == nullptr && array_.is_valid()) return write_bytes_wire(array_, place, bytes);
+    if (bytes != view_.data_bytes) return false;
+    copy_bytes(place, view_.data, bytes, stream_copy);
     return true;
 }
 

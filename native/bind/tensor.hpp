@@ -56,6 +56,8 @@ public:
     // Writes `wire_bytes()` bytes; false when it would be another number (a BYTES array that
     // another thread changed in between).
     bool write_wire(std::byte* place, std::uint64_t bytes) const;
+    // As `write_wire`, to a client's memory, which no process of ours reads.
+    bool stream_wire(std::byte* place, std::uint64_t bytes) const;
 
 private:
     // What an input finds in its block, an output keeps here.
