@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import msgspec
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -133,3 +134,5 @@ class Repositories(RuleBasedStateMachine):
 
 
 TestRepositories = Repositories.TestCase
+# Each example is fifty steps on a disk.
+TestRepositories.settings = settings(max_examples=settings.default.max_examples // 4)
