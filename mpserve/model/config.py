@@ -177,6 +177,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     or with Triton's word for it; "" for the server's own."""
     max_execution_seconds: float = 0.0
     """A worker that holds a request for longer is killed and replaced; 0 for no limit."""
+    memory_limit_mib: int = 0
+    """Private memory that a worker may have; 0 for no limit."""
     allocator: str = ""
     """Memory allocator of the workers, "" for the server's choice."""
     handlers: tuple[HandlerRoute, ...] = ()

@@ -27,6 +27,7 @@ from mpserve.worker.control_thread import ControlThread
 from mpserve.worker.cpu_binding import bind_to
 from mpserve.worker.loading import Loaded, load
 from mpserve.worker.loop import serve
+from mpserve.worker.memory_bound import bound_memory
 from mpserve.worker.metrics_thread import MetricsThread
 from mpserve.worker.model_server import ModelServer
 from mpserve.worker.stop_request import StopRequest
@@ -100,6 +101,7 @@ def _load(start: WorkerStart, link: SupervisorLink) -> Loaded | None:
     begun_ns = time.monotonic_ns()
     try:
         bind_to(start.cpus)
+        bound_memory(start.config.memory_limit_mib)
         loaded = load(start)
     except MpserveError as error:
         link.tell(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))

@@ -16,6 +16,7 @@ from mpserve.model.config import (
 from mpserve.model.ensemble import Ensemble, Step
 from mpserve.model.execution_limit import execution_limit
 from mpserve.model.identity import ModelName, Version
+from mpserve.model.memory_limit import memory_limit
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.config import (
@@ -30,6 +31,7 @@ from mpserve.model.triton.sequence_summary import sequence_policy
 ENVIRONMENT_PARAMETER: Final = "EXECUTION_ENV_PATH"
 ALLOCATOR_PARAMETER: Final = "MPSERVE_ALLOCATOR"
 EXECUTION_LIMIT_PARAMETER: Final = "MPSERVE_MAX_EXECUTION_SECONDS"
+MEMORY_LIMIT_PARAMETER: Final = "MPSERVE_MEMORY_LIMIT_MIB"
 
 
 def summarize(config: TritonConfig) -> ModelConfig:
@@ -72,6 +74,10 @@ def summarize(config: TritonConfig) -> ModelConfig:
         max_execution_seconds=execution_limit(
             _parameter(config, EXECUTION_LIMIT_PARAMETER) or "0",
             where=f"parameter '{EXECUTION_LIMIT_PARAMETER}' for {config.name}",
+        ),
+        memory_limit_mib=memory_limit(
+            _parameter(config, MEMORY_LIMIT_PARAMETER) or "0",
+            where=f"parameter '{MEMORY_LIMIT_PARAMETER}' for {config.name}",
         ),
         label_files={
             output.name: output.label_filename for output in config.output if output.label_filename

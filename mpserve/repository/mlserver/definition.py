@@ -11,6 +11,7 @@ from mpserve.model.config import BatchingPolicy, InstanceGroup, ModelConfig
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.execution_limit import execution_limit
 from mpserve.model.identity import Version, model_name
+from mpserve.model.memory_limit import memory_limit
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.repository.fingerprint import snapshot_digest, version_fingerprint
@@ -39,6 +40,8 @@ the name of a runtime, which is one word."""
 DEFAULT_RUNTIME: Final = "mlserver"
 EXECUTION_LIMIT_EXTRA: Final = "mpserve_max_execution_seconds"
 """Member of `parameters.extra`: a worker that holds a request for longer is replaced."""
+MEMORY_LIMIT_EXTRA: Final = "mpserve_memory_limit_mib"
+"""Member of `parameters.extra`: private memory that a worker may have."""
 ALLOCATOR_EXTRA: Final = "mpserve_allocator"
 """Member of `parameters.extra` that names the memory allocator of the workers."""
 
@@ -121,6 +124,10 @@ def configuration_of(settings: ModelSettings) -> ModelConfig:
         max_execution_seconds=execution_limit(
             _extra(settings.parameters, EXECUTION_LIMIT_EXTRA, 0),
             where=f"'parameters.extra.{EXECUTION_LIMIT_EXTRA}' of model '{settings.name}'",
+        ),
+        memory_limit_mib=memory_limit(
+            _extra(settings.parameters, MEMORY_LIMIT_EXTRA, 0),
+            where=f"'parameters.extra.{MEMORY_LIMIT_EXTRA}' of model '{settings.name}'",
         ),
     )
 
