@@ -183,6 +183,35 @@ class TritonPythonModel:
         return responses
 """
 
+
+def _caller() -> Model:
+    """Return a model whose answer is that of `simple`."""
+    plain = _float_model("caller", "x + 1")
+    triton = {**plain.triton, "1/model.py": _CALLER_MODEL}
+    return Model(name="caller", triton=triton, mlserver=plain.mlserver)
+
+
+_CALLER_MODEL: Final = """\
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(request) for request in requests]
+
+    def answer(self, request):
+        x = pb_utils.get_input_tensor_by_name(request, "INPUT0").as_numpy()
+        inner = pb_utils.InferenceRequest(
+            model_name="simple",
+            requested_output_names=["OUTPUT0"],
+            inputs=[pb_utils.Tensor("INPUT0", x)],
+        ).exec()
+        if inner.has_error():
+            raise pb_utils.TritonModelException(inner.error().message())
+        found = pb_utils.get_output_tensor_by_name(inner, "OUTPUT0").as_numpy()
+        return pb_utils.InferenceResponse([pb_utils.Tensor("OUTPUT0", found)])
+"""
+
 MODELS: Final = {
     model.name: model
     for model in (
@@ -198,5 +227,6 @@ MODELS: Final = {
         ),
         _scheduled_model("spinner", work=_SPIN),
         _digits(),
+        _caller(),
     )
 }

@@ -130,6 +130,30 @@ def _large(
     )
 
 
+def _digits(connections: int) -> Scenario:
+    return Scenario(
+        name=f"digits_c{connections}",
+        title=f"scikit-learn digits SVM, HTTP JSON, {connections} connections",
+        measure=Measure.INFER,
+        encodings=_HTTP_JSON,
+        models=("digits",),
+        tensors=Tensors.DIGIT,
+        connections=connections,
+    )
+
+
+def _call(connections: int) -> Scenario:
+    return Scenario(
+        name=f"bls_c{connections}",
+        title=f"a model that asks another (BLS), HTTP JSON, {connections} connections",
+        measure=Measure.INFER,
+        encodings=_PAIR,
+        models=("caller", "simple"),
+        tensors=Floats(elements=16, model="caller"),
+        connections=connections,
+    )
+
+
 def _scheduled(
     name: str, model: str, what: str, *, connections: int, instances: int = 1
 ) -> Scenario:
@@ -178,19 +202,15 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             encodings=_NO_BODY,
             connections=16,
         ),
-        Scenario(
-            name="digits_c64",
-            title="scikit-learn digits SVM, HTTP JSON, 64 connections",
-            measure=Measure.INFER,
-            encodings=_HTTP_JSON,
-            models=("digits",),
-            tensors=Tensors.DIGIT,
-            connections=64,
-        ),
+        _digits(1),
+        _digits(16),
+        _digits(64),
         _large("binary1m", Tensors.FLOATS_1_MIB, 1),
         _large("binary1m", Tensors.FLOATS_1_MIB, 4),
         _large("binary16m", Tensors.FLOATS_16_MIB, 1),
         _large("binary16m", Tensors.FLOATS_16_MIB, 4, _LARGEST_AT_ONCE),
+        _call(1),
+        _call(16),
         _scheduled("sleep_c32", "sleeper", "a model that sleeps 2 ms", connections=32),
         _scheduled(
             "sleep_batched_c32", "sleeper_batched", "the same with dynamic batching", connections=32
