@@ -10,6 +10,7 @@ import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
 from tests.fixtures.memory import pss_bytes
+from tests.fixtures.pace import IS_FULL
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import tensors, write_triton
@@ -20,6 +21,7 @@ MIB = 1 << 20
 ANSWER_BYTES = 64 * 1024
 ANSWERS = 1600  # 100 MiB
 BOUND = 24 * MIB
+PATIENCE_SECONDS = 60
 
 FLOOD = f"""
 import sys, threading
@@ -102,7 +104,7 @@ def pss(server: Server) -> int:
 
 
 def grpc_reader(server: Server, calls: Calls, name: str) -> tuple[Callable[[], int], Callable]:
-    stream = calls.stream(iter([asking(calls, ANSWERS, name)]))
+    stream = calls.stream(iter([asking(calls, ANSWERS, name)]), timeout=2 * PATIENCE_SECONDS)
     next(stream)
     return lambda: 1 + sum(1 for _ in stream), stream.cancel
 
@@ -150,3 +152,22 @@ def test_a_model_that_is_held_back_sees_that_its_client_left(server, calls, open
     hang_up()
     wait_until(lambda: f"{name} was cancelled" in server.log_text, what="the model to see it")
     assert sent(server, name) <= held_at + 1  # the one that waited
+
+
+@pytest.mark.skipif(not IS_FULL, reason="takes a minute: MPSERVE_TEST_FULL=1")
+@pytest.mark.timeout(180)
+def test_readers_that_read_nothing_for_a_minute_are_given_up(server, calls):
+    readers = {f"lazy-{one.__name__}": one for one in (grpc_reader, http_reader)}
+    opened = {name: reader(server, calls, name) for name, reader in readers.items()}
+    held_at = {name: wait_until_held(server, name) for name in readers}
+    begun = time.monotonic()
+    wait_until(
+        lambda: all(f"{name} was cancelled" in server.log_text for name in readers),
+        deadline=PATIENCE_SECONDS + 15,
+        what="the model to be told that nobody reads",
+    )
+    assert time.monotonic() - begun > PATIENCE_SECONDS / 2
+    assert all(sent(server, name) <= held_at[name] + 1 for name in readers)
+    assert len(list(calls.stream(iter([asking(calls, 3, "other")])))) == 3
+    for _, hang_up in opened.values():
+        hang_up()
