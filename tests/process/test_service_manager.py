@@ -169,6 +169,58 @@ def test_a_server_is_replaced_by_another_without_a_failed_request(serve, reposit
     assert set(lives) == {True}
 
 
+def migrates_connections() -> bool:
+    """Whether the kernel hands those who wait to another server on the port (Linux 5.14)."""
+    switch = Path("/proc/sys/net/ipv4/tcp_migrate_req")
+    return switch.exists() and switch.read_text().strip() != "0"
+
+
+@pytest.mark.skipif(not migrates_connections(), reason="net.ipv4.tcp_migrate_req is 0")
+def test_a_server_is_replaced_by_another_on_its_port_without_a_failed_request(serve, repository):
+    repository.add("teller", "m")
+    port, grpc_port = free_ports(2)
+    flags = [
+        f"--http-port={port}",
+        f"--grpc-port={grpc_port}",
+        "--reuse-http-port=true",
+        "--reuse-grpc-port=true",
+        "--allow-metrics=false",
+    ]
+
+    def started():
+        server = serve(repository.path, flags=flags, wait_ready=False)
+        server.port, server.grpc_port = port, grpc_port
+        wait_until(lambda: "server.ready" in server.log_text, deadline=within(20))
+        return server
+
+    servers = [started()]
+    stop = threading.Event()
+    statuses: list[int | str] = []
+
+    def ask_on() -> None:
+        while not stop.is_set():
+            try:
+                statuses.append(ask(servers[0], "m").status)
+            except OSError as error:
+                statuses.append(repr(error))
+
+    clients = [threading.Thread(target=ask_on) for _ in range(3)]
+    for client in clients:
+        client.start()
+    try:
+        for _ in range(full_or(10, 2)):
+            old = servers[-1]
+            servers.append(started())
+            assert old.stop() == 0
+            before = len(statuses)
+            wait_until(lambda before=before: len(statuses) > before + 20)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join(30)
+    assert set(statuses) == {200}
+
+
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None or shutil.which("systemd-socket-activate") is None,
     reason="the package systemd is not installed",
