@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/model-management.md", "docs/compatibility/management.md")
+SCHEDULING = "docs/compatibility/scheduling.md"
+PAGES = ("docs/model-management.md", "docs/compatibility/management.md", SCHEDULING)
 NAMED = re.compile(r"`(tests/[\w/.]+\.py)::(\w+)`")
 DEFINED = re.compile(r"^(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 
@@ -45,3 +46,7 @@ def test_every_surprise_has_a_decision():
     assert numbers == set(range(1, 25))
     decisions = {row[1].strip() for row in rows("docs/compatibility/management.md")}
     assert decisions <= {"as Triton", "better", "not yet"}
+
+
+def test_every_row_about_scheduling_and_the_python_backend_is_there():
+    assert [int(row[0]) for row in rows(SCHEDULING)] == list(range(121, 150))
