@@ -1,10 +1,7 @@
 """Messages between the root and the supervisor; rules as for `messages`."""
 
 from mpserve.control.message import Message
-from mpserve.control.messages import (
-    ChildExited,
-    ChildStopped,
-)
+from mpserve.control.spawner_messages import ChildExited, ChildStopped
 
 
 class StopServer(Message, frozen=True, kw_only=True):

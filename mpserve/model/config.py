@@ -5,12 +5,16 @@ holds what the server itself reads. Source: Triton `model_config.proto`; MLServe
 """
 
 import enum
+from typing import Final
 
 import msgspec
 
 from mpserve.model.ensemble import Ensemble
 from mpserve.model.sequence import SequencePolicy
 from mpserve.model.signature import Signature
+
+SHARE_WEIGHTS_PARAMETER: Final = "MPSERVE_SHARE_WEIGHTS"
+"""Parameter of a model: `true` lets its instances be forks of one load."""
 
 
 class InstanceKind(enum.Enum):

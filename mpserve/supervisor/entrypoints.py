@@ -21,11 +21,16 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
         `WorkerStart` or `FrontendStart`.
     preload
         Modules that the spawner imports once, so that no child pays for them.
+    template, instance
+        Of a program that can be loaded once for several processes: `load(start)`, and
+        `main(loaded, start, control_socket) -> exit code` in a fork of where that was called.
     """
 
     target: str
     start: str
     preload: tuple[str, ...] = ()
+    template: str = ""
+    instance: str = ""
 
 
 EntryPoints: TypeAlias = Mapping[str, EntryPoint]
@@ -43,6 +48,8 @@ ENTRY_POINTS: Final[EntryPoints] = {
         target="mpserve.worker.main:main",
         start="WorkerStart",
         preload=("numpy", "mpserve.worker.main", "mpserve.worker.preload"),
+        template="mpserve.worker.shared_weights:load_shared",
+        instance="mpserve.worker.shared_weights:main",
     ),
 }
 """In the order in which the spawner preloads them."""

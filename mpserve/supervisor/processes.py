@@ -23,17 +23,16 @@ from mpserve.control.channel import Channel
 from mpserve.control.door import Call
 from mpserve.control.framing import MessageTypes
 from mpserve.control.message import Message
-from mpserve.control.messages import (
+from mpserve.control.messages import FrontendStart, WorkerStart
+from mpserve.control.spawner_messages import (
+    Birth,
     ChildExited,
     ChildStopped,
     FromSpawner,
-    FrontendStart,
-    Program,
     Spawn,
     Spawned,
     SpawnerBack,
     SpawnFailed,
-    WorkerStart,
 )
 from mpserve.model.identity import InstanceKey
 from mpserve.supervisor.checkpoint import Checkpoint
@@ -50,6 +49,7 @@ only is busy is left alone, however long it takes."""
 UNSEEN_END_SECONDS: Final = 1.0
 """How long the spawner may take to tell of an end that the pidfd has shown; it sleeps in poll."""
 
+FORK: Final = Birth()
 CHILD_PREFIX: Final = "child/"
 _INDEX_BITS: Final = 16
 
@@ -170,8 +170,7 @@ class Processes:
         start: WorkerStart | FrontendStart,
         *,
         record: ChildRecord,
-        program: Program | None = None,
-        threads: int = 0,
+        birth: Birth = FORK,
         receives: MessageTypes,
         on_message: Callable[[Message], None],
         on_end: Callable[[ChildEnd], None],
@@ -180,10 +179,8 @@ class Processes:
 
         Parameters
         ----------
-        program
-            What the child becomes; a fork of the spawner when there is none.
-        threads
-            Of its numerical libraries; 0 where that does not matter.
+        birth
+            How it is made.
         receives
             Union of what the child may send; `on_message` gets it.
         on_end
@@ -200,8 +197,7 @@ class Processes:
             role=role,
             title=record.title,
             start=msgspec.msgpack.encode(start),
-            program=program,
-            threads=threads,
+            birth=birth,
         )
         self._link.spawn(message, fds=(theirs.detach(), stderr_fd))
         return child
@@ -250,6 +246,10 @@ class Processes:
                 child.tail.close()
             child.tail = StderrTail.follow(call.stderr_fd)
         return True
+
+    def end_template(self, number: int) -> None:
+        """Let no child be forked from a template any more; those that wait for it end unborn."""
+        self._link.end_template(number)
 
     def note_ready(self, child: Child) -> bool:
         """Note that the child is ready; true when that is news."""

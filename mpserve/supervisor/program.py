@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 import msgspec
 
 import mpserve
-from mpserve.control.messages import Program
+from mpserve.control.spawner_messages import Program
 from mpserve.lifecycle.actual import GenerationRecord
 from mpserve.settings import Allocator, Settings
 from mpserve.supervisor.allocator import allocator_of, find_allocator

@@ -27,8 +27,8 @@ import msgspec
 
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.message import Message
-from mpserve.control.messages import ChildExited
 from mpserve.control.root_messages import Alive, Notice, ServerEnded, StopServer, ToRoot
+from mpserve.control.spawner_messages import ChildExited
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
 from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by

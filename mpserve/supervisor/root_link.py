@@ -14,8 +14,9 @@ from typing import Final
 from mpserve.control.channel import Channel
 from mpserve.control.door import Call, Doorkeeper
 from mpserve.control.framing import encode_frame
-from mpserve.control.messages import ChildExited, ChildStopped, StopSpawner, StopWorker
+from mpserve.control.messages import StopWorker
 from mpserve.control.root_messages import Alive, FromRoot, Notice, ServerEnded, StopServer
+from mpserve.control.spawner_messages import ChildExited, ChildStopped, StopSpawner
 
 BEAT_SECONDS: Final = 1.0
 NO_SIGNAL: Final = 0

@@ -14,12 +14,13 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from mpserve.control.door import Call as DoorCall
-from mpserve.control.messages import ChildExited, ChildStopped, LoggingCall, PublishTable
+from mpserve.control.messages import LoggingCall, PublishTable
 from mpserve.control.region_messages import (
     PublishRegions,
     RegisterRegionCall,
     UnregisterRegionsCall,
 )
+from mpserve.control.spawner_messages import ChildExited, ChildStopped
 from mpserve.control.trace_messages import TraceCall
 from mpserve.errors import ConfigError
 from mpserve.lifecycle.actions import CheckFolder

@@ -24,15 +24,17 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from mpserve.control import messages
 from mpserve.control.door import NO_DOOR, Caller, ring
 from mpserve.control.framing import FrameDecoder, encode_frame
-from mpserve.control.messages import (
+from mpserve.control.messages import WorkerLoadFailed
+from mpserve.control.spawner_messages import (
     ChildExited,
+    EndTemplate,
     FromSpawner,
     Program,
     Spawn,
@@ -41,13 +43,13 @@ from mpserve.control.messages import (
     SpawnFailed,
     StopSpawner,
     ToSpawner,
-    WorkerLoadFailed,
 )
 from mpserve.errors import MpserveError
 from mpserve.supervisor.descriptors import close_all_but
 from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
 from mpserve.supervisor.library_threads import LibraryThreads
 from mpserve.supervisor.process_title import set_process_title
+from mpserve.supervisor.templates import TemplateEnds, Templates
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
@@ -56,6 +58,7 @@ FDS_PER_SPAWN: Final = 2  # control socket, stderr
 KEPT_ENDS: Final = 256  # told to a supervisor that takes over; more do not die within a second
 _READ_BYTES: Final = 1 << 16
 _STDERR_FD: Final = 2
+TEMPLATE_TITLE: Final = "mps template"
 
 
 class SpawnerArguments(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,12 +73,22 @@ class SpawnerArguments(msgspec.Struct, frozen=True, kw_only=True):
 class Spawner:
     """State of the spawner process."""
 
-    def __init__(self, control: socket.socket, arguments: SpawnerArguments) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        arguments: SpawnerArguments,
+        *,
+        run: Callable[[EntryPoint, bytes, socket.socket], int],
+        forks_once: bool = False,
+    ) -> None:
+        self._forks_once = forks_once
+        self._run = run
+        self._templates = Templates(fork=self._fork_template, send=self._send)
         self._control = control
         self._entry_points: EntryPoints = arguments.entry_points
         self._kept_fds = arguments.kept_fds
         self._door_fd = arguments.door_fd
-        self._decoder: FrameDecoder[Spawn | StopSpawner] = FrameDecoder(ToSpawner)
+        self._decoder: FrameDecoder[Spawn | EndTemplate | StopSpawner] = FrameDecoder(ToSpawner)
         self._fds: deque[int] = deque()
         self._unloaded = deque(
             module for row in self._entry_points.values() for module in row.preload
@@ -97,7 +110,12 @@ class Spawner:
         for fd in (self._control.fileno(), self._wake_read):
             poll.register(fd, select.POLLIN)
         while self._is_open or self._children:
+            for fd in self._templates.descriptors():
+                poll.register(fd, select.POLLIN)
             readable = {fd for fd, _ in poll.poll(0 if self._unloaded else None)}
+            for fd in self._templates.descriptors():
+                poll.unregister(fd)
+            self._templates.receive(readable)
             if self._wake_read in readable:
                 os.read(self._wake_read, _READ_BYTES)
                 self._reap()
@@ -129,10 +147,14 @@ class Spawner:
             return False
         self._fds.extend(fds)
         for message in self._decoder.feed(chunk):
-            if isinstance(message, StopSpawner):
-                self._is_open = False
-            else:
-                self._spawn(message)
+            match message:
+                case StopSpawner():
+                    self._is_open = False
+                    self._templates.end_all()
+                case EndTemplate():
+                    self._templates.end(message.template)
+                case Spawn():
+                    self._spawn(message)
         return bool(chunk)
 
     def _come_back(self) -> bool:
@@ -145,16 +167,26 @@ class Spawner:
         self._decoder = FrameDecoder(ToSpawner)
         while self._fds:  # of a request that was cut off
             os.close(self._fds.popleft())
-        living = tuple(Spawned(spawn_id=one, pid=pid) for pid, one in self._children.items())
-        self._send(SpawnerBack(living=living, ended=tuple(self._ended)))
+        self._templates.end_unused()
+        living = [Spawned(spawn_id=one, pid=pid) for pid, one in self._children.items()]
+        living += self._templates.living()
+        self._send(SpawnerBack(living=tuple(living), ended=tuple(self._ended)))
         return True
 
     def _spawn(self, message: Spawn) -> None:
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
         self._preload_role(message.role)
         gc.freeze()  # the children's collector leaves alone what they share with us
-        if message.threads:
-            self._threads.set(message.threads)
+        if message.birth.threads:
+            self._threads.set(message.birth.threads)
+        if message.birth.template:
+            self._templates.spawn(message, fds)
+        else:
+            self._fork(message, fds)
+        for fd in fds:
+            os.close(fd)
+
+    def _fork(self, message: Spawn, fds: list[int]) -> None:
         try:
             pid = os.fork()
         except OSError as error:
@@ -163,28 +195,53 @@ class Spawner:
             if pid == 0:
                 self._become_child(message, control_fd=fds[0], stderr_fd=fds[1])
             self._children[pid] = message.spawn_id
+            self._is_open = self._is_open and not self._forks_once
             self._send(Spawned(spawn_id=message.spawn_id, pid=pid))
-        for fd in fds:
+
+    def _fork_template(self, message: Spawn, ends: TemplateEnds) -> int:
+        """Fork the process that loads the model of `message`, and forks its instances."""
+        pid = os.fork()
+        if pid:
+            return pid
+        exit_code = EXIT_CRASHED
+        try:
+            self._leave()
+            ends.spawners.close()
+            os.close(ends.instance_fd)
+            set_process_title(f"{TEMPLATE_TITLE}{message.title.removeprefix('mps')}")
+            entry_point = self._entry_points[message.role]
+            exit_code = be_template(entry_point, message, ends.templates, stderr_fd=ends.stderr_fd)
+        except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
+            traceback.print_exc()
+        finally:
+            _flush_streams()
+            os._exit(exit_code)
+
+    def _leave(self) -> None:
+        """In a fork: give up what is the spawner's alone."""
+        gc.enable()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for fd in (self._wake_read, self._wake_write, *self._fds):
             os.close(fd)
+        self._control.close()
+        self._templates.leave()
 
     def _become_child(self, message: Spawn, *, control_fd: int, stderr_fd: int) -> None:
         """Never returns."""
         exit_code = EXIT_CRASHED
         try:
-            gc.enable()
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._leave()
             os.dup2(stderr_fd, _STDERR_FD)
-            for fd in (stderr_fd, self._wake_read, self._wake_write, *self._fds):
-                os.close(fd)
-            self._control.close()
+            os.close(stderr_fd)
             set_process_title(message.title)
             entry_point = self._entry_points[message.role]
             control = socket.socket(fileno=control_fd)
-            if message.program is not None:
-                exit_code = self._execute(message, message.program, entry_point, control)
+            program = message.birth.program
+            if program is not None:
+                exit_code = self._execute(message, program, entry_point, control)
             else:
-                exit_code = run_entry_point(entry_point, message.start, control)
+                exit_code = self._run(entry_point, message.start, control)
         except SystemExit as error:
             exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
@@ -219,7 +276,7 @@ class Spawner:
         return EXIT_NOT_EXECUTED
 
     def _reap(self) -> None:
-        while self._children:
+        while self._children or self._templates:
             try:
                 pid, status = os.waitpid(-1, WAITED_FOR)
             except ChildProcessError:
@@ -227,6 +284,8 @@ class Spawner:
             if pid == 0:
                 return
             news = told_by(pid, status)
+            if isinstance(news, ChildExited) and self._templates.ended(pid):
+                continue
             if isinstance(news, ChildExited):
                 self._children.pop(pid, None)
                 self._ended.append(news)
@@ -241,10 +300,43 @@ class Spawner:
 
 def run_entry_point(entry_point: EntryPoint, start: bytes, control: socket.socket) -> int:
     """Call the program of `entry_point` in this process; return its exit code."""
-    module, _, function = entry_point.target.partition(":")
-    main = getattr(importlib.import_module(module), function)
-    decoded = msgspec.msgpack.decode(start, type=getattr(messages, entry_point.start))
-    return int(main(decoded, control))
+    return int(_named(entry_point.target)(_decoded(entry_point, start), control))
+
+
+def be_template(
+    entry_point: EntryPoint, first: Spawn, control: socket.socket, *, stderr_fd: int
+) -> int:
+    """Load what `first` starts, then fork what `control` asks for; return the exit code.
+
+    What the load prints is the first child's. A load that failed is told by that child alone: the
+    next one gets a template of its own.
+    """
+    stderr = os.dup(_STDERR_FD)
+    os.dup2(stderr_fd, _STDERR_FD)
+    os.close(stderr_fd)
+    loaded = _named(entry_point.template)(_decoded(entry_point, first.start))
+    os.dup2(stderr, _STDERR_FD)
+    os.close(stderr)
+    gc.disable()
+
+    def run(row: EntryPoint, start: bytes, connected: socket.socket) -> int:
+        return int(_named(row.instance)(loaded, _decoded(row, start), connected))
+
+    arguments = SpawnerArguments(
+        control_fd=control.fileno(),
+        kept_fds=(),
+        entry_points={first.role: msgspec.structs.replace(entry_point, preload=())},
+    )
+    return Spawner(control, arguments, run=run, forks_once=not loaded.is_usable).run()
+
+
+def _named(target: str) -> Any:  # noqa: ANN401  # a function of the table of entry points
+    module, _, function = target.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _decoded(entry_point: EntryPoint, start: bytes) -> object:
+    return msgspec.msgpack.decode(start, type=getattr(messages, entry_point.start))
 
 
 def fork_spawner(arguments: SpawnerArguments, *, prepare: Callable[[], None]) -> int:
@@ -291,7 +383,7 @@ def spawner_main(arguments: SpawnerArguments) -> int:
     set_process_title("mpserve spawner")
     control = socket.socket(fileno=arguments.control_fd)
     control.settimeout(None)
-    return Spawner(control, arguments).run()
+    return Spawner(control, arguments, run=run_entry_point).run()
 
 
 def _note_signal(_number: int, _frame: object) -> None:

@@ -12,8 +12,9 @@ import msgspec
 
 from mpserve.control.channel import Channel
 from mpserve.control.door import Call
-from mpserve.control.messages import (
+from mpserve.control.spawner_messages import (
     ChildStopped,
+    EndTemplate,
     FromSpawner,
     Spawn,
     StopSpawner,
@@ -110,6 +111,11 @@ class SpawnerLink:
             self._waiting.append((message, fds))
         else:
             self._channel.send(message, fds=fds)
+
+    def end_template(self, number: int) -> None:
+        """End a template; a spawner that died has taken its templates along."""
+        if self._channel is not None:
+            self._channel.send(EndTemplate(template=number))
 
     def came_back(self, call: Call) -> bool:
         """Take the spawner that rang at the door; false when it is not the present one."""

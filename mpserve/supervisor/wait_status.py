@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-from mpserve.control.messages import ChildExited, ChildStopped
+from mpserve.control.spawner_messages import ChildExited, ChildStopped
 
 WAITED_FOR: Final = os.WNOHANG | os.WUNTRACED | os.WCONTINUED
 

@@ -33,18 +33,17 @@ from mpserve.lifecycle.events import (
 from mpserve.lifecycle.reasons import death_failure, overdue_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
-from mpserve.scheduling.cpu_share import THREADS_PARAMETER, cpu_share
 from mpserve.scheduling.queue_slots import queue_slots
 from mpserve.settings import Settings
 from mpserve.shm.model_queue import ModelQueue, queue_segment
 from mpserve.shm.segment import unlink
 from mpserve.shm.sweep import arena_processes, queue_generations, sweep_process
+from mpserve.supervisor.birth import TemplatesInUse, birth_of, cpu_share_of
 from mpserve.supervisor.callers import Callers
 from mpserve.supervisor.entrypoints import WORKER
 from mpserve.supervisor.execution_watch import ExecutionWatch
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.processes import Child, ChildEnd, ChildRecord, Processes
-from mpserve.supervisor.program import program_of
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
 
@@ -97,6 +96,7 @@ class Workers:
         self._queues: dict[Generation, ModelQueue] = {}
         self._retired: set[Generation] = set()
         self._running: dict[InstanceKey, RunningWorker] = {}
+        self._templates = TemplatesInUse(processes)
         self._one_ended = asyncio.Event()
         self._watch = ExecutionWatch(
             now_ns=now_ns, call_later=self._loop.call_later, overdue=self._end_overdue
@@ -140,6 +140,7 @@ class Workers:
         """Answer what is left in a queue that has no worker any more, and remove it."""
         queue = self._queues.pop(generation, None)
         self._retired.discard(generation)
+        self._templates.end(generation)
         if queue is None:
             return
         left = queue.answer_waiting(ErrorCode.UNAVAILABLE)
@@ -161,14 +162,8 @@ class Workers:
             The system refused.
         """
         key = instance.key
-        program = program_of(record, self._settings)
-        share = cpu_share(
-            policies=self._settings.host_policies,
-            policy=instance.group.host_policy,
-            told_threads=record.config.parameters.get(THREADS_PARAMETER, ""),
-            cpu_count=len(os.sched_getaffinity(0)),
-            instances=len(record.instances),
-        )
+        share = cpu_share_of(record, self._settings, policy=instance.group.host_policy)
+        birth = birth_of(record, self._settings, threads=share.threads)
         process = self._memory.begin_worker()
         try:
             self._memory.enrol(process, instance.group)
@@ -202,13 +197,13 @@ class Workers:
             WORKER,
             start,
             record=ChildRecord(process=process, holder=key, title=f"mps:{key.name}"),
-            program=program,
-            threads=share.threads,
+            birth=birth,
             receives=FromWorker,
             on_message=partial(self._on_message, key),
             on_end=partial(self._on_end, key),
         )
         self._ledger.started(key)
+        self._templates.begin(record.generation, birth)
         self._run(key, RunningWorker(child=child, process=process, queue=queue), record)
 
     def adopt(self, actual: Actual, records: Iterable[ChildRecord]) -> None:
@@ -222,6 +217,7 @@ class Workers:
         generations = [one for model in actual.models.values() for one in model.generations]
         for record in generations:
             self._adopt_queue(record)
+        self._templates.adopt(generations)
         self._remove_unknown_queues()
         known = {each.key: each for one in generations for each in one.instances}
         owners = {each.key: one for one in generations for each in one.instances}
@@ -348,6 +344,7 @@ class Workers:
         running = self._running.get(key)
         if running is None:
             return
+        self._templates.end_loading(key.generation, running.child)
         if key.generation not in self._retired:  # what waits is for the instances that stay
             running.queue.retire_instance(key.index)
             if running.queue.has_sequences():
@@ -358,6 +355,7 @@ class Workers:
         """End a worker at once."""
         running = self._running.get(key)
         if running is not None:
+            self._templates.end_loading(key.generation, running.child)
             running.child.kill()
 
     def reap_frontend(self, process: ProcessIdentity) -> None:

@@ -57,6 +57,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "setting.doubted": "A setting that is allowed and may surprise, or changes nothing.",
     "spawner.died": "The process that forks workers ended; it is started again.",
     "spawner.started": "The process that forks workers runs.",
+    "weights.doubted": "Instances are forks of one load and share something; says what.",
     "version.given_up": "A model version's workers died too often; it is not started again.",
     "version.lingers": "A replaced generation stays, as sequences go on in it; says how many.",
     "version.load_failed": "A model version failed to load; says why.",

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Final
 
 from mpserve.compat.triton_bls import connect
@@ -37,9 +38,21 @@ EXIT_OK: Final = 0
 EXIT_LOAD_FAILED: Final = 66  # EX_NOINPUT: the model can not be used
 
 
-def main(start: WorkerStart, control: socket.socket) -> int:
-    """Be the worker of the instance that `start` names; return the exit code."""
-    _prepare(start)
+def main(
+    start: WorkerStart,
+    control: socket.socket,
+    *,
+    loading: Callable[[SupervisorLink], Loaded | None] | None = None,
+) -> int:
+    """Be the worker of the instance that `start` names; return the exit code.
+
+    Parameters
+    ----------
+    loading
+        Tells the supervisor how the load went, and returns what is served; a load in this process
+        when not given.
+    """
+    prepare(start)
     link = SupervisorLink(control, start.places)
     stop = StopRequest()
     server = ModelServer(ControlCalls(link.send), start)
@@ -47,7 +60,7 @@ def main(start: WorkerStart, control: socket.socket) -> int:
     metrics = MetricsThread(link.send, RECORDER)
     listener = ControlThread(link, stop, server, on_replaced=metrics.tell_again)
     listener.start()
-    loaded = _load(start, link)
+    loaded = _load(start, link) if loading is None else loading(link)
     listener.loading_done()
     if loaded is None:
         return EXIT_LOAD_FAILED
@@ -60,7 +73,8 @@ def main(start: WorkerStart, control: socket.socket) -> int:
     return EXIT_OK
 
 
-def _prepare(start: WorkerStart) -> None:
+def prepare(start: WorkerStart) -> None:
+    """Make this process that of an instance: signals, log, random numbers."""
     _leave_signals_to_supervisor()
     key = start.instance
     log.configure(

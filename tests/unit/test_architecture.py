@@ -44,6 +44,7 @@ PLACES = [
 PROCESS_CALLS = {"fork", "forkpty", "execv", "execve", "kill", "killpg", "posix_spawn"}
 PROCESS_PLACES = (
     "supervisor/",
+    "worker/shared_weights.py",  # a fork that ends at once: which threads are left after it
     "worker/main.py",  # a fork of the model ends itself by the signal it was sent
 )
 ENVIRONMENT_PLACES = (

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mpserve.errors import RepositoryError
-from mpserve.model.config import BatchingPolicy, InstanceGroup, ModelConfig
+from mpserve.model.config import SHARE_WEIGHTS_PARAMETER, BatchingPolicy, InstanceGroup, ModelConfig
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.execution_limit import execution_limit
 from mpserve.model.identity import Version, model_name
@@ -44,6 +44,8 @@ MEMORY_LIMIT_EXTRA: Final = "mpserve_memory_limit_mib"
 """Member of `parameters.extra`: private memory that a worker may have."""
 ALLOCATOR_EXTRA: Final = "mpserve_allocator"
 """Member of `parameters.extra` that names the memory allocator of the workers."""
+SHARE_WEIGHTS_EXTRA: Final = "mpserve_share_weights"
+"""Member of `parameters.extra`: the model is loaded once for all its instances."""
 
 US_PER_S: Final = 1_000_000
 
@@ -129,6 +131,7 @@ def configuration_of(settings: ModelSettings) -> ModelConfig:
             _extra(settings.parameters, MEMORY_LIMIT_EXTRA, 0),
             where=f"'parameters.extra.{MEMORY_LIMIT_EXTRA}' of model '{settings.name}'",
         ),
+        parameters=_parameters(settings.parameters),
     )
 
 
@@ -216,6 +219,11 @@ def _allocator(parameters: ModelParameters | None) -> str:
 def _extra(parameters: ModelParameters | None, name: str, default: object) -> object:
     extra = (parameters.extra if parameters else None) or {}
     return extra.get(name, default)
+
+
+def _parameters(parameters: ModelParameters | None) -> dict[str, str]:
+    share = _extra(parameters, SHARE_WEIGHTS_EXTRA, None)
+    return {} if share is None else {SHARE_WEIGHTS_PARAMETER: str(share)}
 
 
 def _uri(settings: ModelSettings) -> str:

@@ -15,7 +15,6 @@ import pytest
 
 from mpserve.control.door import NO_DOOR
 from mpserve.control.messages import (
-    ChildExited,
     FromWorker,
     SharedPlaces,
     StopWorker,
@@ -23,6 +22,7 @@ from mpserve.control.messages import (
     WorkerReady,
     WorkerStart,
 )
+from mpserve.control.spawner_messages import ChildExited
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.identity import InstanceKey

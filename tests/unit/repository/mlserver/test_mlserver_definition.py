@@ -9,6 +9,7 @@ from mpserve.model.tensor import Datatype
 from mpserve.repository.found import ScanOptions
 from mpserve.repository.mlserver.definition import read_mlserver_model
 from mpserve.repository.snapshot import take_snapshot
+from mpserve.scheduling.shared_weights import shares_weights
 
 
 @pytest.fixture
@@ -33,6 +34,12 @@ def read(root, write):
 )
 def test_the_implementation_decides_the_runtime(read, implementation, runtime):
     assert read(implementation=implementation).definition.runtime == runtime
+
+
+def test_weights_may_be_shared_by_the_workers(read):
+    extra = {"extra": {"mpserve_share_weights": True}}
+    assert shares_weights(read(parameters=extra).definition.config)
+    assert not shares_weights(read().definition.config)
 
 
 @pytest.mark.parametrize(("workers", "count"), [(None, 1), (0, 1), (1, 1), (4, 4)])
