@@ -5,6 +5,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from textwrap import dedent
 
+import psutil
 import pytest
 
 from tests.fixtures.memory import pss_bytes
@@ -145,7 +146,7 @@ def test_a_load_that_can_not_be_shared_fails_with_the_reason(serve, repository, 
     wait_until(lambda: not pids(server) | pids(server, "mps template:m"), what="all to end")
 
 
-def test_an_unload_ends_a_load_that_hangs(serve, repository):
+def test_the_end_of_the_server_ends_a_load_that_hangs(serve, repository):
     source = """
         import time
 
@@ -155,13 +156,14 @@ def test_an_unload_ends_a_load_that_hangs(serve, repository):
     """
     files = {"1/model.py": dedent(source)}
     repository.add("hoarder", "m", config=group(2), parameters=SHARED, files=files)
-    server = serve(repository.path, flags=EXPLICIT)
+    server = serve(repository.path, flags=[*EXPLICIT, "--exit-timeout-secs=1"])
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(server.load, "m")
         wait_until(lambda: pids(server, "mps template:m"), what="the template")
-        assert server.unload("m").status == 200
-        assert load.result(timeout=BACK_SECONDS).status != 200
-    wait_until(lambda: not pids(server) | pids(server, "mps template:m"), what="all to end")
+        (template,) = pids(server, "mps template:m")
+        server.stop()
+        assert load.exception(timeout=BACK_SECONDS) or load.result().status != 200
+    assert not psutil.pid_exists(template)
 
 
 def test_another_word_than_true_or_false_fails_the_load(serve, repository):
