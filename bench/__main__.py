@@ -14,6 +14,7 @@ from bench import load
 from bench.commands.compare import compare_command
 from bench.commands.growth import growth_command
 from bench.commands.load import load_command
+from bench.commands.regions import regions_command
 from bench.errors import BenchError
 from bench.installation import install, install_peers
 from bench.leftovers import sweep
@@ -126,6 +127,7 @@ def main(  # noqa: PLR0913  # one parameter per option
 main.add_command(load_command)
 main.add_command(compare_command)
 main.add_command(growth_command)
+main.add_command(regions_command)
 
 
 def _run(plan: Plan) -> Results:
