@@ -173,7 +173,6 @@ def _grpc_config(dispatcher: Dispatcher) -> GrpcServerConfig:
         settings=GrpcSettings(max_message_bytes=MAX_MESSAGE_BYTES),
         statuses=[0] * len(ErrorCode),
         codings=WANTED[GrpcCompression.LOW],
-        shutting_down="",
         refusal=None,
         inflate=MessageInflater(MAX_MESSAGE_BYTES).inflate,
         deflate=deflate,
