@@ -185,7 +185,9 @@ class Machine(RuleBasedStateMachine):
 
     def kill_the_supervisor(self, _draw):
         """Whoever comes next goes on with what was known; nobody has to be excused."""
-        self.server.process_named("mps supervisor").kill()
+        supervisor = self.server.process_named("mps supervisor")
+        supervisor.kill()
+        supervisor.wait(QUIET_SECONDS)  # so that the next one is not taken for this one
 
     def ask_for_the_index(self, _draw):
         assert {row["name"] for row in self.server.index()} - {MARK} <= set(NAMES)
