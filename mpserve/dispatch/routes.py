@@ -60,7 +60,7 @@ class Routes:
         self._on_released = on_released
         self._holds: Counter[int] = Counter()  # by generation
         self._models: dict[str, dict[str, VersionRoute]] = {}
-        self._earlier: dict[str, tuple[VersionRoute, ...]] = {}  # the newest first
+        self._earlier: dict[str, tuple[VersionRoute, ...]] = {}  # of few models; newest first
         self._queues: dict[str, _OpenQueue] = {}
         self._retired: list[_OpenQueue] = []
         self._closing: list[ModelQueue] = []
@@ -72,8 +72,11 @@ class Routes:
             self._earlier.pop(name, None)
             self._dispatcher.remove(name)
         for model in changed:
-            ready, earlier = self._ready_routes(model), self._earlier_routes(model)
-            self._models[model.name], self._earlier[model.name] = ready, earlier
+            earlier = self._earlier_routes(model)
+            self._models[model.name] = self._ready_routes(model)
+            self._earlier.pop(model.name, None)
+            if earlier:
+                self._earlier[model.name] = earlier
             self._dispatcher.update(model.name, self._native_table(model))  # pyright: ignore[reportUnknownMemberType]  # the stub has a bare dict
         self._retire_unnamed()
 
