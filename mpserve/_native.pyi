@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 10
+LAYOUT_VERSION: int = 11
 
 class Board:
     """Process table: who lives, by index and epoch."""

@@ -33,6 +33,20 @@ class BatchCounts(msgspec.Struct, frozen=True, kw_only=True):
     output_ns: int = 0
 
 
+class ResponseCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The n-th responses of a decoupled model, from 0; beyond what is kept apart, the nearest."""
+
+    number: int
+    infer_ns: int = 0
+    output_ns: int = 0
+    successes: int = 0
+    success_ns: int = 0
+    failures: int = 0
+    failure_ns: int = 0
+    empties: int = 0
+    empty_ns: int = 0
+
+
 class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What was counted for one version of one model.
 
@@ -52,6 +66,8 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
         0 when there was none.
     batches
         By ascending number of rows.
+    responses
+        By ascending number; of decoupled models only.
     """
 
     successes: int = 0
@@ -68,6 +84,7 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
     output_ns: int = 0
     last_inference_unix_ms: int = 0
     batches: tuple[BatchCounts, ...] = ()
+    responses: tuple[ResponseCounts, ...] = ()
 
     @classmethod
     def from_core(cls, counts: Mapping[str, Any]) -> Self:
@@ -75,6 +92,10 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             failures={reason: counts[reason.value.lower()] for reason in FailureReason},
             batches=_merged(BatchCounts(**dict(_named(row))) for row in counts["batches"]),
+            responses=_by_number(
+                ResponseCounts(**dict(zip(_RESPONSE_FIELDS, row, strict=True)))
+                for row in counts["responses"]
+            ),
             **{name: counts[name] for name in _SUMS},
             last_inference_unix_ms=counts["last_inference_unix_ms"],
         )
@@ -91,6 +112,7 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
                 reason: self.failures[reason] + other.failures[reason] for reason in FailureReason
             },
             batches=_merged((*self.batches, *other.batches)),
+            responses=_by_number((*self.responses, *other.responses)),
             last_inference_unix_ms=max(self.last_inference_unix_ms, other.last_inference_unix_ms),
             **{name: getattr(self, name) + getattr(other, name) for name in _SUMS},
         )
@@ -107,6 +129,7 @@ _SUMS: Final = (
     "execute_ns",
     "output_ns",
 )
+_RESPONSE_FIELDS: Final = ResponseCounts.__struct_fields__
 _BATCH_SUMS: Final = ("executions", "input_ns", "execute_ns", "output_ns")
 
 
@@ -122,6 +145,16 @@ def _merged(batches: Iterable[BatchCounts]) -> tuple[BatchCounts, ...]:
         sums = {name: getattr(known, name) + getattr(batch, name) for name in _BATCH_SUMS}
         by_rows[batch.rows] = BatchCounts(rows=batch.rows, **sums)
     return tuple(by_rows[rows] for rows in sorted(by_rows))
+
+
+def _by_number(responses: Iterable[ResponseCounts]) -> tuple[ResponseCounts, ...]:
+    """Add up the responses of equal number."""
+    sums: dict[int, ResponseCounts] = {}
+    for one in responses:
+        known = sums.get(one.number, ResponseCounts(number=one.number))
+        added = {name: getattr(known, name) + getattr(one, name) for name in _RESPONSE_FIELDS[1:]}
+        sums[one.number] = ResponseCounts(number=one.number, **added)
+    return tuple(sums[number] for number in sorted(sums))
 
 
 class InstanceCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ Source: Triton's `extension_statistics.md`, and its answers as seen on 2.51.
 
 import msgspec
 
-from mpserve.telemetry.counters import BatchCounts, ModelCounts
+from mpserve.telemetry.counters import BatchCounts, ModelCounts, ResponseCounts
 
 
 class Duration(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +112,19 @@ def model_statistics(name: str, version: str, counts: ModelCounts) -> ModelStati
             cache_hit=Duration(),
             cache_miss=Duration(),
         ),
+        response_stats={str(one.number): _response_statistics(one) for one in counts.responses},
         batch_stats=tuple(_batch_statistics(batch) for batch in counts.batches),
+    )
+
+
+def _response_statistics(one: ResponseCounts) -> ResponseStatistics:
+    return ResponseStatistics(
+        compute_infer=Duration(count=one.successes, ns=one.infer_ns),
+        compute_output=Duration(count=one.successes, ns=one.output_ns),
+        success=Duration(count=one.successes, ns=one.success_ns),
+        fail=Duration(count=one.failures, ns=one.failure_ns),
+        empty_response=Duration(count=one.empties, ns=one.empty_ns),
+        cancel=Duration(),
     )
 
 

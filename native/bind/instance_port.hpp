@@ -77,6 +77,14 @@ public:
     // The reader did not read for too long: what the model still sends is dropped.
     void give_up() noexcept { given_up_ = true; }
 
+    // Of a stream: which response is next, and since when it is made.
+    std::uint32_t next_response() noexcept { return responses_++; }
+    std::uint64_t begin_response(std::uint64_t now) noexcept {
+        const auto begun = response_ns_ == 0 ? popped_.popped_ns : response_ns_;
+        response_ns_ = now;
+        return begun;
+    }
+
 private:
     void on_unused() noexcept override;
 
@@ -100,6 +108,8 @@ private:
     std::vector<UsedRegion> regions_;
     std::deque<Unread> unread_;
     std::uint64_t unread_bytes_ = 0;
+    std::uint32_t responses_ = 0;     // that were sent
+    std::uint64_t response_ns_ = 0;  // when the last one was; 0: none was
     bool given_up_ = false;
     bool return_later_ = false;
     bool detached_ = false;
@@ -187,7 +197,8 @@ private:
     void send_answer(PoppedLease& lease, const InferenceRequest& request, nanobind::handle response,
                      bool final);
     void send_error(PoppedLease& lease, Status status, std::string_view message);
-    void send_completion(PoppedLease& lease, Completion completion, bool final);
+    void send_completion(PoppedLease& lease, Completion completion, bool final,
+                         std::uint64_t made_ns);
     Block wait_for_room(PoppedLease& lease, std::uint64_t bytes);
     std::uint64_t unread_limit() const noexcept;
     void wait_for_turn() noexcept;
@@ -196,6 +207,8 @@ private:
     void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
     void count_batch(std::uint64_t executed_ns) noexcept;
     void count_stream(const PoppedRequest& request, const Completion& completion) noexcept;
+    void count_response(PoppedLease& lease, const Completion& completion,
+                        std::uint64_t made_ns) noexcept;
     void count_execution(std::uint64_t rows, std::uint64_t input_ns, std::uint64_t execute_ns,
                          std::uint64_t output_ns) noexcept;
     void count_arena(InstanceCounters& counters) const noexcept;

@@ -59,7 +59,7 @@ void PoppedLease::send(const InferenceRequest& request, nb::handle response, std
     if (response.is_none()) {
         Completion completion{};
         completion.flags = kEmptyFinal;
-        port_->send_completion(*this, completion, true);
+        port_->send_completion(*this, completion, true, now_ns());
     } else {
         port_->send_answer(*this, request, response, final);
     }
@@ -107,6 +107,7 @@ Block InstancePort::wait_for_room(PoppedLease& lease, std::uint64_t bytes) {
 
 void InstancePort::send_answer(PoppedLease& lease, const InferenceRequest& request,
                                nb::handle response, bool final) {
+    const auto made_ns = now_ns();
     ResponseWriter writer;  // not the port's: a wait for room lets other threads send
     const auto& given = nb::cast<const InferenceResponse&>(response);
     const auto bytes = writer.measure(request, given);
@@ -135,16 +136,17 @@ void InstancePort::send_answer(PoppedLease& lease, const InferenceRequest& reque
             completion = failed.completion;
         }
     }
-    send_completion(lease, completion, final);
+    send_completion(lease, completion, final, made_ns);
 }
 
 void InstancePort::send_error(PoppedLease& lease, Status status, std::string_view message) {
     Active failed;
     put_error(failed, status, message);
-    send_completion(lease, failed.completion, true);
+    send_completion(lease, failed.completion, true, now_ns());
 }
 
-void InstancePort::send_completion(PoppedLease& lease, Completion completion, bool final) {
+void InstancePort::send_completion(PoppedLease& lease, Completion completion, bool final,
+                                   std::uint64_t made_ns) {
     const auto& request = lease.popped();
     completion.token = request.request.token;
     completion.frontend_epoch = request.frontend_epoch;
@@ -159,6 +161,7 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
     } else {
         completion.flags |= kMoreFollow;
     }
+    if (decoupled_) count_response(lease, completion, made_ns);
     if (final) count_stream(request, completion);
     if (!board_.is_current(request.frontend, request.frontend_epoch)) {
         if (completion.block != 0) arena_.release(completion.block);
@@ -176,6 +179,31 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
     auto& word = queue_.wake_word(instance_);
     word.fetch_add(1, std::memory_order_release);
     futex_wake(word);
+}
+
+// How long the model took for a response, since it was given the request or sent the one before,
+// and how long it took to be written.
+void InstancePort::count_response(PoppedLease& lease, const Completion& completion,
+                                  std::uint64_t made_ns) noexcept {
+    const auto now = now_ns();
+    const auto begun_ns = lease.begin_response(now);
+    auto* row = claim_response_row(queue_.response_rows(), instance_, lease.next_response());
+    if (row == nullptr) return;
+    const auto taken_ns = now - begun_ns;
+    if ((completion.flags & kEmptyFinal) != 0) {
+        count(row->empties, 1);
+        count(row->empty_ns, taken_ns);
+        return;
+    }
+    if (completion.status != static_cast<std::uint32_t>(Status::ok)) {
+        count(row->failures, 1);
+        count(row->failure_ns, taken_ns);
+        return;
+    }
+    count(row->successes, 1);
+    count(row->success_ns, taken_ns);
+    count(row->infer_ns, made_ns - std::min(made_ns, begun_ns));
+    count(row->output_ns, now - made_ns);
 }
 
 // A request of a decoupled model ends; what it executed for is not of one batch.

@@ -144,6 +144,16 @@ nb::dict counts_of(ModelQueue& queue) {
                                       value_of(row.output_ns)));
     }
     counts["batches"] = batches;
+    nb::list responses;
+    for (const auto& row : queue.response_rows()) {
+        const auto key = value_of(row.key);
+        if (key == 0) continue;
+        responses.append(nb::make_tuple(
+            static_cast<std::uint32_t>(key), value_of(row.infer_ns), value_of(row.output_ns),
+            value_of(row.successes), value_of(row.success_ns), value_of(row.failures),
+            value_of(row.failure_ns), value_of(row.empties), value_of(row.empty_ns)));
+    }
+    counts["responses"] = responses;
     return counts;
 }
 

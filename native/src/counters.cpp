@@ -8,12 +8,10 @@ std::uint32_t distance(std::uint32_t one, std::uint32_t other) noexcept {
     return one < other ? other - one : one - other;
 }
 
-}  // namespace
-
-BatchRow* claim_batch_row(std::span<BatchRow> table, std::uint32_t instance,
-                          std::uint32_t rows) noexcept {
-    const auto wanted = batch_key(instance, rows);
-    BatchRow* nearest = nullptr;
+template <typename Row>
+Row* claim(std::span<Row> table, std::uint32_t instance, std::uint32_t number) noexcept {
+    const auto wanted = batch_key(instance, number);
+    Row* nearest = nullptr;
     for (auto& row : table) {
         auto key = row.key.load(std::memory_order_relaxed);
         // Another instance may take the row in between: then `key` is what it took it for.
@@ -24,13 +22,25 @@ BatchRow* claim_batch_row(std::span<BatchRow> table, std::uint32_t instance,
         const bool is_ours = key >> 32 == wanted >> 32;
         if (is_ours &&
             (nearest == nullptr ||
-             distance(static_cast<std::uint32_t>(key), rows) <
+             distance(static_cast<std::uint32_t>(key), number) <
                  distance(static_cast<std::uint32_t>(nearest->key.load(std::memory_order_relaxed)),
-                          rows))) {
+                          number))) {
             nearest = &row;
         }
     }
     return nearest;
+}
+
+}  // namespace
+
+BatchRow* claim_batch_row(std::span<BatchRow> table, std::uint32_t instance,
+                          std::uint32_t rows) noexcept {
+    return claim(table, instance, rows);
+}
+
+ResponseRow* claim_response_row(std::span<ResponseRow> table, std::uint32_t instance,
+                                std::uint32_t number) noexcept {
+    return claim(table, instance, number);
 }
 
 }  // namespace mpserve

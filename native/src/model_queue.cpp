@@ -31,13 +31,14 @@ bool ModelQueue::attach(Segment segment) noexcept {
     instances_ = segment.at<InstanceEntry>(sizeof(QueueHeader), kMaxInstances);
     frontends_ = segment.at<FrontendCounters>(kFrontendsOffset, kMaxRings);
     batches_ = segment.at<BatchRow>(kBatchesOffset, kBatchRows);
+    responses_ = segment.at<ResponseRow>(kResponsesOffset, kResponseRows);
     slots_ = segment.at<QueueSlot>(kSlotsOffset, slot_count_);
     if (slots_ != nullptr &&
         sequences_.attach(segment, sequences_offset(slot_count_), slots_, slot_count_)) {
         chosen_.reserve(slot_count_);
     }
     return instances_ != nullptr && frontends_ != nullptr && batches_ != nullptr &&
-           slots_ != nullptr;
+           responses_ != nullptr && slots_ != nullptr;
 }
 
 // Rebuilds every list and count from the slots' states.

@@ -82,11 +82,13 @@ TEST_CASE(a_queue_counts_apart_from_its_slots) {
     count(queue.frontend_counters(kMaxRings - 1).successes, 2);
     count(queue.batch_rows()[kBatchRows - 1].output_ns, 3);
     count(queue.counters(kMaxInstances - 1).arena_total_bytes, 4);
+    count(queue.response_rows()[kResponseRows - 1].empty_ns, 5);
     ModelQueue again;  // as a successor maps it
     CHECK(again.attach(memory.segment()));
     CHECK(again.frontend_counters(kMaxRings - 1).successes.load() == 2);
     CHECK(again.batch_rows()[kBatchRows - 1].output_ns.load() == 3);
     CHECK(again.counters(kMaxInstances - 1).arena_total_bytes.load() == 4);
+    CHECK(again.response_rows()[kResponseRows - 1].empty_ns.load() == 5);
     CHECK(again.depth() == 0 && again.running() == 0);
 }
 

@@ -16,7 +16,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 10);
+static_assert(kLayoutVersion == 11);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -85,6 +85,8 @@ static_assert(offsetof(FrontendCounters, failures) == 24);
 static_assert(offsetof(FrontendCounters, unpushed) == 56);
 static_assert(is_shareable<BatchRow> && sizeof(BatchRow) == 64);
 static_assert(offsetof(BatchRow, output_ns) == 32);
+static_assert(is_shareable<ResponseRow> && sizeof(ResponseRow) == 128);
+static_assert(offsetof(ResponseRow, empty_ns) == 64);
 static_assert(is_shareable<QueueSlot> && sizeof(QueueSlot) == 128);
 static_assert(offsetof(QueueSlot, state) == 0);
 static_assert(offsetof(QueueSlot, sequence) == 32);

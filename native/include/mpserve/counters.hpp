@@ -1,6 +1,8 @@
 // Counters of one generation of a model version, in the segment of its queue.
 //
-// Layout (behind the queue's instances): FrontendCounters[kMaxRings] | BatchRow[kBatchRows]
+// Layout (behind the queue's instances)
+//
+//     FrontendCounters[kMaxRings] | BatchRow[kBatchRows] | ResponseRow[kResponseRows]
 //
 // Guarantees
 //   - Each word has one writer at a time, so that counting is a load and a store without a lock
@@ -26,6 +28,7 @@ namespace mpserve {
 inline constexpr std::uint32_t kMaxRings = 64;
 inline constexpr std::uint32_t kBatchRows = 256;
 inline constexpr std::uint32_t kNoBatchRow = UINT32_MAX;
+inline constexpr std::uint32_t kResponseRows = 64;
 
 // Why a request failed, as Triton's metrics tell it.
 enum class FailureReason : std::uint32_t { rejected = 0, canceled = 1, backend = 2, other = 3 };
@@ -98,6 +101,21 @@ struct BatchRow {
 };
 static_assert(sizeof(BatchRow) == 64);
 
+// The n-th responses of a decoupled model's instance. `key` is 0 for a free row.
+struct alignas(64) ResponseRow {
+    Counter key;  // (instance + 1) << 32 | number of the response, from 0
+    Counter infer_ns;
+    Counter output_ns;
+    Counter successes;
+    Counter success_ns;
+    Counter failures;
+    Counter failure_ns;
+    Counter empties;  // the mark that no more follow
+    Counter empty_ns;
+    std::uint64_t reserved_[7];
+};
+static_assert(sizeof(ResponseRow) == 128);
+
 constexpr std::uint64_t batch_key(std::uint32_t instance, std::uint32_t rows) noexcept {
     return (std::uint64_t{instance} + 1) << 32 | rows;
 }
@@ -107,5 +125,9 @@ constexpr std::uint64_t batch_key(std::uint32_t instance, std::uint32_t rows) no
 // when the instance has no row at all.
 BatchRow* claim_batch_row(std::span<BatchRow> table, std::uint32_t instance,
                           std::uint32_t rows) noexcept;
+
+// Likewise the row of (instance, number of the response).
+ResponseRow* claim_response_row(std::span<ResponseRow> table, std::uint32_t instance,
+                                std::uint32_t number) noexcept;
 
 }  // namespace mpserve

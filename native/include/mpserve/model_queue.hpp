@@ -3,7 +3,7 @@
 // Layout
 //
 //     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] |
-//     BatchRow[kBatchRows] | QueueSlot[slots] | sequences (sequence_table.hpp; when there are any)
+//     BatchRow[kBatchRows] | ResponseRow[kResponseRows] | QueueSlot[slots] | sequences (sequence_table.hpp; when there are any)
 //
 // A slot is free, waiting (in the list by `next`/`previous`), running (held by an instance), or
 // expired (its deadline passed while it waited; its frontend collects it). `state` of a slot is the
@@ -206,7 +206,10 @@ class ModelQueue {
         sizeof(QueueHeader) + kMaxInstances * sizeof(InstanceEntry);
     static constexpr std::uint64_t kBatchesOffset =
         kFrontendsOffset + kMaxRings * sizeof(FrontendCounters);
-    static constexpr std::uint64_t kSlotsOffset = kBatchesOffset + kBatchRows * sizeof(BatchRow);
+    static constexpr std::uint64_t kResponsesOffset =
+        kBatchesOffset + kBatchRows * sizeof(BatchRow);
+    static constexpr std::uint64_t kSlotsOffset =
+        kResponsesOffset + kResponseRows * sizeof(ResponseRow);
 
 public:
     static std::uint64_t required_bytes(std::uint32_t slots,
@@ -265,6 +268,7 @@ public:
     }
     FrontendCounters& frontend_counters(std::uint32_t ring) noexcept { return frontends_[ring]; }
     std::span<BatchRow> batch_rows() noexcept { return {batches_, kBatchRows}; }
+    std::span<ResponseRow> response_rows() noexcept { return {responses_, kResponseRows}; }
 
     // An instance that `pop` announced idle has found something else to do.
     void stay_busy(std::uint32_t instance) noexcept;
@@ -355,6 +359,7 @@ private:
     InstanceEntry* instances_ = nullptr;
     FrontendCounters* frontends_ = nullptr;
     BatchRow* batches_ = nullptr;
+    ResponseRow* responses_ = nullptr;
     QueueSlot* slots_ = nullptr;
     std::uint32_t slot_count_ = 0;
     SequenceTable sequences_;
