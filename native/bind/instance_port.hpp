@@ -108,7 +108,7 @@ private:
     std::vector<UsedRegion> regions_;
     std::deque<Unread> unread_;
     std::uint64_t unread_bytes_ = 0;
-    std::uint32_t responses_ = 0;     // that were sent
+    std::uint32_t responses_ = 0;    // that were sent
     std::uint64_t response_ns_ = 0;  // when the last one was; 0: none was
     bool given_up_ = false;
     bool return_later_ = false;

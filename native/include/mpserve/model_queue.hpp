@@ -3,7 +3,8 @@
 // Layout
 //
 //     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] |
-//     BatchRow[kBatchRows] | ResponseRow[kResponseRows] | QueueSlot[slots] | sequences (sequence_table.hpp; when there are any)
+//     BatchRow[kBatchRows] | ResponseRow[kResponseRows] | QueueSlot[slots] | sequences
+//     (sequence_table.hpp; when there are any)
 //
 // A slot is free, waiting (in the list by `next`/`previous`), running (held by an instance), or
 // expired (its deadline passed while it waited; its frontend collects it). `state` of a slot is the
