@@ -95,6 +95,7 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> re
         }
         picked = settle_sequences(now);  // who was idle for too long is gone
         std::uint64_t holders = 0;
+        bool waits_for_slot = false;
         for (const auto& given : requests) {
             if (header_->free_head == kNoSlot) {
                 outcome.full = true;
@@ -122,9 +123,13 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> re
             if (entry.state.load(std::memory_order_relaxed) ==
                 static_cast<std::uint32_t>(SequenceState::active)) {
                 holders |= bit_of(entry.instance);
+            } else {
+                waits_for_slot = true;
             }
         }
         picked |= pick_these(holders) | settle_sequences(now);
+        // Who went to sleep before looks again when a slot may come free, or somebody is overdue.
+        if (waits_for_slot && sequences_.has_backlog()) picked |= pick_these(active_instances());
     }
     wake(picked);
     return outcome;

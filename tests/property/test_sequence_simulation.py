@@ -12,7 +12,7 @@ from itertools import count
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpserve._native import QueueProbe
@@ -390,6 +390,23 @@ def queues() -> Iterator[int]:
     release_server_id(identity)
 
 
+# The instance sleeps already when the second sequence begins to wait for the idle one's slot.
+ASLEEP_BEFORE = World(
+    is_direct=False,
+    slots=1,
+    max_rows=1,
+    delay_ms=0,
+    ready_slots=1,
+    idle_ms=2,
+    service_ms=[1],
+    scripts=[
+        Script(at_ms=at_ms, key=key, starts=True, ends=key == 2, steps=[Step(0, True, 0, 0, None)])
+        for at_ms, key in ((11, 1), (13, 2))
+    ],
+)
+
+
+@example(world=ASLEEP_BEFORE)
 @settings(max_examples=max(300, settings.default.max_examples))
 @given(world=worlds())
 def test_simulated_sequences_are_never_mixed_and_never_left_behind(world, queues):
