@@ -158,6 +158,31 @@ sanitize-address sanitize-thread: $(BIN)/.tools
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
 		$(BIN)/ctest --test-dir build/$@ --output-on-failure --no-tests=error
 
+FUZZ_INPUTS ?= 200000
+FUZZ_CODECS := json request generate management protobuf paths
+# With -S, so that an installation in place does not bring the core that is not instrumented.
+PACKAGES = $$($(CURDIR)/$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+ASAN = LD_PRELOAD=$$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+
+$(BIN)/.fuzz: $(BIN)/.dev
+	$(PIP) 'atheris>=3'
+	@touch $@
+
+.PHONY: fuzz
+fuzz: build $(BIN)/.fuzz ## Fuzz codecs and connections, the core under ASan with UBSan (FUZZ_INPUTS=200000 each)
+	$(CMAKE) -S native -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DMPSERVE_NATIVE_TESTS=ON \
+		-DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DMPSERVE_SANITIZE=address,undefined
+	$(CMAKE) --build build/fuzz --target codec_fuzz _native
+	MPSERVE_TEST_ROUNDS=$(FUZZ_INPUTS) $(NICE) build/fuzz/codec_fuzz
+	@rm -rf build/fuzz/tree && mkdir build/fuzz/tree && cp -r mpserve tests build/fuzz/tree/
+	@rm -f build/fuzz/tree/mpserve/_native*.so && cp build/fuzz/_native*.so build/fuzz/tree/mpserve/
+	for target in http grpc; do \
+		(cd build/fuzz/tree && $(ASAN) PYTHONPATH=$(CURDIR)/build/fuzz/tree:$(PACKAGES) $(NICE) \
+			$(CURDIR)/$(BIN)/python -S -m tests.fuzz $$target --inputs $(FUZZ_INPUTS)) || exit 1; done
+	for target in $(FUZZ_CODECS); do \
+		$(NICE) $(BIN)/python -m tests.fuzz $$target --inputs $(FUZZ_INPUTS) || exit 1; done
+
 .PHONY: bench
 bench: build ## Measure beside Triton and MLServer (BENCH_ARGS="--help" lists the options)
 	$(BIN)/python -m bench $(BENCH_ARGS)

@@ -36,10 +36,12 @@ def main() -> None:
 
 def mutated(name: str, *, inputs: int, seed: int) -> None:
     """Run a target with random mutations of its seeds."""
-    from tests.fuzz.connections import Bench  # noqa: PLC0415  # as in `guided`
+    from mpserve import _native  # noqa: PLC0415  # as in `guided`
+    from tests.fuzz.connections import Bench  # noqa: PLC0415
     from tests.fuzz.mutation import mutate  # noqa: PLC0415
     from tests.fuzz.targets import connection_targets  # noqa: PLC0415
 
+    print(f"core: {_native.__file__}", flush=True)
     random = Random(seed)
     with Bench() as bench:
         target = connection_targets(bench)[name]
