@@ -10,23 +10,23 @@ from typing import Final, NoReturn
 
 import click
 
-from bench import load
 from bench.commands.compare import compare_command
 from bench.commands.growth import growth_command
 from bench.commands.load import load_command
 from bench.commands.regions import regions_command
 from bench.errors import BenchError
 from bench.installation import install, install_peers
-from bench.leftovers import sweep
-from bench.machine import read_facts
-from bench.measurement import Pace
+from bench.loading import closed_loop
+from bench.loading.payload import Encoding
+from bench.measuring.leftovers import sweep
+from bench.measuring.machine import read_facts
+from bench.measuring.measurement import Pace
+from bench.measuring.rounds import Plan, Turn, carry_out, turns
 from bench.names import choose
-from bench.payload import Encoding
 from bench.peers import PEERS
-from bench.results import Results, write_results
-from bench.rounds import Plan, Turn, carry_out, turns
+from bench.report.results import Results, write_results
+from bench.report.table import markdown
 from bench.scenarios import SCENARIOS
-from bench.table import markdown
 from bench.workshop import WORKSHOP, clear_scratch, lock
 
 QUICK_ROUNDS: Final = 1
@@ -170,7 +170,7 @@ def _require_generators(wanted: tuple[Turn, ...]) -> None:
         for server, kind in SCENARIOS[turn.scenario].encodings.items()
         if server == turn.server
     }
-    load.require("wrk", *(("h2load", "nghttp") if Encoding.GRPC in encodings else ()))
+    closed_loop.require("wrk", *(("h2load", "nghttp") if Encoding.GRPC in encodings else ()))
 
 
 def _list() -> None:

@@ -21,10 +21,10 @@ import psutil
 
 from bench import workshop
 from bench.errors import ServerFailed
+from bench.loading.v2_client import HttpRequest, V2Client, wait_until
+from bench.measuring.server import Launch, Server, StopReport, running
 from bench.peers.mpserve import Mpserve
 from bench.ports import free_ports
-from bench.server import Launch, Server, StopReport, running
-from bench.v2_client import HttpRequest, V2Client, wait_until
 
 ALLOCATORS: Final = ("malloc", "tcmalloc", "jemalloc")
 ROUNDS: Final = 3

@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 
 from bench.errors import BenchError
-from bench.machine import MachineFacts
-from bench.measurement import Pace, measure
-from bench.results import Sample
+from bench.measuring.machine import MachineFacts
+from bench.measuring.measurement import Pace, measure
+from bench.report.results import Sample
+from bench.report.table import three_digits
 from bench.sweeps import Sweep
-from bench.table import three_digits
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,4 +107,5 @@ def slope(points: Sequence[int], values: Sequence[float]) -> float:
     ]
     if len(pairs) < 2:
         return 0.0
-    return float(np.polyfit(*zip(*pairs, strict=True), 1)[0])
+    sizes, costs = np.array(pairs).T
+    return float(np.polyfit(sizes, costs, 1)[0])

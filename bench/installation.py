@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from bench.errors import BenchError, MissingTool
-from bench.load import PACKAGES
+from bench.loading.closed_loop import PACKAGES
 from bench.peers import PEERS
-from bench.results import Failure
+from bench.report.results import Failure
 
 APT_TIMEOUT_S: Final = 600
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from bench.payload import Encoding, Floats, Tensors
+from bench.loading.payload import Encoding, Floats, Tensors
 
 Server = Literal[
     "mpserve", "mpserve-f2", "triton", "mlserver-0", "mlserver-1", "mosec", "litserve", "loopback"

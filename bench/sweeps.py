@@ -10,9 +10,9 @@ from typing import Final
 
 import msgspec
 
-from bench.payload import Encoding, Floats, Tensors
+from bench.loading.payload import Encoding, Floats, Tensors
 from bench.peers.mpserve import Mpserve
-from bench.results import Sample
+from bench.report.results import Sample
 from bench.scenarios import Measure, Scenario
 
 LINEAR: Final = 1.0  # slope in log-log: twice the work, twice the cost

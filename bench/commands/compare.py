@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from bench.errors import BenchError
-from bench.regression import Change, changes, regressions
-from bench.results import read_results
-from bench.table import three_digits
+from bench.report.regression import Change, changes, regressions
+from bench.report.results import read_results
+from bench.report.table import three_digits
 
 WORSE = 3
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import load
 from bench.errors import BenchError
 from bench.growth import Growth, measure_sweep
-from bench.leftovers import sweep as sweep_leftovers
-from bench.machine import read_facts
-from bench.measurement import Pace
+from bench.loading import closed_loop
+from bench.measuring.leftovers import sweep as sweep_leftovers
+from bench.measuring.machine import read_facts
+from bench.measuring.measurement import Pace
 from bench.names import choose
-from bench.plot import write_svg
+from bench.report.plot import write_svg
+from bench.report.table import three_digits
 from bench.sweeps import SWEEPS
-from bench.table import three_digits
 from bench.workshop import PROJECT, clear_scratch, lock
 
 FOLDER = PROJECT / "docs" / "performance" / "growth"
@@ -85,8 +85,8 @@ def page(found: Sequence[Growth]) -> Iterator[str]:
 
 
 def _measure(names: Sequence[str], *, rounds: int, pace: Pace, folder: Path) -> None:
-    load.require("wrk")
-    load.allow_connections()
+    closed_loop.require("wrk")
+    closed_loop.allow_connections()
     with lock():
         sweep_leftovers(_tell)
         clear_scratch()

@@ -8,15 +8,21 @@ from pathlib import Path
 import click
 import msgspec
 
-from bench import load
-from bench.any_server import Address, ask_inputs, infer_request_for, parse_shapes, parse_url
-from bench.cpu import TreeUsage
 from bench.errors import BenchError, ServerFailed
-from bench.load import Load, LoadResult
-from bench.open_loop import OpenLoad, run_open_loop
-from bench.table import duration, three_digits
-from bench.v2_client import HttpRequest, V2Client
-from bench.window import Observation
+from bench.loading import closed_loop
+from bench.loading.closed_loop import Load, LoadResult
+from bench.loading.open_loop import OpenLoad, run_open_loop
+from bench.loading.v2_client import HttpRequest, V2Client
+from bench.measuring.any_server import (
+    Address,
+    ask_inputs,
+    infer_request_for,
+    parse_shapes,
+    parse_url,
+)
+from bench.measuring.cpu import TreeUsage
+from bench.measuring.window import Observation
+from bench.report.table import duration, three_digits
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +97,7 @@ def _measure(
     address: Address, loaded: Loaded, pace: Pace, *, pid: int | None
 ) -> tuple[LoadResult, TreeUsage | None]:
     if pace.rate is None:
-        load.require("wrk")
+        closed_loop.require("wrk")
     host = socket.gethostbyname(address.host)
     with V2Client(address.port, host=host) as client:
         request = _request(client, loaded)
@@ -103,7 +109,7 @@ def _measure(
         closed = Load(
             connections=pace.connections, client_threads=pace.threads, seconds=pace.seconds
         )
-        result = load.run_wrk(request, closed, port=address.port, address=host)
+        result = closed_loop.run_wrk(request, closed, port=address.port, address=host)
     else:
         paced = OpenLoad(connections=pace.connections, rate=pace.rate, seconds=pace.seconds)
         result = run_open_loop(request, paced, port=address.port, address=host).load

@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from bench.peers.litserve import LitServe
+from bench.peers.litserve import LITSERVE
 from bench.peers.loopback import Loopback
 from bench.peers.mlserver import MLServer
-from bench.peers.mosec import Mosec
+from bench.peers.mosec import MOSEC
 from bench.peers.mpserve import Mpserve
 from bench.peers.peer import Control, Peer, Site
+from bench.peers.program import ProgramPeer
 from bench.peers.triton import Triton
 
 PEERS: Final[dict[str, Peer]] = {
@@ -18,8 +19,8 @@ PEERS: Final[dict[str, Peer]] = {
         Triton(),
         MLServer(parallel_workers=0),
         MLServer(parallel_workers=1),
-        Mosec(),
-        LitServe(),
+        ProgramPeer(MOSEC),
+        ProgramPeer(LITSERVE),
         Loopback(),
     )
 }

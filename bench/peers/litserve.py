@@ -1,15 +1,10 @@
 """LitServe: FastAPI with Python workers behind queues; JSON of its own, not the V2 protocol."""
 
-from pathlib import Path
 from typing import Final
 
-from bench.cpu import RolePattern
-from bench.peers.environment import Environment, Step
-from bench.peers.peer import Site
-from bench.repositories import Layout
-from bench.server import Launch
+from bench.measuring.cpu import RolePattern
+from bench.peers.program import PORT, Library
 
-LITSERVE: Final = "litserve==0.2.19"
 PROGRAM: Final = """\
 import sys
 
@@ -38,44 +33,15 @@ if __name__ == "__main__":
     )
 """
 
-
-class LitServe:
-    """One worker, all else by default."""
-
-    name = "litserve"
-    has_repository = False
-    roles = (
+LITSERVE: Final = Library(
+    name="litserve",
+    requirement="litserve==0.2.19",
+    program=PROGRAM,
+    arguments=(PORT,),
+    ready_path="/health",
+    roles=(
         RolePattern(text="resource_tracker", role="other"),
         RolePattern(text="multiprocessing", role="worker"),
         RolePattern(text="python", role="frontend"),
-    )
-
-    def __init__(self) -> None:
-        self._environment = Environment("litserve", (Step(requirements=(LITSERVE, "numpy")),))
-
-    @property
-    def python(self) -> Path:
-        """The interpreter it runs under."""
-        return self._environment.python
-
-    def install(self) -> None:
-        """Install it."""
-        self._environment.install()
-
-    def version(self) -> str:
-        """The package."""
-        return LITSERVE
-
-    def layout(self, model: str) -> Layout:  # noqa: ARG002  # it has no repository
-        """Any: what lies in the repository is not read."""
-        return Layout.TRITON
-
-    def launch(self, site: Site) -> Launch:
-        """Write the program that is the server, and start it."""
-        program = site.scratch / "litserve_server.py"
-        program.write_text(PROGRAM)
-        return Launch(
-            argv=(str(self.python), str(program), str(site.http_port)),
-            folder=site.scratch,
-            ready_path="/health",
-        )
+    ),
+)

@@ -5,10 +5,10 @@
 import sys
 from pathlib import Path
 
-from bench.cpu import RolePattern
+from bench.measuring.cpu import RolePattern
+from bench.measuring.server import Launch
 from bench.peers.peer import Site
 from bench.repositories import Layout
-from bench.server import Launch
 from bench.workshop import PROJECT
 
 

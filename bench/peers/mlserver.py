@@ -13,12 +13,12 @@ import json
 from pathlib import Path
 from typing import Final
 
-from bench.cpu import RolePattern
+from bench.measuring.cpu import RolePattern
+from bench.measuring.server import Launch
 from bench.peers.environment import Environment, Step
 from bench.peers.peer import Control, Site
 from bench.peers.triton import SCIKIT_LEARN
 from bench.repositories import Layout
-from bench.server import Launch
 
 MLSERVER: Final = "mlserver==1.7.1"
 

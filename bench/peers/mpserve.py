@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from bench.cpu import RolePattern
 from bench.errors import MissingTool
+from bench.measuring.cpu import RolePattern
+from bench.measuring.server import Launch
 from bench.peers.peer import Site
 from bench.repositories import Layout
-from bench.server import Launch
 from bench.workshop import PROJECT
 
 DESCRIBE_TIMEOUT_S: Final = 30

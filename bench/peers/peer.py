@@ -8,9 +8,9 @@ from typing import Protocol
 
 import msgspec
 
-from bench.cpu import RolePattern
+from bench.measuring.cpu import RolePattern
+from bench.measuring.server import Launch
 from bench.repositories import Layout
-from bench.server import Launch
 
 
 class Control(enum.Enum):
@@ -38,18 +38,22 @@ class Peer(Protocol):
     @property
     def name(self) -> str:
         """The word for it on the command line and in results."""
+        ...
 
     @property
     def has_repository(self) -> bool:
         """Whether it speaks the V2 protocol, with models that can be asked for."""
+        ...
 
     @property
     def roles(self) -> tuple[RolePattern, ...]:
         """Which process is which, by command line or title."""
+        ...
 
     @property
     def python(self) -> Path:
         """The interpreter in which its models run."""
+        ...
 
     def install(self) -> None:
         """Make it ready to start; does nothing when it is.
@@ -62,11 +66,14 @@ class Peer(Protocol):
 
     def version(self) -> str:
         """What was installed, for the results."""
+        ...
 
     def layout(self, model: str) -> Layout:
         """The form in which it reads `model`."""
+        ...
 
     def launch(self, site: Site) -> Launch:
         """The command line and environment of one start; writes settings into `site.scratch` where
         it has to.
         """
+        ...

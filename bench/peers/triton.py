@@ -17,12 +17,12 @@ import sysconfig
 from pathlib import Path
 from typing import Final
 
-from bench.cpu import RolePattern
 from bench.errors import MissingTool
+from bench.measuring.cpu import RolePattern
+from bench.measuring.server import Launch
 from bench.peers.environment import Environment, Step
 from bench.peers.peer import Site
 from bench.repositories import Layout
-from bench.server import Launch
 
 PYTRITON: Final = "nvidia-pytriton==0.7.0"
 SCIKIT_LEARN: Final = "scikit-learn==1.9.1"  # the same for all peers: it is part of the measure

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from bench.open_loop import OpenLoad, run_open_loop
-from bench.v2_client import HttpRequest
+from bench.loading.open_loop import OpenLoad, run_open_loop
+from bench.loading.v2_client import HttpRequest
 from tests.fixtures.pace import IS_FULL, within
 from tests.fixtures.teller import teller_bytes
 from tests.fixtures.waiting import wait_until

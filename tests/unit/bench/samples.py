@@ -1,9 +1,9 @@
 """Results as a run would have made them."""
 
-from bench.cpu import TreeUsage
-from bench.load import LoadResult
-from bench.machine import MachineFacts
-from bench.results import Results, Sample
+from bench.loading.closed_loop import LoadResult
+from bench.measuring.cpu import TreeUsage
+from bench.measuring.machine import MachineFacts
+from bench.report.results import Results, Sample
 
 FACTS = MachineFacts(
     cpu_model="Some CPU",

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from bench.any_server import Input, infer_request_for, parse_shapes, parse_url
 from bench.errors import UsageError
-from bench.open_loop import http_bytes
+from bench.loading.open_loop import http_bytes
+from bench.measuring.any_server import Input, infer_request_for, parse_shapes, parse_url
 
 
 def test_an_url_is_a_host_and_a_port():

@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from bench import load
 from bench.__main__ import main
 from bench.errors import UsageError
+from bench.loading import closed_loop
 from bench.names import choose
 
 
@@ -38,7 +38,7 @@ def test_a_wrong_argument_ends_with_2(arguments):
 
 
 def test_a_missing_load_generator_ends_with_2_before_anything_is_installed(monkeypatch):
-    monkeypatch.setattr(load.shutil, "which", lambda _program: None)
+    monkeypatch.setattr(closed_loop.shutil, "which", lambda _program: None)
 
     shown = CliRunner().invoke(main, ["--servers", "triton", "--scenarios", "json16_c1"])
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bench.cpu import (
+from bench.measuring.cpu import (
     ENDED,
     OTHER,
     ProcessEntry,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bench.disturbance import recovery
 from bench.errors import LoadFailed
-from bench.open_loop import parse_open_loop
+from bench.loading.open_loop import parse_open_loop
+from bench.measuring.disturbance import recovery
 
 MS = 1_000_000
 SEEN = {"duration_ns": 2_000_000_000, "bytes": 10, "broken": 0, "unanswered": 0}

@@ -4,7 +4,7 @@ import pytest
 
 from bench.commands.growth import page
 from bench.growth import Growth, curves, slope
-from bench.plot import write_svg
+from bench.report.plot import write_svg
 from bench.sweeps import SWEEPS, Figure, Sweep
 from tests.unit.bench.samples import FACTS, sample
 

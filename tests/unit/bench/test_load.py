@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bench.errors import LoadFailed, MissingTool
-from bench.load import from_times, lua_script, parse_h2load, parse_wrk, require
-from bench.v2_client import HttpRequest
+from bench.loading.closed_loop import from_times, lua_script, parse_h2load, parse_wrk, require
+from bench.loading.v2_client import HttpRequest
 
 WRK = """\
 Running 2s test @ http://127.0.0.1:18000/v2/models/simple/infer

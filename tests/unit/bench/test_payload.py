@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.errors import ServerFailed
-from bench.payload import (
+from bench.loading.payload import (
     Encoding,
     Tensor,
     Tensors,
@@ -16,7 +16,7 @@ from bench.payload import (
     infer_request,
     tensor,
 )
-from bench.v2_client import HttpAnswer
+from bench.loading.v2_client import HttpAnswer
 
 SENT = Tensor(
     model="m",

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.errors import UsageError
-from bench.regression import changes, regressions
+from bench.report.regression import changes, regressions
 from tests.unit.bench.samples import results, sample
 
 

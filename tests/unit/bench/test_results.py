@@ -4,11 +4,11 @@ import msgspec
 import pytest
 
 from bench.errors import BenchError
-from bench.machine import MachineReading, foreign_share
-from bench.results import Failure, LibraryCost, Remark, read_results, write_results
-from bench.summary import rows
-from bench.table import duration, markdown
-from bench.window import Window, merge
+from bench.measuring.machine import MachineReading, foreign_share
+from bench.measuring.window import Window, merge
+from bench.report.results import Failure, LibraryCost, Remark, read_results, write_results
+from bench.report.summary import rows
+from bench.report.table import duration, markdown
 from tests.unit.bench.samples import results, sample, usage
 
 DRIFTING = (

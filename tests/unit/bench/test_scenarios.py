@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench.measurement import Pace
+from bench.measuring.measurement import Pace
+from bench.measuring.rounds import Plan, Turn, turns
 from bench.peers import PEERS
 from bench.repositories import MODELS, Layout, write_model
-from bench.rounds import Plan, Turn, turns
 from bench.scenarios import SCENARIOS, Measure
 
 PACED = {Measure.OPEN, Measure.RELOAD, Measure.KILL}

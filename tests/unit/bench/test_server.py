@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import leftovers
-from bench import server as server_module
-from bench.cpu import process_table
 from bench.errors import ServerFailed
+from bench.measuring import leftovers
+from bench.measuring import server as server_module
+from bench.measuring.cpu import process_table
+from bench.measuring.server import Launch, running
 from bench.ports import free_ports
-from bench.server import Launch, running
 
 OBEDIENT = "import time; time.sleep(60)"
 # Ignores SIGTERM, has a child in a process group of its own, and a mapped segment.

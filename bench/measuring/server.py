@@ -21,12 +21,12 @@ from typing import IO, Final
 
 import msgspec
 
-from bench import leftovers
-from bench.cpu import process_table
 from bench.errors import ServerFailed
-from bench.leftovers import Started
-from bench.parent_death import end_with_parent
-from bench.v2_client import V2Client, wait_until
+from bench.loading.v2_client import V2Client, wait_until
+from bench.measuring import leftovers
+from bench.measuring.cpu import process_table
+from bench.measuring.leftovers import Started
+from bench.measuring.parent_death import end_with_parent
 
 READY_TIMEOUT_S: Final = 300  # Triton takes 36 s for 100 models on two quiet cores
 PROBE_TIMEOUT_S: Final = 5  # of one question whether it is ready

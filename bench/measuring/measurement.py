@@ -13,20 +13,27 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from bench import load
-from bench.disturbance import Disturbance, Reloads, WorkerKill, run_disturbed
 from bench.errors import BenchError, LoadFailed, ServerFailed
-from bench.load import Load, LoadResult
-from bench.open_loop import OpenLoad, run_open_loop
-from bench.payload import Encoding, Tensor, check_answer, grpc_message, infer_request, tensor
+from bench.loading import closed_loop
+from bench.loading.closed_loop import Load, LoadResult
+from bench.loading.open_loop import OpenLoad, run_open_loop
+from bench.loading.payload import (
+    Encoding,
+    Tensor,
+    check_answer,
+    grpc_message,
+    infer_request,
+    tensor,
+)
+from bench.loading.v2_client import HttpRequest, V2Client, wait_until
+from bench.measuring.disturbance import Disturbance, Reloads, WorkerKill, run_disturbed
+from bench.measuring.server import StopReport, running
+from bench.measuring.window import Observation, Window, merge
 from bench.peers.peer import Control, Peer, Site
 from bench.ports import free_ports
+from bench.report.results import LibraryCost, Recovery, Remark, Sample
 from bench.repositories import write_model
-from bench.results import LibraryCost, Recovery, Remark, Sample
 from bench.scenarios import Measure, Scenario
-from bench.server import StopReport, running
-from bench.v2_client import HttpRequest, V2Client, wait_until
-from bench.window import Observation, Window, merge
 from bench.workshop import scratch_folder
 
 INFER_RPC: Final = "/inference.GRPCInferenceService/ModelInfer"
@@ -49,7 +56,7 @@ CALLED: Final = {  # models are loaded by calls
     Measure.RELOAD,
     Measure.KILL,
 }
-DIGITS: Final = Path(__file__).with_name("digits.py")
+DIGITS: Final = Path(__file__).parents[1] / "digits.py"
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,7 +265,7 @@ def _measure_starts(scenario: Scenario, peer: Peer, site: Site, ends: list[StopR
 
 def _from_times(took_ns: list[int], windows: list[Window]) -> _Seen:
     window = merge(windows)
-    result = load.from_times(np.array(took_ns, np.int64))
+    result = closed_loop.from_times(np.array(took_ns, np.int64))
     return _Seen(
         result=msgspec.structs.replace(result, client_cpu_ns=window.harness_cpu_ns), window=window
     )
@@ -276,7 +283,7 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
 
     if scenario.tensors is None:
         request = INDEX if scenario.measure is Measure.INDEX else LIVE
-        return lambda seconds: load.run_wrk(request, spread(seconds), port=site.http_port)
+        return lambda seconds: closed_loop.run_wrk(request, spread(seconds), port=site.http_port)
     sent = tensor(scenario.tensors)
     if scenario.copies > 1:
         sent = msgspec.structs.replace(sent, model=next(iter(scenario.served())))
@@ -294,7 +301,7 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
                 port=site.http_port,
             ).load
         )
-    return lambda seconds: load.run_wrk(request, spread(seconds), port=site.http_port)
+    return lambda seconds: closed_loop.run_wrk(request, spread(seconds), port=site.http_port)
 
 
 def _grpc_generator(
@@ -304,14 +311,14 @@ def _grpc_generator(
     its length is compared.
     """
     message = grpc_message(sent)
-    printed = load.grpc_answer(message, port=port, path=INFER_RPC)
+    printed = closed_loop.grpc_answer(message, port=port, path=INFER_RPC)
     if b"grpc-status: 0" not in printed or sent.expected.tobytes() not in printed:
         raise ServerFailed(
             f"{server}: ModelInfer of '{sent.model}' gave no right answer: {printed[-500:]!r}"
         )
 
     def generate(seconds: int) -> LoadResult:
-        result = load.run_h2load(message, spread(seconds), port=port, path=INFER_RPC)
+        result = closed_loop.run_h2load(message, spread(seconds), port=port, path=INFER_RPC)
         if result.bytes_read < result.requests * sent.expected.nbytes:
             answer_bytes = result.bytes_read / result.requests
             raise LoadFailed(f"{server}: answers of {answer_bytes:.0f} bytes hold no output")

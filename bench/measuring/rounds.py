@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from bench.errors import BenchError
-from bench.measurement import Measured, Pace, library_cost, measure
+from bench.measuring.measurement import Measured, Pace, library_cost, measure
 from bench.peers import PEERS
-from bench.results import Failure, LibraryCost, Remark, Sample
+from bench.report.results import Failure, LibraryCost, Remark, Sample
+from bench.report.table import NOISY_SHARE, duration, three_digits
 from bench.scenarios import SCENARIOS
-from bench.table import NOISY_SHARE, duration, three_digits
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

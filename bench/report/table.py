@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bench.results import Results
+from bench.report.results import Results
+from bench.report.summary import Row, rows
 from bench.scenarios import SCENARIOS, Measure
-from bench.summary import Row, rows
 
 NOISY_SHARE: Final = 0.05  # of the machine, used by others: figures may be off by as much and more
 NONE: Final = "-"

@@ -25,8 +25,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import LoadFailed, MissingTool
-from bench.parent_death import end_with_parent
-from bench.v2_client import HttpRequest
+from bench.loading.v2_client import HttpRequest
+from bench.measuring.parent_death import end_with_parent
 from bench.workshop import scratch_folder
 
 PACKAGES: Final = {"wrk": "wrk", "h2load": "nghttp2-client", "nghttp": "nghttp2-client"}

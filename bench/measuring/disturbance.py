@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from bench.cpu import RolePattern, read_tree
 from bench.errors import BenchError, ServerFailed
-from bench.load import LoadResult
-from bench.open_loop import OK, OpenLoad, run_open_loop
-from bench.results import Recovery
-from bench.v2_client import HttpRequest, V2Client
+from bench.loading.closed_loop import LoadResult
+from bench.loading.open_loop import OK, OpenLoad, run_open_loop
+from bench.loading.v2_client import HttpRequest, V2Client
+from bench.measuring.cpu import RolePattern, read_tree
+from bench.report.results import Recovery
 
 BETWEEN_RELOADS_S: Final = 0.5
 BEFORE_KILL_S: Final = 1.0

@@ -10,7 +10,7 @@ from statistics import median
 
 import msgspec
 
-from bench.results import Recovery, Results, Sample
+from bench.report.results import Recovery, Results, Sample
 
 
 class Ratios(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 
 from bench.errors import ServerFailed, UsageError
-from bench.payload import HEADER_LENGTH, SEED
-from bench.v2_client import HttpRequest, V2Client
+from bench.loading.payload import HEADER_LENGTH, SEED
+from bench.loading.v2_client import HttpRequest, V2Client
 
 NUMPY: Final = {
     "BOOL": np.bool_,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ServerFailed
-from bench.v2_client import HttpAnswer, HttpRequest
+from bench.loading.v2_client import HttpAnswer, HttpRequest
 
 SEED: Final = 20_240_607
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from bench.errors import UsageError
-from bench.results import Results, Sample
+from bench.report.results import Results, Sample
 
 Figure = Callable[[Sample], float]
 

@@ -20,7 +20,7 @@ from typing import Final
 
 import msgspec
 
-from bench.cpu import ProcessEntry, members, process_table
+from bench.measuring.cpu import ProcessEntry, members, process_table
 from bench.workshop import WORKSHOP
 
 LEDGER: Final = WORKSHOP / "running"

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BenchError, LoadFailed, MissingTool
-from bench.load import LoadResult, from_times, run_counted
-from bench.v2_client import HttpRequest
+from bench.loading.closed_loop import LoadResult, from_times, run_counted
+from bench.loading.v2_client import HttpRequest
 from bench.workshop import PROJECT, WORKSHOP, scratch_folder
 
 SOURCE: Final = PROJECT / "native" / "bench" / "open_loop.cpp"

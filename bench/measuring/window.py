@@ -11,8 +11,8 @@ from typing import Self
 
 import msgspec
 
-from bench.cpu import RolePattern, TreeReading, TreeUsage, read_tree, usage_between
-from bench.machine import MachineReading, foreign_share, read_machine
+from bench.measuring.cpu import RolePattern, TreeReading, TreeUsage, read_tree, usage_between
+from bench.measuring.machine import MachineReading, foreign_share, read_machine
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):

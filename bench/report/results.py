@@ -4,10 +4,10 @@ from pathlib import Path
 
 import msgspec
 
-from bench.cpu import TreeUsage
 from bench.errors import BenchError
-from bench.load import LoadResult
-from bench.machine import MachineFacts
+from bench.loading.closed_loop import LoadResult
+from bench.measuring.cpu import TreeUsage
+from bench.measuring.machine import MachineFacts
 
 
 class Recovery(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""A server under measurement: started, watched, stopped; what its processes used."""

@@ -1,0 +1,1 @@
+"""Samples, and what is made of them: tables, plots, comparisons."""
