@@ -6,7 +6,7 @@ import click
 
 from bench.errors import BenchError
 from bench.installation import install_peers
-from bench.leftovers import sweep
+from bench.measuring.leftovers import sweep
 from bench.names import choose
 from bench.workshop import SCRATCH, clear_scratch, lock
 
@@ -24,7 +24,7 @@ def regions_command(*, servers: str, rounds: int, mib: int) -> None:
     Exit code 1: a server could not be measured.
     """
     # Here, because it imports NVIDIA's client.
-    from bench.regions import measure_regions, table  # noqa: PLC0415
+    from bench.measuring.regions import measure_regions, table  # noqa: PLC0415
 
     try:
         chosen = choose(servers, SERVERS, what="server")

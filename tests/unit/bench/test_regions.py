@@ -1,6 +1,6 @@
 """Costs of large tensors in shared memory, as a table."""
 
-from bench.regions import COPY, Cost, Memory, table
+from bench.measuring.regions import COPY, Cost, Memory, table
 
 
 def test_ratios_are_those_to_a_plain_copy():

@@ -22,11 +22,11 @@ import tritonclient.http
 import tritonclient.utils.shared_memory as shm
 
 from bench.errors import BenchError
+from bench.measuring.server import StopReport, running
 from bench.peers import PEERS
 from bench.peers.peer import Control, Site
 from bench.ports import free_ports
 from bench.repositories import write_model
-from bench.server import StopReport, running
 
 MODEL: Final = "identity"
 SECONDS: Final = 60.0
