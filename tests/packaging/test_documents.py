@@ -16,7 +16,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 def shell_lines(page: Path) -> list[str]:
     blocks = re.findall(r"```(?:sh|ini)\n(.*?)```", page.read_text(), flags=re.DOTALL)
-    lines = [line.partition("#")[0].strip() for block in blocks for line in block.splitlines()]
+    whole = [re.sub(r"\\\n\s*", "", block) for block in blocks]  # commands of several lines
+    lines = [line.partition("#")[0].strip() for block in whole for line in block.splitlines()]
     return [re.sub(r"^ExecStart=\S*/", "", line) for line in lines if line]
 
 

@@ -30,19 +30,18 @@ STREAM = dedent(
 )
 
 
-@pytest.fixture(scope="module")
-def server(nothing_is_left_behind, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("responses")
+@pytest.fixture
+def server(tmp_path):
     write_triton(
-        folder / "models" / "stream",
+        tmp_path / "models" / "stream",
         source=STREAM,
         config="model_transaction_policy { decoupled: true }"
         + tensors("input", ("N", "TYPE_INT32", [1]))
         + tensors("output", ("OUT", "TYPE_INT32", [1])),
     )
     with Server.serve(
-        folder / "models", flags=["--model-control-mode=explicit", "--load-model=*"],
-        log_path=folder / "log",
+        tmp_path / "models", flags=["--model-control-mode=explicit", "--load-model=*"],
+        log_path=tmp_path / "log",
     ) as running:  # fmt: skip
         yield running
 
