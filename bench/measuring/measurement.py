@@ -7,6 +7,7 @@ and so that the luck of one start (memory layout, placement on cores) is average
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -224,24 +225,26 @@ def _measure_disturbed(
 
 
 def _load_until_ready(client: V2Client, model: str) -> int:
-    began_ns = time.monotonic_ns()
-    client.load(model)
-    wait_until(
-        lambda: client.is_model_ready(model),
-        deadline_ns=began_ns + MODEL_TIMEOUT_NS,
+    return _call_until(
+        partial(client.load, model),
+        partial(client.is_model_ready, model),
         what=f"model '{model}' to be ready after its load call",
     )
-    return time.monotonic_ns() - began_ns
 
 
 def _unload_until_gone(client: V2Client, model: str) -> int:
-    began_ns = time.monotonic_ns()
-    client.unload(model)
-    wait_until(
-        lambda: client.is_unloaded(model),
-        deadline_ns=began_ns + MODEL_TIMEOUT_NS,
+    return _call_until(
+        partial(client.unload, model),
+        partial(client.is_unloaded, model),
         what=f"model '{model}' to be UNAVAILABLE after its unload call",
     )
+
+
+def _call_until(call: Callable[[], object], is_done: Callable[[], bool], *, what: str) -> int:
+    """Return how many nanoseconds it takes until what is called for is seen."""
+    began_ns = time.monotonic_ns()
+    call()
+    wait_until(is_done, deadline_ns=began_ns + MODEL_TIMEOUT_NS, what=what)
     return time.monotonic_ns() - began_ns
 
 

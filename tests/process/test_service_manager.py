@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -17,7 +18,7 @@ import pytest
 from mpserve.cli.systemd import UNITS
 from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.pace import full_or, within
-from tests.fixtures.server import free_ports
+from tests.fixtures.server import Server, free_ports
 from tests.fixtures.teller import ask, tell
 from tests.fixtures.waiting import wait_until
 
@@ -124,6 +125,15 @@ def test_a_lent_socket_is_served_and_left_open(serve, repository, lent):
         socket.create_connection(listener.getsockname(), timeout=5).close()
 
 
+def ask_until(stop: threading.Event, servers: list[Server], statuses: list[int | str]) -> None:
+    """Be a client of the first of `servers` until somebody stops it."""
+    while not stop.is_set():
+        try:
+            statuses.append(ask(servers[0], "m").status)
+        except OSError as error:
+            statuses.append(repr(error))
+
+
 def test_a_server_is_replaced_by_another_without_a_failed_request(serve, repository, lent):
     repository.add("teller", "m")
     servers = [activated(serve, repository, lent)]
@@ -131,13 +141,6 @@ def test_a_server_is_replaced_by_another_without_a_failed_request(serve, reposit
     stop = threading.Event()
     statuses: list[int | str] = []
     lives: list[bool | str] = []
-
-    def ask_on() -> None:
-        while not stop.is_set():
-            try:
-                statuses.append(ask(servers[0], "m").status)
-            except OSError as error:
-                statuses.append(repr(error))
 
     def call_on() -> None:
         with grpc.insecure_channel(servers[0].grpc_address) as channel:
@@ -148,7 +151,8 @@ def test_a_server_is_replaced_by_another_without_a_failed_request(serve, reposit
                 except grpc.RpcError as error:
                     lives.append(repr(error))
 
-    clients = [threading.Thread(target=one) for one in (ask_on, ask_on, ask_on, call_on)]
+    ask_on = partial(ask_until, stop, servers, statuses)
+    clients = [threading.Thread(target=one) for one in (*[ask_on] * 3, call_on)]
     for client in clients:
         client.start()
     try:
@@ -197,13 +201,7 @@ def test_a_server_is_replaced_by_another_on_its_port_without_a_failed_request(se
     stop = threading.Event()
     statuses: list[int | str] = []
 
-    def ask_on() -> None:
-        while not stop.is_set():
-            try:
-                statuses.append(ask(servers[0], "m").status)
-            except OSError as error:
-                statuses.append(repr(error))
-
+    ask_on = partial(ask_until, stop, servers, statuses)
     clients = [threading.Thread(target=ask_on) for _ in range(3)]
     for client in clients:
         client.start()

@@ -117,6 +117,17 @@ def tensors(kind: str, *specs: tuple[str, str, list[int]], more: str = "") -> st
     )
 
 
+def write_identity(root: Path) -> Path:
+    """Write a repository with one model `m`, which gives a vector back; return the repository."""
+    write_triton(
+        root / "m",
+        source=IDENTITY,
+        config=tensors("input", ("IN", "TYPE_FP32", [-1]))
+        + tensors("output", ("OUT", "TYPE_FP32", [-1])),
+    )
+    return root
+
+
 def triton_repository(root: Path) -> Path:
     """Write the models that the tests of Triton's dialect use."""
     four = ("TYPE_FP32", [4])

@@ -14,7 +14,7 @@ import pytest
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
-from tests.protocol.models import IDENTITY, tensors, write_triton
+from tests.protocol.models import write_identity
 
 pytestmark = BOTH_TRANSPORTS
 VALUES = np.arange(300_000, dtype="<f4")
@@ -23,14 +23,7 @@ VALUES = np.arange(300_000, dtype="<f4")
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with one model."""
-    root = tmp_path_factory.mktemp("listeners") / "models"
-    write_triton(
-        root / "m",
-        source=IDENTITY,
-        config=tensors("input", ("IN", "TYPE_FP32", [-1]))
-        + tensors("output", ("OUT", "TYPE_FP32", [-1])),
-    )
-    return root
+    return write_identity(tmp_path_factory.mktemp("listeners") / "models")
 
 
 @pytest.fixture

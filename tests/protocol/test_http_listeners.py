@@ -17,7 +17,7 @@ import pytest
 
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
-from tests.protocol.models import IDENTITY, tensors, write_triton
+from tests.protocol.models import write_identity
 
 INFER = "/v2/models/m/infer"
 SENT = {"inputs": [{"name": "IN", "shape": [2], "datatype": "FP32", "data": [1, 2]}]}
@@ -40,14 +40,7 @@ class UnixConnection(http.client.HTTPConnection):
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with one model."""
-    root = tmp_path_factory.mktemp("listeners") / "models"
-    write_triton(
-        root / "m",
-        source=IDENTITY,
-        config=tensors("input", ("IN", "TYPE_FP32", [-1]))
-        + tensors("output", ("OUT", "TYPE_FP32", [-1])),
-    )
-    return root
+    return write_identity(tmp_path_factory.mktemp("listeners") / "models")
 
 
 def ask(
