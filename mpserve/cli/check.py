@@ -1,5 +1,6 @@
 """`mpserve check REPOSITORY...`: what is wrong with model repositories, without a server."""
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -101,12 +102,25 @@ def _inspect(
         auto_complete=not strict,
         config_name=config_name,
         environment=model_environment(os.environ),
+        parallel_workers=_parallel_workers(Path(roots[0]), dialect=dialect),
     )
     found = inspect(roots, options, check=missing_files)
     if options.format is not ConfigFormat.MLSERVER:
         return found
     settings = tuple(finding for root in roots for finding in _server_settings(root))
     return msgspec.structs.replace(found, findings=(*settings, *found.findings))
+
+
+def _parallel_workers(folder: Path, *, dialect: str) -> int:
+    """Return what `mpserve start FOLDER` would take; faults of the file are told elsewhere."""
+    from mpserve.errors import ConfigError  # noqa: PLC0415  # quick start
+    from mpserve.settings.environment import MLServerChoice, read_mlserver  # noqa: PLC0415
+
+    choice = MLServerChoice()
+    if dialect == "mlserver":
+        with contextlib.suppress(ConfigError):
+            choice = read_mlserver(folder, os.environ)
+    return choice.parallel_workers
 
 
 def _server_settings(root: str) -> "tuple[Finding, ...]":

@@ -27,6 +27,8 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
         Custom configuration: `configs/<config_name>.pbtxt` wins where it exists; "" for none.
     environment
         `MLSERVER_MODEL_*` variables, by full name.
+    parallel_workers
+        Instances of a model with `model-settings.json` that says no number.
     gpus
         Device ids that `KIND_GPU` may name. With none, `KIND_GPU` is refused.
     rate_limits
@@ -40,6 +42,7 @@ class ScanOptions(msgspec.Struct, frozen=True, kw_only=True):
     auto_complete: bool = True
     config_name: str = ""
     environment: dict[str, str] = {}
+    parallel_workers: int = 1
     gpus: tuple[int, ...] = ()
     rate_limits: RateLimits | None = None
     override_directory: str = ""

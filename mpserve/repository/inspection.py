@@ -71,6 +71,8 @@ class InspectedModel(msgspec.Struct, frozen=True, kw_only=True):
         "" when the configuration can not be read.
     versions
         Those that a server would load, ascending.
+    instances
+        Workers of each version; 0 when there are none (an ensemble) or it can not be read.
     """
 
     name: str
@@ -78,6 +80,7 @@ class InspectedModel(msgspec.Struct, frozen=True, kw_only=True):
     format: ConfigFormat
     runtime: str = ""
     versions: tuple[str, ...] = ()
+    instances: int = 0
 
 
 class Inspection(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +133,7 @@ def _inspected(candidate: Candidate) -> InspectedModel:
         found,
         runtime=candidate.outcome.runtime,
         versions=tuple(one.version for one in candidate.outcome.versions),
+        instances=sum(group.count for group in candidate.outcome.config.instance_groups),
     )
 
 

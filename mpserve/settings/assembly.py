@@ -80,6 +80,7 @@ def assemble(
         "model_load_thread_count": max(fields["model_load_thread_count"], 1),
         "server_version": mlserver.server_version or version,
         "extensions": _extensions(command, mlserver),
+        "parallel_workers": mlserver.parallel_workers,
     }
     return msgspec.convert(fields, Settings)
 

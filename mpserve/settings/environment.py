@@ -17,6 +17,7 @@ from mpserve.settings.mlserver_fields import (
     MLServerField,
     Raw,
     read_bool,
+    read_count,
     read_text,
     read_words,
 )
@@ -45,6 +46,7 @@ class MLServerChoice(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str | None = None
     extensions: tuple[str, ...] | None = None
     load_models_at_startup: bool = True
+    parallel_workers: int = 1
     warnings: tuple[str, ...] = ()
 
 
@@ -109,6 +111,7 @@ def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]
     version: str | None = None
     extensions: tuple[str, ...] | None = None
     loads = True
+    workers = 1
     for name, (where, raw) in raws.items():
         try:
             chosen.update(_flag_value(BY_NAME[name], raw))
@@ -119,6 +122,8 @@ def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]
                     extensions = read_words(raw)
                 case "load_models_at_startup":
                     loads = read_bool(raw)
+                case "parallel_workers":
+                    workers = read_count(raw)
         except BadValue as error:
             raise ConfigError(f"{where}: {error}") from error
     return MLServerChoice(
@@ -126,6 +131,7 @@ def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]
         server_version=version,
         extensions=extensions,
         load_models_at_startup=loads,
+        parallel_workers=workers,
         warnings=warnings,
     )
 

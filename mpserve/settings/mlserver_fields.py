@@ -42,6 +42,14 @@ def read_integer(raw: Raw) -> int:
         raise BadValue(f"'{raw}' is no whole number") from error
 
 
+def read_count(raw: Raw) -> int:
+    """Return a whole number that is not negative."""
+    value = read_integer(raw)
+    if value < 0:
+        raise BadValue(f"'{raw}' is negative, use 0 or more")
+    return value
+
+
 def read_text(raw: Raw) -> str:
     """Return a text."""
     if not isinstance(raw, str):
@@ -78,6 +86,8 @@ class MLServerField(msgspec.Struct, frozen=True, kw_only=True):
         As in `settings.json`; the variable is `MLSERVER_` and the name in capitals.
     flag
         Flag that takes its value; "" when it has none.
+    reason
+        Why it does not act; of one that acts without a flag, what it does.
     read
         Returns the value for the flag, or raises `BadValue`.
     off
@@ -110,7 +120,6 @@ def _refused(name: str, reason: str) -> MLServerField:
     return MLServerField(name=name, standing=Standing.REFUSED, reason=reason)
 
 
-_OWN_WORKERS: Final = "each instance of a model is a worker process of its own"
 _NO_KAFKA: Final = "only set up for Kafka, which mpserve does not read"
 
 MLSERVER_FIELDS: Final = (
@@ -124,13 +133,20 @@ MLSERVER_FIELDS: Final = (
     MLServerField(name="debug", flag="log-verbose", read=_as_verbosity),
     MLServerField(name="use_structured_logging", flag="log-format", read=_as_log_format),
     MLServerField(name="environments_dir", flag="environments-dir", read=read_text),
-    # The next three have no flag: `assembly.py` takes them by name.
-    MLServerField(name="server_version"),
-    MLServerField(name="extensions"),
-    MLServerField(name="load_models_at_startup"),
+    # The next four have no flag: `assembly.py` takes them by name.
+    MLServerField(name="server_version", reason="of the server's metadata"),
+    MLServerField(name="extensions", reason="of the server's metadata"),
+    MLServerField(name="load_models_at_startup", reason="if not, clients load what they need"),
+    MLServerField(
+        name="parallel_workers",
+        reason="instances of each model that has no number of its own; 0 is one too, since no "
+        "model runs in the server's process",
+    ),
     _no_effect("model_repository_root", "the FOLDER of the command is the repository"),
-    _no_effect("parallel_workers", _OWN_WORKERS),
-    _no_effect("parallel_workers_timeout", _OWN_WORKERS),
+    _no_effect(
+        "parallel_workers_timeout",
+        "how long workers may take is said by --model-drain-timeout-secs and --exit-timeout-secs",
+    ),
     _no_effect("metrics_rest_server_prefix", "requests of HTTP are not counted by path"),
     _no_effect("metrics_dir", "what is counted lies in shared memory"),
     _no_effect("kafka_servers", _NO_KAFKA),

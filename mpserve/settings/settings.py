@@ -87,6 +87,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         A model without a complete configuration is refused.
     model_environment
         `MLSERVER_MODEL_*` by full name: what fills gaps of `model-settings.json`.
+    parallel_workers
+        Instances of a model with `model-settings.json` that says no number; 0 means 1.
     model_config_name
         `configs/<name>.pbtxt` in a model's directory goes before `config.pbtxt`; "" for none.
     model_load_thread_count
@@ -151,6 +153,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     exit_on_error: bool = True
     strict_readiness: bool = True
     disable_auto_complete_config: bool = False
+    parallel_workers: int = 1
     model_config_name: str = ""
     model_environment: dict[str, str] = {}
     model_load_thread_count: int = 4

@@ -124,6 +124,6 @@ def _acting_row(flag: Flag) -> str:
 
 def _field_outcome(standing: Standing, flag: str, reason: str) -> str:
     if standing is Standing.ACTS:
-        return f"as `--{flag}`" if flag else "acts"
+        return f"as `--{flag}`" if flag else reason
     prefix = "refused" if standing is Standing.REFUSED else "changes nothing"
     return f"{prefix}: {reason}"

@@ -49,6 +49,7 @@ def scan_options(settings: Settings) -> ScanOptions:
         auto_complete=not settings.disable_auto_complete_config,
         config_name=settings.model_config_name,
         environment=settings.model_environment,
+        parallel_workers=settings.parallel_workers,
         rate_limits=(
             read_limits(settings.rate_limit_resources)
             if settings.rate_limit is RateLimitMode.EXECUTION_COUNT

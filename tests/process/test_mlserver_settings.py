@@ -118,3 +118,46 @@ def test_the_environment_fills_what_the_file_leaves_out(start, folder):
     server = start(folder, environment=environment)
     assert len(server.processes_named("mps:a")) == 1
     assert len(server.processes_named("mps:b")) == 2
+
+
+def workers(server, model):
+    return len(server.processes_named(f"mps:{model}"))
+
+
+def test_parallel_workers_of_the_server_are_instances_of_models_without_a_number(start, folder):
+    (folder / "settings.json").write_text('{"parallel_workers": 3}')
+    add(folder, "a", name="a")
+    add(folder, "b", name="b", parallel_workers=1)
+    add(folder, "c", name="c", parallel_workers=0)
+    server = start(folder, environment=os.environ | {"MLSERVER_PARALLEL_WORKERS": "2"})
+    assert [workers(server, name) for name in "abc"] == [2, 1, 1]
+
+    # A load call asks the same question.
+    add(folder, "d", name="d")
+    assert server.load("d").status == 200
+    assert workers(server, "d") == 2
+
+    # A number of its own, now and then no more: the model is updated.
+    settings = folder / "a" / "model-settings.json"
+    said = settings.read_text()
+    settings.write_text(json.dumps(json.loads(said) | {"parallel_workers": 1}))
+    assert server.load("a").status == 200
+    wait_until(lambda: workers(server, "a") == 1, what="one worker to be left")
+    settings.write_text(said)
+    assert server.load("a").status == 200
+    assert workers(server, "a") == 2
+
+
+def test_no_parallel_workers_of_the_server_are_one_instance(start, folder):
+    (folder / "settings.json").write_text('{"parallel_workers": 0}')
+    add(folder, "a", name="a")
+    server = start(folder)
+    assert workers(server, "a") == 1
+
+
+def test_a_polled_folder_has_the_servers_number_of_instances_too(start, folder):
+    (folder / "settings.json").write_text('{"parallel_workers": 2}')
+    server = start(folder, flags=["--model-control-mode=poll", "--repository-poll-secs=1"])
+    add(folder, "a", name="a")
+    wait_until(lambda: rows(server) == {("a", "", "READY")}, what="the model to be served")
+    assert workers(server, "a") == 2

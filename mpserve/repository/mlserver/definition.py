@@ -79,7 +79,9 @@ def read_mlserver_model(snapshot: Snapshot, *, options: ScanOptions) -> MLServer
     uri = _uri(read.settings)
     external = external_stamps(snapshot.directory, uri=uri)
     return MLServerModel(
-        definition=_definition(snapshot, read, external),
+        definition=_definition(
+            snapshot, read, external, config=configuration_of(read.settings, options=options)
+        ),
         notes=(
             *_notes(read.settings, folder_name=path.parent.name),
             *(f"'{name}' is no field of {path}: it is passed over" for name in read.unknown),
@@ -106,8 +108,11 @@ def external_stamps(directory: str, *, uri: str) -> tuple[FileStamp, ...]:
     return take_snapshot(str(target)).files if target.is_dir() else ()
 
 
-def configuration_of(settings: ModelSettings) -> ModelConfig:
+def configuration_of(settings: ModelSettings, *, options: ScanOptions) -> ModelConfig:
     """Return what the server itself reads of a model's settings."""
+    workers = settings.parallel_workers
+    if workers is None:
+        workers = options.parallel_workers
     return ModelConfig(
         platform=settings.platform,
         signature=Signature(
@@ -117,9 +122,8 @@ def configuration_of(settings: ModelSettings) -> ModelConfig:
             open_inputs=not settings.inputs,
             open_outputs=True,
         ),
-        instance_groups=(
-            InstanceGroup(name=settings.name, count=max(settings.parallel_workers or 1, 1)),
-        ),
+        # 0 is MLServer's "in the server's process": that is one copy, here in a worker.
+        instance_groups=(InstanceGroup(name=settings.name, count=max(workers, 1)),),
         batching=_batching(settings),
         environment=_environment(settings.parameters),
         allocator=_allocator(settings.parameters),
@@ -143,7 +147,11 @@ def _read(path: Path) -> bytes:
 
 
 def _definition(
-    snapshot: Snapshot, read: ReadSettings, external: tuple[FileStamp, ...]
+    snapshot: Snapshot,
+    read: ReadSettings,
+    external: tuple[FileStamp, ...],
+    *,
+    config: ModelConfig,
 ) -> ModelDefinition:
     settings = read.settings
     version = settings.parameters.version if settings.parameters else None
@@ -157,7 +165,7 @@ def _definition(
         directory=snapshot.directory,
         format=ConfigFormat.MLSERVER,
         runtime=_runtime(settings.implementation),
-        config=configuration_of(settings),
+        config=config,
         settings_json=read.settings_json,
         versions=(
             VersionDefinition(

@@ -119,6 +119,26 @@ def test_a_field_that_the_server_settings_do_not_have_is_told_with_its_line(writ
     )
 
 
+@pytest.mark.parametrize(("environment", "instances"), [({}, 3), ({"PARALLEL_WORKERS": "2"}, 2)])
+def test_instances_are_those_that_the_servers_settings_say(
+    write, check, monkeypatch, environment, instances
+):
+    for name, text in environment.items():
+        monkeypatch.setenv(f"MLSERVER_{name}", text)
+    settings = {"name": "a", "implementation": "card.Card"}
+    write(
+        {
+            "settings.json": '{"parallel_workers": 3}',
+            "a/model-settings.json": json.dumps(settings),
+            "a/card.py": "",
+            "b/model-settings.json": json.dumps(settings | {"name": "b", "parallel_workers": 1}),
+            "b/card.py": "",
+        }
+    )
+    report = json.loads(check("--dialect", "mlserver", "--format", "json").stdout)
+    assert [one["instances"] for one in report["models"]] == [instances, 1]
+
+
 def test_json_says_the_same_for_programs(write, check, tmp_path):
     write({"a/1/model.py": MODEL, "b/1/model.py": "("})
     report = json.loads(check("--format", "json").stdout)

@@ -109,8 +109,23 @@ def test_a_setting_that_is_not_supported_may_be_off(read, member):
 
 
 def test_a_setting_without_effect_is_warned_about(read):
-    warnings = read(environment={"MLSERVER_PARALLEL_WORKERS": "4"}).warnings
-    assert any(line.startswith("MLSERVER_PARALLEL_WORKERS changes nothing") for line in warnings)
+    warnings = read(environment={"MLSERVER_METRICS_DIR": "/tmp"}).warnings
+    assert any(line.startswith("MLSERVER_METRICS_DIR changes nothing") for line in warnings)
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "workers"),
+    [
+        ({}, {}, 1),
+        ({}, {"parallel_workers": 3}, 3),
+        ({"MLSERVER_PARALLEL_WORKERS": "2"}, {"parallel_workers": 3}, 2),
+        ({}, {"parallel_workers": 0}, 0),
+    ],
+)
+def test_parallel_workers_are_taken_without_a_warning(read, environment, file, workers):
+    reading = read(environment=environment, file=file)
+    assert reading.settings.parallel_workers == workers
+    assert not any("parallel_workers" in line.lower() for line in reading.warnings)
 
 
 def test_an_unknown_member_is_warned_about(read):
@@ -121,6 +136,7 @@ def test_an_unknown_member_is_warned_about(read):
     ("environment", "complaint"),
     [
         ({"MLSERVER_HTTP_PORT": "http"}, "^MLSERVER_HTTP_PORT: 'http' is no whole number$"),
+        ({"MLSERVER_PARALLEL_WORKERS": "-1"}, "^MLSERVER_PARALLEL_WORKERS: '-1' is negative"),
         ({"MLSERVER_DEBUG": "maybe"}, "^MLSERVER_DEBUG: 'maybe' is no truth value"),
         ({"MLSERVER_EXTENSIONS": "a,b"}, "^MLSERVER_EXTENSIONS: 'a,b' is no JSON list"),
     ],

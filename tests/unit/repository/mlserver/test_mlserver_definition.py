@@ -42,9 +42,25 @@ def test_weights_may_be_shared_by_the_workers(read):
     assert not shares_weights(read().definition.config)
 
 
-@pytest.mark.parametrize(("workers", "count"), [(None, 1), (0, 1), (1, 1), (4, 4)])
-def test_parallel_workers_are_instances(read, workers, count):
-    (group,) = read(parallel_workers=workers).definition.config.instance_groups
+@pytest.mark.parametrize(
+    ("workers", "of_the_server", "count"),
+    [
+        pytest.param(None, 1, 1, id="nothing said"),
+        pytest.param(0, 1, 1, id="in the server's process"),
+        pytest.param(1, 1, 1, id="one"),
+        pytest.param(4, 1, 4, id="several"),
+        pytest.param(None, 3, 3, id="of the server"),
+        pytest.param(None, 0, 1, id="in the server's process, for all models"),
+        pytest.param(1, 3, 1, id="its own number before that of the server"),
+        pytest.param(0, 3, 1, id="its own 0 before that of the server"),
+    ],
+)
+def test_parallel_workers_are_instances(root, write, workers, of_the_server, count):
+    settings = {"implementation": "a.B", "parallel_workers": workers}
+    write({"m/model-settings.json": json.dumps(settings)})
+    options = ScanOptions(parallel_workers=of_the_server)
+    model = read_mlserver_model(take_snapshot(f"{root}/m"), options=options)
+    (group,) = model.definition.config.instance_groups
     assert group.count == count
 
 
