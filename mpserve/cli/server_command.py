@@ -113,9 +113,7 @@ def run_server(reading: Reading) -> int:
     """Run a server until it ends; return the exit code of the process."""
     settings = reading.settings
     _redirect_log(settings)
-    log.configure(
-        level=settings.log_level.value, log_format=settings.log_format.value, role="supervisor"
-    )
+    log.configure(settings.log, role="supervisor")
     for warning in reading.warnings:
         log.warning("setting.doubted", reason=warning)
     # Imported late: usage errors, --help and `models` must not pay for the server.
@@ -126,11 +124,11 @@ def run_server(reading: Reading) -> int:
 
 def _redirect_log(settings: Settings) -> None:
     """Put `--log-file` in the place of standard error, which every process of ours inherits."""
-    if not settings.log_file:
+    if not settings.log.log_file:
         return
     try:
-        with Path(settings.log_file).open("ab") as file:
+        with Path(settings.log.log_file).open("ab") as file:
             os.dup2(file.fileno(), STDERR_FD)
     except OSError as error:
-        click.echo(f"mpserve: --log-file '{settings.log_file}': {error.strerror}", err=True)
+        click.echo(f"mpserve: --log-file '{settings.log.log_file}': {error.strerror}", err=True)
         sys.exit(EXIT_CONFIG)

@@ -89,8 +89,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     config_json: str
     settings_json: str
     complete_config: bool
-    log_level: str
-    log_format: str
+    log: LogSwitches
     passive: bool = False
     cpus: tuple[int, ...] = ()
     limiter_segment: str = ""

@@ -79,11 +79,7 @@ def main(start: FrontendStart, control: socket.socket) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # they are for the supervisor, who tells us
         signal.signal(number, signal.SIG_IGN)
     settings = decode_settings(start.settings_json)
-    log.configure(
-        level=settings.log_level.value,
-        log_format=settings.log_format.value,
-        role=f"frontend:{start.frontend_index}",
-    )
+    log.configure(settings.log, role=f"frontend:{start.frontend_index}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(start, settings, control))
 

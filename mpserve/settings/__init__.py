@@ -5,8 +5,6 @@ from mpserve.settings.grpc_settings import GrpcCompression, GrpcSettings, GrpcTr
 from mpserve.settings.http_settings import Category, HttpSettings, Restriction
 from mpserve.settings.settings import (
     Allocator,
-    LogFormat,
-    LogLevel,
     ModelControlMode,
     RateLimitMode,
     Settings,
@@ -22,8 +20,6 @@ __all__ = [
     "GrpcSettings",
     "GrpcTransport",
     "HttpSettings",
-    "LogFormat",
-    "LogLevel",
     "ModelControlMode",
     "RateLimitMode",
     "Restriction",

@@ -11,7 +11,7 @@ from mpserve.settings.environment import Chosen, MLServerChoice
 from mpserve.settings.flags import Flag, Value
 from mpserve.settings.formats import counts_latencies, sorted_unique
 from mpserve.settings.http_settings import read_restrictions
-from mpserve.settings.settings import LogLevel, ModelControlMode, Settings
+from mpserve.settings.settings import ModelControlMode, Settings
 from mpserve.settings.trace_config import read_tracing
 from mpserve.settings.unix_address import unix_path
 
@@ -19,6 +19,7 @@ ALL_MODELS: Final = ("*",)
 _GRPC_PREFIX: Final = "grpc_"
 _HTTP_PREFIX: Final = "http."
 _CLIENTS_PREFIX: Final = "clients."
+_LOG_PREFIX: Final = "log."
 LOOPBACK: Final = "127.0.0.1"
 TRITON_EXTENSIONS: Final = (
     "classification",
@@ -71,11 +72,11 @@ def assemble(
     fields["grpc"] = _grpc(command, fields, values, chosen=chosen)
     fields["http"] = _http(fields, values)
     fields["clients"] = _taken(fields, _CLIENTS_PREFIX)
+    fields["log"] = _taken(fields, _LOG_PREFIX)
     fields |= read_tracing(values, chosen)
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
     fields |= {
-        "log_level": log_level(values),
         "exit_timeout_secs": max(fields["exit_timeout_secs"], 0),
         "model_load_thread_count": max(fields["model_load_thread_count"], 1),
         "server_version": mlserver.server_version or version,
@@ -83,23 +84,6 @@ def assemble(
         "parallel_workers": mlserver.parallel_workers,
     }
     return msgspec.convert(fields, Settings)
-
-
-def log_level(values: Mapping[str, tuple[Value, ...]]) -> LogLevel:
-    """Return the threshold that Triton's four switches mean together."""
-    if values["log-verbose"][-1]:
-        return LogLevel.DEBUG
-    for name, level in _LEVELS.items():
-        if values[name][-1]:
-            return level
-    return LogLevel.OFF
-
-
-_LEVELS: Final = {
-    "log-info": LogLevel.INFO,
-    "log-warning": LogLevel.WARNING,
-    "log-error": LogLevel.ERROR,
-}
 
 
 def _values_of(flag: Flag, chosen: Chosen, command: DialectName) -> tuple[Value, ...]:

@@ -9,6 +9,7 @@ import enum
 import msgspec
 
 from mpserve.dialect import DialectName
+from mpserve.model.log_switches import LogSwitches
 from mpserve.model.trace_setting import SpanExport, TraceSetting
 from mpserve.settings.client_limits import ClientLimits
 from mpserve.settings.grpc_settings import GrpcSettings
@@ -26,27 +27,6 @@ class ModelControlMode(enum.Enum):
     """Clients, by load and unload calls."""
     POLL = "poll"
     """The content of the repository, watched."""
-
-
-class LogLevel(enum.Enum):
-    """Least severe level that is written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-    OFF = "off"
-
-
-class LogFormat(enum.Enum):
-    """How a log line looks."""
-
-    DEFAULT = "default"
-    """For a person at a terminal, local time."""
-    ISO8601 = "ISO8601"
-    """The same with UTC timestamps in ISO 8601 form (Triton's word)."""
-    JSON = "json"
-    """One JSON object a line."""
 
 
 class RateLimitMode(enum.Enum):
@@ -110,8 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         frontends of one server always share theirs).
     server_name, server_version, extensions
         As the server's metadata shows them.
-    log_verbose
-        Triton's number; 1 or more means `LogLevel.DEBUG`.
+    log
+        What the log writes, until clients change it.
     arena_initial_bytes, arena_max_bytes
         Shared memory for tensors of each process: taken at its start, and at most.
     allow_client_shm
@@ -195,10 +175,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str = ""
     extensions: tuple[str, ...] = ()
     # log
-    log_level: LogLevel = LogLevel.INFO
-    log_verbose: int = 0
-    log_format: LogFormat = LogFormat.DEFAULT
-    log_file: str = ""
+    log: LogSwitches = LogSwitches()
     # traces
     trace: TraceSetting = TraceSetting()
     span_export: SpanExport = SpanExport()

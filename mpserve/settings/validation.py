@@ -12,7 +12,6 @@ from mpserve.settings.trace_config import deprecations
 from mpserve.settings.unix_address import unix_path
 
 ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared, not bound
-_LOG_SWITCHES: Final = ("log-verbose", "log-info", "log-warning", "log-error")
 
 
 class CreationError(ConfigError):
@@ -53,7 +52,6 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
             f"--arena-max-bytes={settings.arena_max_bytes} is less than --arena-initial-bytes="
             f"{settings.arena_initial_bytes}"
         )
-    _check_log_switches(chosen)
     _check_ports(settings)
 
 
@@ -70,21 +68,6 @@ def _check_listeners(settings: Settings) -> None:
         raise UsageError("--grpc-use-ssl needs --grpc-server-cert and --grpc-server-key")
     if settings.grpc.use_ssl_mutual and not settings.grpc.root_cert:
         raise UsageError("--grpc-use-ssl-mutual needs --grpc-root-cert")
-
-
-def _check_log_switches(chosen: Chosen) -> None:
-    """Levels are a threshold here: a level that is on can not lie above one that is off."""
-    on = [
-        bool(chosen[name][-1]) if name in chosen else name != _LOG_SWITCHES[0]
-        for name in _LOG_SWITCHES
-    ]
-    for (name, is_on), (next_name, next_is_on) in itertools.pairwise(
-        zip(_LOG_SWITCHES, on, strict=True)
-    ):
-        if is_on and not next_is_on:
-            raise UsageError(
-                f"--{next_name}=false needs --{name}=false: the log is written from one level up"
-            )
 
 
 def _check_ports(settings: Settings) -> None:

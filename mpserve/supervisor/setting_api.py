@@ -16,7 +16,7 @@ from mpserve.control.messages import (
 from mpserve.control.trace_messages import TraceCall, TraceReply
 from mpserve.errors import MpserveError
 from mpserve.model.log_switches import LogSwitches, switched
-from mpserve.settings import LogLevel, Settings
+from mpserve.settings import Settings
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.processes import Processes
 from mpserve.supervisor.trace_api import TraceApi
@@ -42,7 +42,7 @@ class SettingApi:
         self._processes = processes
         self._traces = traces
         self._checkpoint = checkpoint
-        self._switches = first_switches(settings)
+        self._switches = settings.log
         switched_before = checkpoint.read(SWITCHES, LogSwitches)
         if switched_before is not None:
             self._switch(switched_before)
@@ -69,17 +69,3 @@ class SettingApi:
         self._switches = switches
         log.switch(switches)
         self._processes.tell_all(SetLog(switches=switches))
-
-
-def first_switches(settings: Settings) -> LogSwitches:
-    """Return what the log writes at the start."""
-    order = list(LogLevel)
-    threshold = order.index(settings.log_level)
-    return LogSwitches(
-        info=order.index(LogLevel.INFO) >= threshold,
-        warning=order.index(LogLevel.WARNING) >= threshold,
-        error=order.index(LogLevel.ERROR) >= threshold,
-        verbose_level=settings.log_verbose,
-        log_format=settings.log_format.value,
-        log_file=settings.log_file,
-    )

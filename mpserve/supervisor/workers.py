@@ -190,8 +190,7 @@ class Workers:
             config_json=record.config_json,
             settings_json=record.settings.settings_json,
             complete_config=complete_config,
-            log_level=self._settings.log_level.value,
-            log_format=self._settings.log_format.value,
+            log=self._settings.log,
         )
         child = self._processes.spawn(
             WORKER,

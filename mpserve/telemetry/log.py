@@ -6,7 +6,7 @@ Guarantees
     A line is one `write(2)`, so lines of several processes do not mix on a pipe up to its atomic
     size. Writing never raises: a full or closed pipe loses lines, not requests. A line that repeats
     (same event, same words; numbers may differ) is written `BURST` times per window, then counted;
-    the count is told by `lines.suppressed`.
+    the count is told by `lines.suppressed`, which is as severe as the line.
 Assumes
     Each process calls `configure` once after its start, also after a fork.
 Owner
@@ -17,20 +17,18 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import orjson
 
-from mpserve.model.log_switches import LogSwitches
-from mpserve.settings import LogFormat, LogLevel
+from mpserve.model.log_switches import LogFormat, LogLevel, LogSwitches, written_levels
 
 STDERR_FD: Final = 2
 BURST: Final = 10  # enough to see each model of a small repository fail with the same words
 WINDOW_NS: Final = 10_000_000_000  # ten seconds: an operator who looks sees that it goes on
 MAX_KEYS: Final = 1024  # a bound for memory; the oldest key is forgotten first
 
-_SEVERITY: Final = {level: number for number, level in enumerate(LogLevel)}
 _COLOURS: Final = {LogLevel.WARNING: "\x1b[33m", LogLevel.ERROR: "\x1b[31m"}
 _LETTERS: Final = {
     LogLevel.DEBUG: "D",
@@ -41,13 +39,21 @@ _LETTERS: Final = {
 _NEEDS_QUOTES: Final = frozenset(" =\"'\\\t\r")
 
 
+class RepetitionKey(NamedTuple):
+    """What lines that repeat have in common."""
+
+    level: LogLevel
+    words: str
+
+
 class Repetition:
     """Counts equal lines in windows of time. Pure: the clock is an argument."""
 
     def __init__(self) -> None:
-        self._windows: dict[str, list[int]] = {}  # key -> [start of the window, lines in it]
+        # key -> [start of the window, lines in it]
+        self._windows: dict[RepetitionKey, list[int]] = {}
 
-    def admits(self, key: str, *, now_ns: int) -> bool:
+    def admits(self, key: RepetitionKey, *, now_ns: int) -> bool:
         """Return whether the line of `key` may be written now, and count it."""
         window = self._windows.get(key)
         if window is None:
@@ -58,9 +64,9 @@ class Repetition:
         window[1] += 1
         return window[1] <= BURST
 
-    def take_ended(self, *, now_ns: int) -> list[tuple[str, int]]:
+    def take_ended(self, *, now_ns: int) -> list[tuple[RepetitionKey, int]]:
         """Forget the windows that ended; return (key, lines left out) where any were."""
-        left_out: list[tuple[str, int]] = []
+        left_out: list[tuple[RepetitionKey, int]] = []
         while self._windows:
             key, (start_ns, lines) = next(iter(self._windows.items()))  # the oldest
             if now_ns - start_ns < WINDOW_NS:
@@ -74,22 +80,12 @@ class Repetition:
 class Log:
     """Writes events to a descriptor in one format."""
 
-    def __init__(
-        self,
-        *,
-        level: LogLevel,
-        log_format: LogFormat,
-        role: str,
-        fd: int = STDERR_FD,
-    ) -> None:
-        self._written = frozenset(
-            one for one in LogLevel if _SEVERITY[one] >= _SEVERITY[level] < _SEVERITY[LogLevel.OFF]
-        )
-        self._format = log_format
+    def __init__(self, switches: LogSwitches, *, role: str, fd: int = STDERR_FD) -> None:
         self._role = role
         self._fd = fd
-        self._colours = log_format is LogFormat.DEFAULT and os.isatty(fd)
+        self._is_terminal = os.isatty(fd)
         self._repetition = Repetition()
+        self.switch(switches)
 
     def writes(self, level: LogLevel) -> bool:
         """Return whether events of `level` are written, to spare costly fields."""
@@ -97,15 +93,9 @@ class Log:
 
     def switch(self, switches: LogSwitches) -> None:
         """Write what `switches` say from now on."""
-        wanted = {
-            LogLevel.DEBUG: switches.verbose_level > 0,
-            LogLevel.INFO: switches.info,
-            LogLevel.WARNING: switches.warning,
-            LogLevel.ERROR: switches.error,
-        }
         self._format = LogFormat(switches.log_format)
-        self._colours = self._colours and self._format is LogFormat.DEFAULT
-        self._written = frozenset(level for level, is_on in wanted.items() if is_on)
+        self._colours = self._is_terminal and self._format is LogFormat.DEFAULT
+        self._written = written_levels(switches)
 
     def emit(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
         """Write one event if its level is written and it did not repeat too often."""
@@ -113,8 +103,9 @@ class Log:
             return
         now_ns = time.monotonic_ns()
         for key, left_out in self._repetition.take_ended(now_ns=now_ns):
-            self._write(LogLevel.WARNING, "lines.suppressed", {"line": key, "count": left_out})
-        if self._repetition.admits(repetition_key(event, fields), now_ns=now_ns):
+            if self.writes(key.level):
+                self._write(key.level, "lines.suppressed", {"line": key.words, "count": left_out})
+        if self._repetition.admits(repetition_key(level, event, fields), now_ns=now_ns):
             self._write(level, event, fields)
 
     def _write(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
@@ -134,10 +125,10 @@ class Log:
             os.write(self._fd, line.encode("utf-8", "replace"))
 
 
-def repetition_key(event: str, fields: Mapping[str, object]) -> str:
-    """Return what two lines must share to count as the same: the event and its words."""
+def repetition_key(level: LogLevel, event: str, fields: Mapping[str, object]) -> RepetitionKey:
+    """Return what two lines must share to count as the same: level, event and words."""
     words = [f"{key}={text}" for key, text in fields.items() if isinstance(text, str)]
-    return " ".join([event, *words])
+    return RepetitionKey(level, " ".join([event, *words]))
 
 
 def json_line(
@@ -199,21 +190,19 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-_current = Log(level=LogLevel.INFO, log_format=LogFormat.DEFAULT, role="mpserve")
+_current = Log(LogSwitches(), role="mpserve")
 
 
-def configure(*, level: str, log_format: str, role: str) -> None:
+def configure(switches: LogSwitches, *, role: str) -> None:
     """Set up the log of this process.
 
     Parameters
     ----------
-    level, log_format
-        Values of `LogLevel` and `LogFormat`, as they travel in start messages.
     role
         Which process this is, e.g. `supervisor`, `frontend-0`, `worker:simple:1:0`.
     """
     global _current  # noqa: PLW0603  # one log per process, set once at its start
-    _current = Log(level=LogLevel(level), log_format=LogFormat(log_format), role=role)
+    _current = Log(switches, role=role)
 
 
 def switch(switches: LogSwitches) -> None:

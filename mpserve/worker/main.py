@@ -78,8 +78,7 @@ def prepare(start: WorkerStart) -> None:
     _leave_signals_to_supervisor()
     key = start.instance
     log.configure(
-        level=start.log_level,
-        log_format=start.log_format,
+        start.log,
         role=f"worker:{key.name}:{key.version}:{key.index}",
     )
     bridge_logging()

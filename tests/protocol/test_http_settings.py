@@ -1,6 +1,9 @@
 """Row 110: trace and log settings over HTTP and gRPC, and that the log obeys in every process."""
 
+import itertools
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from textwrap import dedent
 
 import grpc
@@ -19,6 +22,7 @@ LOG = {
     "log_verbose_level": 0,
     "log_format": "json",
 }
+LEVELS = {"verbose", "info", "warning", "error"}
 TRACE = {
     "trace_level": ["OFF"],
     "trace_rate": "1000",
@@ -37,16 +41,15 @@ CHATTY = dedent(
                 word = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()[0].decode()
                 pb_utils.Logger.log_info(f"info {word}")
                 pb_utils.Logger.log_verbose(f"verbose {word}")
+                pb_utils.Logger.log_warn(f"warning {word}")
                 pb_utils.Logger.log_error(f"error {word}")
             return [pb_utils.InferenceResponse([]) for _ in requests]
     """
 )
 
 
-@pytest.fixture
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of its own for each test, because they change it; with two frontends."""
-    folder = tmp_path_factory.mktemp("settings")
+def write_models(folder: Path) -> Path:
+    """Write two models that log at each level; return the repository."""
     for name in ("chatty", "later"):
         write_triton(
             folder / "models" / name,
@@ -54,6 +57,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             config=tensors("input", ("IN", "TYPE_STRING", [1]))
             + tensors("output", ("OUT", "TYPE_STRING", [1])),
         )
+    return folder / "models"
+
+
+@pytest.fixture
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of its own for each test, because they change it; with two frontends."""
+    folder = tmp_path_factory.mktemp("settings")
+    write_models(folder)
     with Server.serve(
         folder / "models",
         flags=["--model-control-mode=explicit", "--load-model=chatty", "--log-format=json",
@@ -106,6 +117,45 @@ def test_the_log_of_workers_obeys_also_of_those_that_start_later(server):
     say(server, "three")
     wait_until(lambda: logged(server, "verbose three"), what="the last line")
     assert not logged(server, "info three")
+
+
+@pytest.mark.parametrize(
+    "on",
+    [
+        pytest.param({"info", "error"}, id="no warnings"),
+        pytest.param({"verbose", "warning"}, id="what a threshold can not say"),
+    ],
+)
+def test_each_switch_of_the_log_is_for_itself_from_the_start_and_by_calls(tmp_path, on):
+    flags = [f"--log-{name}={name in on}".lower() for name in ("info", "warning", "error")]
+    with Server.serve(
+        write_models(tmp_path),
+        flags=[*flags, f"--log-verbose={int('verbose' in on)}", "--log-format=json",
+               "--model-control-mode=explicit", "--load-model=chatty"],
+        log_path=tmp_path / "log",
+    ) as server:  # fmt: skip
+        assert said_levels(server, "started") == on
+        lines = [json.loads(line) for line in server.log_text.splitlines()]
+        assert {line["level"].replace("debug", "verbose") for line in lines} == on
+        told = server.get("/v2/logging").json()
+        assert {name for name in LEVELS if told.get(f"log_{name}")} == on - {"verbose"}
+        assert told["log_verbose_level"] == int("verbose" in on)
+
+        # The other half, by a call, also for a worker that starts after it.
+        off = LEVELS - on
+        members = {name: name in off for name in ("info", "warning", "error")}
+        switch(server, **members, verbose_level=int("verbose" in off))
+
+        words = (f"switched-{number}" for number in itertools.count())
+        wait_until(lambda: said_levels(server, next(words)) == off, what="the worker to have heard")
+        assert server.load("later").status == 200
+        assert said_levels(server, "loaded", "later") == off
+
+
+def said_levels(server: Server, word: str, model: str = "chatty") -> set[str]:
+    """Let the model say a word at each level; return the levels that are in the log."""
+    say(server, word, model)
+    return {level for level in LEVELS if logged(server, f"{level} {word}")}
 
 
 def test_the_log_of_the_supervisor_obeys(server):

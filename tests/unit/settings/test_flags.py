@@ -3,6 +3,7 @@
 import pytest
 
 from mpserve.dialect import DialectName
+from mpserve.model.log_switches import LogSwitches
 from mpserve.settings import ClientLimits, Settings, decode_settings, encode_settings
 from mpserve.settings.flags import Standing
 from mpserve.settings.grpc_settings import GrpcSettings
@@ -35,10 +36,11 @@ vertex-ai-thread-count vertex-ai-default-model
 
 
 FIELDS = (
-    {name for name in Settings.__struct_fields__ if name not in {"grpc", "http", "clients"}}
+    {name for name in Settings.__struct_fields__ if name not in {"grpc", "http", "clients", "log"}}
     | {f"grpc_{name}" for name in GrpcSettings.__struct_fields__}
     | {f"http.{name}" for name in HttpSettings.__struct_fields__}
     | {f"clients.{name}" for name in ClientLimits.__struct_fields__}
+    | {f"log.{name}" for name in LogSwitches.__struct_fields__}
 )
 
 
@@ -68,7 +70,6 @@ def test_the_default_of_a_flag_passes_its_own_check(flag):
 
 def test_every_field_of_settings_can_be_told():
     told_elsewhere = {
-        "log_level",
         "parallel_workers",
         "server_version",
         "extensions",

@@ -3,7 +3,8 @@
 import pytest
 
 from mpserve.errors import ConfigError
-from mpserve.settings import LogFormat, LogLevel, ModelControlMode
+from mpserve.model.log_switches import LogLevel, written_levels
+from mpserve.settings import ModelControlMode
 from mpserve.settings.arguments import UsageError
 from mpserve.settings.reading import read_serve
 from mpserve.settings.validation import CreationError
@@ -163,28 +164,28 @@ def test_negative_grace_and_thread_counts_are_lifted():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "level"),
+    ("arguments", "levels"),
     [
-        ([], LogLevel.INFO),
-        (["--log-verbose=1"], LogLevel.DEBUG),
-        (["--log-verbose=true"], LogLevel.DEBUG),
-        (["--log-info=false"], LogLevel.WARNING),
-        (["--log-info=0", "--log-warning=0"], LogLevel.ERROR),
-        (["--log-info=0", "--log-warning=0", "--log-error=0"], LogLevel.OFF),
+        ([], "info warning error"),
+        (["--log-verbose=1"], "debug info warning error"),
+        (["--log-verbose=true"], "debug info warning error"),
+        (["--log-info=false"], "warning error"),
+        (["--log-info=0", "--log-warning=0"], "error"),
+        (["--log-info=0", "--log-warning=0", "--log-error=0"], ""),
+        (["--log-warning=false"], "info error"),
+        (["--log-error=false"], "info warning"),
+        (["--log-verbose=2", "--log-info=0", "--log-error=0"], "debug warning"),
     ],
 )
-def test_tritons_log_switches_make_a_level(arguments, level):
-    assert settings_of(*arguments).log_level is level
-
-
-def test_a_level_that_is_on_above_one_that_is_off_is_refused():
-    with pytest.raises(UsageError, match="--log-error=false needs --log-warning=false"):
-        read("--log-error=false")
+def test_each_of_tritons_log_switches_is_for_itself(arguments, levels):
+    assert written_levels(settings_of(*arguments).log) == {
+        LogLevel(word) for word in levels.split()
+    }
 
 
 @pytest.mark.parametrize("word", ["default", "ISO8601", "json"])
 def test_log_formats(word):
-    assert settings_of(f"--log-format={word}").log_format is LogFormat(word)
+    assert settings_of(f"--log-format={word}").log.log_format == word
 
 
 def test_log_format_is_case_sensitive():

@@ -6,7 +6,7 @@ import pytest
 
 from mpserve.dialect import DialectName
 from mpserve.errors import ConfigError
-from mpserve.settings import LogFormat, LogLevel, ModelControlMode
+from mpserve.settings import ModelControlMode
 from mpserve.settings.arguments import UsageError
 from mpserve.settings.mlserver_fields import MLSERVER_FIELDS
 from mpserve.settings.reading import read_start
@@ -80,8 +80,8 @@ def test_host_debug_and_structured_logging_are_understood(read):
         file={"host": "127.0.0.1", "debug": True, "use_structured_logging": True}
     ).settings
     assert settings.http_address == "127.0.0.1"
-    assert settings.log_level is LogLevel.DEBUG
-    assert settings.log_format is LogFormat.JSON
+    assert settings.log.verbose_level == 1
+    assert settings.log.log_format == "json"
 
 
 @pytest.mark.parametrize(

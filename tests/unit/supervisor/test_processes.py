@@ -26,6 +26,7 @@ from mpserve.control.spawner_messages import ChildExited
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.identity import InstanceKey
+from mpserve.model.log_switches import LogSwitches
 from mpserve.supervisor.checkpoint import Checkpoint, checkpoint_files
 from mpserve.supervisor.inheritance import FirstSpawner
 from mpserve.supervisor.pidfd import started_ticks
@@ -64,8 +65,7 @@ START = WorkerStart(
     config_json="",
     settings_json="",
     complete_config=False,
-    log_level="info",
-    log_format="default",
+    log=LogSwitches(),
 )
 
 

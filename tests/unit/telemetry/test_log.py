@@ -1,14 +1,25 @@
 """Lines of the log."""
 
+import itertools
 import json
 import os
+import time
 
 import pytest
 
-from mpserve.settings import LogFormat, LogLevel
-from mpserve.telemetry.log import BURST, MAX_KEYS, WINDOW_NS, Log, Repetition, text_line
+from mpserve.model.log_switches import LogFormat, LogLevel, LogSwitches
+from mpserve.telemetry.log import (
+    BURST,
+    MAX_KEYS,
+    WINDOW_NS,
+    Log,
+    Repetition,
+    RepetitionKey,
+    text_line,
+)
 
 NOON_NS = 1_700_000_000_123_456_789
+DIED = RepetitionKey(LogLevel.WARNING, "worker.died model=a")
 
 
 @pytest.fixture
@@ -19,8 +30,8 @@ def pipe():
     os.close(writer)
 
 
-def make_log(fd, *, level=LogLevel.INFO, log_format=LogFormat.DEFAULT):
-    return Log(level=level, log_format=log_format, role="worker", fd=fd)
+def make_log(fd, *, log_format=LogFormat.DEFAULT, **switches):
+    return Log(LogSwitches(log_format=log_format.value, **switches), role="worker", fd=fd)
 
 
 def written(reader, writer, log, *events):
@@ -65,18 +76,33 @@ def test_a_text_line_quotes_words_with_blanks_and_puts_tracebacks_below():
     assert line == (f'T E w[{os.getpid()}] load.failed model="a b"\n  traceback:\n    one\n    two')
 
 
-@pytest.mark.parametrize(
-    ("level", "expected"),
-    [
-        (LogLevel.DEBUG, ["debug", "info", "warning", "error"]),
-        (LogLevel.WARNING, ["warning", "error"]),
-        (LogLevel.OFF, []),
-    ],
-)
-def test_lines_below_the_level_are_not_written(pipe, level, expected):
-    log = make_log(pipe[1], level=level, log_format=LogFormat.JSON)
-    events = [(each, f"{each.value}.said", {}) for each in list(LogLevel)[:4]]
-    assert [json.loads(line)["level"] for line in written(*pipe, log, *events)] == expected
+@pytest.mark.parametrize("on", list(itertools.product([False, True], repeat=4)), ids=str)
+@pytest.mark.parametrize("later", [False, True], ids=["from the start", "switched"])
+def test_a_level_is_written_when_its_switch_is_on_whatever_the_others_are(pipe, on, later):
+    verbose, info, warning, error = on
+    switches = LogSwitches(
+        verbose_level=int(verbose), info=info, warning=warning, error=error, log_format="json"
+    )
+    log = Log(LogSwitches() if later else switches, role="worker", fd=pipe[1])
+    if later:
+        log.switch(switches)
+    events = [(each, f"{each.value}.said", {}) for each in LogLevel]
+    found = [json.loads(line)["level"] for line in written(*pipe, log, *events)]
+    assert found == [level.value for level, is_on in zip(LogLevel, on, strict=True) if is_on]
+
+
+def test_what_was_left_out_is_told_as_severely_as_it_was(pipe, monkeypatch):
+    clock = [NOON_NS]
+    monkeypatch.setattr(time, "monotonic_ns", lambda: clock[0])
+    log = make_log(pipe[1], log_format=LogFormat.JSON, warning=False)
+    repeated = [(LogLevel.INFO, "x.happened", {})] * (BURST + 2)
+    written(*pipe, log, *repeated, *[(LogLevel.WARNING, "y.happened", {})] * (BURST + 2))
+    clock[0] += WINDOW_NS
+    told = [json.loads(line) for line in written(*pipe, log, (LogLevel.ERROR, "z.happened", {}))]
+    assert [(line["level"], line["event"], line.get("count")) for line in told] == [
+        ("info", "lines.suppressed", 2),
+        ("error", "z.happened", None),
+    ]
 
 
 def test_iso8601_lines_start_with_utc(pipe):
@@ -101,16 +127,17 @@ def test_lines_with_other_words_are_not_repetitions(pipe):
 def test_what_was_left_out_is_counted_when_the_window_ends():
     repetition = Repetition()
     for _ in range(BURST + 7):
-        repetition.admits("worker.died model=a", now_ns=NOON_NS)
+        repetition.admits(DIED, now_ns=NOON_NS)
     assert repetition.take_ended(now_ns=NOON_NS + WINDOW_NS - 1) == []
-    assert repetition.take_ended(now_ns=NOON_NS + WINDOW_NS) == [("worker.died model=a", 7)]
-    assert repetition.admits("worker.died model=a", now_ns=NOON_NS + WINDOW_NS)
+    assert repetition.take_ended(now_ns=NOON_NS + WINDOW_NS) == [(DIED, 7)]
+    assert repetition.admits(DIED, now_ns=NOON_NS + WINDOW_NS)
 
 
 def test_the_number_of_remembered_lines_is_bounded():
     repetition = Repetition()
     for number in range(MAX_KEYS * 2):
-        repetition.admits(f"x.happened word={number}", now_ns=NOON_NS)
+        key = RepetitionKey(LogLevel.INFO, f"x.happened word={number}")
+        repetition.admits(key, now_ns=NOON_NS)
     assert len(repetition._windows) <= MAX_KEYS
 
 

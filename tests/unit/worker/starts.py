@@ -6,6 +6,7 @@ from mpserve.control.messages import SharedPlaces, WorkerStart
 from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
+from mpserve.model.log_switches import LogSwitches
 
 PLACES = SharedPlaces(
     server_id="test",
@@ -38,7 +39,6 @@ def worker_start(**fields: object) -> WorkerStart:
         config_json="{}",
         settings_json="",
         complete_config=False,
-        log_level="info",
-        log_format="default",
+        log=LogSwitches(),
     )
     return msgspec.structs.replace(start, **fields)
