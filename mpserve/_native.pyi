@@ -259,7 +259,7 @@ class TritonModelException(Exception):
 class InstanceContext:
     """What all requests of one instance share."""
 
-    def __init__(self, *, instance_name: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str, controls: list = [], state_outputs: Sequence[str] = []) -> None: ...
+    def __init__(self, *, instance_name: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str, controls: list = [], state_outputs: Sequence[str] = [], input_reshapes: list = [], output_reshapes: list = []) -> None: ...
 
     @property
     def instance_name(self) -> str: ...
@@ -522,7 +522,7 @@ class LoopbackAnswer:
 class InstancePort:
     """One model instance's access to its queue."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0, ready_slots: int = 0, controls: list = [], sequence_slots: int = 0, state_outputs: Sequence[str] = []) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, queue: object, instance_slot: int, arena: object, rings: list, wake_fds: Sequence[int], attach: object, attach_ring: object, instance_name: str, model_name: str, model_version: str, output_names: Sequence[str], open_outputs: bool, absent_parameters: str = '', region_prefix: str = '', max_requests: int = 1, max_rows: int = 1, preferred_rows: Sequence[int] = [], max_delay_us: int = 0, ready_slots: int = 0, controls: list = [], sequence_slots: int = 0, state_outputs: Sequence[str] = [], input_reshapes: list = [], output_reshapes: list = []) -> None: ...
 
     def await_streams(self, timeout_ms: int) -> bool:
         """

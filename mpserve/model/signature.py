@@ -21,6 +21,11 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
         any size. `None` when any shape is taken.
     optional
         The input may be left out.
+    ragged
+        Requests of a batch may differ in the input's shape.
+    model_shape
+        Full shape as the model knows it, its free sizes in the order of `shape`'s; `None` when that
+        is `shape`.
     """
 
     name: str
@@ -28,6 +33,7 @@ class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...] | None
     optional: bool = False
     ragged: bool = False
+    model_shape: tuple[int, ...] | None = None
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 NativeControl = tuple[str, str, str, bool, bytes, bytes]
+NativeReshape = tuple[str, tuple[int, ...], tuple[int, ...]]
+"""Name, shape that comes, and shape in its place; -1 for free sizes, equal in their order."""
 
 
 class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,8 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
         Sequences that the instance holds at once; 0 for a model without.
     state_outputs
         Outputs that the server keeps for the next request of a sequence.
+    input_reshapes, output_reshapes
+        Inputs that the model knows by another shape than clients, and outputs likewise.
     """
 
     instance_name: str
@@ -110,6 +114,8 @@ class InstanceRule(msgspec.Struct, frozen=True, kw_only=True):
     controls: tuple[SequenceControl, ...] = ()
     sequence_slots: int = 0
     state_outputs: tuple[str, ...] = ()
+    input_reshapes: tuple[NativeReshape, ...] = ()
+    output_reshapes: tuple[NativeReshape, ...] = ()
 
 
 def native_controls(controls: Iterable[SequenceControl], *, batches: bool) -> list[NativeControl]:
@@ -168,6 +174,8 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         controls=native_controls(rule.controls, batches=rule.batches),
         sequence_slots=rule.sequence_slots,
         state_outputs=list(rule.state_outputs),
+        input_reshapes=list(rule.input_reshapes),
+        output_reshapes=list(rule.output_reshapes),
     )
     port.set_decoupled(rule.decoupled)
     port.set_ordered(rule.ordered)

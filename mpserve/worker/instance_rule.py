@@ -35,6 +35,16 @@ def instance_rule(start: WorkerStart, config: ModelConfig) -> InstanceRule:
             state.output_name
             for state in (config.sequences.states if config.sequences is not None else ())
         ),
+        input_reshapes=tuple(
+            (spec.name, spec.shape, spec.model_shape)
+            for spec in signature.inputs
+            if spec.shape is not None and spec.model_shape is not None
+        ),
+        output_reshapes=tuple(
+            (spec.name, spec.model_shape, spec.shape)
+            for spec in signature.outputs
+            if spec.shape is not None and spec.model_shape is not None
+        ),
     )
 
 

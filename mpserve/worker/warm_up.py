@@ -66,6 +66,8 @@ def warm_up(runtime: Runtime, completed: CompletedConfig, start: WorkerStart) ->
         absent_parameters=rule.absent_parameters,
         controls=native_controls(rule.controls, batches=rule.batches),
         state_outputs=list(rule.state_outputs),
+        input_reshapes=list(rule.input_reshapes),
+        output_reshapes=list(rule.output_reshapes),
     )
     sequences = completed.config.sequences
     states = first_tensors(

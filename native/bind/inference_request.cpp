@@ -21,9 +21,14 @@ constexpr std::uint32_t kCompleteFinal = 1;      // TRITONSERVER_RESPONSE_COMPLE
 constexpr std::uint32_t kReleaseAll = 1;         // TRITONSERVER_REQUEST_RELEASE_ALL
 constexpr std::uint32_t kReleaseReschedule = 2;  // TRITONSERVER_REQUEST_RELEASE_RESCHEDULE
 
-nb::object make_input(LeaseRef lease, const TensorView& view) {
+nb::object make_input(LeaseRef lease, const TensorView& view, const InstanceContext& context) {
     nb::object instance = nb::inst_alloc(nb::type<Tensor>());
-    new (nb::inst_ptr<Tensor>(instance)) Tensor(std::move(lease), view);
+    auto* place = nb::inst_ptr<Tensor>(instance);
+    if (const auto* reshape = find_reshape(context.input_reshapes, view.name)) {
+        new (place) Tensor(std::move(lease), view, *reshape);
+    } else {
+        new (place) Tensor(std::move(lease), view);
+    }
     nb::inst_mark_ready(instance);
     return instance;
 }
@@ -102,7 +107,7 @@ nb::list InferenceRequest::inputs() {
                 tensor.data =
                     lease_->region_at(tensor.region, tensor.data_offset, tensor.data_bytes);
             }
-            inputs.append(make_input(lease_, tensor));
+            inputs.append(make_input(lease_, tensor, *context_));
         }
         for (const auto& control : context_->controls)
             inputs.append(make_control(control, *view_, !is_filler_));

@@ -9,6 +9,7 @@
 #include <nanobind/nanobind.h>
 
 #include "sequence_controls.hpp"
+#include "tensor_reshape.hpp"
 
 namespace mpserve::bind {
 
@@ -26,6 +27,9 @@ struct InstanceContext {
     // Outputs that the server keeps for the next request of a sequence: each request asks for them,
     // and those that are not declared are dropped after that.
     std::vector<std::string> state_outputs;
+    // Shapes that the model gives a client's input, and a client the model's output.
+    std::vector<TensorReshape> input_reshapes;
+    std::vector<TensorReshape> output_reshapes;
     // What `parameters()` says of a request without any: "{}" for a Triton model.
     std::string absent_parameters;
 

@@ -99,7 +99,8 @@ void bind_instance_port(nb::module_& m) {
                std::string absent_parameters, std::string region_prefix, std::uint32_t max_requests,
                std::uint32_t max_rows, std::vector<std::uint32_t> preferred_rows,
                std::uint64_t max_delay_us, std::uint32_t ready_slots, nb::list controls,
-               std::uint32_t sequence_slots, std::vector<std::string> state_outputs) {
+               std::uint32_t sequence_slots, std::vector<std::string> state_outputs,
+               const nb::list& input_reshapes, const nb::list& output_reshapes) {
                 auto context = std::make_shared<InstanceContext>();
                 context->instance_name = std::move(instance_name);
                 context->model_name = std::move(model_name);
@@ -108,6 +109,8 @@ void bind_instance_port(nb::module_& m) {
                 context->open_outputs = open_outputs;
                 context->absent_parameters = std::move(absent_parameters);
                 context->state_outputs = std::move(state_outputs);
+                context->input_reshapes = read_reshapes(input_reshapes);
+                context->output_reshapes = read_reshapes(output_reshapes);
                 for (const nb::handle control : controls)
                     context->controls.push_back(read_control(control));
                 new (self) InstancePort(
@@ -131,7 +134,8 @@ void bind_instance_port(nb::module_& m) {
             "absent_parameters"_a = "", "region_prefix"_a = "", "max_requests"_a = 1,
             "max_rows"_a = 1, "preferred_rows"_a = std::vector<std::uint32_t>(),
             "max_delay_us"_a = 0, "ready_slots"_a = 0, "controls"_a = nb::list(),
-            "sequence_slots"_a = 0, "state_outputs"_a = std::vector<std::string>())
+            "sequence_slots"_a = 0, "state_outputs"_a = std::vector<std::string>(),
+            "input_reshapes"_a = nb::list(), "output_reshapes"_a = nb::list())
         .def("await_streams", &InstancePort::await_streams, "timeout_ms"_a,
              "Wait until each response sender that was left has sent its final flag; false after "
              "the time-out.")

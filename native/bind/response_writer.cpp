@@ -1,5 +1,7 @@
 #include "response_writer.hpp"
 
+#include <algorithm>
+
 #include "model_exception.hpp"
 
 namespace nb = nanobind;
@@ -13,9 +15,10 @@ constexpr std::uint64_t padded(std::uint64_t bytes, std::uint64_t alignment) noe
     return bytes + alignment;
 }
 
-std::uint64_t record_bytes(const Tensor& tensor) noexcept {
+std::uint64_t record_bytes(const Tensor& tensor, const TensorReshape* reshape) noexcept {
+    const auto rank = std::max(tensor.shape().size(), reshape != nullptr ? reshape->to.size() : 0);
     return tensor.name().size() + tensor.parameters().size() +
-           padded(tensor.shape().size_bytes(), alignof(std::int64_t)) +
+           padded(rank * sizeof(std::int64_t), alignof(std::int64_t)) +
            padded(sizeof(TensorRecord), kTensorAlignment);
 }
 
@@ -40,8 +43,9 @@ std::uint64_t ResponseWriter::measure(const InferenceRequest& request,
         if (!request.wants_output(tensor->name())) continue;
         const auto bytes = tensor->wire_bytes();
         const auto wanted = request.region_of(tensor->name());
-        outputs_.push_back({tensor, bytes, wanted});
-        total += record_bytes(*tensor);
+        const auto* reshape = find_reshape(request.context()->output_reshapes, tensor->name());
+        outputs_.push_back({tensor, bytes, wanted, reshape});
+        total += record_bytes(*tensor, reshape);
         if (wanted.region == 0) {
             total += bytes;
         } else if (bytes > wanted.region_bytes) {
@@ -79,13 +83,15 @@ bool ResponseWriter::write(std::byte* base, std::uint64_t capacity, std::uint32_
 }
 
 bool ResponseWriter::write_output(const Chosen& output) {
-    const auto& [tensor, bytes, wanted] = output;
+    const auto& [tensor, bytes, wanted, reshape] = output;
+    std::int64_t reshaped[kMaxRank];
+    auto shape = tensor->shape();
+    if (reshape != nullptr) shape = reshape->applied(shape, reshaped);
     if (wanted.region == 0) {
-        auto* place =
-            builder_.append_tensor(tensor->name(), tensor->datatype(), tensor->shape(), bytes);
+        auto* place = builder_.append_tensor(tensor->name(), tensor->datatype(), shape, bytes);
         return place != nullptr && tensor->write_wire(place, bytes);
     }
-    if (!builder_.refer_region(tensor->name(), tensor->datatype(), tensor->shape(), wanted.region,
+    if (!builder_.refer_region(tensor->name(), tensor->datatype(), shape, wanted.region,
                                wanted.region_offset, bytes)) {
         return false;
     }

@@ -34,7 +34,8 @@ private:
     struct Chosen {
         Tensor* tensor;
         std::uint64_t bytes;
-        OutputView wanted;  // its place in a client's region, if it has one
+        OutputView wanted;             // its place in a client's region, if it has one
+        const TensorReshape* reshape;  // nullptr when clients know it by the model's shape
     };
 
     bool write_output(const Chosen& output);

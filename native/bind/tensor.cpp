@@ -43,6 +43,11 @@ void check_name(std::string_view name) {
 Tensor::Tensor(LeaseRef lease, const TensorView& view) noexcept
     : lease_(std::move(lease)), view_(view) {}
 
+Tensor::Tensor(LeaseRef lease, const TensorView& view, const TensorReshape& reshape)
+    : lease_(std::move(lease)), view_(view), owned_(std::make_unique<Owned>()) {
+    view_.shape = reshape.applied(view.shape, owned_->shape);
+}
+
 Tensor::Tensor(std::string name, nb::handle array, std::string parameters)
     : owned_(std::make_unique<Owned>()) {
     check_name(name);

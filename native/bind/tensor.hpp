@@ -17,6 +17,7 @@
 #include "mpserve/datatype.hpp"
 #include "mpserve/message.hpp"
 #include "request_lease.hpp"
+#include "tensor_reshape.hpp"
 
 namespace mpserve::bind {
 
@@ -26,6 +27,8 @@ class Tensor {
 public:
     // An input: looks into the block that `lease` holds.
     Tensor(LeaseRef lease, const TensorView& view) noexcept;
+    // The same, for a model that knows it by another shape.
+    Tensor(LeaseRef lease, const TensorView& view, const TensorReshape& reshape);
     // An output: `array` is a NumPy array; it is made contiguous, and its dtype decides the
     // datatype.
     Tensor(std::string name, nanobind::handle array, std::string parameters);

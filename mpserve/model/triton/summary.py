@@ -127,7 +127,15 @@ def _spec(tensor: ModelInput | ModelOutput, *, batches: bool) -> TensorSpec:
         shape=((-1, *tensor.dims) if batches else tensor.dims) if tensor.dims else None,
         optional=isinstance(tensor, ModelInput) and tensor.optional,
         ragged=isinstance(tensor, ModelInput) and tensor.allow_ragged_batch,
+        model_shape=_model_shape(tensor, batches=batches),
     )
+
+
+def _model_shape(tensor: ModelInput | ModelOutput, *, batches: bool) -> tuple[int, ...] | None:
+    if tensor.reshape is UNSET or not tensor.dims:
+        return None
+    shape = tensor.reshape.shape
+    return (-1, *shape) if batches else shape
 
 
 def _batching(config: TritonConfig) -> BatchingPolicy | None:
