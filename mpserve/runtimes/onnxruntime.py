@@ -4,6 +4,7 @@ Source: Triton's ONNX Runtime backend: file name, parameters and messages.
 """
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from mpserve.runtimes.responses import (
     last_line,
 )
 from mpserve.runtimes.stacking import answer_together
+from mpserve.scheduling.shared_weights import shares_weights
 
 _DATATYPES: Final = {
     "tensor(bool)": Datatype.BOOL,
@@ -48,6 +50,7 @@ _DATATYPES: Final = {
     "tensor(string)": Datatype.BYTES,
 }
 _PROVIDERS: Final = ["CPUExecutionProvider"]
+_NO_REPORTS: Final = "ORT_DISABLE_TELEMETRY"
 _GRAPH_LEVELS: Final = {
     -1: "ORT_ENABLE_BASIC",
     0: "ORT_ENABLE_ALL",
@@ -87,6 +90,8 @@ class OnnxRuntime:
     def load(self, context: LoadContext) -> CompletedConfig:
         """Load the graph, and complete the configuration by its inputs and outputs."""
         path = find_artifact(context, default_files=self.default_files)
+        # Its reports go to its maker, by a thread of their own, unless the operator says so.
+        os.environ.setdefault(_NO_REPORTS, "1")
         try:
             library = importlib.import_module("onnxruntime")
         except ImportError as error:
@@ -174,8 +179,10 @@ def _options(library: Any, context: LoadContext) -> Any:  # noqa: ANN401  # a li
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     options.log_severity_level = 3  # errors: they are raised, too
     parameters = context.config.parameters
-    options.intra_op_num_threads = _count(parameters, "intra_op_thread_count")
-    options.inter_op_num_threads = _count(parameters, "inter_op_thread_count")
+    # Its threads are there from the load on, and a fork has none: alone unless asked otherwise.
+    usual = 1 if shares_weights(context.config) else 0  # 0: as many as it likes
+    options.intra_op_num_threads = _count(parameters, "intra_op_thread_count") or usual
+    options.inter_op_num_threads = _count(parameters, "inter_op_thread_count") or usual
     if _count(parameters, "execution_mode") == 1:
         options.execution_mode = library.ExecutionMode.ORT_PARALLEL
     config = msgspec.json.decode(context.config_json or "{}", type=_Config)

@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Final
@@ -24,10 +25,13 @@ from mpserve.worker.loading import Loaded, load
 from mpserve.worker.main import main as worker_main
 from mpserve.worker.main import prepare
 from mpserve.worker.memory_bound import bound_memory
+from mpserve.worker.openmp_pools import end_pools
 from mpserve.worker.supervisor_link import SupervisorLink
 
 _TASKS: Final = Path("/proc/self/task")
 _DESCRIPTORS: Final = Path("/proc/self/fd")
+_ENDING_S: Final = 1.0  # that threads which were told to end may take
+_LOOK_S: Final = 0.005
 _SHARED_STATE: Final = ("socket:", "pipe:", "anon_inode:")
 _UNFIT: Final = "the weights of this model can not be shared by its instances"
 
@@ -86,21 +90,40 @@ def require_no_threads() -> None:
     Raises
     ------
     LoadError
-        It has some. Libraries that end theirs before a fork, as OpenBLAS does, are told by one.
+        It has some. Those of OpenMP are ended; libraries that end theirs before a fork, as
+        OpenBLAS does, are told by one.
     """
     names = [one.name for one in threading.enumerate() if one is not threading.main_thread()]
     if names:
         raise LoadError(f"{_UNFIT}: it has started threads while loading ({', '.join(names)})")
+    end_pools()
     pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)
-    count = len(list(_TASKS.iterdir())) - 1
-    if count:
+    if names := _lasting_threads():
         raise LoadError(
-            f"{_UNFIT}: a library of it has started {count} threads while loading, which a fork"
-            " does not have; compute in execute only, or set OMP_NUM_THREADS=1"
+            f"{_UNFIT}: a library of it has started {len(names)} threads while loading"
+            f" ({', '.join(names)}), which a fork does not have; compute in execute only, or let"
+            " the library use one thread"
         )
+
+
+def _lasting_threads() -> list[str]:
+    """Return the names of threads beside the main one, once those that were ended are gone."""
+    deadline = time.monotonic() + _ENDING_S
+    while (names := _other_threads()) and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+    return names
+
+
+def _other_threads() -> list[str]:
+    names: list[str] = []
+    for task in _TASKS.iterdir():
+        if int(task.name) != os.getpid():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                names.append((task / "comm").read_text().strip())
+    return names
 
 
 def open_descriptors() -> set[tuple[int, str]]:
