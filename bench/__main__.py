@@ -10,6 +10,8 @@ from typing import Final, NoReturn
 
 import click
 
+from bench.bars import SCENARIOS_OF_BARS, SERVERS_OF_BARS, is_needed
+from bench.commands.bars import bars_command
 from bench.commands.compare import compare_command
 from bench.commands.growth import growth_command
 from bench.commands.load import load_command
@@ -18,12 +20,15 @@ from bench.errors import BenchError
 from bench.installation import install, install_peers
 from bench.loading import closed_loop
 from bench.loading.payload import Encoding
+from bench.measuring.bytecode import compile_bytecode
 from bench.measuring.leftovers import sweep
 from bench.measuring.machine import read_facts
 from bench.measuring.measurement import Pace
 from bench.measuring.rounds import Plan, Turn, carry_out, turns
 from bench.names import choose
 from bench.peers import PEERS
+from bench.peers.mpserve import Mpserve
+from bench.report.bars import bars_table, verdicts
 from bench.report.results import Results, write_results
 from bench.report.table import markdown
 from bench.scenarios import SCENARIOS
@@ -63,6 +68,12 @@ INTERRUPTED: Final = 130  # as a shell says of SIGINT
     show_default=True,
     help="Seconds of load before it that do not count.",
 )
+@click.option(
+    "--bars",
+    "for_bars",
+    is_flag=True,
+    help="Measure what must hold (`bench/bars.py`), on the servers that it is held against.",
+)
 @click.option("--quick", is_flag=True, help="One round of 2 s: a look, not a measurement.")
 @click.option(
     "--json",
@@ -85,6 +96,7 @@ def main(  # noqa: PLR0913  # one parameter per option
     rounds: int,
     seconds: int,
     warmup: int,
+    for_bars: bool,
     quick: bool,
     json_path: Path | None,
     is_installing: bool,
@@ -103,39 +115,50 @@ def main(  # noqa: PLR0913  # one parameter per option
         if is_listing:
             _list()
             return
-        chosen = choose(servers, tuple(PEERS), what="server")
+        all_servers, all_scenarios = tuple(PEERS), tuple(SCENARIOS)
+        if for_bars:
+            all_servers, all_scenarios = SERVERS_OF_BARS, SCENARIOS_OF_BARS
+        chosen = choose(servers, all_servers, what="server")
         if is_installing:
             install(chosen, tell=_tell)
             return
         plan = Plan(
             servers=chosen,
-            scenarios=choose(scenarios, tuple(SCENARIOS), what="scenario"),
+            scenarios=choose(scenarios, all_scenarios, what="scenario"),
             rounds=QUICK_ROUNDS if quick else rounds,
             pace=Pace(seconds=QUICK_SECONDS if quick else seconds, warmup_seconds=warmup),
         )
-        results = _run(plan)
+        results = _run(plan, for_bars=for_bars)
         path = json_path or WORKSHOP / "results" / time.strftime(TIME_FORMAT, time.gmtime())
         write_results(results, path)
     except BenchError as error:
         _tell(f"error: {error}")
         sys.exit(error.exit_code)
     click.echo(markdown(results))
+    held = [one for one in verdicts(results) if for_bars or one.values]
+    if held:
+        click.echo(f"\n{bars_table(held)}")
     _tell(f"results: {os.path.relpath(path)}")
     sys.exit(_exit_code(results))
 
 
 main.add_command(load_command)
+main.add_command(bars_command)
 main.add_command(compare_command)
 main.add_command(growth_command)
 main.add_command(regions_command)
 
 
-def _run(plan: Plan) -> Results:
-    wanted = tuple(turns(plan))
+def _run(plan: Plan, *, for_bars: bool) -> Results:
+    wanted = tuple(
+        turn for turn in turns(plan) if not for_bars or is_needed(turn.scenario, turn.server)
+    )
     _require_generators(wanted)
     with lock():
         sweep(_tell)
         clear_scratch()
+        bytecode = compile_bytecode(Mpserve().python)
+        _tell(bytecode)
         facts = read_facts()
         failures = install_peers(plan.servers, tell=_tell)
         missing = {failure.server for failure in failures}
@@ -146,6 +169,7 @@ def _run(plan: Plan) -> Results:
         servers=plan.servers,
         scenarios=plan.scenarios,
         versions={name: PEERS[name].version() for name in plan.servers if name not in missing},
+        bytecode=bytecode,
         rounds=plan.rounds,
         seconds=plan.pace.seconds,
         warmup_seconds=plan.pace.warmup_seconds,

@@ -7,6 +7,7 @@ proportional. Rounds alternate over the points, so that a drift of the machine h
 import math
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -18,6 +19,10 @@ from bench.report.results import Sample
 from bench.report.table import three_digits
 from bench.sweeps import Sweep
 
+SLACK: Final = 0.1
+END_SLACK: Final = 0.25  # three points: one unlucky round moves their slope more
+END_POINTS: Final = 3
+
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """One figure over the points of a sweep: medians, lowest and highest round."""
@@ -28,7 +33,16 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     lows: tuple[float, ...]
     highs: tuple[float, ...]
     slope: float
+    end_slope: float  # of the last points alone, which fixed costs at the small end do not flatten
     slope_limit: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it grows no faster than it may, as far as the noise of a run can tell."""
+        return (
+            self.slope <= self.slope_limit + SLACK
+            and self.end_slope <= self.slope_limit + END_SLACK
+        )
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,14 +52,21 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     axis: str
     machine: MachineFacts
     version: str
+    bytecode: str  # what was compiled before it
     rounds: int
     seconds: int
     curves: tuple[Curve, ...]
     failures: dict[int, str]  # point: why it could not be measured
 
 
-def measure_sweep(
-    sweep: Sweep, *, machine: MachineFacts, rounds: int, pace: Pace, tell: Callable[[str], None]
+def measure_sweep(  # facts of the run, and how it goes
+    sweep: Sweep,
+    *,
+    machine: MachineFacts,
+    bytecode: str,
+    rounds: int,
+    pace: Pace,
+    tell: Callable[[str], None],
 ) -> Growth:
     """Measure all points of `sweep`; a point that fails is told, and the others go on."""
     samples: dict[int, list[Sample]] = {}
@@ -74,6 +95,7 @@ def measure_sweep(
         axis=sweep.axis,
         machine=machine,
         version=sweep.at(sweep.points[0]).peer.version(),
+        bytecode=bytecode,
         rounds=rounds,
         seconds=pace.seconds,
         curves=tuple(curves(sweep, samples)),
@@ -94,6 +116,7 @@ def curves(sweep: Sweep, samples: dict[int, list[Sample]]) -> Iterable[Curve]:
             lows=tuple(min(one) for one in values),
             highs=tuple(max(one) for one in values),
             slope=slope(points, medians),
+            end_slope=slope(points[-END_POINTS:], medians[-END_POINTS:]),
             slope_limit=figure.slope,
         )
 

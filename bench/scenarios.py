@@ -40,6 +40,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     tensors: Tensors | Floats | None = None
     connections: int = 1
+    idle_connections: int = 0  # open beside them, silent
     rate: float = 0.0  # of OPEN, in requests per second
     client_threads: int = 1
     least_seconds: int = 1  # of load, where slow servers answer too few requests otherwise

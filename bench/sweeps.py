@@ -97,6 +97,13 @@ SWEEPS: Final[dict[str, Sweep]] = {
             figures=(_cpu(FLAT), _memory(LINEAR)),
         ),
         Sweep(
+            name="idle_connections",
+            axis="silent connections beside 16 that send all the time",
+            points=(1, 100, 1000, 10_000),
+            at=lambda point: _subject(point, idle_connections=point),
+            figures=(_cpu(FLAT), _memory(LINEAR)),
+        ),
+        Sweep(
             name="models",
             axis="models loaded, one of them asked",
             points=(1, 10, 100, 300, 1000),

@@ -10,10 +10,12 @@ import msgspec
 from bench.errors import BenchError
 from bench.growth import Growth, measure_sweep
 from bench.loading import closed_loop
+from bench.measuring.bytecode import compile_bytecode
 from bench.measuring.leftovers import sweep as sweep_leftovers
 from bench.measuring.machine import read_facts
 from bench.measuring.measurement import Pace
 from bench.names import choose
+from bench.peers.mpserve import Mpserve
 from bench.report.plot import write_svg
 from bench.report.table import three_digits
 from bench.sweeps import SWEEPS
@@ -39,7 +41,7 @@ def growth_command(
 ) -> None:
     """Measure what a request costs as something else grows, and draw it.
 
-    Exit code 1: a point could not be measured.
+    Exit code 1: a point could not be measured. The page says of each slope whether it may be so.
     """
     try:
         names = choose(sweeps, tuple(SWEEPS), what="sweep")
@@ -64,6 +66,16 @@ def page(found: Sequence[Growth]) -> Iterator[str]:
     yield "Written by `python -m bench growth`. Both axes of the plots are logarithmic; bars show"
     yield "the lowest and the highest round. A slope of 0 is flat, 1 is proportional. Work (bytes,"
     yield "rows) may cost in proportion; what lies idle (models, versions, connections) no CPU."
+    yield ""
+    yield "| what grows | figure | slope | of the last points | may be | holds |"
+    yield "| --- | --- | ---: | ---: | ---: | --- |"
+    for growth in found:
+        for one in growth.curves:
+            verdict = "yes" if one.holds else "**no**"
+            yield (
+                f"| [{growth.sweep}](#{growth.sweep}) | {one.label} | {one.slope:.2f} "
+                f"| {one.end_slope:.2f} | {one.slope_limit:.0f} | {verdict} |"
+            )
     for growth in found:
         machine = growth.machine
         yield from ("", f"## {growth.sweep}", "", f"![{growth.sweep}]({growth.sweep}.svg)", "")
@@ -78,7 +90,7 @@ def page(found: Sequence[Growth]) -> Iterator[str]:
         yield (
             f"Medians of {growth.rounds} rounds of {growth.seconds} s; {growth.version}; "
             f"{machine.measured_at}, {machine.cpu_model}, {machine.cores} cores, "
-            f"Python {machine.python}."
+            f"Python {machine.python}; {growth.bytecode}."
         )
         for point, reason in growth.failures.items():
             yield f"**{point:,} could not be measured**: {reason}"
@@ -90,9 +102,16 @@ def _measure(names: Sequence[str], *, rounds: int, pace: Pace, folder: Path) -> 
     with lock():
         sweep_leftovers(_tell)
         clear_scratch()
+        bytecode = compile_bytecode(Mpserve().python)
+        _tell(bytecode)
         for name in names:
             growth = measure_sweep(
-                SWEEPS[name], machine=read_facts(), rounds=rounds, pace=pace, tell=_tell
+                SWEEPS[name],
+                machine=read_facts(),
+                bytecode=bytecode,
+                rounds=rounds,
+                pace=pace,
+                tell=_tell,
             )
             text = msgspec.json.format(msgspec.json.encode(growth), indent=1)
             (folder / f"{name}.json").write_bytes(text)

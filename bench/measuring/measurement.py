@@ -4,6 +4,7 @@ A server is started anew for each measurement, so that no scenario sees what ano
 and so that the luck of one start (memory layout, placement on cores) is averaged over the rounds.
 """
 
+import contextlib
 import subprocess
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy as np
 from bench.errors import BenchError, LoadFailed, ServerFailed
 from bench.loading import closed_loop
 from bench.loading.closed_loop import Load, LoadResult
+from bench.loading.idle_connections import idle_connections
 from bench.loading.open_loop import OpenLoad, run_open_loop
 from bench.loading.payload import (
     Encoding,
@@ -152,13 +154,17 @@ def _make_site(scenario: Scenario, peer: Peer, scratch: Path) -> Site:
 def _measure_requests(
     scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport], *, pace: Pace
 ) -> _Seen:
-    with running(
-        peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
-    ) as server:
+    with (
+        running(
+            peer.name, peer.launch(site), port=site.http_port, log=site.scratch / "log", ends=ends
+        ) as server,
+        contextlib.ExitStack() as held,
+    ):
         is_loaded = peer.has_repository and scenario.measure is not Measure.INDEX
         server.wait_ready(*(scenario.served() if is_loaded else ()))
         server.note_segments()
         generate = _generator(scenario, peer.name, site=site)
+        held.enter_context(idle_connections(scenario.idle_connections, port=site.http_port))
         if pace.warmup_seconds:
             generate(pace.warmup_seconds)
         observation = Observation.of_running(server.root_pid, peer.roles)

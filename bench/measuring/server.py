@@ -9,7 +9,6 @@ Guarantees
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -24,6 +23,7 @@ import msgspec
 from bench.errors import ServerFailed
 from bench.loading.v2_client import V2Client, wait_until
 from bench.measuring import leftovers
+from bench.measuring.bytecode import environment_of_servers
 from bench.measuring.cpu import process_table
 from bench.measuring.leftovers import Started
 from bench.measuring.parent_death import end_with_parent
@@ -182,7 +182,7 @@ def _start(name: str, launch: Launch, *, port: int, log: Path, output: IO[bytes]
     process = subprocess.Popen(
         launch.argv,
         cwd=launch.folder,
-        env={**os.environ, **launch.environment},
+        env={**environment_of_servers(), **launch.environment},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,

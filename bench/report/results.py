@@ -83,6 +83,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     remarks: tuple[Remark, ...]
     library_costs: tuple[LibraryCost, ...]
     is_complete: bool  # False when the run was interrupted
+    bytecode: str = ""  # what was compiled before the run; empty in results from before it was
 
 
 def write_results(results: Results, path: Path) -> None:

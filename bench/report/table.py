@@ -26,7 +26,8 @@ def markdown(results: Results) -> str:
     for above, below, cells in zip(summary, summary[1:], body[1:], strict=False):
         if above.scenario == below.scenario:
             cells[0] = ""
-    return "\n".join([*_padded([head, *body]), "", *_notes(results, summary)])
+    lines = padded([head, *body], left_columns=LEFT_COLUMNS)
+    return "\n".join([*lines, "", *_notes(results, summary)])
 
 
 def duration(us: float) -> str:
@@ -83,22 +84,22 @@ def _ratios(row: Row) -> list[str]:
     return [three_digits(ratio) for ratio in (row.ratios.rate, row.ratios.p50, row.ratios.cpu)]
 
 
-def _padded(lines: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lay the cells out; figures stand on the right."""
+def padded(lines: Sequence[Sequence[str]], *, left_columns: int) -> Iterator[str]:
+    """Lay the cells out; all but the first columns, which are words, stand on the right."""
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     for index, cells in enumerate(lines):
         aligned = (
-            cell.ljust(width) if column < LEFT_COLUMNS else cell.rjust(width)
+            cell.ljust(width) if column < left_columns else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
         )
         yield f"| {' | '.join(aligned)} |"
         if index == 0:
-            yield f"| {' | '.join(_rules(widths))} |"
+            yield f"| {' | '.join(_rules(widths, left_columns=left_columns))} |"
 
 
-def _rules(widths: Sequence[int]) -> Iterator[str]:
+def _rules(widths: Sequence[int], *, left_columns: int) -> Iterator[str]:
     for column, width in enumerate(widths):
-        yield "-" * width if column < LEFT_COLUMNS else "-" * (width - 1) + ":"
+        yield "-" * width if column < left_columns else "-" * (width - 1) + ":"
 
 
 def _notes(results: Results, summary: Sequence[Row]) -> Iterator[str]:
@@ -135,6 +136,7 @@ def _conditions(results: Results) -> str:
         f"{machine.measured_at}, {machine.cpu_model}, {machine.cores} cores{virtual}, "
         f"{machine.memory_bytes / (1 << 30):.0f} GiB, Linux {machine.kernel}, "
         f"Python {machine.python}, load at the start {machine.load_average_1m:.1f}."
+        f"{f' Bytecode: {results.bytecode}.' if results.bytecode else ''}"
     )
 
 

@@ -1,5 +1,6 @@
 """Slopes, curves, and the page that shows them."""
 
+import msgspec
 import pytest
 
 from bench.commands.growth import page
@@ -30,6 +31,26 @@ def test_a_slope_tells_how_a_cost_grows(values, expected):
     assert slope((1, 2, 4), values) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("cpu_us", "holds"),
+    [
+        ((10, 20, 40), True),
+        ((10, 10, 10), True),
+        ((10, 40, 160), False),
+        ((1000, 10, 40, 160), False),
+    ],
+    ids=["as it may", "better", "quadratic", "worse at the end"],
+)
+def test_a_curve_that_grows_faster_than_it_may_is_told(cpu_us, holds):
+    points = (1, 2, 4, 8)[: len(cpu_us)]
+    (curve,) = curves(
+        msgspec.structs.replace(SWEEP, points=points),
+        {point: taken(one) for point, one in zip(points, cpu_us, strict=True)},
+    )
+
+    assert curve.holds is holds
+
+
 def test_a_single_point_has_no_slope():
     assert slope((1,), (5,)) == 0.0
 
@@ -51,6 +72,7 @@ def grown():
         axis="things",
         machine=FACTS,
         version="v",
+        bytecode="none",
         rounds=1,
         seconds=1,
         curves=made,
@@ -63,6 +85,7 @@ def test_the_page_shows_each_point_and_what_failed():
 
     assert "| 2 | 20.0 |" in text
     assert "1.00 (may be 1)" in text
+    assert "| [things](#things) | CPU | 1.00 | 1.00 | 1 | yes |" in text
     assert "**4 could not be measured**: too many" in text
 
 
