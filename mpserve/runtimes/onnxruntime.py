@@ -4,7 +4,6 @@ Source: Triton's ONNX Runtime backend: file name, parameters and messages.
 """
 
 import importlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -50,7 +49,6 @@ _DATATYPES: Final = {
     "tensor(string)": Datatype.BYTES,
 }
 _PROVIDERS: Final = ["CPUExecutionProvider"]
-_NO_REPORTS: Final = "ORT_DISABLE_TELEMETRY"
 _GRAPH_LEVELS: Final = {
     -1: "ORT_ENABLE_BASIC",
     0: "ORT_ENABLE_ALL",
@@ -90,8 +88,6 @@ class OnnxRuntime:
     def load(self, context: LoadContext) -> CompletedConfig:
         """Load the graph, and complete the configuration by its inputs and outputs."""
         path = find_artifact(context, default_files=self.default_files)
-        # Its reports go to its maker, by a thread of their own, unless the operator says so.
-        os.environ.setdefault(_NO_REPORTS, "1")
         try:
             library = importlib.import_module("onnxruntime")
         except ImportError as error:

@@ -24,6 +24,10 @@ VARIABLES: Final = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
+# ONNX Runtime reports to its maker since 1.31, by a thread that starts with its import and that no
+# fork has. What a model says stays on this machine, unless the operator wants it otherwise.
+NO_REPORTS: Final = "ORT_DISABLE_TELEMETRY"
+
 
 class LibraryThreads:
     """The threads of this process's libraries, and of those that its children load.
@@ -41,6 +45,7 @@ class LibraryThreads:
 
     def begin(self) -> None:
         """Load libraries with one thread: the spawner itself never computes."""
+        self._environ.setdefault(NO_REPORTS, "1")
         if not self._is_told:
             self._set_variables(1)
 

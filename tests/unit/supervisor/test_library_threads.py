@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from mpserve.supervisor.library_threads import VARIABLES, LibraryThreads
+from mpserve.supervisor.library_threads import NO_REPORTS, VARIABLES, LibraryThreads
 
 
 @pytest.fixture
@@ -22,7 +22,13 @@ def threads_of_numpy():
 def test_libraries_are_loaded_with_one_thread():
     environ: dict[str, str] = {}
     LibraryThreads(environ).begin()
-    assert environ == dict.fromkeys(VARIABLES, "1")
+    assert environ == dict.fromkeys((*VARIABLES, NO_REPORTS), "1")
+
+
+def test_reports_that_the_operator_wants_are_sent():
+    environ = {NO_REPORTS: "0"}
+    LibraryThreads(environ).begin()
+    assert environ[NO_REPORTS] == "0"
 
 
 def test_a_number_is_for_loaded_libraries_and_for_those_of_the_children(threads_of_numpy):
@@ -30,7 +36,7 @@ def test_a_number_is_for_loaded_libraries_and_for_those_of_the_children(threads_
     threads = LibraryThreads(environ)
     threads.begin()
     threads.set(3)
-    assert environ == dict.fromkeys(VARIABLES, "3")
+    assert {name: environ[name] for name in VARIABLES} == dict.fromkeys(VARIABLES, "3")
     assert threads_of_numpy() == {3}
 
 
@@ -48,5 +54,5 @@ def test_what_the_operator_has_set_holds(threads_of_numpy, variable):
     threads = LibraryThreads(environ)
     threads.begin()
     threads.set(3)
-    assert environ == {variable: "7"}
+    assert environ == {NO_REPORTS: "1", variable: "7"}
     assert threads_of_numpy() == {1}
