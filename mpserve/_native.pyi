@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 11
+LAYOUT_VERSION: int = 12
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -219,6 +219,39 @@ class TraceBoard:
         """How many traces were made by a slot's setting."""
 
 TRACE_SLOTS: int = 256
+
+class Traffic:
+    """A frontend's counts of what clients asked."""
+
+    def __init__(self, buffer: object, area: int) -> None: ...
+
+    @staticmethod
+    def required_bytes(areas: int) -> int: ...
+
+    @staticmethod
+    def format(buffer: object, areas: int) -> None:
+        """Make an empty board in a zeroed segment."""
+
+    @staticmethod
+    def read(buffer: object) -> list:
+        """
+        Everything that was counted, by area: (in progress by kind, (sum, buckets) of the requests in flight, places, rows). A place: (kind, text, started, received, sent); a row: (place, kind, status, sum_ns, buckets).
+        """
+
+    def place(self, kind: int, text: str) -> int:
+        """Where this is counted; `NO_PLACE` when no more can be."""
+
+    def call_began(self, place: int) -> None: ...
+
+    def call_ended(self, place: int, kind: int, status: int, taken_ns: int) -> None: ...
+
+    def message_received(self, place: int) -> None: ...
+
+    def message_sent(self, place: int) -> None: ...
+
+NO_PLACE: int = 4294967295
+
+TRAFFIC_BOUNDS_MS: tuple = ...
 
 class QueueProbe:
     """
@@ -708,6 +741,15 @@ class Dispatcher:
     def take_trace(self, model: str, has_context: bool) -> bool:
         """Whether the request that is submitted next is traced."""
 
+    def count_traffic(self, traffic: object) -> None:
+        """
+        Count what clients ask, from now on; before anything is made that takes requests.
+        """
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What counts it."""
+
     @property
     def traces(self) -> bool:
         """Some requests are traced."""
@@ -741,8 +783,15 @@ class HttpServerConfig:
 
     def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '', busy_answer: bytes = ...) -> None: ...
 
-    def set_static(self, path: str, answer: bytes) -> None:
-        """Whole answer (head and body) to GET of a path, from now on."""
+    def set_static(self, path: str, answer: bytes, status: int, route: str) -> None:
+        """
+        Whole answer (head and body) to GET of a path, from now on. It is counted at `route`, "" for nowhere.
+        """
+
+    def count_inferences(self, route: str, versioned_route: str) -> None:
+        """
+        Where inferences are counted that the core answers, and those that name a version.
+        """
 
     def clear_static(self, path: str) -> None: ...
 
@@ -836,6 +885,9 @@ class Exchange:
     @property
     def complete_ns(self) -> int:
         """When its last byte came (monotonic clock); 0 while nothing is traced."""
+
+    def count_at(self, route: str) -> None:
+        """Count the answer at this route, whose variable parts are named."""
 
     @property
     def client_gone(self) -> bool: ...
@@ -985,9 +1037,9 @@ class GrpcServerConfig:
         `infer` is a `ProtoInfer` or None; `settings` are `GrpcSettings`; `codings` say how answers are compressed, best first.
         """
 
-    def add_method(self, path: str, handler: object, *, streams: bool, guarded: bool, infers: bool, wants_metadata: bool) -> None:
+    def add_method(self, path: str, handler: object, *, streams: bool, guarded: bool, infers: bool, wants_metadata: bool, kind: int) -> None:
         """
-        `handler(message, call)`, or of a stream `handler(call, metadata)`, which returns what is told of the client.
+        `handler(message, call)`, or of a stream `handler(call, metadata)`, which returns what is told of the client. `kind`: as the `Traffic` counts calls.
         """
 
     def set_fixed(self, path: str, answer: bytes) -> None:

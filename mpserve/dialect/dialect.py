@@ -136,6 +136,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         ends with the error's status.
     grpc_services
         Services besides the inference service, and whether health can be watched.
+    counts_traffic
+        The metrics tell what was asked by route of HTTP and method of gRPC.
     """
 
     name: DialectName
@@ -166,6 +168,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     answers_in_kind: bool
     stream_carries_errors: bool
     grpc_services: GrpcServices
+    counts_traffic: bool
 
     def status(self, code: ErrorCode, *, operation: Operation) -> StatusRow:
         """Return how a failure of `code` in `operation` is answered."""

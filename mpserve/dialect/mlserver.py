@@ -59,4 +59,5 @@ MLSERVER: Final = Dialect(
     answers_in_kind=True,
     stream_carries_errors=False,
     grpc_services=GrpcServices(model_repository=True, health_watch=True, reflection=True),
+    counts_traffic=True,
 )

@@ -60,4 +60,5 @@ TRITON: Final = Dialect(
     answers_in_kind=False,
     stream_carries_errors=True,
     grpc_services=GrpcServices(model_repository=False, health_watch=False, reflection=False),
+    counts_traffic=False,
 )

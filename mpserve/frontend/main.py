@@ -58,6 +58,7 @@ from mpserve.frontend.listener import listen, listen_inherited, port_of, shut
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import Settings, decode_settings
 from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
+from mpserve.shm.traffic_board import TrafficBoard, counts_traffic
 from mpserve.telemetry import log
 
 if TYPE_CHECKING:
@@ -100,6 +101,9 @@ class Frontend:
         self._dispatcher = open_dispatcher(
             _places(start), call_soon=self._loop.call_soon, call_later=self._loop.call_later
         )
+        if counts_traffic(settings):
+            board = TrafficBoard.attach(start.places.server_id)
+            self._dispatcher.count_traffic(board.traffic(start.frontend_index))
         self._tracer = Tracer(
             self._dispatcher, server_id=start.places.server_id, export=settings.span_export
         )

@@ -74,6 +74,8 @@ def assemble(
     fields["clients"] = _taken(fields, _CLIENTS_PREFIX)
     fields["log"] = _taken(fields, _LOG_PREFIX)
     fields |= read_tracing(values, chosen)
+    if mlserver.metrics_http_prefix is not None:
+        fields["metrics_http_prefix"] = mlserver.metrics_http_prefix
     if _loads_everything(command, mode, chosen, mlserver):
         fields["load_models"] = ALL_MODELS
     fields |= {

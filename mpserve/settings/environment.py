@@ -18,6 +18,7 @@ from mpserve.settings.mlserver_fields import (
     Raw,
     read_bool,
     read_count,
+    read_metric_name,
     read_text,
     read_words,
 )
@@ -36,7 +37,7 @@ class MLServerChoice(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     chosen
         Values of flags.
-    server_version, extensions
+    server_version, extensions, metrics_http_prefix
         `None` when not said.
     warnings
         Fields that were set and change nothing.
@@ -47,6 +48,7 @@ class MLServerChoice(msgspec.Struct, frozen=True, kw_only=True):
     extensions: tuple[str, ...] | None = None
     load_models_at_startup: bool = True
     parallel_workers: int = 1
+    metrics_http_prefix: str | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -112,6 +114,7 @@ def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]
     extensions: tuple[str, ...] | None = None
     loads = True
     workers = 1
+    prefix: str | None = None
     for name, (where, raw) in raws.items():
         try:
             chosen.update(_flag_value(BY_NAME[name], raw))
@@ -124,6 +127,8 @@ def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]
                     loads = read_bool(raw)
                 case "parallel_workers":
                     workers = read_count(raw)
+                case "metrics_rest_server_prefix":
+                    prefix = read_metric_name(raw)
         except BadValue as error:
             raise ConfigError(f"{where}: {error}") from error
     return MLServerChoice(
@@ -132,6 +137,7 @@ def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]
         extensions=extensions,
         load_models_at_startup=loads,
         parallel_workers=workers,
+        metrics_http_prefix=prefix,
         warnings=warnings,
     )
 

@@ -6,6 +6,7 @@ into that flag; the rest changes nothing or is refused, as with flags.
 Source: fields, types and defaults as MLServer 1.7.1 declares them.
 """
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -14,6 +15,7 @@ import msgspec
 from mpserve.settings.flags import Standing, Value
 from mpserve.settings.values import BadValue
 
+_METRIC_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 ENV_PREFIX: Final = "MLSERVER_"
 Raw = str | int | float | bool | list[object] | dict[str, object] | None
 """A member of `settings.json`, or the text of an environment variable."""
@@ -67,6 +69,14 @@ def read_words(raw: Raw) -> tuple[str, ...]:
         )
     except msgspec.MsgspecError as error:
         raise BadValue(f"'{raw}' is no JSON list of texts") from error
+
+
+def read_metric_name(raw: Raw) -> str:
+    """Return the beginning of a metric's name."""
+    text = read_text(raw)
+    if _METRIC_NAME.fullmatch(text) is None:
+        raise BadValue(f"'{text}' can not begin a metric's name: {_METRIC_NAME.pattern}")
+    return text
 
 
 def _as_verbosity(raw: Raw) -> int:
@@ -133,7 +143,11 @@ MLSERVER_FIELDS: Final = (
     MLServerField(name="debug", flag="log-verbose", read=_as_verbosity),
     MLServerField(name="use_structured_logging", flag="log-format", read=_as_log_format),
     MLServerField(name="environments_dir", flag="environments-dir", read=read_text),
-    # The next four have no flag: `assembly.py` takes them by name.
+    # The next five have no flag: `assembly.py` takes them by name.
+    MLServerField(
+        name="metrics_rest_server_prefix",
+        reason="how the names of the metrics of HTTP begin",
+    ),
     MLServerField(name="server_version", reason="of the server's metadata"),
     MLServerField(name="extensions", reason="of the server's metadata"),
     MLServerField(name="load_models_at_startup", reason="if not, clients load what they need"),
@@ -147,7 +161,6 @@ MLSERVER_FIELDS: Final = (
         "parallel_workers_timeout",
         "how long workers may take is said by --model-drain-timeout-secs and --exit-timeout-secs",
     ),
-    _no_effect("metrics_rest_server_prefix", "requests of HTTP are not counted by path"),
     _no_effect("metrics_dir", "what is counted lies in shared memory"),
     _no_effect("kafka_servers", _NO_KAFKA),
     _no_effect("kafka_topic_input", _NO_KAFKA),

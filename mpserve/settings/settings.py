@@ -120,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         How long one look at the machine is told again.
     allow_cpu_metrics, metrics_counter_latencies
         Whether `nv_cpu_*` and the durations of `nv_inference_*` are told.
+    metrics_http_prefix
+        How the names of MLServer's metrics of HTTP begin.
     trace, span_export
         What is traced, until clients change it, and where spans go.
     """
@@ -169,6 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_endpoint: str = "/metrics"
     metrics_interval_ms: int = 2000
     metrics_counter_latencies: bool = True
+    metrics_http_prefix: str = "rest_server"
     allow_cpu_metrics: bool = True
     # metadata
     server_name: str = "triton"

@@ -14,6 +14,7 @@ from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import VersionKey
 from mpserve.settings import Settings
 from mpserve.shm.completion_ring import CompletionRing
+from mpserve.shm.traffic_board import TrafficBoard
 from mpserve.supervisor.frontends import Frontends
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.workers import Workers
@@ -23,6 +24,7 @@ from mpserve.telemetry.machine import MachineGauge, resident_bytes
 from mpserve.telemetry.model_metrics import exposed
 from mpserve.telemetry.own_process import own_process_families
 from mpserve.telemetry.snapshot import FrontendView, InstanceView, Snapshot, VersionView
+from mpserve.telemetry.traffic import traffic_families
 
 _NS_PER_MS: Final = 1_000_000
 _REMEMBERED_CONFIGS: Final = 256
@@ -41,6 +43,8 @@ class Scrape:
     ----------
     actual
         Returns what is.
+    traffic
+        What clients asked, where that is told.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class Scrape:
         workers: Workers,
         frontends: Frontends,
         rings: Sequence[CompletionRing],
+        traffic: TrafficBoard | None,
         now_ns: Callable[[], int],
     ) -> None:
         self._actual = actual
@@ -59,6 +64,8 @@ class Scrape:
         self._workers = workers
         self._frontends = frontends
         self._rings = rings
+        self._traffic = traffic
+        self._http_prefix = settings.metrics_http_prefix
         self._own_families = OWN_FAMILIES[settings.dialect]
         self._choice = MetricsChoice(
             dialect=settings.dialect, counter_latencies=settings.metrics_counter_latencies
@@ -74,7 +81,12 @@ class Scrape:
         """Return the metrics as they are now."""
         of_models = exposed(self._ledger.model_metrics.families())
         of_server = families(self._snapshot(), self._choice)
-        return exposition(chain(self._own_families(), of_server, of_models))
+        return exposition(chain(self._own_families(), of_server, self._wires(), of_models))
+
+    def _wires(self) -> Iterable[Family]:
+        if self._traffic is None:
+            return ()
+        return traffic_families(self._traffic.read(), prefix=self._http_prefix)
 
     def _snapshot(self) -> Snapshot:
         serving = [

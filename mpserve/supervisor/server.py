@@ -149,6 +149,7 @@ class Server:
             workers=self._supervisor.workers,
             frontends=self._frontends,
             rings=memory.rings,
+            traffic=memory.traffic,
             now_ns=time.monotonic_ns,
         )
         self._supervisor.publish_by(self._publish)

@@ -15,6 +15,7 @@ from mpserve.shm.completion_ring import MAX_RINGS, CompletionRing
 from mpserve.shm.rate_limiter import RateLimiter
 from mpserve.shm.sweep import sweep_segments
 from mpserve.shm.trace_board import TraceBoard
+from mpserve.shm.traffic_board import TrafficBoard, counts_traffic
 from mpserve.supervisor.inheritance import Inheritance
 
 SUPERVISOR_INDEX = 0
@@ -60,6 +61,7 @@ class ServerMemory:
         rings: tuple[CompletionRing, ...],
         limiter: RateLimiter | None,
         traces: TraceBoard,
+        traffic: TrafficBoard | None,
         settings: Settings,
         taken: Taken,
     ) -> None:
@@ -68,6 +70,7 @@ class ServerMemory:
         self.rings = rings
         self.limiter = limiter
         self.traces = traces
+        self.traffic = traffic
         self.wake_fds = inheritance.wake_fds
         self.http_fd = inheritance.http_fd
         self.is_http_fd_lent = inheritance.is_http_fd_lent
@@ -177,6 +180,7 @@ def server_memory(
         rings=rings,
         limiter=_limiter(server_id, settings, is_new=taken is None),
         traces=TraceBoard.create(server_id) if taken is None else TraceBoard.attach(server_id),
+        traffic=_traffic(server_id, settings, areas=len(rings), is_new=taken is None),
         settings=settings,
         taken=taken or Taken(),
     )
@@ -188,3 +192,11 @@ def _limiter(server_id: str, settings: Settings, *, is_new: bool) -> RateLimiter
     if is_new:
         return RateLimiter.create(server_id)
     return RateLimiter.attach(RateLimiter.segment_name(server_id))
+
+
+def _traffic(
+    server_id: str, settings: Settings, *, areas: int, is_new: bool
+) -> TrafficBoard | None:
+    if not counts_traffic(settings):
+        return None
+    return TrafficBoard.create(server_id, areas) if is_new else TrafficBoard.attach(server_id)

@@ -9,7 +9,7 @@ which Triton uses, prints them.
 
 import enum
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -46,6 +46,29 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     help: str
     samples: tuple[Sample, ...] = ()
+
+
+def histogram_samples(
+    labels: Mapping[str, str], *, bounds: Sequence[float], counts: Sequence[int], total: float
+) -> Iterator[Sample]:
+    """Return the lines of one histogram.
+
+    Parameters
+    ----------
+    bounds
+        Upper bounds of the buckets, ascending, without infinity.
+    counts
+        Observations by bucket, not summed up; one more than there are bounds.
+    total
+        Sum of what was observed.
+    """
+    seen = 0
+    for bound, count in zip((*bounds, math.inf), counts, strict=True):
+        seen += count
+        place = "+Inf" if bound == math.inf else repr(float(bound))
+        yield Sample(labels={**labels, "le": place}, value=seen, suffix="_bucket")
+    yield Sample(labels=labels, value=seen, suffix="_count")
+    yield Sample(labels=labels, value=total, suffix="_sum")
 
 
 def exposition(families: Iterable[Family]) -> bytes:

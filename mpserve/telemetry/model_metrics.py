@@ -5,7 +5,6 @@ Guarantees
     nothing. Merging adds counters and histograms up; of a gauge the latest value counts.
 """
 
-import math
 import re
 import threading
 from bisect import bisect_left
@@ -14,13 +13,13 @@ from typing import Final
 
 import msgspec
 
-from mpserve.telemetry.exposition import Family, Kind, Sample
+from mpserve.telemetry.exposition import Family, Kind, Sample, histogram_samples
 
 Labels = tuple[tuple[str, str], ...]  # sorted by name
 MetricKey = Labels
 _FAMILY_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_OWN_PREFIXES: Final = ("nv_", "mpserve_", "model_infer_")
+_OWN_PREFIXES: Final = ("nv_", "mpserve_", "model_infer_", "rest_server_", "grpc_server_")
 
 
 class MetricConflict(ValueError):
@@ -296,10 +295,4 @@ def _samples(family: MetricFamily, one: MetricSeries) -> Iterator[Sample]:
     if family.kind is not Kind.HISTOGRAM:
         yield Sample(labels=labels, value=one.value)
         return
-    seen = 0
-    for bound, count in zip((*family.bounds, math.inf), one.counts, strict=True):
-        seen += count
-        place = "+Inf" if bound == math.inf else repr(float(bound))
-        yield Sample(labels={**labels, "le": place}, value=seen, suffix="_bucket")
-    yield Sample(labels=labels, value=seen, suffix="_count")
-    yield Sample(labels=labels, value=one.value, suffix="_sum")
+    yield from histogram_samples(labels, bounds=family.bounds, counts=one.counts, total=one.value)

@@ -155,6 +155,7 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     }
     ++port->in_flight;
     ++in_flight_;
+    if (traffic_->is_on()) traffic_->found_in_flight(in_flight_);
     schedule(port);
     entry.used = true;
     entry.sink = sink;
@@ -216,12 +217,19 @@ std::uint64_t Dispatcher::turn_ns() noexcept {
     return turn_ns_;
 }
 
-void Dispatcher::count(const InFlight& entry, const Answer& answer) noexcept {
+void Dispatcher::count_traffic(nb::object traffic) {
+    traffic_ = &nb::cast<TrafficObject&>(traffic).traffic;
+    traffic_owner_ = std::move(traffic);
+}
+
+void Dispatcher::count(const InFlight& entry, Answer& answer) noexcept {
     // One answer that is an error makes the request a failure, as Triton counts it.
     const auto status = entry.failed == Status::ok ? answer.status : entry.failed;
     auto& counters = *entry.route->port->counters;
     const auto now = turn_ns();
     const auto taken_ns = now > entry.submitted_ns ? now - entry.submitted_ns : 0;
+    answer.at_ns = now;
+    answer.taken_ns = taken_ns;
     if (status == Status::ok) {
         mpserve::count(counters.successes, 1);
         mpserve::count(counters.success_ns, taken_ns);

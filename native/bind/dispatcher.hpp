@@ -28,6 +28,7 @@
 #include "shared_objects.hpp"
 #include "string_map.hpp"
 #include "trace_gates.hpp"
+#include "traffic_object.hpp"
 
 namespace mpserve::bind {
 
@@ -69,6 +70,8 @@ struct Answer {
     const Completion* completion = nullptr;  // nullptr: no instance has answered
     bool final = true;                       // no more answers follow
     bool refused = false;                    // the queue was full
+    std::uint64_t at_ns = 0;                 // of the last answer: now, and
+    std::uint64_t taken_ns = 0;              // how long ago the request was submitted
 };
 
 // Who waits for an answer: an HTTP connection or a Python callback.
@@ -111,6 +114,10 @@ public:
         return std::uint64_t{1} << 63 | std::uint64_t{process_} << kProcessBit | ++last_sequence_;
     }
     TraceGates& traces() noexcept { return traces_; }
+    Traffic& traffic() noexcept { return *traffic_; }
+    // Counts what clients ask, from now on.
+    void count_traffic(nanobind::object traffic);
+    const nanobind::object& traffic_owner() const noexcept { return traffic_owner_; }
     std::uint32_t ring_index() const noexcept { return ring_index_; }
 
     // Routing table: name -> version ("" is the default) -> route.
@@ -173,7 +180,7 @@ private:
     void line_up_sequenced(QueuePort& port, const Submission& submission, std::uint64_t token);
     void push_sequenced(QueuePort& port);
     std::uint64_t turn_ns() noexcept;
-    void count(const InFlight& entry, const Answer& answer) noexcept;
+    void count(const InFlight& entry, Answer& answer) noexcept;
     void take(const Completion& completion);
     // An answer after which more follow.
     void deliver(std::uint64_t token, Answer& answer);
@@ -191,6 +198,9 @@ private:
     PeerSegments peers_;
     RequestTimer timer_;
     TraceGates traces_;
+    Traffic no_traffic_;
+    nanobind::object traffic_owner_ = nanobind::none();
+    Traffic* traffic_ = &no_traffic_;
     std::uint32_t process_;
     std::uint64_t last_sequence_ = 0;
     std::uint32_t epoch_;

@@ -397,6 +397,11 @@ void bind_dispatcher(nb::module_& m) {
                 return self.traces().take(model, has_context);
             },
             "model"_a, "has_context"_a, "Whether the request that is submitted next is traced.")
+        .def("count_traffic", &Dispatcher::count_traffic, "traffic"_a,
+             "Count what clients ask, from now on; before anything is made that takes requests.")
+        .def_prop_ro(
+            "traffic", [](const Dispatcher& self) { return self.traffic_owner(); },
+            nb::sig("def traffic(self) -> Traffic | None"), "What counts it.")
         .def_prop_ro(
             "traces", [](Dispatcher& self) { return self.traces().is_on(); },
             "Some requests are traced.")

@@ -82,6 +82,11 @@ bool Exchange::is_writable() const noexcept {
     return !client_gone && nb::inst_ptr<HttpConnection>(connection)->is_writable(sequence);
 }
 
+void Exchange::count_at(const std::string& route) {
+    auto& traffic = nb::cast<HttpConfig&>(config).dispatcher->traffic();
+    if (traffic.is_on()) place = traffic.place(TrafficKind::get, route);
+}
+
 // Status line and the given fields; the framing ones and the empty line are the caller's.
 std::string Exchange::head_of(std::uint32_t status, nb::handle headers) const {
     std::string head = "HTTP/1.1 " + std::to_string(status) + " ";
@@ -109,6 +114,7 @@ void Exchange::respond(std::uint32_t status, nb::handle headers, nb::handle body
     for (nb::handle part : parts) length += length_of(part);
     auto head = head_of(status, headers);
     answered = true;
+    client.tell_status(sequence, place, status);
     forget_callbacks();
     head.append("Content-Length: ").append(std::to_string(length)).append("\r\n");
     if (!keep_alive) head.append("Connection: close\r\n");
@@ -127,6 +133,7 @@ void Exchange::start_stream(std::uint32_t status, nb::handle headers) {
     auto& client = *nb::inst_ptr<HttpConnection>(connection);
     auto head = head_of(status, headers);
     answered = true;
+    client.tell_status(sequence, place, status);
     streaming = true;
     const bool keep_alive = chunks() && client.keeps_alive(sequence);
     if (chunks()) head.append("Transfer-Encoding: chunked\r\n");
@@ -200,6 +207,8 @@ void bind_exchange(nb::module_& m) {
         .def_prop_ro(
             "complete_ns", [](const Exchange& self) { return self.complete_ns; },
             "When its last byte came (monotonic clock); 0 while nothing is traced.")
+        .def("count_at", &Exchange::count_at, "route"_a,
+             "Count the answer at this route, whose variable parts are named.")
         .def_prop_ro("client_gone", [](const Exchange& self) { return self.client_gone; })
         .def_prop_ro("answered", [](const Exchange& self) { return self.answered; })
         .def(

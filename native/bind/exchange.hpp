@@ -46,12 +46,14 @@ public:
     Block block;  // the body lies in it
     const char* body = nullptr;
     std::uint64_t body_bytes = 0;
-    bool answered = false;  // the head is on its way
+    std::uint32_t place = kNoPlace;  // where it is counted
+    bool answered = false;           // the head is on its way
     bool streaming = false;
     bool client_gone = false;
     nanobind::object on_client_gone;
     nanobind::object on_writable;
 
+    void count_at(const std::string& route);
     void respond(std::uint32_t status, nanobind::handle headers, nanobind::handle body_parts);
     void start_stream(std::uint32_t status, nanobind::handle headers);
     void write_chunk(nanobind::handle data);

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "grpc_connection.hpp"
+#include "mpserve/wake.hpp"
 #include "proto_infer.hpp"
 
 namespace nb = nanobind;
@@ -131,11 +132,25 @@ void GrpcConnection::start_answer(GrpcStream& stream) {
     http2().submit_response(session_, stream.id, fields, count, &provider);
 }
 
+void GrpcConnection::begin_counting(GrpcStream& stream) noexcept {
+    stream.counted = true;
+    dispatcher_.traffic().call_began(stream.method->place);
+}
+
+void GrpcConnection::end_counting(GrpcStream& stream, std::uint32_t status) noexcept {
+    if (!stream.counted) return;
+    stream.counted = false;
+    const auto at_ns = answer_ns_ != 0 ? answer_ns_ : now_ns();
+    const auto taken_ns = at_ns > stream.begun_ns ? at_ns - stream.begun_ns : 0;
+    dispatcher_.traffic().answered(stream.method->place, stream.method->kind, status, taken_ns);
+}
+
 // What stands in `out` is the last of the answer.
 void GrpcConnection::end_answer(GrpcStream& stream, std::uint32_t status,
                                 std::string_view message) {
     if (stream.ended) return;
     stream.ended = true;
+    end_counting(stream, status);
     stream.on_client_gone.reset();
     stream.on_writable.reset();
     touch(stream);
@@ -258,17 +273,19 @@ void GrpcConnection::on_answer(std::uint64_t tag, Answer& answer) {
     if (!answer.final) return;
     stream->token = 0;
     mark_dirty();
-    if (answer.status != Status::ok) {
-        return end_answer(*stream, config_.status_codes[static_cast<std::size_t>(answer.status)],
-                          answer.error);
-    }
     auto& infer = *config_.infer;
-    if (!infer.plan(answer) || infer.planned().bytes() > config_.max_message_bytes ||
-        wanted_encoding(*stream) != GrpcEncoding::identity) {
-        return put_result(*stream, infer.result_of(answer));
+    if (answer.status != Status::ok) {
+        end_answer(*stream, config_.status_codes[static_cast<std::size_t>(answer.status)],
+                   answer.error);
+    } else if (!infer.plan(answer) || infer.planned().bytes() > config_.max_message_bytes ||
+               wanted_encoding(*stream) != GrpcEncoding::identity) {
+        put_result(*stream, infer.result_of(answer));
+    } else {
+        answer_ns_ = answer.at_ns;
+        put_answer(*stream, answer);
+        end_answer(*stream, 0, {});
+        answer_ns_ = 0;
     }
-    put_answer(*stream, answer);
-    end_answer(*stream, 0, {});
 }
 
 // The planned answer; large outputs stay where they are until the socket took them.
@@ -334,6 +351,7 @@ void GrpcConnection::send(std::int32_t id, nb::handle message) {
     auto* stream = live(id);
     if (stream == nullptr) return;
     const auto bytes = nb::cast<nb::bytes>(message);
+    if (stream->counted) dispatcher_.traffic().message_sent(stream->method->place);
     if (put_message(*stream, {bytes.c_str(), bytes.size()})) start_answer(*stream);
     mark_dirty();
 }

@@ -144,7 +144,7 @@ void abort_all(GrpcConfig& config) {
 }
 
 void add_method(GrpcConfig& config, const std::string& path, nb::object handler, bool streams,
-                bool guarded, bool infers, bool wants_metadata) {
+                bool guarded, bool infers, bool wants_metadata, std::uint32_t kind) {
     auto method = std::make_unique<GrpcMethod>();
     method->path = path;
     method->handler = std::move(handler);
@@ -152,6 +152,9 @@ void add_method(GrpcConfig& config, const std::string& path, nb::object handler,
     method->guarded = guarded;
     method->infers = infers && config.infer != nullptr;
     method->wants_metadata = wants_metadata || guarded;
+    method->kind = static_cast<TrafficKind>(kind);
+    auto& traffic = config.dispatcher->traffic();
+    if (traffic.is_on()) method->place = traffic.place(method->kind, path);
     config.methods.insert_or_assign(path, std::move(method));
 }
 
@@ -309,9 +312,9 @@ void bind_grpc_config(nb::module_& m) {
             "`infer` is a `ProtoInfer` or None; `settings` are `GrpcSettings`; `codings` say how "
             "answers are compressed, best first.")
         .def("add_method", &add_method, "path"_a, "handler"_a, nb::kw_only(), "streams"_a,
-             "guarded"_a, "infers"_a, "wants_metadata"_a,
+             "guarded"_a, "infers"_a, "wants_metadata"_a, "kind"_a,
              "`handler(message, call)`, or of a stream `handler(call, metadata)`, which returns "
-             "what is told of the client.")
+             "what is told of the client. `kind`: as the `Traffic` counts calls.")
         .def("set_fixed", &set_fixed, "path"_a, "answer"_a,
              "Encoded answer to empty requests of a method, from now on.")
         .def("drain", &drain, "Take no new calls; close each connection after its last one.")

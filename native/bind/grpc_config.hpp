@@ -29,6 +29,8 @@ struct GrpcMethod {
     bool infers = false;          // the core answers what is common
     bool wants_metadata = false;  // kept for Python
     bool has_fixed = false;
+    std::uint32_t place = kNoPlace;  // where its calls are counted
+    TrafficKind kind = TrafficKind::unary;
     std::string fixed;  // framed answer to a request without content
 };
 

@@ -129,6 +129,9 @@ private:
     void finish_body(GrpcStream& stream, std::uint32_t& flags);
     std::size_t next_piece(GrpcStream& stream, std::size_t bytes) noexcept;
     void start_answer(GrpcStream& stream);
+    // For the metrics: a call of a method that there is begins, and ends.
+    void begin_counting(GrpcStream& stream) noexcept;
+    void end_counting(GrpcStream& stream, std::uint32_t status) noexcept;
     void end_answer(GrpcStream& stream, std::uint32_t status, std::string_view message);
     void refuse(GrpcStream& stream, GrpcStatus status, std::string_view message) {
         end_answer(stream, static_cast<std::uint32_t>(status), message);
@@ -176,7 +179,8 @@ private:
     bool closed_ = false;      // the transport was told so
     bool sent_piece_ = false;  // the library stopped only because a piece went out past it
 
-    std::uint64_t calls_ = 0;  // ever begun
+    std::uint64_t calls_ = 0;      // ever begun
+    std::uint64_t answer_ns_ = 0;  // when the answer came that is put, where that is known
     std::uint64_t written_bytes_ = 0;
     PaceWindow pace_;
     FrameBudget budget_;

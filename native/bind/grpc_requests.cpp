@@ -81,6 +81,7 @@ void GrpcConnection::open(GrpcStream& stream) {
     if (stream.deadline_ns != 0 && stream.deadline_ns <= last_read_ns_) {
         return refuse(stream, GrpcStatus::deadline_exceeded, kDeadlineMessage);
     }
+    if (dispatcher_.traffic().is_on()) begin_counting(stream);
     config_.want_look(stream.deadline_ns);
     if (stream.method->streams && config_.draining) return send_elsewhere(stream);
     if (stream.method->streams) open_stream(stream);
@@ -182,6 +183,9 @@ void GrpcConnection::resume_parked() {
 
 void GrpcConnection::hand_on(GrpcStream& stream, GrpcMessage& message) {
     stream.handed_on = true;
+    if (stream.counted && stream.method->streams) {
+        dispatcher_.traffic().message_received(stream.method->place);
+    }
     nb::object whole;
     auto bytes = message.bytes;
     if (message.compressed) {
@@ -290,6 +294,7 @@ void GrpcConnection::take_back(GrpcStream& stream) {
 }
 
 void GrpcConnection::recycle(GrpcStream& stream) {
+    end_counting(stream, static_cast<std::uint32_t>(GrpcStatus::cancelled));
     give_window_back(stream);
     release_blocks(stream);
     unsent_bytes_ -= stream.unsent_bytes;

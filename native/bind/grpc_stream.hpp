@@ -27,6 +27,7 @@ struct GrpcMethod;
 // Statuses of gRPC that the transport itself gives; source: the gRPC specification.
 enum class GrpcStatus : std::uint32_t {
     ok = 0,
+    cancelled = 1,
     deadline_exceeded = 4,
     resource_exhausted = 8,
     unimplemented = 12,
@@ -72,6 +73,7 @@ struct GrpcStream {
     bool in_trailers = false;  // a second head came: nothing in it is read
     bool touched = false;      // in the connection's list of what to look at
     bool gone = false;         // closed, by whomever
+    bool counted = false;      // in progress, for the metrics
 
     // What the client sent.
     GrpcMessageReader reader;

@@ -14,8 +14,11 @@ namespace mpserve::bind {
 
 namespace {
 
+constexpr std::uint16_t kOk = 200;
 // Parts below this are put together with what goes before them: one write costs less than two.
 constexpr Py_ssize_t kJoinBelow = 64 * 1024;
+// Writing an answer out of less takes microseconds, which the metrics leave out.
+constexpr std::uint64_t kTimeFrom = 64 * 1024;
 
 nb::object bytes_of(std::string_view text) {
     return nb::steal(PyBytes_FromStringAndSize(text.data(), static_cast<Py_ssize_t>(text.size())));
@@ -82,11 +85,12 @@ void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
     const bool is_first = &pending == &pending_.front();
     if (answer.status != Status::ok) {
         const auto code = static_cast<std::size_t>(answer.status);
-        append_error(config_.http_status[code], answer.error, keep_alive,
-                     config_.retry_after_s[code]);
+        pending.status = config_.http_status[code];
+        append_error(pending.status, answer.error, keep_alive, config_.retry_after_s[code]);
         if (!is_first) park(pending, from);
         return;
     }
+    pending.status = kOk;
     const auto& header = answer.request->header();
     std::string made_up;
     EncodeContext context{.style = config_.style,
@@ -113,8 +117,8 @@ void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
     const auto result = encode_infer_response(*answer.response, context, out_, segments);
     if (result.outcome != EncodeOutcome::encoded) {
         const auto output = answer.response->tensor(result.output_index);
-        append_error(result.outcome == EncodeOutcome::malformed ? 500 : 400,
-                     unwritable(result.outcome, output), keep_alive);
+        pending.status = result.outcome == EncodeOutcome::malformed ? 500 : 400;
+        append_error(pending.status, unwritable(result.outcome, output), keep_alive);
         if (!is_first) park(pending, from);
         return;
     }
@@ -146,6 +150,12 @@ void HttpConnection::on_answer(std::uint64_t sequence, Answer& answer) {
         answer.error = "expected a single response, got 0";
     }
     encode_answer(*pending, answer);
+    if (pending->counted) {
+        const bool is_large =
+            answer.completion != nullptr && answer.completion->block_bytes > kTimeFrom;
+        pending->taken_ns = answer.taken_ns;
+        if (is_large && pending->begun_ns == 0) pending->begun_ns = answer.at_ns - answer.taken_ns;
+    }
     finish_answer(sequence);
     mark_dirty();
 }
@@ -198,7 +208,9 @@ void HttpConnection::tell_writable() {
 
 // The answer to `sequence` is in `out_` (the first) or parked. Writes all that is now in order.
 void HttpConnection::finish_answer(std::uint64_t sequence) {
-    pending_[sequence - first_sequence_].ready = true;
+    auto& pending = pending_[sequence - first_sequence_];
+    pending.ready = true;
+    end_counting(pending);
     write_in_order();
     tell_writable();
 }

@@ -43,6 +43,11 @@ void append_field(std::string_view name, std::string_view value, std::string& ou
     out.append("\r\n").append(name).append(": ").append(value);
 }
 
+std::uint32_t place_of(const HttpConfig& config, std::string_view route) {
+    auto& traffic = config.dispatcher->traffic();
+    return traffic.is_on() && !route.empty() ? traffic.place(TrafficKind::get, route) : kNoPlace;
+}
+
 nb::dict counts_of(const HttpConfig& config) {
     nb::dict counts;
     counts["native"] = config.requests_native;
@@ -120,10 +125,24 @@ void bind_http_config(nb::module_& m) {
             "busy_answer"_a = nb::bytes("", 0))
         .def(
             "set_static",
-            [](HttpConfig& self, const std::string& path, nb::bytes answer) {
-                self.statics.insert_or_assign(path, std::string(answer.c_str(), answer.size()));
+            [](HttpConfig& self, const std::string& path, nb::bytes answer, std::uint16_t status,
+               const std::string& route) {
+                self.statics.insert_or_assign(
+                    path, HttpConfig::Static{.bytes = std::string(answer.c_str(), answer.size()),
+                                             .place = place_of(self, route),
+                                             .status = status});
             },
-            "path"_a, "answer"_a, "Whole answer (head and body) to GET of a path, from now on.")
+            "path"_a, "answer"_a, "status"_a, "route"_a,
+            "Whole answer (head and body) to GET of a path, from now on. It is counted at `route`, "
+            "\"\" for nowhere.")
+        .def(
+            "count_inferences",
+            [](HttpConfig& self, const std::string& route, const std::string& versioned_route) {
+                self.infer_place = place_of(self, route);
+                self.versioned_infer_place = place_of(self, versioned_route);
+            },
+            "route"_a, "versioned_route"_a,
+            "Where inferences are counted that the core answers, and those that name a version.")
         .def(
             "clear_static",
             [](HttpConfig& self, const std::string& path) { self.statics.erase(path); }, "path"_a)

@@ -38,7 +38,14 @@ struct HttpConfig {
     bool native_inference = true;  // false: every inference needs what only Python does
     std::array<std::uint16_t, kStatusCount> http_status{};    // by Status
     std::array<std::uint16_t, kStatusCount> retry_after_s{};  // by Status; 0: not told
-    StringMap<std::string> statics;                           // path -> whole answer to a GET
+    struct Static {
+        std::string bytes;  // the whole answer
+        std::uint32_t place = kNoPlace;
+        std::uint16_t status = 200;
+    };
+    StringMap<Static> statics;                       // path -> answer to a GET
+    std::uint32_t infer_place = kNoPlace;            // where inferences are counted, and
+    std::uint32_t versioned_infer_place = kNoPlace;  // those that name a version
     std::unordered_set<HttpConnection*> connections;
     bool draining = false;
     ClientLimits limits;

@@ -13,6 +13,7 @@ namespace {
 // Below this a binary body is copied from the read buffer: cheaper than a read of its own.
 constexpr std::uint64_t kReceiveInPlace = 64 * 1024;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+constexpr std::uint16_t kClientGone = 499;  // nginx's, and MLServer's, for an answer to nobody
 
 }  // namespace
 
@@ -42,10 +43,14 @@ void HttpConnection::connection_lost() {
     state_ = State::ignore;
     if (body_block_) dispatcher_.arena().release(std::exchange(body_block_, {}).ref);
     // Answers that are on their way are dropped; what waits is taken back.
-    const auto pending = std::exchange(pending_, {});
+    auto pending = std::exchange(pending_, {});
     first_sequence_ = next_sequence_;
-    for (const auto& request : pending) {
+    for (auto& request : pending) {
         if (request.token != 0 && !request.ready) dispatcher_.forget(request.token);
+        request.status = kClientGone;
+        if (request.exchange.is_valid())
+            request.place = nb::inst_ptr<Exchange>(request.exchange)->place;
+        end_counting(request);
         if (request.exchange.is_valid())
             nb::inst_ptr<Exchange>(request.exchange)->tell_client_gone();
     }
@@ -139,6 +144,7 @@ bool HttpConnection::take_body(std::string_view data, std::size_t& at, std::size
         body_.clear();
         chunks_.reset({.max_body_bytes = config_.max_body_bytes});
         state_ = State::chunked;
+        if (dispatcher_.traffic().is_on()) body_begun_ns_ = now_ns();
         at += head_bytes;
         if (head_.expect_continue && after.empty() && pending_.empty()) out_.append(kContinue);
         return true;
@@ -177,6 +183,7 @@ bool HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
     body_bytes_ = bytes;
     body_filled_ = already.size();
     state_ = State::body;
+    if (dispatcher_.traffic().is_on()) body_begun_ns_ = now_ns();
     if (bytes >= kReceiveInPlace && receives_in_place()) {
         // The message's own part comes first; the byte behind the JSON lies on a tensor boundary.
         const auto area = decode_bound(head_.header_length) + sizeof(MessageHeader);
@@ -243,6 +250,32 @@ HttpConnection::Pending& HttpConnection::open_pending() {
     return pending;
 }
 
+void HttpConnection::begin_counting(Pending& pending, std::uint32_t place,
+                                    std::uint64_t begun_ns) noexcept {
+    pending.counted = true;
+    pending.kind = traffic_kind(head_.method);
+    pending.place = place;
+    pending.begun_ns = begun_ns;
+    body_begun_ns_ = 0;
+    dispatcher_.traffic().begin(pending.kind);
+}
+
+void HttpConnection::end_counting(Pending& pending) noexcept {
+    if (!pending.counted) return;
+    pending.counted = false;
+    const auto taken_ns = pending.begun_ns != 0 ? now_ns() - pending.begun_ns : pending.taken_ns;
+    dispatcher_.traffic().end(pending.kind);
+    dispatcher_.traffic().answered(pending.place, pending.kind, pending.status, taken_ns);
+}
+
+void HttpConnection::tell_status(std::uint64_t sequence, std::uint32_t place,
+                                 std::uint32_t status) noexcept {
+    auto* pending = find_pending(sequence);
+    if (pending == nullptr) return;
+    pending->place = place;
+    pending->status = static_cast<std::uint16_t>(status);
+}
+
 HttpConnection::Pending* HttpConnection::find_pending(std::uint64_t sequence) noexcept {
     if (sequence < first_sequence_ || sequence - first_sequence_ >= pending_.size()) return nullptr;
     return &pending_[sequence - first_sequence_];
@@ -262,7 +295,12 @@ bool HttpConnection::answer_static() {
     const auto sequence = next_sequence_;
     auto& pending = open_pending();
     const auto from = out_.size();
-    out_.append(found->second);
+    const auto& answer = found->second;
+    out_.append(answer.bytes);
+    // It takes no time that could be seen, so it was never in progress.
+    if (dispatcher_.traffic().is_on()) {
+        dispatcher_.traffic().answered(answer.place, TrafficKind::get, answer.status, 0);
+    }
     if (sequence != first_sequence_) park(pending, from);
     finish_answer(sequence);
     return true;
@@ -279,6 +317,9 @@ void HttpConnection::hand_to_python(std::string_view body, ByteBuffer* owned_bod
     exchange->method.assign(head_.method_text);
     exchange->target.assign(head_.target);
     exchange->minor_version = head_.minor_version;
+    if (dispatcher_.traffic().is_on()) {
+        begin_counting(pending, kNoPlace, body_begun_ns_ != 0 ? body_begun_ns_ : now_ns());
+    }
     if (dispatcher_.traces().is_on()) {
         exchange->received_ns = received_ns_;
         exchange->complete_ns = now_ns();

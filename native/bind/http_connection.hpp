@@ -52,6 +52,8 @@ public:
     void answer(std::uint64_t sequence, nanobind::list parts, bool close);
     // The next pieces of an answer that comes bit by bit; `ends` with the last ones.
     void stream(std::uint64_t sequence, nanobind::list parts, bool ends);
+    // What the answer of Python is counted as.
+    void tell_status(std::uint64_t sequence, std::uint32_t place, std::uint32_t status) noexcept;
     // Nothing is read after this request, and its answer's end is the connection's.
     void make_last(std::uint64_t sequence);
     // Whether a piece of the answer would leave at once: it is its turn, and the client reads.
@@ -74,7 +76,13 @@ private:
         bool ready = false;
         bool keep_alive = true;
         bool is_inference = false;
+        bool counted = false;  // in progress, for the metrics
+        TrafficKind kind = TrafficKind::other;
         std::uint8_t minor_version = 1;
+        std::uint16_t status = 0;
+        std::uint32_t place = kNoPlace;
+        std::uint64_t begun_ns = 0;            // 0: what it took is known without
+        std::uint64_t taken_ns = 0;            // then this
         std::uint64_t token = 0;               // in flight, 0: none
         nanobind::object exchange;             // Python's, told when the client goes
         std::vector<nanobind::object> parked;  // ready, but an earlier answer is not
@@ -100,6 +108,9 @@ private:
     void keep_head(std::string_view head);
     Pending& open_pending();
     Pending* find_pending(std::uint64_t sequence) noexcept;
+    // For the metrics: a request is in progress, and is answered, or its client went.
+    void begin_counting(Pending& pending, std::uint32_t place, std::uint64_t begun_ns) noexcept;
+    void end_counting(Pending& pending) noexcept;
 
     void encode_answer(Pending& pending, Answer& answer);
     void append_error(std::uint32_t status, std::string_view message, bool keep_alive,
@@ -146,10 +157,11 @@ private:
     bool stalled_ =
         false;  // reading is paused: too many requests wait, or the client does not read
     bool writing_paused_ = false;
-    std::uint64_t received_ns_ = 0;  // when the request that is read began; while tracing only
-    bool untouched_ = true;          // nothing was ever received
-    bool closing_ = false;           // close after the last pending answer
-    bool unread_ = false;            // the client may still send what will not be read
+    std::uint64_t received_ns_ = 0;    // when the request that is read began; while tracing only
+    std::uint64_t body_begun_ns_ = 0;  // when its head was there, and its body not; while counting
+    bool untouched_ = true;            // nothing was ever received
+    bool closing_ = false;             // close after the last pending answer
+    bool unread_ = false;              // the client may still send what will not be read
     bool lingering_ = false;
     std::size_t lingered_bytes_ = 0;
     std::uint64_t received_bytes_ = 0;

@@ -105,6 +105,12 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     const auto sequence = next_sequence_;
     auto& pending = open_pending();
     pending.is_inference = true;
+    if (dispatcher_.traffic().is_on()) {
+        const bool names_version = head_.path.size() > kModelsPrefix.size() + kInferSuffix.size() +
+                                                           route.model_name.size();
+        begin_counting(pending, names_version ? config_.versioned_infer_place : config_.infer_place,
+                       body_begun_ns_);
+    }
     pending.token = dispatcher_.submit(std::move(submission), this, nb::borrow(self_), sequence);
     ++config_.requests_native;
     return true;

@@ -17,6 +17,7 @@
 #include "rate_limiter_object.hpp"
 #include "shared_objects.hpp"
 #include "trace_gates.hpp"
+#include "traffic_object.hpp"
 
 NB_MODULE(_native, m) {
     m.doc() = "Native core of mpserve: shared memory, the request path and the objects models see.";
@@ -24,6 +25,7 @@ NB_MODULE(_native, m) {
     mpserve::bind::bind_shared_objects(m);
     mpserve::bind::bind_rate_limiter(m);
     mpserve::bind::bind_trace_board(m);
+    mpserve::bind::bind_traffic(m);
     mpserve::bind::bind_queue_probe(m);
     mpserve::bind::bind_model_objects(m);
     mpserve::bind::bind_instance_port(m);

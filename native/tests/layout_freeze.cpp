@@ -13,10 +13,11 @@
 #include "mpserve/rate_limiter.hpp"
 #include "mpserve/sequence_table.hpp"
 #include "mpserve/trace_board.hpp"
+#include "mpserve/traffic_board.hpp"
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 11);
+static_assert(kLayoutVersion == 12);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -139,6 +140,19 @@ static_assert(offsetof(TraceBoardHeader, last_id) == 64);
 static_assert(offsetof(TraceBoardHeader, next_ticket) == 72);
 static_assert(is_shareable<TraceCount> && sizeof(TraceCount) == 64);
 static_assert(offsetof(TraceCount, made) == 8);
+
+static_assert(is_shareable<TrafficHeader> && sizeof(TrafficHeader) == 128);
+static_assert(offsetof(TrafficHeader, areas) == 64);
+static_assert(is_shareable<TrafficRow> && sizeof(TrafficRow) == 128);
+static_assert(offsetof(TrafficRow, buckets) == 8);
+static_assert(is_shareable<TrafficPlace> && sizeof(TrafficPlace) == 128);
+static_assert(offsetof(TrafficPlace, sent) == 24);
+static_assert(offsetof(TrafficPlace, text) == 32);
+static_assert(is_shareable<TrafficArea> && sizeof(TrafficArea) == 47360);
+static_assert(offsetof(TrafficArea, in_flight) == 128);
+static_assert(offsetof(TrafficArea, keys) == 256);
+static_assert(offsetof(TrafficArea, rows) == 2304);
+static_assert(offsetof(TrafficArea, places) == 35072);
 
 }  // namespace mpserve
 

@@ -104,6 +104,7 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
             with_grpc=True,
         )
     )
+    _tell_metrics(repository / "settings.json", metrics_port)
     with (scratch / "mlserver.log").open("wb") as log:
         process = subprocess.Popen(
             launch.argv, cwd=scratch, env={**os.environ, **launch.environment, "PYTHONPATH": ""},
@@ -111,7 +112,7 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
         )  # fmt: skip
         try:
             wait_until(lambda: is_ready(http_port), deadline=60.0, what="the peer to be ready")
-            yield Pair(http_port, grpc_port)
+            yield Pair(http_port, grpc_port, metrics_port)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(SECONDS)
@@ -121,7 +122,13 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
 def ours(repository: Path, scratch: Path) -> Iterator[Pair]:
     """Run mpserve with all models."""
     with Server.start(repository, log_path=scratch / "ours.log") as server:
-        yield Pair(server.port, server.grpc_port)
+        yield Pair(server.port, server.grpc_port, server.metrics_port)
+
+
+def _tell_metrics(path: Path, port: int) -> None:
+    """The benchmark's peer has them off."""
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "metrics_endpoint": "/metrics", "metrics_port": port}))
 
 
 def ask(port: int, case: HttpCase) -> Outcome:

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, NamedTuple
@@ -77,6 +77,7 @@ class Pair(NamedTuple):
 
     http_port: int
     grpc_port: int
+    metrics_port: int
 
 
 def write_models(root: Path) -> Path:
@@ -118,7 +119,7 @@ def write_models(root: Path) -> Path:
 
 
 @contextlib.contextmanager
-def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
+def peer(repository: Path, scratch: Path, flags: Sequence[str] = ()) -> Iterator[Pair]:
     """Run Triton with all models loaded."""
     triton = Triton()
     triton.install()
@@ -134,7 +135,9 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
             with_grpc=True,
         )
     )
-    argv = [*launch.argv, "--load-model=*"]
+    silent = {"--allow-metrics=false"}  # the benchmark's peer
+    argv = [*(one for one in launch.argv if one not in silent), "--load-model=*",
+            f"--metrics-port={metrics_port}", *flags]  # fmt: skip
     with (scratch / "peer.log").open("wb") as log:
         process = subprocess.Popen(
             argv, cwd=scratch, env={**os.environ, **launch.environment}, stdout=log, stderr=log,
@@ -142,7 +145,7 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
         )  # fmt: skip
         try:
             wait_until(lambda: is_ready(http_port), deadline=60.0, what="the peer to be ready")
-            yield Pair(http_port, grpc_port)
+            yield Pair(http_port, grpc_port, metrics_port)
         finally:
             segments = _mapped_by(process.pid)
             os.killpg(process.pid, signal.SIGKILL)  # it waits half a minute for idle connections
@@ -152,11 +155,11 @@ def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
 
 
 @contextlib.contextmanager
-def ours(repository: Path, scratch: Path) -> Iterator[Pair]:
+def ours(repository: Path, scratch: Path, more: Sequence[str] = ()) -> Iterator[Pair]:
     """Run mpserve with all models loaded, and client memory allowed as the peer has it."""
-    flags = ["--model-control-mode=explicit", "--load-model=*", "--allow-client-shm=true"]
+    flags = ["--model-control-mode=explicit", "--load-model=*", "--allow-client-shm=true", *more]
     with Server.serve(repository, flags=flags, log_path=scratch / "ours.log") as server:
-        yield Pair(server.port, server.grpc_port)
+        yield Pair(server.port, server.grpc_port, server.metrics_port)
 
 
 def _mapped_by(pid: int) -> set[Path]:

@@ -21,6 +21,7 @@ from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.dispatcher import Dispatcher
 from mpserve.shm.server_id import claim_server_id, release_server_id
 from mpserve.shm.sweep import sweep_server
+from mpserve.telemetry.traffic import TrafficKind
 
 UNARY = "/test.Service/Ask"
 STREAM = "/test.Service/Talk"
@@ -182,9 +183,17 @@ def _grpc_config(dispatcher: Dispatcher) -> GrpcServerConfig:
     )
     config.add_method(
         UNARY, lambda request, call: call.finish(bytes(request)), streams=False, guarded=False,
-        infers=False, wants_metadata=True,
+        infers=False, wants_metadata=True, kind=TrafficKind.UNARY,
     )  # fmt: skip
-    config.add_method(STREAM, _Talk, streams=True, guarded=False, infers=False, wants_metadata=True)
+    config.add_method(
+        STREAM,
+        _Talk,
+        streams=True,
+        guarded=False,
+        infers=False,
+        wants_metadata=True,
+        kind=TrafficKind.BIDI_STREAMING,
+    )
     return config
 
 

@@ -12,6 +12,7 @@ import msgspec
 from mpserve.codec.proto_infer import ProtoInfer
 from mpserve.dialect import Dialect, GrpcCode, Operation
 from mpserve.errors import Failure
+from mpserve.telemetry.traffic import TrafficKind
 
 Metadata = Mapping[str, str]
 """Metadata of a call by lower-case name; of repeated ones the last."""
@@ -116,6 +117,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         What answers the common calls of a path without Python; `None` when each needs it.
     fixed_paths
         Methods whose answer to an empty message changes only with the server's health.
+    asked_once
+        Streams to which a client sends one message.
     """
 
     unary: Mapping[str, UnaryMethod]
@@ -125,3 +128,11 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     native_infer: ProtoInfer | None = None
     infer_path: str = ""
     fixed_paths: tuple[str, ...] = ()
+    asked_once: frozenset[str] = frozenset()
+
+    def kind(self, path: str) -> TrafficKind:
+        """Return how calls of a method are counted."""
+        if path in self.unary:
+            return TrafficKind.UNARY
+        is_asked_once = path in self.asked_once
+        return TrafficKind.SERVER_STREAMING if is_asked_once else TrafficKind.BIDI_STREAMING

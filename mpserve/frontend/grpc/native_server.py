@@ -68,6 +68,7 @@ class NativeGrpcServer:
                 guarded=services.is_guarded(path),
                 infers=infers,
                 wants_metadata=not infers,
+                kind=services.kind(path),
             )
         for path, stream in services.streams.items():
             self._config.add_method(
@@ -77,6 +78,7 @@ class NativeGrpcServer:
                 guarded=services.is_guarded(path),
                 infers=False,
                 wants_metadata=True,
+                kind=services.kind(path),
             )
         self._set_fixed()
         health.watch(self._set_fixed)

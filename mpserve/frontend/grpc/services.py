@@ -77,4 +77,5 @@ def make_services(
         native_infer=grpc_infer.native,
         infer_path=_INFER_PATH,
         fixed_paths=_FIXED_PATHS,
+        asked_once=frozenset((WATCH_PATH,)),
     )

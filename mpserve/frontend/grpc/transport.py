@@ -11,6 +11,7 @@ from mpserve.dialect import Dialect
 from mpserve.errors import ConfigError
 from mpserve.frontend.grpc import library
 from mpserve.frontend.grpc.call import Services
+from mpserve.frontend.grpc.counted_services import counted
 from mpserve.frontend.grpc.native_server import NativeGrpcServer
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.listener import listen, listen_inherited
@@ -85,6 +86,9 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
     library.prepare()
     from mpserve.frontend.grpc.aio_server import AioGrpcServer  # noqa: PLC0415
 
+    traffic = place.dispatcher.traffic
+    if traffic is not None:
+        services = counted(services, traffic)
     return await AioGrpcServer.open(services, settings=place.settings, exclusive=place.exclusive)
 
 

@@ -158,6 +158,8 @@ class Endpoints:
                 dialect=self._dialect,
                 headers=((b"Allow", match.allowed.encode()),),
             )
+        if match.counted_route:
+            exchange.count_at(match.counted_route)
         try:
             return self._answers[match.endpoint](exchange, http, match)
         except MpserveError as error:

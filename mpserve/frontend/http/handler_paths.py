@@ -99,6 +99,7 @@ class HandlerPaths:
         query: str,
         parts: dict[str, str],
     ) -> None:
+        exchange.count_at(row.route)
         call = HandlerCall(
             method=row.method,
             route=row.route,

@@ -60,10 +60,13 @@ class Exchange(Protocol):
         Bytes of the body, read or not.
     received_ns, complete_ns
         When its first and its last byte came, on the monotonic clock; 0 while nothing is traced.
+    count_at
+        Says at which route the answer is counted, where routes are.
     """
 
+    def count_at(self, route: str) -> None: ...  # noqa: D102  the class says it
     @property
-    def method(self) -> str: ...  # noqa: D102  the class says it
+    def method(self) -> str: ...  # noqa: D102
     @property
     def target(self) -> bytes: ...  # noqa: D102
     @property

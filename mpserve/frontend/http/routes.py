@@ -59,6 +59,8 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
         The only one that is allowed, but for `other_method`.
     model, version, repository, region, document
         Parts of the path, "" where it has none; the version as sent (`checked_version`).
+    counted_route
+        The path with its variable parts named, as the metrics tell it; "" where it is not counted.
     """
 
     endpoint: Endpoint
@@ -69,6 +71,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
     repository: str = ""
     region: str = ""
     document: str = ""
+    counted_route: str = ""
 
     @property
     def allowed(self) -> str:
@@ -92,11 +95,14 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
         Bytes of a path's part -> name.
     check_version
         Version as sent -> version as the routing table has it; raises `InvalidRequest`.
+    counts
+        The metrics tell of requests by route.
     """
 
     routes: tuple[_Route, ...]
     decode_name: Callable[[bytes], str]
     check_version: Callable[[str], str]
+    counts: bool = False
 
     def match(self, target: bytes) -> Match | None:
         """Return what the path of a request target leads to; `None` for an unknown path."""
@@ -111,9 +117,28 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
                     endpoint=route.endpoint,
                     method=route.method,
                     other_method=route.other_method,
+                    counted_route=_counted_route(route, found) if self.counts else "",
                     **parts,
                 )
         return None
+
+
+def _counted_route(route: _Route, found: re.Match[bytes]) -> str:
+    """Return the path with its variable parts named as MLServer names them."""
+    if route.endpoint in _UNCOUNTED:
+        return ""
+    path = found.string
+    for part, name in _NAMED_PARTS:  # from the end, so that places stay right
+        if found.groupdict().get(part):
+            start, end = found.span(part)
+            path = path[:start] + name + path[end:]
+    return path.decode("latin-1")
+
+
+_UNCOUNTED: Final = frozenset((Endpoint.LIVE, Endpoint.READY))
+_NAMED_PARTS: Final = (("version", b"{model_version}"), ("model", b"{model_name}"))
+INFER_ROUTE: Final = "/v2/models/{model_name}/infer"
+VERSIONED_INFER_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer"
 
 
 def _name_as_sent(part: bytes) -> str:
@@ -216,5 +241,6 @@ ROUTES: Final = {
         ),
         decode_name=_decoded_name,
         check_version=any_version,
+        counts=True,
     ),
 }

@@ -14,6 +14,7 @@ from mpserve.errors import ErrorCode
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.restriction import Restrictions
+from mpserve.frontend.http.routes import INFER_ROUTE, VERSIONED_INFER_ROUTE
 from mpserve.model.metadata import ServerMetadata
 from mpserve.settings import Category, ClientLimits
 from mpserve.shm.dispatcher import Dispatcher
@@ -67,6 +68,7 @@ def http_config(
         event_fields=constant_fields(source) if dialect.answers_are_events else "",
         busy_answer=responses.too_many_connections(dialect, limit=clients.max_connections),
     )
+    config.count_inferences(INFER_ROUTE, VERSIONED_INFER_ROUTE)
     config.set_limits(**msgspec.structs.asdict(clients))
     return config
 
@@ -82,10 +84,11 @@ def set_fixed_answers(
     """Prebuild the answers that change only with the server's state, and that all may have."""
     live = dialect.live if health.is_live else dialect.not_live
     ready = dialect.ready if health.is_ready else dialect.not_ready
-    for path, category, response in (
-        (LIVE_PATH, Category.HEALTH, responses.health_response(live)),
-        (READY_PATH, Category.HEALTH, responses.health_response(ready)),
-        (SERVER_PATH, Category.METADATA, responses.json_response(server_metadata_body(server))),
+    metadata = responses.json_response(server_metadata_body(server))
+    for path, category, response, route in (
+        (LIVE_PATH, Category.HEALTH, responses.health_response(live), ""),
+        (READY_PATH, Category.HEALTH, responses.health_response(ready), ""),
+        (SERVER_PATH, Category.METADATA, metadata, SERVER_PATH),
     ):
         if not restrictions.covers(category):
-            config.set_static(path, responses.whole(response))
+            config.set_static(path, responses.whole(response), response.status, route)

@@ -16,7 +16,7 @@
 namespace mpserve {
 
 inline constexpr std::uint64_t kSegmentMagic = 0x31657672657370'6dULL;  // "mpserve1", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 11;
+inline constexpr std::uint32_t kLayoutVersion = 12;
 
 enum class SegmentKind : std::uint32_t {
     board = 1,
@@ -24,7 +24,8 @@ enum class SegmentKind : std::uint32_t {
     ring = 3,
     queue = 4,
     limiter = 5,
-    tracing = 6
+    tracing = 6,
+    traffic = 7
 };
 
 struct SegmentHeader {

@@ -29,6 +29,7 @@ class RecordedExchange:
         self.body_has_no_room = False
         self.content_length = len(body)
         self.received_ns = self.complete_ns = 0
+        self.counted_route = ""
         self.status: int | None = None
         self.answer_headers: dict[bytes, bytes] = {}
         self.answer = b""
@@ -39,6 +40,9 @@ class RecordedExchange:
         self.status = status
         self.answer_headers = dict(headers)
         self.answer = b"".join(bytes(piece) for piece in body)
+
+    def count_at(self, route: str) -> None:
+        self.counted_route = route
 
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         self.gone = callback

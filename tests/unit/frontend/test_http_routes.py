@@ -61,7 +61,34 @@ def test_triton_knows_no_other_paths(path):
 )  # fmt: skip
 def test_mlserver_decodes_names_and_takes_any_version(path, model, version):
     found = MLSERVER.match(path.encode())
-    assert found == Match(endpoint=Endpoint.INFER, method=POST, model=model, version=version)
+    route = "/v2/models/{model_name}" + ("/versions/{model_version}" if version else "") + "/infer"
+    assert found == Match(
+        endpoint=Endpoint.INFER, method=POST, model=model, version=version, counted_route=route
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v2/models/m/versions/m/generate_stream",
+         "/v2/models/{model_name}/versions/{model_version}/generate_stream"),
+        ("/v2/models/models/docs", "/v2/models/{model_name}/docs"),
+        ("/v2/repository/models/m/load?x=/v2", "/v2/repository/models/{model_name}/load"),
+        ("/v2/docs/dataplane.json", "/v2/docs/dataplane.json"),
+        ("/v2/health/live", ""),
+        ("/v2/health/ready", ""),
+    ],
+)  # fmt: skip
+def test_mlserver_counts_by_route_with_its_parts_named(path, route):
+    found = MLSERVER.match(path.encode())
+    assert found is not None
+    assert found.counted_route == route
+
+
+def test_triton_counts_no_routes():
+    found = TRITON.match(b"/v2/models/m/infer")
+    assert found is not None
+    assert found.counted_route == ""
 
 
 @pytest.mark.parametrize("path", ["/v2/models/m/config", "/v2/repository/r/index", "/v2/"])

@@ -78,6 +78,7 @@ def test_every_field_of_settings_can_be_told():
         "grpc_restrictions",
         "trace",
         "span_export",
+        "metrics_http_prefix",
     }
     filled = {flag.field for flag in SERVE_FLAGS if flag.field}
     assert FIELDS - filled == told_elsewhere

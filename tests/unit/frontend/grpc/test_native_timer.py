@@ -14,6 +14,7 @@ from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.dispatcher import Dispatcher
 from mpserve.shm.server_id import claim_server_id, release_server_id
 from mpserve.shm.sweep import sweep_server
+from mpserve.telemetry.traffic import TrafficKind
 from tests.fixtures import http2_frames as h2
 from tests.fixtures.http2_frames import PREFACE, frame
 
@@ -104,6 +105,7 @@ def test_there_is_one_timer_however_many_deadlines(dispatcher):
         guarded=False,
         infers=False,
         wants_metadata=False,
+        kind=TrafficKind.UNARY,
     )
     connection, transport = GrpcConnection(config), Transport()
     connection.connection_made(transport)
