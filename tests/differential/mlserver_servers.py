@@ -22,7 +22,8 @@ from bench.peers.peer import Control, Site
 from tests.differential.requests import GrpcCase, HttpCase
 from tests.differential.servers import Outcome, Pair, ask_http, is_ready
 from tests.fixtures.grpc_calls import MLSERVER, Calls
-from tests.fixtures.server import Server, free_ports
+from tests.fixtures.ports import free_ports
+from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import MLSERVER_ECHO
 

@@ -20,7 +20,8 @@ from bench.peers.peer import Control, Site
 from bench.peers.triton import Triton
 from tests.differential.requests import GrpcCase, HttpCase, StreamCase
 from tests.fixtures.grpc_calls import Calls
-from tests.fixtures.server import Server, free_ports
+from tests.fixtures.ports import free_ports
+from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import WORDS, tensors, write_triton
 

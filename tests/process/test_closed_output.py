@@ -6,7 +6,7 @@ import subprocess
 import sys
 import urllib.request
 
-from tests.fixtures.server import free_ports
+from tests.fixtures.ports import free_ports
 from tests.fixtures.waiting import wait_until
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fixtures.server import Server, free_ports
+from tests.fixtures.ports import free_ports
+from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import SLOW, tensors, write_triton
 
