@@ -18,6 +18,7 @@ from mpserve.telemetry import log
 
 Record = Mapping[str, object]
 _MODE: Final = 0o640
+_BEGIN: Final = b'[{"id":'  # as Triton writes it, too
 
 
 def file_of(path: str, *, ticket: int, log_frequency: int) -> str:
@@ -26,12 +27,20 @@ def file_of(path: str, *, ticket: int, log_frequency: int) -> str:
 
 
 def clear(path: str) -> None:
-    """Begin a file anew; raises `OSError`."""
+    """Begin a file anew, and remove the parts of an earlier one; raises `OSError`."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE))
     place = Path(path)
     for old in place.parent.glob(f"{place.name}.*"):
-        if old.suffix[1:].isdecimal() and old.is_file():
+        if old.suffix[1:].isdecimal() and _is_trace(old):
             old.unlink()
+
+
+def _is_trace(path: Path) -> bool:
+    """Tell whether a file is one of ours: somebody may keep his own under such a name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_BEGIN)) in {_BEGIN, b""}
 
 
 def append(path: str, records: Iterable[Record]) -> None:

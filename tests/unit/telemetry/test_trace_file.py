@@ -32,9 +32,12 @@ def test_writers_take_turns(tmp_path):
 def test_a_start_clears_the_file_and_its_parts(tmp_path):
     path = tmp_path / "t.json"
     for name in ("t.json", "t.json.0", "t.json.12", "t.json.bak"):
-        (tmp_path / name).write_text("[{}]")
+        append(str(tmp_path / name), [{"id": 1}])
+    (tmp_path / "t.json.13").write_text("somebody's own")
+    (tmp_path / "t.json.14").mkdir()
     clear(str(path))
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["t.json", "t.json.bak"]
+    left = ["t.json", "t.json.13", "t.json.14", "t.json.bak"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == left
     assert path.read_text() == ""
 
 
