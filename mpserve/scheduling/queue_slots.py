@@ -17,7 +17,7 @@ def queue_slots(config: ModelConfig, *, default: int) -> int:
     bound = _most_waiting(config)
     if not bound:
         return default
-    held = sum(group.count for group in config.instance_groups) * _batch_requests(config)
+    held = sum(group.count for group in config.instance_groups) * batch_requests(config)
     return min(max(default, bound + held), MOST)
 
 
@@ -31,7 +31,8 @@ def _most_waiting(config: ModelConfig) -> int:
     return sum(limits) if all(limits) else 0
 
 
-def _batch_requests(config: ModelConfig) -> int:
+def batch_requests(config: ModelConfig) -> int:
+    """Return how many requests one execution may take."""
     if config.batching is None:
         return 1
     return config.batching.max_requests or max(config.signature.max_batch_size, 1)

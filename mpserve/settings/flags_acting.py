@@ -211,6 +211,19 @@ _PROCESSES: Final = (
         ),
     ),
     Flag(
+        name="max-waiting-per-instance",
+        kind=Kind.INT,
+        group=Group.SCHEDULING,
+        field="max_waiting_per_instance",
+        default=0,
+        least=0,
+        most=MAX_QUEUE_SLOTS,
+        help=(
+            "mpserve: executions that may wait for each instance of a model that has no "
+            "max_queue_size; more requests are refused at once. 0: no such limit, as in Triton."
+        ),
+    ),
+    Flag(
         name="rate-limit",
         kind=Kind.CHOICE,
         group=Group.SCHEDULING,

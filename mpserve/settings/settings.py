@@ -98,6 +98,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Clients may register their own shared memory.
     queue_slots
         Requests that may wait for one model version.
+    max_waiting_per_instance
+        Executions that may wait for each instance of a model without a limit of its own; 0 for any.
     rate_limit, rate_limit_resources
         Whether executions take the resources of their instance groups first, and
         `<name>:<count>[:<device>]` each: how much of them there is.
@@ -149,6 +151,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     arena_max_bytes: int = 1024 * MIB
     allow_client_shm: bool = False
     queue_slots: int = 1024
+    max_waiting_per_instance: int = 0
     host_policies: tuple[str, ...] = ()
     rate_limit: RateLimitMode = RateLimitMode.OFF
     rate_limit_resources: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from mpserve.model.config import ModelConfig
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.identity import Generation, ModelName
 from mpserve.model.state import ModelState
+from mpserve.scheduling.waiting_limit import with_waiting_limit
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.workers import Workers
 
@@ -103,6 +104,6 @@ class Publication:
             reason="",
             generation=record.generation,
             queue_segment=self._workers.queue_name(record.generation),
-            config=record.config,
+            config=with_waiting_limit(record.config, self._workers.settings),
             config_json=record.config_json,
         )

@@ -34,6 +34,7 @@ from mpserve.lifecycle.reasons import death_failure, overdue_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
 from mpserve.scheduling.queue_slots import queue_slots
+from mpserve.scheduling.waiting_limit import with_waiting_limit
 from mpserve.settings import Settings
 from mpserve.shm.model_queue import ModelQueue, queue_segment
 from mpserve.shm.segment import unlink
@@ -88,7 +89,7 @@ class Workers:
         self._processes = processes
         self._callers = callers
         self._memory = memory
-        self._settings = settings
+        self.settings = settings
         self._ledger = ledger
         self._tell = tell
         self._now_ns = now_ns
@@ -116,7 +117,9 @@ class Workers:
             wake_fds=self._memory.wake_fds,
             slots=1
             if record.is_ensemble
-            else queue_slots(record.config, default=self._settings.queue_slots),
+            else queue_slots(
+                with_waiting_limit(record.config, self.settings), default=self.settings.queue_slots
+            ),
             caller_ring=self._callers.ring,
             sequences=record.config.sequences,
         )
@@ -162,8 +165,8 @@ class Workers:
             The system refused.
         """
         key = instance.key
-        share = cpu_share_of(record, self._settings, policy=instance.group.host_policy)
-        birth = birth_of(record, self._settings, threads=share.threads)
+        share = cpu_share_of(record, self.settings, policy=instance.group.host_policy)
+        birth = birth_of(record, self.settings, threads=share.threads)
         process = self._memory.begin_worker()
         try:
             self._memory.enrol(process, instance.group)
@@ -179,7 +182,7 @@ class Workers:
             passive=instance.group.passive,
             cpus=share.cpus,
             limiter_segment=self._memory.limiter.name if self._memory.limiter is not None else "",
-            span_export=self._settings.span_export,
+            span_export=self.settings.span_export,
             places=self._memory.places(process),
             queue_segment=queue.name,
             runtime=record.settings.runtime,
@@ -190,7 +193,7 @@ class Workers:
             config_json=record.config_json,
             settings_json=record.settings.settings_json,
             complete_config=complete_config,
-            log=self._settings.log,
+            log=self.settings.log,
         )
         child = self._processes.spawn(
             WORKER,

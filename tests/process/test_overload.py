@@ -16,10 +16,15 @@ SECONDS = int(full_or(30, 3))
 SERVICE_SECONDS = 0.02
 INSTANCES = 2
 CAPACITY = INSTANCES / SERVICE_SECONDS
-LIMIT = """
-instance_group [ { count: 2 } ]
-dynamic_batching { default_queue_policy { max_queue_size: 2 } }
+INSTANCES_ONLY = "instance_group [ { count: 2 } ]"
+LIMIT = f"""
+{INSTANCES_ONLY}
+dynamic_batching {{ default_queue_policy {{ max_queue_size: 2 }} }}
 """
+WAYS = {
+    "of the model": (LIMIT, []),
+    "of the server": (INSTANCES_ONLY, ["--max-waiting-per-instance=1"]),
+}
 MODEL = f"""
 import time
 import numpy as np
@@ -65,9 +70,11 @@ def offer(server, *, rate, seconds):
 
 
 @pytest.mark.timeout(SECONDS * 4 + 60)
-def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repository, capsys):
-    repository.add("teller", "m", config=LIMIT, files={"1/model.py": MODEL})
-    server = serve(repository.path)
+@pytest.mark.parametrize("way", WAYS)
+def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repository, capsys, way):
+    config, flags = WAYS[way]
+    repository.add("teller", "m", config=config, files={"1/model.py": MODEL})
+    server = serve(repository.path, flags=flags)
     usual = offer(server, rate=0.7 * CAPACITY, seconds=SECONDS)
     assert usual.accepted() > 0.99
     flood = offer(server, rate=3 * CAPACITY, seconds=SECONDS)
