@@ -781,7 +781,10 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '', busy_answer: bytes = ...) -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '') -> None: ...
+
+    def set_busy_answer(self, answer: bytes) -> None:
+        """Whole answer to a connection that is one too many."""
 
     def set_static(self, path: str, answer: bytes, status: int, route: str) -> None:
         """

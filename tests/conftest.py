@@ -11,6 +11,7 @@ import pytest
 from tests.fixtures.leftovers import descendants, end_tree, in_use_elsewhere, segments
 from tests.fixtures.repository import Repository
 from tests.fixtures.server import Server
+from tests.fixtures.service_manager import Manager
 from tests.fixtures.waiting import wait_until
 
 hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
@@ -63,6 +64,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
 def repository(tmp_path: Path) -> Repository:
     """An empty model repository."""
     return Repository(tmp_path / "models")
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """A service manager that listens."""
+    made = Manager(tmp_path)
+    yield made
+    made.close()
 
 
 def _starter(launch: Callable[..., Server], tmp_path: Path) -> Iterator[Callable[..., Server]]:

@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "serve": "mpserve.cli.serve",
     "start": "mpserve.cli.start",
     "models": "mpserve.cli.models",
+    "reload": "mpserve.cli.reload",
     "check": "mpserve.cli.check",
     "doctor": "mpserve.cli.doctor",
     "systemd": "mpserve.cli.systemd",

@@ -8,7 +8,7 @@ usage on standard error with exit code 1.
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Final, NoReturn
 
 import click
@@ -22,9 +22,9 @@ from mpserve.settings.reading import Reading
 from mpserve.settings.settings import Settings
 from mpserve.settings.validation import CreationError
 from mpserve.telemetry import log
+from mpserve.telemetry.log_file import redirect
 
 Read = Callable[..., Reading]
-STDERR_FD: Final = 2
 EXIT_USAGE: Final = {DialectName.TRITON: 1, DialectName.MLSERVER: 2}
 EXIT_HELP: Final = {DialectName.TRITON: 1, DialectName.MLSERVER: 0}
 EXIT_CONFIG: Final = 1
@@ -67,7 +67,9 @@ class ServerCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> NoReturn:
         """Read the words, run the server, and exit with its code."""
-        sys.exit(run_server(self._reading(ctx.args)))
+        environment = dict(os.environ)
+        reread = partial(self._read, list(ctx.args), environment=environment, version=__version__)
+        sys.exit(run_server(self._reading(ctx.args), reread=reread))
 
     def _reading(self, words: list[str]) -> Reading:
         try:
@@ -109,8 +111,14 @@ _SHORT_HELP: Final = {
 }
 
 
-def run_server(reading: Reading) -> int:
-    """Run a server until it ends; return the exit code of the process."""
+def run_server(reading: Reading, *, reread: Callable[[], Reading]) -> int:
+    """Run a server until it ends; return the exit code of the process.
+
+    Parameters
+    ----------
+    reread
+        Reads the same words and environment, and files as they are by then.
+    """
     settings = reading.settings
     _redirect_log(settings)
     log.configure(settings.log, role="supervisor")
@@ -119,16 +127,13 @@ def run_server(reading: Reading) -> int:
     # Imported late: usage errors, --help and `models` must not pay for the server.
     from mpserve.supervisor.main import run  # noqa: PLC0415
 
-    return run(settings)
+    return run(settings, reread=reread)
 
 
 def _redirect_log(settings: Settings) -> None:
     """Put `--log-file` in the place of standard error, which every process of ours inherits."""
-    if not settings.log.log_file:
-        return
     try:
-        with Path(settings.log.log_file).open("ab") as file:
-            os.dup2(file.fileno(), STDERR_FD)
+        redirect(settings.log.log_file)
     except OSError as error:
         click.echo(f"mpserve: --log-file '{settings.log.log_file}': {error.strerror}", err=True)
         sys.exit(EXIT_CONFIG)

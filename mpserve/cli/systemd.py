@@ -74,7 +74,11 @@ def filled(unit: str, *, model_repository: str, addresses: dict[str, str]) -> st
     command = f"{program} serve --model-repository={model_repository} --http-address=127.0.0.1"
     for name, address in addresses.items():
         text = text.replace(f"@{name.upper()}@", address)
-    return text.replace("@COMMAND@", command).replace("@REPOSITORY@", model_repository)
+    return (
+        text.replace("@COMMAND@", command)
+        .replace("@PROGRAM@", program)
+        .replace("@REPOSITORY@", model_repository)
+    )
 
 
 _options(print_unit)

@@ -8,6 +8,7 @@ import msgspec
 
 from mpserve.control.message import Message
 from mpserve.control.region_messages import PublishRegions, RegionCall, RegionsAcknowledged
+from mpserve.control.setting_messages import ChangeSettings, SettingsTaken
 from mpserve.control.trace_messages import SetTracing, TraceCall, TraceReply
 from mpserve.errors import Failure
 from mpserve.model.config import ModelConfig
@@ -326,6 +327,7 @@ ToFrontend = (
     | StopFrontend
     | SetLog
     | SetTracing
+    | ChangeSettings
     | CallDone
     | IndexReply
     | EventsReply
@@ -335,6 +337,7 @@ ToFrontend = (
 FromFrontend = (
     TableAcknowledged
     | RegionsAcknowledged
+    | SettingsTaken
     | FrontendReady
     | FrontendFailed
     | LoadCall

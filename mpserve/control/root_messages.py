@@ -13,6 +13,14 @@ class StopServer(Message, frozen=True, kw_only=True):
     signal_number: int
 
 
+class ReloadSettings(Message, frozen=True, kw_only=True):
+    """Read the settings again; told again to the next supervisor when this one does not answer."""
+
+
+class SettingsReloaded(Message, frozen=True, kw_only=True):
+    """Every `ReloadSettings` so far was carried out, or refused."""
+
+
 class Alive(Message, frozen=True, kw_only=True):
     """The supervisor's event loop turns. From the first one on, silence means that it hangs."""
 
@@ -29,5 +37,5 @@ class ServerEnded(Message, frozen=True, kw_only=True):
     exit_code: int
 
 
-ToRoot = Alive | Notice | ServerEnded
-FromRoot = StopServer | ChildExited | ChildStopped
+ToRoot = Alive | Notice | SettingsReloaded | ServerEnded
+FromRoot = StopServer | ReloadSettings | ChildExited | ChildStopped

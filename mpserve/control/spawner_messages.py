@@ -98,9 +98,15 @@ class EndTemplate(Message, frozen=True, kw_only=True):
     template: int
 
 
+class ReopenLog(Message, frozen=True, kw_only=True):
+    """Write the last words to the log's file of this name; the former one was moved away."""
+
+    path: str
+
+
 class StopSpawner(Message, frozen=True, kw_only=True):
     """Exit when no child is left."""
 
 
-ToSpawner = Spawn | EndTemplate | StopSpawner
+ToSpawner = Spawn | EndTemplate | ReopenLog | StopSpawner
 FromSpawner = Spawned | SpawnFailed | ChildExited | ChildStopped | SpawnerBack

@@ -49,17 +49,44 @@ def listen_inherited(fd: int) -> socket.socket:
     return _listening(socket.socket(fileno=os.dup(fd)))
 
 
-async def serve_connections(
-    listener: socket.socket,
-    make: Callable[[], asyncio.BufferedProtocol],
-    *,
-    tls: ssl.SSLContext | None,
-) -> asyncio.Server:
-    """Take connections until the returned server is closed."""
-    loop = asyncio.get_running_loop()
-    if listener.family is socket.AF_UNIX:
-        return await loop.create_unix_server(make, sock=listener, ssl=tls)
-    return await loop.create_server(make, sock=listener, ssl=tls)
+class Listening:
+    """Takes connections until it is closed; `open` makes it."""
+
+    def __init__(self, make: Callable[[], asyncio.BufferedProtocol]) -> None:
+        self._make = make
+        self._server: asyncio.Server | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        listener: socket.socket,
+        make: Callable[[], asyncio.BufferedProtocol],
+        *,
+        tls: ssl.SSLContext | None,
+    ) -> "Listening":
+        """Take connections of `listener`, which is closed with the result."""
+        listening = cls(make)
+        await listening._take(listener, tls)
+        return listening
+
+    async def encrypt_by(self, tls: ssl.SSLContext) -> None:
+        """Encrypt connections that are taken from now on by `tls`; none is refused meanwhile."""
+        before = self._server
+        assert before is not None, "it is open"
+        await self._take(socket.socket(fileno=os.dup(before.sockets[0].fileno())), tls)
+        before.close()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _take(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        if listener.family is socket.AF_UNIX:
+            self._server = await loop.create_unix_server(self._make, sock=listener, ssl=tls)
+        else:
+            self._server = await loop.create_server(self._make, sock=listener, ssl=tls)
 
 
 def shut(fd: int) -> None:

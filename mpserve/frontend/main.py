@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, NoReturn, assert_never
 
 import uvloop
 
@@ -39,6 +39,7 @@ from mpserve.control.messages import (
 from mpserve.control.region_messages import (
     PublishRegions,
 )
+from mpserve.control.setting_messages import ChangeSettings, SettingsTaken
 from mpserve.control.trace_messages import SetTracing, TraceReply
 from mpserve.dialect import DIALECTS
 from mpserve.dispatch.regions import Regions
@@ -53,9 +54,8 @@ from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
-from mpserve.frontend.http.service import ALPN, HttpService
+from mpserve.frontend.http.service import HttpService
 from mpserve.frontend.listener import listen, listen_inherited, port_of, shut
-from mpserve.frontend.tls import tls_context
 from mpserve.settings import Settings, decode_settings
 from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
 from mpserve.shm.traffic_board import TrafficBoard, counts_traffic
@@ -146,6 +146,7 @@ class Frontend:
         self._http = HttpService(
             settings=settings, dispatcher=self._dispatcher, handlers=self._handlers
         )
+        self._changes: asyncio.Queue[ChangeSettings] = asyncio.Queue()
         self._applied = 0
         self._http_port: int | None = None  # once it listens
         self._has_table = asyncio.Event()
@@ -169,8 +170,9 @@ class Frontend:
         try:
             grpc = await self._open_grpc() if self._settings.allow_grpc else None
             service = "HTTP"
-            tls = tls_context(self._settings.http, flags="http", protocol=ALPN)
             listener = self._listen() if self._settings.allow_http else None
+            if listener is not None:
+                await self._http.serve(listener, settings=self._settings.http)
         except ConfigError as error:
             message = f"failed to start {service} service: Unavailable - {error.message}"
             failure = Failure(code=error.code, message=message)
@@ -179,8 +181,7 @@ class Frontend:
         port = self._settings.http_port
         async with contextlib.AsyncExitStack() as listeners:
             if listener is not None:
-                server = await self._http.serve(listener, tls=tls)
-                listeners.callback(server.close)
+                listeners.callback(self._http.close)
                 if listener.family is socket.AF_UNIX and not self._start.is_http_fd_lent:
                     # Other processes hold it too: nobody may connect who is not answered any more.
                     listeners.callback(shut, self._start.http_fd)
@@ -188,7 +189,10 @@ class Frontend:
                     port = port_of(listener)
             self._http_port = port
             self._send(FrontendReady(http_port=port))
-            grace_seconds = await self._upkeep_until_stop(grpc)
+            async with asyncio.TaskGroup() as tasks:
+                taking = tasks.create_task(self._take_settings(grpc), name="settings")
+                grace_seconds = await self._upkeep_until_stop(grpc)
+                taking.cancel()
         async with asyncio.TaskGroup() as drains:
             drains.create_task(self._drain(grace_seconds), name="drain")
             if grpc is not None:
@@ -244,6 +248,24 @@ class Frontend:
             if grpc is not None:
                 grpc.look_at_pace()
 
+    async def _take_settings(self, grpc: "GrpcServer | None") -> NoReturn:
+        """Go on by each of the settings that the supervisor sends."""
+        while True:
+            change = await self._changes.get()
+            faults = []
+            self._settings = decode_settings(change.settings_json)
+            self._calls.change(self._settings)
+            try:
+                await self._http.change(self._settings)
+            except ConfigError as error:
+                faults.append(error.message)
+            if grpc is not None:
+                try:
+                    await grpc.change(self._settings.grpc, self._settings.clients)
+                except ConfigError as error:
+                    faults.append(error.message)
+            self._send(SettingsTaken(number=change.number, fault="; ".join(faults)))
+
     async def _drain(self, grace_seconds: float) -> None:
         """Answer what is in flight; what is not answered in time is cut off."""
         self._health.stop()
@@ -278,6 +300,8 @@ class Frontend:
                 self._stop(message.grace_ms / 1000)
             case SetLog():
                 log.switch(message.switches)
+            case ChangeSettings():
+                self._changes.put_nowait(message)
             case SetTracing():
                 self._tracer.trace_by(message.rows)
             case CallDone() | IndexReply() | EventsReply() | LoggingReply() | TraceReply():

@@ -85,6 +85,15 @@ _REPOSITORY: Final = (
 
 _LIFECYCLE: Final = (
     Flag(
+        name="settings-file",
+        kind=Kind.STRING,
+        group=Group.LIFECYCLE,
+        help=(
+            'mpserve: JSON file with values of flags, as in {"client-idle-timeout-secs": 60}; '
+            "flags and environment go before it. It is read again by `mpserve reload`."
+        ),
+    ),
+    Flag(
         name="dialect",
         kind=Kind.CHOICE,
         group=Group.LIFECYCLE,

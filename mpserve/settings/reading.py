@@ -1,7 +1,7 @@
 """Command line, environment and file read into checked `Settings`.
 
-Precedence: flag, `MPSERVE_*`, `MLSERVER_*` (`mpserve start` only), `settings.json`, default of the
-command's dialect.
+Precedence: flag, `MPSERVE_*`, `--settings-file`, `MLSERVER_*` (`mpserve start` only),
+`settings.json`, default of the command's dialect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,8 @@ from mpserve.settings.flags import Flag, Group, Standing
 from mpserve.settings.flags_acting import ACTING
 from mpserve.settings.flags_inert import INERT
 from mpserve.settings.settings import Settings
+from mpserve.settings.settings_file import FLAG as SETTINGS_FILE_FLAG
+from mpserve.settings.settings_file import read_settings_file
 from mpserve.settings.trace_config import with_environment
 from mpserve.settings.validation import check_creation, check_usage, warnings_about
 from mpserve.settings.values import BadValue
@@ -103,6 +105,9 @@ def _read(
         if flag.name in given.texts
     }
     said: Chosen = {**read_environment(flags, environment), **from_flags}
+    path = str(said.get(SETTINGS_FILE_FLAG, ("",))[-1])
+    if path:
+        said = {**read_settings_file(path, flags), **said}
     settings = assemble(
         command, {**mlserver.chosen, **said}, flags=flags, mlserver=mlserver, version=version
     )

@@ -17,6 +17,7 @@ from mpserve.supervisor.inheritance import FirstSpawner, Inheritance
 from mpserve.supervisor.processes import CHILD_PREFIX, ChildRecord
 from mpserve.supervisor.root_link import RootLink
 from mpserve.supervisor.server import Server
+from mpserve.supervisor.settings_reload import Reread, present_settings
 from mpserve.supervisor.shared_places import ServerMemory, Taken, server_memory
 from mpserve.supervisor.spawner_link import SpawnerLink
 
@@ -24,15 +25,23 @@ EXIT_FAILED: Final = 1
 
 
 def run_server(
-    settings: Settings,
+    first: Settings,
     *,
+    reread: Reread,
     inheritance: Inheritance,
     root: socket.socket,
     spawner: FirstSpawner,
     entry_points: EntryPoints,
 ) -> int:
-    """Run the server in an event loop of its own; return the exit code, which the root was told."""
+    """Run the server in an event loop of its own; return the exit code, which the root was told.
+
+    Parameters
+    ----------
+    first
+        Settings that the server was started with.
+    """
     checkpoint = Checkpoint(inheritance.state_files)
+    settings = present_settings(first, checkpoint)
 
     async def serve() -> int:
         link = RootLink(root, inheritance.door)
@@ -57,6 +66,7 @@ def run_server(
                 memory=memory,
                 checkpoint=checkpoint,
                 tasks=tasks,
+                reread=reread,
             )
             code = await server.run()
         if link.is_orphan:  # else the root does it

@@ -39,6 +39,7 @@ from mpserve.control.region_messages import (
     RegisterRegionCall,
     UnregisterRegionsCall,
 )
+from mpserve.control.setting_messages import ChangeSettings, SettingsTaken
 from mpserve.control.trace_messages import SetTracing, TraceCall, TraceReply
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
@@ -72,6 +73,8 @@ class FrontendPlace(msgspec.Struct, kw_only=True):
     acknowledged: int = -1
     held: frozenset[Generation] = frozenset()
     regions_number: int = 0
+    settings_number: int = 0
+    settings_fault: str = ""
     regions_in_use: frozenset[RegionId] = frozenset()
     is_ready: bool = False
     starts: int = 0
@@ -138,6 +141,7 @@ class Frontends:
             self._places[int(index)].starts = known.starts
             self._settings = msgspec.structs.replace(self._settings, http_port=known.http_port)
         self._published = 0
+        self._settings_number = 0
         self._is_stopping = False
         self._changed = asyncio.Event()
 
@@ -215,6 +219,28 @@ class Frontends:
             self._send(place, regions)
         self._tell_regions_settled()
 
+    async def change(self, settings: Settings) -> str:
+        """Let all frontends go on by `settings`; return what of them could not be used.
+
+        Raises
+        ------
+        TimeoutError
+            One did not answer in time.
+        """
+        self._settings = msgspec.structs.replace(settings, http_port=self._settings.http_port)
+        self._settings_number += 1
+        number = self._settings_number
+        change = ChangeSettings(number=number, settings_json=encode_settings(self._settings))
+        for place in self._places:
+            place.settings_fault = ""
+            self._send(place, change)
+        async with asyncio.timeout(SILENT_SECONDS):
+            while any(
+                one.child is not None and one.settings_number < number for one in self._places
+            ):
+                await self._change()
+        return "; ".join(sorted({one.settings_fault for one in self._places} - {""}))
+
     async def stop(self, *, grace_seconds: float) -> None:
         """Let all finish what is in flight; end those that take longer than the grace and a bit."""
         self._is_stopping = True
@@ -247,6 +273,7 @@ class Frontends:
         place.failure = None
         regions = self._owner.whole_regions()
         place.regions_number = regions.number
+        place.settings_number = self._settings_number
         place.child = self._processes.spawn(
             FRONTEND,
             FrontendStart(
@@ -283,6 +310,10 @@ class Frontends:
                 place.regions_number = max(place.regions_number, message.number)
                 place.regions_in_use = frozenset(message.in_use)
                 self._tell_regions_settled()
+            case SettingsTaken():
+                place.settings_number = max(place.settings_number, message.number)
+                place.settings_fault = message.fault
+                self._changed.set()
             case FrontendReady():
                 self._on_ready(place, message)
             case FrontendFailed():

@@ -10,14 +10,16 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from mpserve.control.door import make_door
 from mpserve.errors import ConfigError, LoadError
 from mpserve.settings import Settings
+from mpserve.settings.reading import Reading
 from mpserve.settings.unix_address import unix_path
+from mpserve.shm.server_note import ServerNote, write_note
 from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.allocator import find_allocator
 from mpserve.supervisor.checkpoint import checkpoint_files
@@ -42,11 +44,15 @@ SUPERVISOR_TITLE: Final = "mps supervisor"
 _PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 
 
-def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
+def run(
+    settings: Settings, *, reread: Callable[[], Reading], entry_points: EntryPoints = ENTRY_POINTS
+) -> int:
     """Run a server until it is told to stop.
 
     Parameters
     ----------
+    reread
+        Reads the settings again, as they were read for this start.
     entry_points
         Programs of the children, by role.
 
@@ -66,14 +72,18 @@ def run(settings: Settings, *, entry_points: EntryPoints = ENTRY_POINTS) -> int:
     raise_limit()
     try:
         manager = ServiceManager.of(os.environ, pid=os.getpid())
-        return _run(settings, entry_points, SignalPipe(), manager)
+        return _run(settings, reread, entry_points, SignalPipe(), manager)
     except ConfigError as error:  # a Unix-domain socket
         sys.stderr.write(f"{error.message}\n")
         return EXIT_FAILED
 
 
 def _run(
-    settings: Settings, entry_points: EntryPoints, signals: SignalPipe, manager: ServiceManager
+    settings: Settings,
+    reread: Callable[[], Reading],
+    entry_points: EntryPoints,
+    signals: SignalPipe,
+    manager: ServiceManager,
 ) -> int:
     path = unix_path(settings.http_address) if settings.allow_http else None
     grpc_path = unix_path(settings.grpc.address) if settings.allow_grpc else None
@@ -89,6 +99,7 @@ def _run(
         claimed_identity() as identity,
         wake_descriptors(settings.frontends) as wake_fds,
     ):
+        write_note(identity, ServerNote(pid=os.getpid()))
         inheritance = Inheritance(
             identity=identity,
             wake_fds=wake_fds,
@@ -120,6 +131,7 @@ def _run(
                 set_process_title(SUPERVISOR_TITLE)
                 return run_server(
                     settings,
+                    reread=reread,
                     inheritance=inheritance,
                     root=root,
                     spawner=first,
@@ -129,6 +141,7 @@ def _run(
             return Root(
                 signals=signals,
                 manager=manager,
+                log_path=settings.log.log_file,
                 supervise=supervise,
                 handed_over=first.control,
                 abandon=inner.close,

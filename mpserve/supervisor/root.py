@@ -27,12 +27,21 @@ import msgspec
 
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.message import Message
-from mpserve.control.root_messages import Alive, Notice, ServerEnded, StopServer, ToRoot
+from mpserve.control.root_messages import (
+    Alive,
+    Notice,
+    ReloadSettings,
+    ServerEnded,
+    SettingsReloaded,
+    StopServer,
+    ToRoot,
+)
 from mpserve.control.spawner_messages import ChildExited
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
 from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 from mpserve.telemetry import log
+from mpserve.telemetry.log_file import redirect
 
 EXIT_FAILED: Final = 1
 POLICY: Final = RestartPolicy(max_deaths=20, window_ns=15_000_000_000, max_delay_ns=500_000_000)
@@ -44,6 +53,8 @@ HUNG_SECONDS: Final = 10.0  # far beyond any turn of its loop
 ORPHAN_SECONDS: Final = 35.0  # a worker without a server ends after 30
 LEFT_SECONDS: Final = 1.0  # after an orderly end only what models started may be left
 STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+HANG_UP: Final = signal.SIGHUP
+TERMINAL: Final = "/dev/tty"
 _READ_BYTES: Final = 1 << 16
 _SECOND_NS: Final = 1_000_000_000
 
@@ -54,7 +65,7 @@ class SignalPipe:
     def __init__(self) -> None:
         self.read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        for number in (*STOP_SIGNALS, signal.SIGCHLD):
+        for number in (*STOP_SIGNALS, HANG_UP, signal.SIGCHLD):
             signal.signal(number, _noted)
 
     def read(self) -> bytes:
@@ -70,7 +81,7 @@ class SignalPipe:
         os.close(self.read_fd)
         os.close(self._write_fd)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for number in STOP_SIGNALS:  # they are for the root, who tells us
+        for number in (*STOP_SIGNALS, HANG_UP):  # they are for the root, who tells us
             signal.signal(number, signal.SIG_IGN)
 
 
@@ -89,7 +100,7 @@ class _Running(msgspec.Struct, kw_only=True):
 
     pid: int
     control: socket.socket
-    decoder: FrameDecoder[Alive | Notice | ServerEnded]
+    decoder: FrameDecoder[Alive | Notice | SettingsReloaded | ServerEnded]
     is_open: bool = True
     heard_ns: int | None = None
     stopped_ns: int | None = None
@@ -105,6 +116,8 @@ class Root:
         Is the supervisor, in a fork; gets its socket to the root, returns the exit code.
     manager
         Is told what the supervisor says of itself.
+    log_path
+        Of the log's file, which is opened again with the settings; "" for none.
     handed_over
         What the first supervisor alone has; closed here once it runs.
     abandon
@@ -118,6 +131,7 @@ class Root:
         supervise: Callable[[socket.socket], int],
         handed_over: socket.socket,
         manager: ServiceManager,
+        log_path: str,
         abandon: Callable[[], None],
     ) -> None:
         self._signals = signals
@@ -125,6 +139,9 @@ class Root:
         self._handed_over = handed_over
         self._abandon = abandon
         self._manager = manager
+        self._log_path = log_path
+        self._has_terminal = _has_terminal()
+        self._is_reload_open = False
         self._running: _Running | None = None
         self._stops: list[StopServer] = []
         self._untold: list[ChildExited] = []  # ends that no supervisor was there to hear of
@@ -158,6 +175,8 @@ class Root:
         self._running = _Running(pid=pid, control=ours, decoder=FrameDecoder(ToRoot))
         for message in (*self._stops, *self._untold):
             self._tell(message)
+        if self._is_reload_open:
+            self._tell(ReloadSettings())
         self._untold.clear()
 
     def _become_supervisor(self, ours: socket.socket, theirs: socket.socket) -> None:
@@ -194,11 +213,26 @@ class Root:
 
     def _take_signals(self) -> None:
         for number in self._signals.read():
-            if number in STOP_SIGNALS:
+            if number in STOP_SIGNALS or (number == HANG_UP and self._has_lost_terminal()):
                 stop = StopServer(signal_number=number)
                 self._stops.append(stop)
                 self._tell(stop)
+            elif number == HANG_UP:
+                self._reload()
         self._reap()
+
+    def _has_lost_terminal(self) -> bool:
+        """Tell whether a hang-up is one: the terminal that it was started from is gone."""
+        return self._has_terminal and not _has_terminal()
+
+    def _reload(self) -> None:
+        self._manager.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            redirect(self._log_path)
+        except OSError as error:
+            log.error("log.kept", path=self._log_path, reason=error.strerror)
+        self._is_reload_open = True
+        self._tell(ReloadSettings())
 
     def _hear(self, running: _Running) -> bool:
         """Take what the supervisor says; false when there is nothing more."""
@@ -218,6 +252,8 @@ class Root:
                     self._manager.beat()
                 case Notice():
                     self._manager.tell(*message.lines)
+                case SettingsReloaded():
+                    self._is_reload_open = False
                 case ServerEnded():
                     running.exit_code = message.exit_code
         return True
@@ -314,6 +350,14 @@ def _is_any_left() -> bool:
 def _children() -> list[int]:
     text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     return [int(pid) for pid in text.split()]
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open(TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _noted(_number: int, _frame: object) -> None:

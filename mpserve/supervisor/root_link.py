@@ -15,13 +15,21 @@ from mpserve.control.channel import Channel
 from mpserve.control.door import Call, Doorkeeper
 from mpserve.control.framing import encode_frame
 from mpserve.control.messages import StopWorker
-from mpserve.control.root_messages import Alive, FromRoot, Notice, ServerEnded, StopServer
+from mpserve.control.root_messages import (
+    Alive,
+    FromRoot,
+    Notice,
+    ReloadSettings,
+    ServerEnded,
+    SettingsReloaded,
+    StopServer,
+)
 from mpserve.control.spawner_messages import ChildExited, ChildStopped, StopSpawner
 
 BEAT_SECONDS: Final = 1.0
 NO_SIGNAL: Final = 0
 
-Received = StopServer | ChildExited | ChildStopped
+Received = StopServer | ReloadSettings | ChildExited | ChildStopped
 
 
 class RootLink:
@@ -33,6 +41,7 @@ class RootLink:
         self._doorkeeper: Doorkeeper | None = None
         self._kept: list[Received] = []
         self._on_stop: Callable[[int], None] | None = None
+        self._on_reload: Callable[[], None] | None = None
         self._on_child: Callable[[ChildExited | ChildStopped], None] | None = None
         self.is_orphan = False
         self._channel: Channel[Received] = Channel.open(
@@ -43,10 +52,11 @@ class RootLink:
         self,
         *,
         on_stop: Callable[[int], None],
+        on_reload: Callable[[], None],
         on_child: Callable[[ChildExited | ChildStopped], None],
     ) -> None:
         """Tell of signals (by number) and of the root's own children from now on."""
-        self._on_stop, self._on_child = on_stop, on_child
+        self._on_stop, self._on_reload, self._on_child = on_stop, on_reload, on_child
         kept, self._kept = self._kept, []
         for message in kept:
             self._take(message)
@@ -64,6 +74,11 @@ class RootLink:
         """Tell the service manager, if there is one."""
         self._channel.send(Notice(lines=lines))
 
+    def settings_reloaded(self, status: str) -> None:
+        """Tell that the settings were read again, and the service manager what came of it."""
+        self._channel.send(SettingsReloaded())
+        self.notify("READY=1", f"STATUS={' '.join(status.split())}")
+
     def ended(self, exit_code: int) -> None:
         """Tell the root that the server ends on purpose: the last that is said."""
         if self._doorkeeper is not None:
@@ -72,10 +87,12 @@ class RootLink:
         self._channel.close()
 
     def _take(self, message: Received) -> None:
-        if self._on_stop is None or self._on_child is None:
+        if self._on_stop is None or self._on_reload is None or self._on_child is None:
             self._kept.append(message)
         elif isinstance(message, StopServer):
             self._on_stop(message.signal_number)
+        elif isinstance(message, ReloadSettings):
+            self._on_reload()
         else:
             self._on_child(message)
 

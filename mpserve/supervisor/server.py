@@ -42,6 +42,7 @@ from mpserve.supervisor.repository_view import RepositoryView, scan_options
 from mpserve.supervisor.root_link import RootLink, refuse
 from mpserve.supervisor.scrape import Scrape
 from mpserve.supervisor.setting_api import SettingApi
+from mpserve.supervisor.settings_reload import Reread, SettingsReload
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.supervisor.spawner_link import SpawnerLink
 from mpserve.supervisor.startup import Loaded, load_at_start
@@ -89,6 +90,7 @@ class Server:
         memory: ServerMemory,
         checkpoint: Checkpoint,
         tasks: asyncio.TaskGroup,
+        reread: Reread,
     ) -> None:
         self._settings = settings
         self._root = root
@@ -152,6 +154,16 @@ class Server:
             traffic=memory.traffic,
             now_ns=time.monotonic_ns,
         )
+        self._reload = SettingsReload(
+            present=settings,
+            reread=reread,
+            take=self._take_settings,
+            reopen_log=link.reopen_log,
+            root=root,
+            identity=memory.identity,
+            checkpoint=checkpoint,
+        )
+        self._polling: asyncio.Task[None] | None = None
         self._supervisor.publish_by(self._publish)
         self._supervisor.callers.answer_by(whole_table=self._whole_table, called=self._called)
         self._supervisor.check_folders_by(self._check_folder)
@@ -171,7 +183,9 @@ class Server:
 
     async def run(self) -> int:
         """Serve; return the exit code."""
-        self._root.attach(on_stop=self._on_stop, on_child=self._on_child_of_root)
+        self._root.attach(
+            on_stop=self._on_stop, on_reload=self._reload.ask, on_child=self._on_child_of_root
+        )
         code = await self._until_at_once(self._serve())
         self._supervisor.abandon()
         self._frontends.abandon()
@@ -216,7 +230,9 @@ class Server:
             going_on = self._go_on if self._phase.is_started else self._start
             if not await going_on(ports):
                 return EXIT_OK if self._stop.is_set() and not self._failure else EXIT_FAILED
+            reloads = self._tasks.create_task(self._reload.run(), name="settings")
             await self._stop.wait()
+            reloads.cancel()
             return await self._shut_down()
 
     def _take_over(self) -> None:
@@ -328,7 +344,19 @@ class Server:
                 interval_s=interval_s,
                 now_ns=time.monotonic_ns,
             )
-            self._tasks.create_task(polling.run(self._stop), name="polling")
+            self._polling = self._tasks.create_task(polling.run(self._stop), name="polling")
+
+    async def _take_settings(self, settings: Settings) -> str:
+        """Let every part go on by `settings`; return what of them could not be used."""
+        before, self._settings = self._settings, settings
+        self._supervisor.change(settings)
+        self._setting_api.change(settings)
+        self._frontends.publish(self._table(frozenset()))  # readiness may be strict or not, now
+        if before.repository_poll_secs != settings.repository_poll_secs:
+            if self._polling is not None:
+                self._polling.cancel()
+            self._follow_repository(taken_over(self._supervisor.wanted, scan_options(settings)))
+        return await self._frontends.change(settings)
 
     async def _shut_down(self) -> int:
         """Let everything in flight finish within the exit timeout."""

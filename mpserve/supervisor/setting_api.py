@@ -42,10 +42,19 @@ class SettingApi:
         self._processes = processes
         self._traces = traces
         self._checkpoint = checkpoint
+        self._first = settings.log
         self._switches = settings.log
         switched_before = checkpoint.read(SWITCHES, LogSwitches)
         if switched_before is not None:
             self._switch(switched_before)
+
+    def change(self, settings: Settings) -> None:
+        """Go on by `settings`; where they say something new of the log, it goes before clients."""
+        if settings.log != self._first:
+            self._first = settings.log
+            self._switch(settings.log)
+            self._checkpoint.put(SWITCHES, settings.log)
+        self._traces.change(settings)
 
     def call(self, call: SettingCall, reply: Reply) -> None:
         """Carry out `call` and give its answer to `reply`."""

@@ -65,6 +65,7 @@ class ServerMemory:
         settings: Settings,
         taken: Taken,
     ) -> None:
+        self.identity = inheritance.identity
         self.server_id = inheritance.identity.server_id
         self.board = board
         self.rings = rings

@@ -14,6 +14,7 @@ Owner
     live on and see the end of their own sockets.
 """
 
+import contextlib
 import gc
 import importlib
 import os
@@ -37,6 +38,7 @@ from mpserve.control.spawner_messages import (
     EndTemplate,
     FromSpawner,
     Program,
+    ReopenLog,
     Spawn,
     Spawned,
     SpawnerBack,
@@ -51,6 +53,7 @@ from mpserve.supervisor.library_threads import LibraryThreads
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.templates import TemplateEnds, Templates
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
+from mpserve.telemetry.log_file import redirect
 
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
 EXIT_NOT_EXECUTED: Final = 66  # EX_NOINPUT: there is no such program
@@ -88,7 +91,9 @@ class Spawner:
         self._entry_points: EntryPoints = arguments.entry_points
         self._kept_fds = arguments.kept_fds
         self._door_fd = arguments.door_fd
-        self._decoder: FrameDecoder[Spawn | EndTemplate | StopSpawner] = FrameDecoder(ToSpawner)
+        self._decoder: FrameDecoder[Spawn | EndTemplate | ReopenLog | StopSpawner] = FrameDecoder(
+            ToSpawner
+        )
         self._fds: deque[int] = deque()
         self._unloaded = deque(
             module for row in self._entry_points.values() for module in row.preload
@@ -102,8 +107,9 @@ class Spawner:
     def run(self) -> int:
         """Serve until the server is gone, or said stop and no child is left."""
         self._threads.begin()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a service manager signals the whole group
+        # A service manager or a terminal signals the whole group.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, _note_signal)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         poll = select.poll()
@@ -153,6 +159,10 @@ class Spawner:
                     self._templates.end_all()
                 case EndTemplate():
                     self._templates.end(message.template)
+                case ReopenLog():
+                    self._templates.reopen_log(message)
+                    with contextlib.suppress(OSError):  # told by the supervisor
+                        redirect(message.path)
                 case Spawn():
                     self._spawn(message)
         return bool(chunk)

@@ -16,6 +16,7 @@ from mpserve.control.spawner_messages import (
     ChildStopped,
     EndTemplate,
     FromSpawner,
+    ReopenLog,
     Spawn,
     StopSpawner,
 )
@@ -116,6 +117,11 @@ class SpawnerLink:
         """End a template; a spawner that died has taken its templates along."""
         if self._channel is not None:
             self._channel.send(EndTemplate(template=number))
+
+    def reopen_log(self, path: str) -> None:
+        """Let the spawner write to the log's file of this name; the next one does anyhow."""
+        if path and self._channel is not None:
+            self._channel.send(ReopenLog(path=path))
 
     def came_back(self, call: Call) -> bool:
         """Take the spawner that rang at the door; false when it is not the present one."""

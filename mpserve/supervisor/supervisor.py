@@ -86,12 +86,7 @@ class Supervisor:
         self.events = EventLog(now_ns=now_ns, unix_ns=time.time_ns, checkpoint=checkpoint)
         self._now_ns = now_ns
         self._policy = RestartPolicy()
-        self._limits = Limits(
-            loading_versions=settings.model_load_thread_count,
-            retries=settings.model_load_retry_count,
-            load_timeout_ns=settings.model_load_timeout_secs * _SECOND_NS,
-            drain_timeout_ns=settings.model_drain_timeout_secs * _SECOND_NS,
-        )
+        self._limits = _limits(settings)
         self._wanted = self._memory.wanted()
         self._actual = self._memory.actual()
         self._last_wish = self._memory.last_wish()
@@ -117,6 +112,12 @@ class Supervisor:
     def check_folders_by(self, check: Callable[[CheckFolder], None]) -> None:
         """Let `check` look at folders from now on; it tells `FolderChecked`."""
         self._check = check
+
+    def change(self, settings: Settings) -> None:
+        """Go on by `settings`: limits of loads and drains, also of those that go on."""
+        self.workers.settings = settings
+        self._limits = _limits(settings)
+        self._plan_soon()
 
     def take_over(self, records: Iterable[ChildRecord]) -> None:
         """Go on where an earlier supervisor was when it died."""
@@ -258,6 +259,15 @@ class Supervisor:
         for number, settlement in waiting:
             if number <= action.number and not settlement.done():
                 settlement.set_result(action.failure)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        loading_versions=settings.model_load_thread_count,
+        retries=settings.model_load_retry_count,
+        load_timeout_ns=settings.model_load_timeout_secs * _SECOND_NS,
+        drain_timeout_ns=settings.model_drain_timeout_secs * _SECOND_NS,
+    )
 
 
 def is_empty(actual: Actual) -> bool:

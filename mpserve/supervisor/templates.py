@@ -11,6 +11,7 @@ Owner
     supervisor takes over and it has no living instance. Its instances live on.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -23,6 +24,7 @@ from mpserve.control.spawner_messages import (
     Birth,
     ChildExited,
     FromSpawner,
+    ReopenLog,
     Spawn,
     Spawned,
     SpawnFailed,
@@ -106,6 +108,12 @@ class Templates:
             self._send(SpawnFailed(spawn_id=message.spawn_id, reason=str(error)))
         else:
             template.waiting.add(message.spawn_id)
+
+    def reopen_log(self, message: ReopenLog) -> None:
+        """Pass it on."""
+        for template in self._by_number.values():
+            with contextlib.suppress(OSError):  # it dies, which is told by the kernel
+                template.control.sendall(encode_frame(message))
 
     def receive(self, readable: Iterable[int]) -> None:
         """Pass on what templates say; their ends are seen by `ended`."""

@@ -67,6 +67,13 @@ class TraceApi:
             **checkpoint.read_all(TRACE_PREFIX, _Own),
         }
 
+    def change(self, settings: Settings) -> None:
+        """Trace by `settings` where clients have said nothing else."""
+        if settings.trace != self._first:
+            self._first = settings.trace
+            self._board.reset(_SERVER_SLOT)
+            self._publish(self.rows())
+
     def rows(self) -> Rows:
         """Return what frontends trace by."""
         server = self._setting(SERVER)

@@ -94,7 +94,7 @@ void bind_http_config(nb::module_& m) {
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
                const std::string& style, const std::vector<std::uint16_t>& http_statuses,
                const std::vector<std::uint16_t>& retry_after_s, bool native_inference,
-               std::string event_fields, nb::bytes busy_answer) {
+               std::string event_fields) {
                 if (http_statuses.size() != kStatusCount || retry_after_s.size() != kStatusCount) {
                     throw nb::value_error("http_statuses, retry_after_s: one for each ErrorCode");
                 }
@@ -116,13 +116,17 @@ void bind_http_config(nb::module_& m) {
                 std::copy(retry_after_s.begin(), retry_after_s.end(), self->retry_after_s.begin());
                 self->native_inference = native_inference;
                 self->event_fields = std::move(event_fields);
-                self->busy_answer.assign(busy_answer.c_str(), busy_answer.size());
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
-            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "",
-            "busy_answer"_a = nb::bytes("", 0))
+            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "")
+        .def(
+            "set_busy_answer",
+            [](HttpConfig& self, nb::bytes answer) {
+                self.busy_answer.assign(answer.c_str(), answer.size());
+            },
+            "answer"_a, "Whole answer to a connection that is one too many.")
         .def(
             "set_static",
             [](HttpConfig& self, const std::string& path, nb::bytes answer, std::uint16_t status,

@@ -18,7 +18,8 @@ import pytest
 from mpserve.cli.systemd import UNITS
 from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.pace import full_or, within
-from tests.fixtures.server import Server, free_ports
+from tests.fixtures.ports import free_ports
+from tests.fixtures.server import Server
 from tests.fixtures.teller import ask, tell
 from tests.fixtures.waiting import wait_until
 
@@ -35,34 +36,6 @@ os.environ.update(
 )
 os.execv(sys.argv[2], sys.argv[2:])
 """
-
-
-class Manager:
-    """The manager's end: a datagram socket on which the server tells how it goes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "notify"
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(self.path))
-        self._socket.settimeout(0)
-        self._told: list[str] = []
-
-    def told(self) -> list[str]:
-        while True:
-            try:
-                self._told += self._socket.recv(4096).decode().split("\n")
-            except BlockingIOError:
-                return self._told
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-@pytest.fixture
-def manager(tmp_path):
-    made = Manager(tmp_path)
-    yield made
-    made.close()
 
 
 def test_it_is_told_of_the_start_the_end_and_that_all_is_well(serve, repository, manager):

@@ -8,13 +8,13 @@ import signal
 import socket
 import ssl
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.fixtures.certificates import make_certificate
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import write_identity
@@ -152,12 +152,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate of the server and of a client, each its own root."""
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("server", "client"):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-             "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
-             "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem"],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        make_certificate(folder, name)
     return folder
 
 

@@ -14,7 +14,7 @@ from mpserve.errors import ConfigError
 from mpserve.frontend.grpc.aio_transport import AioHandlers
 from mpserve.frontend.grpc.call import Services
 from mpserve.frontend.listener import refuse_taken
-from mpserve.settings import GrpcCompression, GrpcSettings
+from mpserve.settings import ClientLimits, GrpcCompression, GrpcSettings
 from mpserve.settings.unix_address import unix_path
 
 COMPRESSION_LEVELS: Final = {
@@ -28,8 +28,11 @@ COMPRESSION_LEVELS: Final = {
 class AioGrpcServer:
     """A listening server; `open` makes it."""
 
-    def __init__(self, server: grpc.aio.Server, handlers: AioHandlers, path: str | None) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, services: Services, handlers: AioHandlers, path: str | None
+    ) -> None:
         self._server = server
+        self._services = services
         self._path = path
         self._handlers = handlers
 
@@ -71,10 +74,28 @@ class AioGrpcServer:
             if mask >= 0:
                 os.umask(mask)
         await server.start()
-        return cls(server, handlers, path)
+        return cls(server, services, handlers, path)
 
     def look_at_pace(self) -> None:
         """Leave the pace of clients to grpcio."""
+
+    async def change(
+        self,
+        settings: GrpcSettings,
+        clients: ClientLimits,  # noqa: ARG002  # grpcio has limits of its own
+    ) -> None:
+        """Take keys and values of restrictions; grpcio has certificates for its life.
+
+        Raises
+        ------
+        ConfigError
+            There are certificates.
+        """
+        self._services.restrict_by(settings.restrictions)
+        if settings.use_ssl:
+            raise ConfigError(
+                "grpc.aio does not read the certificates of gRPC again; start a new server"
+            )
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""

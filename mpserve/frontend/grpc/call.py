@@ -4,7 +4,7 @@ A unary method gets the request's bytes and a `Call` that it answers once, now o
 method gets a `StreamOutput` and returns a `StreamInput`, which is told what the client sends.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from mpserve.codec.proto_infer import ProtoInfer
 from mpserve.dialect import Dialect, GrpcCode, Operation
 from mpserve.errors import Failure
+from mpserve.settings import Restriction
 from mpserve.telemetry.traffic import TrafficKind
 
 Metadata = Mapping[str, str]
@@ -100,6 +101,10 @@ UnaryMethod = Callable[[bytes, Call], None]
 StreamMethod = Callable[[StreamOutput, Metadata], StreamInput]
 
 
+def _is_never_restricted(restrictions: Iterable[Restriction]) -> None:
+    """There is nothing to ask for."""
+
+
 def _is_never_guarded(path: str) -> bool:  # noqa: ARG001
     return False
 
@@ -113,6 +118,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         Asked about calls; `None` when there is nothing to ask.
     is_guarded
         Tells whether `refusal` has anything against calls of a path.
+    restrict_by
+        Lets `refusal` ask for other keys and values; what is guarded stays the same.
     native_infer, infer_path
         What answers the common calls of a path without Python; `None` when each needs it.
     fixed_paths
@@ -125,6 +132,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     streams: Mapping[str, StreamMethod]
     refusal: Refusal | None = None
     is_guarded: Callable[[str], bool] = _is_never_guarded
+    restrict_by: Callable[[Iterable[Restriction]], None] = _is_never_restricted
     native_infer: ProtoInfer | None = None
     infer_path: str = ""
     fixed_paths: tuple[str, ...] = ()

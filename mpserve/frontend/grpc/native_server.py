@@ -18,7 +18,7 @@ from mpserve.errors import ErrorCode
 from mpserve.frontend.grpc.call import GrpcFailure, Services
 from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
 from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.listener import serve_connections, shut
+from mpserve.frontend.listener import Listening, shut
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import ClientLimits, GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
@@ -43,7 +43,7 @@ class NativeGrpcServer:
         self._services = services
         self._health = health
         self._is_empty = asyncio.Event()
-        self._listening: asyncio.Server | None = None
+        self._listening: Listening | None = None
         self._inherited_fd = -1
         self._config = GrpcServerConfig(
             dispatcher=dispatcher,
@@ -124,6 +124,21 @@ class NativeGrpcServer:
         """End connections whose clients are too slow or idle; about once a second."""
         self._config.look_at_pace()
 
+    async def change(self, settings: GrpcSettings, clients: ClientLimits) -> None:
+        """Go on by settings in which only what may change differs; certificates are read again.
+
+        Raises
+        ------
+        ConfigError
+            A certificate can not be used; all else was taken.
+        """
+        assert self._listening is not None, "a server that was opened"
+        self._services.restrict_by(settings.restrictions)
+        self._config.set_limits(**msgspec.structs.asdict(clients))
+        tls = tls_context(settings, flags="grpc", protocol=ALPN)
+        if tls is not None:
+            await self._listening.encrypt_by(tls)
+
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
         assert self._listening is not None, "a server that was opened"
@@ -144,7 +159,7 @@ class NativeGrpcServer:
         self, listener: socket.socket, tls: ssl.SSLContext | None, *, shut_fd: int
     ) -> None:
         self._shut_fd = shut_fd
-        self._listening = await serve_connections(listener, self._make_connection, tls=tls)
+        self._listening = await Listening.open(listener, self._make_connection, tls=tls)
 
     def _make_connection(self) -> asyncio.BufferedProtocol:
         # Native, so it has the methods of the protocol but not its base class.

@@ -46,6 +46,10 @@ class MethodRestrictions:
     def __init__(self, restrictions: Iterable[Restriction] = ()) -> None:
         self._by_category = {one.category: one for one in restrictions}
 
+    def change(self, restrictions: Iterable[Restriction]) -> None:
+        """Ask for these keys and values from now on; what is restricted stays the same."""
+        self._by_category = {one.category: one for one in restrictions}
+
     def __bool__(self) -> bool:
         """Tell whether anything is restricted."""
         return bool(self._by_category)

@@ -74,6 +74,7 @@ def make_services(
         streams=streams,
         refusal=restrictions.refusal if restrictions else None,
         is_guarded=restrictions.covers,
+        restrict_by=restrictions.change,
         native_infer=grpc_infer.native,
         infer_path=_INFER_PATH,
         fixed_paths=_FIXED_PATHS,

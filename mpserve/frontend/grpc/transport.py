@@ -30,6 +30,15 @@ class GrpcServer(Protocol):
     def look_at_pace(self) -> None:
         """End connections whose clients are too slow or idle; about once a second."""
 
+    async def change(self, settings: GrpcSettings, clients: ClientLimits) -> None:
+        """Go on by settings in which only what may change differs; certificates are read again.
+
+        Raises
+        ------
+        ConfigError
+            A certificate can not be used; all else was taken.
+        """
+
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
 

@@ -89,11 +89,14 @@ class RepositoryCalls:
     ) -> None:
         self._send = send
         self._call_later = call_later
-        attempts = 1 + settings.model_load_retry_count
-        self._load_seconds = settings.model_load_timeout_secs * attempts + LOAD_SLACK_SECONDS
+        self._load_seconds = _patience(settings)
         self._waiting: dict[int, _Waiting] = {}
         self._ids = itertools.count(1)
         self._has_ended = False
+
+    def change(self, settings: Settings) -> None:
+        """Wait for loads from now on for as long as `settings` let them take."""
+        self._load_seconds = _patience(settings)
 
     def load(self, name: str, parameters: LoadParameters, on_result: OnResult) -> None:
         """Load a model; `on_result` gets `None` when it serves."""
@@ -235,3 +238,9 @@ def _lost(what: str) -> Failure:
 
 def _gone(what: str) -> Failure:
     return Failure(code=ErrorCode.UNAVAILABLE, message=f"{what}: the server is ending")
+
+
+def _patience(settings: Settings) -> float:
+    """Return after how many seconds a load call is not waited for any more."""
+    attempts = 1 + settings.model_load_retry_count
+    return settings.model_load_timeout_secs * attempts + LOAD_SLACK_SECONDS

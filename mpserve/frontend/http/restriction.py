@@ -48,6 +48,10 @@ class Restrictions:
     def __init__(self, restrictions: Iterable[Restriction] = ()) -> None:
         self._by_category = {one.category: one for one in restrictions}
 
+    def change(self, restrictions: Iterable[Restriction]) -> None:
+        """Ask for these keys and values from now on; what is restricted stays the same."""
+        self._by_category = {one.category: one for one in restrictions}
+
     def covers(self, category: Category) -> bool:
         """Return whether calls of this category are restricted."""
         return category in self._by_category

@@ -66,11 +66,16 @@ def http_config(
         retry_after_s=[0, *(row.retry_after_s for row in rows)],
         native_inference=native_inference,
         event_fields=constant_fields(source) if dialect.answers_are_events else "",
-        busy_answer=responses.too_many_connections(dialect, limit=clients.max_connections),
     )
     config.count_inferences(INFER_ROUTE, VERSIONED_INFER_ROUTE)
-    config.set_limits(**msgspec.structs.asdict(clients))
+    set_limits(config, dialect=dialect, clients=clients)
     return config
+
+
+def set_limits(config: HttpServerConfig, *, dialect: Dialect, clients: ClientLimits) -> None:
+    """Hold clients to these limits from now on."""
+    config.set_limits(**msgspec.structs.asdict(clients))
+    config.set_busy_answer(responses.too_many_connections(dialect, limit=clients.max_connections))
 
 
 def set_fixed_answers(

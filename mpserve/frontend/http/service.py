@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import ssl
 from pathlib import Path
 from typing import Final, cast
 
@@ -14,9 +13,10 @@ from mpserve.frontend.handlers.handlers import Handlers
 from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.inferences import make_inferences
 from mpserve.frontend.http.restriction import Restrictions
-from mpserve.frontend.http.server import http_config, set_fixed_answers
-from mpserve.frontend.listener import serve_connections
-from mpserve.settings import Category, Settings
+from mpserve.frontend.http.server import http_config, set_fixed_answers, set_limits
+from mpserve.frontend.listener import Listening
+from mpserve.frontend.tls import tls_context
+from mpserve.settings import Category, HttpSettings, Settings
 from mpserve.shm.dispatcher import Dispatcher
 
 ALPN: Final = "http/1.1"
@@ -41,6 +41,7 @@ class HttpService:
     ) -> None:
         self._dialect = DIALECTS[settings.dialect]
         self._handlers = handlers
+        self._listening: Listening | None = None
         self._restrictions = Restrictions(settings.http.restrictions)
         forwarding = HeaderForwarding(settings.http.header_forward_pattern)
         source = EventSource(server_name=settings.server_name, namespace=_namespace())
@@ -77,9 +78,35 @@ class HttpService:
         """Number of open connections."""
         return self._config.connections
 
-    async def serve(self, listener: socket.socket, *, tls: ssl.SSLContext | None) -> asyncio.Server:
-        """Take connections until the returned server is closed."""
-        return await serve_connections(listener, self._make_connection, tls=tls)
+    async def serve(self, listener: socket.socket, *, settings: HttpSettings) -> None:
+        """Take connections until `close`.
+
+        Raises
+        ------
+        ConfigError
+            A certificate can not be used.
+        """
+        tls = tls_context(settings, flags="http", protocol=ALPN)
+        self._listening = await Listening.open(listener, self._make_connection, tls=tls)
+
+    async def change(self, settings: Settings) -> None:
+        """Go on by settings in which only what may change differs; certificates are read again.
+
+        Raises
+        ------
+        ConfigError
+            A certificate can not be used; all else was taken.
+        """
+        self._restrictions.change(settings.http.restrictions)
+        set_limits(self._config, dialect=self._dialect, clients=settings.clients)
+        tls = tls_context(settings.http, flags="http", protocol=ALPN)
+        if self._listening is not None and tls is not None:
+            await self._listening.encrypt_by(tls)
+
+    def close(self) -> None:
+        """Take no more connections; those that there are go on."""
+        if self._listening is not None:
+            self._listening.close()
 
     def set_fixed_answers(self) -> None:
         """Take the server's state into the answers that are made beforehand."""
