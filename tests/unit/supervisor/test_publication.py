@@ -4,6 +4,7 @@ import pytest
 
 from mpserve.lifecycle.events import TableAcknowledged
 from mpserve.model.state import ModelState
+from mpserve.settings import Settings
 from mpserve.supervisor.checkpoint import Checkpoint, checkpoint_files
 from mpserve.supervisor.publication import Publication
 from tests.unit.lifecycle.simulation import Simulation, define
@@ -11,6 +12,8 @@ from tests.unit.lifecycle.simulation import Simulation, define
 
 class Queues:
     """Names queues as `Workers` does."""
+
+    settings = Settings()
 
     def queue_name(self, generation):
         return f"queue-{generation}"
