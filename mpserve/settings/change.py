@@ -51,12 +51,9 @@ _WORDS: Final = {
     "trace": "--trace-config",
     "span_export": "--trace-config",
     "metrics_counter_latencies": "--metrics-config",
-    "extensions": "extensions",
-    "server_version": "server_version",
     "model_environment": "MLSERVER_MODEL_*",
-    "parallel_workers": "parallel_workers",
 }
-"""How the operator says what is no flag, or is made from several."""
+"""How the operator says what is made from several flags; MLServer's own fields have their name."""
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,4 +109,4 @@ def _word(field: str) -> str:
     if field in _WORDS:
         return _WORDS[field]
     spellings = {field, field.replace("grpc.", "grpc_", 1)}
-    return next(f"--{flag.name}" for flag in ACTING if flag.field in spellings)
+    return next((f"--{flag.name}" for flag in ACTING if flag.field in spellings), field)
