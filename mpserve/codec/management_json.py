@@ -117,7 +117,7 @@ def model_metadata_body(metadata: ModelMetadata, *, dialect: Dialect) -> bytes:
         "outputs": [_tensor(tensor) for tensor in metadata.outputs],
     }
     if dialect.response_names_parameters:
-        members["parameters"] = {}
+        members["parameters"] = orjson.Fragment(metadata.parameters_json or "{}")
     return orjson.dumps(members)
 
 

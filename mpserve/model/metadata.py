@@ -39,6 +39,8 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
         The one that was asked for, else all that are ready (MLServer: those its settings list).
     platform
         The configuration's, or the backend's name.
+    parameters_json
+        JSON object of what an MLServer model tells of itself, "" for nothing.
     """
 
     name: str
@@ -46,3 +48,4 @@ class ModelMetadata(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
+    parameters_json: str = ""

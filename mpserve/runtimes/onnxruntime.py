@@ -62,14 +62,28 @@ class _Graph(msgspec.Struct, frozen=True):
     level: int = 0
 
 
+class _Accelerator(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Accelerators(msgspec.Struct, frozen=True):
+    cpu_execution_accelerator: tuple[_Accelerator, ...] = ()
+
+
 class _Optimization(msgspec.Struct, frozen=True):
     graph: _Graph = _Graph()
+    execution_accelerators: _Accelerators = _Accelerators()
+
+
+class _Operations(msgspec.Struct, frozen=True):
+    op_library_filename: tuple[str, ...] = ()
 
 
 class _Config(msgspec.Struct):
     """The part of a configuration that is read here."""
 
     optimization: _Optimization = _Optimization()
+    model_operations: _Operations = _Operations()
 
 
 class OnnxRuntime:
@@ -184,7 +198,23 @@ def _options(library: Any, context: LoadContext) -> Any:  # noqa: ANN401  # a li
     config = msgspec.json.decode(context.config_json or "{}", type=_Config)
     level = _GRAPH_LEVELS.get(config.optimization.graph.level, "ORT_ENABLE_ALL")
     options.graph_optimization_level = getattr(library.GraphOptimizationLevel, level)
+    for accelerator in config.optimization.execution_accelerators.cpu_execution_accelerator:
+        raise LoadError(
+            f"execution accelerator '{accelerator.name}' is not supported: models of ONNX Runtime "
+            "run on its CPU provider; remove 'cpu_execution_accelerator'"
+        )
+    for name in config.model_operations.op_library_filename:
+        _register(options, name, folder=Path(context.model_directory))
     return options
+
+
+def _register(options: Any, name: str, *, folder: Path) -> None:  # noqa: ANN401  # as above
+    """Make the operations of a library known; it lies in the model's folder, or elsewhere."""
+    inside = folder / name
+    try:
+        options.register_custom_ops_library(str(inside) if inside.is_file() else name)
+    except Exception as error:
+        raise LoadError(f"'{name}' is no library of operations: {last_line(error)}") from error
 
 
 def _count(parameters: dict[str, str], name: str) -> int:

@@ -187,6 +187,8 @@ class InferenceService:
         answer.name = metadata.name
         answer.versions.extend(metadata.versions)
         answer.platform = metadata.platform
+        if self._dialect.response_names_parameters:
+            proto_parameters.fill(answer.parameters, metadata.parameters_json)
         for tensors, told in ((metadata.inputs, answer.inputs), (metadata.outputs, answer.outputs)):
             for tensor in tensors:
                 self._add_tensor(tensor, told)

@@ -101,6 +101,12 @@ class _Declaration(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any] | None = None  # passed on as they stand
 
 
+class _ShownParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """What it shows of `parameters`."""
+
+    content_type: str | None = None
+
+
 class _ShownSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What an MLServer model's metadata shows of its settings."""
 
@@ -108,6 +114,7 @@ class _ShownSettings(msgspec.Struct, frozen=True, kw_only=True):
     versions: tuple[str, ...] = ()
     inputs: tuple[_Declaration, ...] = ()
     outputs: tuple[_Declaration, ...] = ()
+    parameters: _ShownParameters = _ShownParameters()
 
 
 def _declared(model: ModelEntry, ready: tuple[str, ...]) -> ModelMetadata:
@@ -119,7 +126,14 @@ def _declared(model: ModelEntry, ready: tuple[str, ...]) -> ModelMetadata:
         platform=settings.platform,
         inputs=_declared_tensors(settings.inputs),
         outputs=_declared_tensors(settings.outputs),
+        parameters_json=_shown(settings.parameters),
     )
+
+
+def _shown(parameters: _ShownParameters) -> str:
+    if parameters.content_type is None:
+        return ""
+    return msgspec.json.encode(parameters).decode()
 
 
 def _declared_tensors(declarations: tuple[_Declaration, ...]) -> tuple[TensorMetadata, ...]:

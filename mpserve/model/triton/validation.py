@@ -31,6 +31,10 @@ PLATFORMS_OF: Final = {
 REFUSED_FIELDS: Final = ("model_repository_agents",)
 """Fields without which the model would answer wrongly, and that are not served."""
 
+BATCH_TENSOR_FIELDS: Final = ("batch_input", "batch_output")
+"""Tensors that the peer's backends add to a batch or take out of it; its Python backend does not
+look at them, so a model of that may have them."""
+
 
 def validate(config: TritonConfig) -> None:
     """Check everything but inputs, outputs and instance groups.
@@ -122,6 +126,12 @@ def refuse_unserved(config: TritonConfig) -> None:
     for field in REFUSED_FIELDS:
         if getattr(config, field) is not UNSET:
             raise Unsupported(f"'{field}' of model '{config.name}' is not supported by this server")
+    for field in BATCH_TENSOR_FIELDS:
+        if getattr(config, field) and config.backend != "python":
+            raise Unsupported(
+                f"'{field}' of model '{config.name}' is not supported by this server; "
+                "only the backend 'python', which does not look at it, may have it"
+            )
 
 
 # --- backend and batching -----------------------------------------------------------------------
@@ -221,6 +231,11 @@ def _check_tensor(config: TritonConfig, tensor: ModelInput | ModelOutput, *, pre
     if tensor.is_shape_tensor:
         raise InvalidRequest(
             f"{prefix}shape tensors are only supported for TensorRT platform for {config.name}"
+        )
+    if tensor.is_non_linear_format_io:
+        raise InvalidRequest(
+            f"{prefix}non-linear IO formats are only supported for TensorRT platform for "
+            f"{config.name}"
         )
 
 

@@ -41,6 +41,7 @@ from mpserve.repository.version_policy import choose_versions
 IGNORED_FIELDS: Final[dict[str, Callable[[TritonConfig], bool]]] = {
     "batch_input": lambda config: bool(config.batch_input),
     "batch_output": lambda config: bool(config.batch_output),
+    "runtime": lambda config: bool(config.runtime),
     "response_cache": lambda config: (
         config.response_cache is not UNSET and config.response_cache.enable
     ),

@@ -38,7 +38,7 @@ def parse_text_config(text: str, *, path: str) -> TritonConfig:
     message = config_class()()
     try:
         text_format.Parse(text, message)
-        return _convert(message)
+        return config_of(message)
     except text_format.ParseError as error:
         where = f"{path}:{error.GetLine()}:{error.GetColumn()}"
         reason = str(error).removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
@@ -69,7 +69,7 @@ def parse_json_config(text: str) -> TritonConfig:
     try:
         fields = msgspec.json.decode(text, type=Json)
         json_format.ParseDict(_upper_enums(fields, config_descriptor()), message)
-        return _convert(message)
+        return config_of(message)
     except json_format.ParseError as error:
         # protobuf appends the list of all fields to its message
         raise _invalid_override(str(error).partition("\n")[0]) from error
@@ -81,7 +81,8 @@ def _invalid_override(reason: str) -> InvalidRequest:
     return InvalidRequest(f"Invalid config override: {reason}")
 
 
-def _convert(message: "Message") -> TritonConfig:
+def config_of(message: "Message") -> TritonConfig:
+    """Return the configuration in a protobuf message."""
     from google.protobuf import json_format  # noqa: PLC0415  # loaded by the caller
 
     fields = json_format.MessageToDict(message, preserving_proto_field_name=True)

@@ -263,3 +263,18 @@ def test_without_onnxruntime_the_extra_is_named(tmp_path, runtime, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(LoadError, match=r"pip install 'mpserve\[onnxruntime\]'"):
         runtime.load(mlserver_context(tmp_path, {"name": "m"}))
+
+
+def test_an_execution_accelerator_is_refused(load):
+    accelerator = 'cpu_execution_accelerator { name: "openvino" }'
+    with pytest.raises(LoadError, match="execution accelerator 'openvino' is not supported"):
+        load(f"optimization {{ execution_accelerators {{ {accelerator} }} }}")
+
+
+@pytest.mark.parametrize("name", ["ops.so", "/nowhere/ops.so"])
+def test_a_library_of_operations_is_registered(load, tmp_path, name):
+    (tmp_path / "ops.so").write_bytes(b"no library")
+    with pytest.raises(LoadError, match=f"'{name}' is no library of operations") as refused:
+        load(f'model_operations {{ op_library_filename: "{name}" }}')
+    place = tmp_path / name  # an absolute path stays one
+    assert str(place) in str(refused.value.__cause__)

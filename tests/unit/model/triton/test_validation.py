@@ -345,6 +345,10 @@ GOOD = 'name: "x" data_type: TYPE_FP32 dims: %s'
             GOOD % "1 is_shape_tensor: true",
             "shape tensors are only supported for TensorRT platform",
         ),
+        (
+            GOOD % "1 is_non_linear_format_io: true",
+            "non-linear IO formats are only supported for TensorRT platform",
+        ),
     ],
 )
 def test_invalid_tensors_are_refused(kind, tensor, message):

@@ -194,6 +194,7 @@ def test_missing_and_ignored_things_are_noted(write, read):
             "m/abc/x": "",
             "m/config.pbtxt": """
                 version_policy { specific { versions: [1, 9] } }
+                runtime: "model.py"
                 batch_input { kind: BATCH_ELEMENT_COUNT }
                 response_cache { enable: false }
             """,
@@ -203,6 +204,7 @@ def test_missing_and_ignored_things_are_noted(write, read):
         "ignore version directory 'abc' which fails to convert to integral number",
         "version 9 is specified for model 'm', but the version directory is not present",
         "'batch_input' of model 'm' has no effect in this server",
+        "'runtime' of model 'm' has no effect in this server",
     )
 
 
@@ -210,6 +212,8 @@ def test_missing_and_ignored_things_are_noted(write, read):
     ("text", "field"),
     [
         ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents"),
+        ('backend: "onnxruntime" batch_input { kind: BATCH_ELEMENT_COUNT }', "batch_input"),
+        ('backend: "pytorch" batch_output { target_name: "x" }', "batch_output"),
     ],
 )
 def test_what_would_be_served_wrongly_is_refused(write, read, text, field):
