@@ -200,7 +200,7 @@ docs: build ## Make what is made from the code: pages of the docs, stub of the c
 	$(STUBGEN) -o mpserve/_native.pyi
 	$(BIN)/python -c 'from mpserve.settings.usage import flags_page; print(flags_page(), end="")' > docs/flags.md
 	$(BIN)/python -c 'from mpserve.telemetry.events import events_page; print(events_page(), end="")' > docs/log-events.md
-	$(BIN)/python -m tests.fixtures.compatibility > docs/compatibility/wire.md
+	$(BIN)/python -m tests.fixtures.compatibility
 
 .PHONY: clean
 clean: ## Remove everything that was made

@@ -1,0 +1,177 @@
+"""The members of real answers are those of the tables in `docs/compatibility/json.md`."""
+
+import json
+from collections.abc import Iterator
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+from textwrap import dedent
+
+import grpc
+import pytest
+
+from tests.fixtures.compatibility.documents import ANSWERS, MLSERVER, TRITON
+from tests.fixtures.compatibility.wire import DialectName
+from tests.fixtures.grpc_calls import MLSERVER as MLSERVER_MESSAGES
+from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.server import Answer, Server
+from tests.protocol.models import IDENTITY, MLSERVER_ECHO, RAISING, tensors, write_triton
+
+TWICE = dedent(
+    """
+    import triton_python_backend_utils as pb_utils
+
+    class TritonPythonModel:
+        def execute(self, requests):
+            for request in requests:
+                sender = request.get_response_sender()
+                tensor = pb_utils.get_input_tensor_by_name(request, "IN")
+                output = pb_utils.Tensor("OUT", tensor.as_numpy())
+                sender.send(
+                    pb_utils.InferenceResponse([output]),
+                    flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
+                )
+            return None
+    """
+)
+MOODY = dedent(
+    """
+    import triton_python_backend_utils as pb_utils
+
+    class TritonPythonModel:
+        def execute(self, requests):
+            return [
+                pb_utils.InferenceResponse([], parameters={"mood": "good"}) for _ in requests
+            ]
+    """
+)
+ONE = tensors("input", ("IN", "TYPE_FP32", [1])) + tensors("output", ("OUT", "TYPE_FP32", [1]))
+INPUT = {"name": "IN", "shape": [1], "datatype": "FP32", "data": [1]}
+
+
+@pytest.fixture(scope="module")
+def triton_members(
+    nothing_is_left_behind: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("members")
+    write_triton(folder / "models" / "m", source=IDENTITY, config=ONE.replace("[1]", "[-1]"))
+    decoupled = "model_transaction_policy { decoupled: true }"
+    write_triton(folder / "models" / "twice", source=TWICE, config=ONE + decoupled)
+    write_triton(folder / "models" / "moody", source=MOODY, config=ONE)
+    write_triton(folder / "models" / "bad", source="import nothing_at_all", config=ONE)
+    write_triton(folder / "models" / "raising", source=RAISING, config=ONE)
+    with Server.serve(
+        folder / "models",
+        flags=["--exit-on-error=false", "--strict-readiness=false", "--allow-client-shm=true"],
+        log_path=folder / "log",
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mlserver_members(
+    nothing_is_left_behind: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("members")
+    place = Path(folder, "models", "m")
+    place.mkdir(parents=True)
+    (place / "model.py").write_text(MLSERVER_ECHO)
+    declared = {"name": "x", "datatype": "FP32", "shape": [-1]}
+    settings = {
+        "name": "m",
+        "implementation": "model.Echo",
+        "inputs": [declared | {"parameters": {"content_type": "np"}}],
+        "outputs": [declared | {"name": "out", "parameters": {"content_type": "np"}}],
+        "parameters": {"version": "v1", "content_type": "np"},
+    }
+    (place / "model-settings.json").write_text(json.dumps(settings))
+    with Server.start(place.parent, log_path=folder / "log") as server:
+        yield server
+
+
+def members(document: object, listed: frozenset[str], at: str = "") -> set[str]:
+    """Return the places of all values of a document, as the tables write them."""
+    if isinstance(document, list):
+        inner = [one for one in document if isinstance(one, dict | list)]
+        return set().union(*(members(one, listed, f"{at}[]") for one in inner)) or {at}
+    if not isinstance(document, dict):
+        return {at}
+    found: set[str] = set()
+    for name, value in document.items():
+        place = f"{at}.{name}".removeprefix(".")
+        free = f"{at}.*".removeprefix(".")
+        is_named = any(one == place or one.startswith(f"{place}.") for one in listed)
+        has_free = any(one == free or one.startswith(f"{free}.") for one in listed)
+        found |= members(value, listed, free if has_free and not is_named else place)
+    return found or {at}
+
+
+def compare(dialect: DialectName, route: str, *answers: Answer) -> None:
+    """Assert that the answers together have exactly the members of the table."""
+    listed = frozenset(ANSWERS[dialect, route])
+    found = {name for answer in answers for name in members(answer.json(), listed)}
+    # What has members in another answer may have none in this one.
+    parts = [one.split(".") for one in listed]
+    empty = {".".join(one[:end]).removesuffix("[]") for one in parts for end in range(len(one))}
+    assert found - listed - empty == set(), f"{route}: not in the table"
+    assert listed - found == set(), f"{route}: in no answer"
+
+
+def test_answers_of_triton(triton_members):
+    server = triton_members
+    compare(TRITON, "GET /v2", server.get("/v2"))
+    compare(TRITON, "GET /v2/models/M", server.get("/v2/models/m"))
+    binary = {"name": "OUT", "parameters": {"binary_data": True}}
+    generated = server.post("/v2/models/twice/generate", {"IN": 1, "id": "7"})
+    assert generated.status == 200, generated
+    plain = server.infer("m", {"id": "7", "inputs": [INPUT]})
+    whole = server.infer("m", {"inputs": [INPUT], "outputs": [binary]})
+    length = int(whole.headers["inference-header-content-length"])
+    compare(
+        TRITON,
+        "POST /v2/models/M/infer",
+        plain,
+        whole._replace(body=whole.body[:length]),
+        server.infer("moody", {"inputs": [INPUT]}),
+    )
+    compare(TRITON, "POST /v2/models/M/generate", generated)
+    compare(TRITON, "GET /v2/models/M/stats", *map(stats_of(server), ("m", "twice")))
+    compare(TRITON, "POST /v2/repository/index", server.post("/v2/repository/index"))
+    compare(TRITON, "GET /v2/trace/setting", server.get("/v2/trace/setting"))
+    compare(TRITON, "GET /v2/logging", server.get("/v2/logging"))
+    raised = server.infer("raising", {"inputs": [INPUT]})
+    compare(TRITON, "errors", server.get("/v2/models/nope"), raised)
+
+
+def stats_of(server):
+    return lambda model: server.get(f"/v2/models/{model}/stats")
+
+
+def test_regions_of_triton(triton_members):
+    memory = SharedMemory(create=True, size=64)
+    try:
+        place = "/v2/systemsharedmemory/region/r"
+        claim = {"key": f"/{memory.name.lstrip('/')}", "offset": 0, "byte_size": 64}
+        assert triton_members.post(f"{place}/register", claim).status == 200
+        status = triton_members.get("/v2/systemsharedmemory/status")
+        compare(TRITON, "GET /v2/systemsharedmemory/status", status)
+        assert triton_members.post(f"{place}/unregister").status == 200
+    finally:
+        memory.close()
+        memory.unlink()
+
+
+def test_answers_of_mlserver(mlserver_members):
+    server = mlserver_members
+    compare(MLSERVER, "GET /v2", server.get("/v2"))
+    compare(MLSERVER, "GET /v2/models/M", server.get("/v2/models/m"))
+    asked = server.infer("m", {"inputs": [INPUT | {"name": "x"}]})
+    compare(MLSERVER, "POST /v2/models/M/infer", asked)
+    compare(MLSERVER, "POST /v2/repository/index", server.post("/v2/repository/index", {}))
+    broken = [server.request("POST", "/v2/models/m/infer", body) for body in (b"{", b"{}")]
+    compare(MLSERVER, "errors", server.get("/v2/models/nope"), server.get("/nope"), *broken)
+
+
+def test_grpc_tells_the_models_content_type_too(mlserver_members):
+    with grpc.insecure_channel(mlserver_members.grpc_address) as channel:
+        told = Calls(channel, MLSERVER_MESSAGES)("ModelMetadata", name="m")
+    assert told.parameters["content_type"].string_param == "np"
