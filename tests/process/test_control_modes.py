@@ -1,5 +1,7 @@
 """Triton's document on model management, step by step: control modes `none` and `explicit`."""
 
+import socket
+
 import pytest
 
 from tests.fixtures.teller import ask, in_flight, tell
@@ -65,6 +67,28 @@ def test_a_model_that_fails_at_the_start_ends_the_server_unless_told_not_to(
     assert reason.startswith("Internal: ValueError: this model is broken on purpose")
     assert server.get("/v2/models/bad/ready").status == 400
     assert ask(server, "bad").status == 404
+
+
+def test_23_a_start_that_fails_never_accepts_a_connection(serve, repository):
+    repository.add("teller", "good")
+    repository.add_faulty("bad", place="initialize", fault="raise")
+    server = serve(repository.path, wait_ready=False)
+
+    def accepts(port: int) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    accepted = []
+
+    def has_ended() -> bool:
+        ports = (server.port, server.grpc_port, server.metrics_port)
+        accepted.extend(port for port in ports if accepts(port))
+        return server.process.poll() is not None
+
+    wait_until(has_ended, deadline=30, what="the server to end")
+    server.expected_exit_code = None
+    assert server.process.returncode == 1
+    assert accepted == []
 
 
 # --- explicit: the start -------------------------------------------------------------------------

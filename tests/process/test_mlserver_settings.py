@@ -161,3 +161,11 @@ def test_a_polled_folder_has_the_servers_number_of_instances_too(start, folder):
     add(folder, "a", name="a")
     wait_until(lambda: rows(server) == {("a", "", "READY")}, what="the model to be served")
     assert workers(server, "a") == 2
+
+
+def test_sigterm_ends_a_server_with_parallel_workers(start, folder):
+    (folder / "settings.json").write_text('{"parallel_workers": 2}')
+    add(folder, "a", name="a")
+    server = start(folder)
+    assert card(server, "a")
+    assert server.stop() == 0

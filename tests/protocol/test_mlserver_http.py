@@ -161,6 +161,11 @@ def test_a_load_that_raises_is_500_with_the_reason(mlserver):
     assert "nowhere" in answer.json()["error"]
 
 
+def test_a_model_that_failed_to_load_can_be_unloaded(mlserver):
+    answer = mlserver.post("/v2/repository/models/broken/unload")
+    assert (answer.status, answer.body) == (200, b"")
+
+
 # --- inference ----------------------------------------------------------------------------------
 
 

@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCHEDULING = "docs/compatibility/scheduling.md"
-PAGES = ("docs/model-management.md", "docs/compatibility/management.md", SCHEDULING)
+PROTOCOL = "docs/compatibility/protocol.md"
+PAGES = ("docs/model-management.md", "docs/compatibility/management.md", SCHEDULING, PROTOCOL)
 NAMED = re.compile(r"`(tests/[\w/.]+\.py)::(\w+)`")
 DEFINED = re.compile(r"^(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 
@@ -46,6 +47,13 @@ def test_every_surprise_has_a_decision():
     assert numbers == set(range(1, 25))
     decisions = {row[1].strip() for row in rows("docs/compatibility/management.md")}
     assert decisions <= {"as Triton", "better", "not yet"}
+
+
+def test_every_row_about_the_command_line_and_the_wire_is_there():
+    numbers = [row[0].strip() for row in rows(PROTOCOL)]
+    of_triton = [*range(1, 28), *range(84, 121)]
+    of_mlserver = [f"m{number}" for number in range(1, 36)]
+    assert numbers == [*map(str, of_triton), *of_mlserver]
 
 
 def test_every_row_about_scheduling_and_the_python_backend_is_there():
