@@ -143,6 +143,12 @@ def _scheduled_model(name: str, *, work: str = "", batching: str = "") -> Model:
 
 
 _SLEEP_2_MS: Final = "time.sleep(0.002)"
+_SEQUENCES: Final = """\
+sequence_batching {
+  max_sequence_idle_microseconds: 60000000
+  oldest { max_candidate_sequences: 128 }
+}
+"""
 _SPIN: Final = "sum(number * number for number in range(60_000))"  # some ms of pure Python
 
 
@@ -225,6 +231,7 @@ MODELS: Final = {
         _scheduled_model(
             "no_delay", batching="dynamic_batching { max_queue_delay_microseconds: 0 }\n"
         ),
+        _scheduled_model("sequenced", batching=_SEQUENCES),
         _scheduled_model("spinner", work=_SPIN),
         _digits(),
         _caller(),

@@ -48,6 +48,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     copies: int = 1  # of each model, under names of their own: NAME_0, NAME_1, …
     versions: int = 1  # of each model, all of them served
     instances: int = 1  # of each version
+    tells_batches: bool = False  # how many rows its executions have is told
+    sequences: int = 0  # that the requests belong to; 0: they belong to none
 
     def served(self) -> dict[str, str]:
         """The models in the repository: name there to name in `bench.repositories`."""
@@ -156,7 +158,13 @@ def _call(connections: int) -> Scenario:
 
 
 def _scheduled(
-    name: str, model: str, what: str, *, connections: int, instances: int = 1
+    name: str,
+    model: str,
+    what: str,
+    *,
+    connections: int,
+    instances: int = 1,
+    sequences: int = 0,
 ) -> Scenario:
     return Scenario(
         name=name,
@@ -167,6 +175,8 @@ def _scheduled(
         tensors=Floats(elements=16, model=model),
         connections=connections,
         instances=instances,
+        tells_batches=True,
+        sequences=sequences,
     )
 
 
@@ -218,6 +228,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         ),
         _scheduled("lone_unbatched", "unbatched", "a lone request", connections=1),
         _scheduled("lone_no_delay", "no_delay", "the same, batching without delay", connections=1),
+        _scheduled("batched_c16", "no_delay", "batching without delay", connections=16),
+        _scheduled("sequence_c16", "sequenced", "128 sequences", connections=16, sequences=128),
         _scheduled("spin_1", "spinner", "pure Python, 1 instance", connections=8),
         _scheduled("spin_2", "spinner", "pure Python, 2 instances", connections=8, instances=2),
         Scenario(

@@ -687,7 +687,7 @@ class QueuePort:
 class Route:
     """Where requests for one version of one model go."""
 
-    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, queue_policy: object | None = None, native: bool = True, keep_tensor_parameters: bool = False, sequences: object | None = None) -> None: ...
+    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, queue_policy: object | None = None, native: bool = True, keep_tensor_parameters: bool = False, sequences: object | None = None, has_siblings: bool = False) -> None: ...
 
     def has_sequence(self, sequence_id: int, sequence_text: str) -> bool:
         """
@@ -706,7 +706,10 @@ class Route:
 class Dispatcher:
     """A frontend's side of the data path."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, max_in_flight: int = 4096) -> None: ...
+    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, on_restarted: object | None = None, max_in_flight: int = 4096) -> None:
+        """
+        `on_restarted(model, correlation_id)`: a sequence was started before it had ended.
+        """
 
     def make_port(self, queue: object) -> QueuePort:
         """Port to a model queue (`ModelQueue`)."""
@@ -994,7 +997,16 @@ class DecodedRequest:
     def outputs(self) -> list[tuple[str, bool]]:
         """(name, binary)"""
 
-def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, max_json_bytes: int = 18446744073709551615) -> DecodedRequest:
+    @property
+    def sequence_id(self) -> int: ...
+
+    @property
+    def sequence_text(self) -> str: ...
+
+    @property
+    def sequence_flags(self) -> int: ...
+
+def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, reads_sequences: bool = False, max_json_bytes: int = 18446744073709551615) -> DecodedRequest:
     """Read a V2 inference request."""
 
 def decode_infer_proto(message: bytes, *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False) -> DecodedRequest:

@@ -8,7 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.fixtures.leftovers import descendants, end_tree, in_use_elsewhere, segments
+from tests.fixtures.leftovers import descendants, end_tree, left_segments, segments
 from tests.fixtures.repository import Repository
 from tests.fixtures.server import Server
 from tests.fixtures.service_manager import Manager
@@ -32,8 +32,7 @@ def nothing_is_left_behind() -> Iterator[None]:
 
     def leftovers() -> tuple[dict[int, str], frozenset[str]]:
         found = {pid: line for pid, line in descendants().items() if pid not in pids_before}
-        created = segments() - segments_before
-        return found, created - in_use_elsewhere(created) if created else created
+        return found, left_segments(segments_before)
 
     def is_clean() -> bool:
         return not any(leftovers())

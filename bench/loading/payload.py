@@ -18,6 +18,7 @@ from bench.errors import ServerFailed
 from bench.loading.v2_client import HttpAnswer, HttpRequest
 
 SEED: Final = 20_240_607
+SEQUENCE_STEPS: Final = 8
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 
 
@@ -125,6 +126,29 @@ def infer_request(sent: Tensor, encoding: Encoding) -> HttpRequest:
             )
         case _:
             raise ValueError(f"encoding {encoding.value} has no HTTP form")
+
+
+def in_sequences(request: HttpRequest, *, sequences: int) -> HttpRequest:
+    """Let a JSON request be one of many sequences of `SEQUENCE_STEPS` requests each.
+
+    They take turns: the next request of a sequence comes when all others have sent theirs.
+    """
+    document = json.loads(request.body)
+    turns = [
+        _json(
+            document
+            | {
+                "parameters": {
+                    "sequence_id": sequence,
+                    "sequence_start": step == 0,
+                    "sequence_end": step == SEQUENCE_STEPS - 1,
+                }
+            }
+        )
+        for step in range(SEQUENCE_STEPS)
+        for sequence in range(1, sequences + 1)
+    ]
+    return msgspec.structs.replace(request, body=turns[0], turns=tuple(turns))
 
 
 def check_answer(sent: Tensor, answer: HttpAnswer, *, server: str) -> None:

@@ -16,12 +16,19 @@ POLL_S: Final = 0.002  # well below the 56 ms of the fastest cold start measured
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request, without the connection's own headers."""
+    """One HTTP request, without the connection's own headers.
+
+    Attributes
+    ----------
+    turns
+        JSON texts of one line each, which a load sends in turn instead of `body`.
+    """
 
     method: str
     path: str
     headers: dict[str, str] = {}
     body: bytes = b""
+    turns: tuple[bytes, ...] = ()
 
 
 class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ and so that the luck of one start (memory layout, placement on cores) is average
 """
 
 import contextlib
+import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from bench.loading.payload import (
     Tensor,
     check_answer,
     grpc_message,
+    in_sequences,
     infer_request,
     tensor,
 )
@@ -82,6 +84,7 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
     result: LoadResult
     window: Window
     recovery: Recovery | None = None
+    mean_batch: float | None = None
 
 
 def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> Measured:
@@ -112,6 +115,7 @@ def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> 
         usage=seen.window.usage,
         foreign_share=seen.window.foreign_share,
         recovery=seen.recovery,
+        mean_batch=seen.mean_batch,
     )
     return Measured(sample=sample, remarks=tuple(_remarks(peer.name, ends)))
 
@@ -167,10 +171,36 @@ def _measure_requests(
         held.enter_context(idle_connections(scenario.idle_connections, port=site.http_port))
         if pace.warmup_seconds:
             generate(pace.warmup_seconds)
+        before = _executed(scenario, server.port)
         observation = Observation.of_running(server.root_pid, peer.roles)
         result = generate(max(pace.seconds, scenario.least_seconds))
         time.sleep(AFTER_LOAD_S)
-        return _Seen(result=result, window=observation.close(server.root_pid))
+        window = observation.close(server.root_pid)
+        mean_batch = _mean_batch(before, _executed(scenario, server.port))
+        return _Seen(result=result, window=window, mean_batch=mean_batch)
+
+
+class _Executed(msgspec.Struct, frozen=True):
+    """What a server has executed since its start."""
+
+    rows: int = 0
+    executions: int = 0
+
+
+def _executed(scenario: Scenario, port: int) -> _Executed:
+    """Return what the scenario's one model has executed; nothing where it is not told."""
+    if not scenario.tells_batches:
+        return _Executed()
+    (model,) = scenario.served()
+    with V2Client(port) as client:
+        answer = client.send(HttpRequest(method="GET", path=f"/v2/models/{model}/stats"))
+    (row,) = json.loads(answer.body)["model_stats"]
+    return _Executed(row["inference_count"], row["execution_count"])
+
+
+def _mean_batch(before: _Executed, after: _Executed) -> float | None:
+    executions = after.executions - before.executions
+    return (after.rows - before.rows) / executions if executions else None
 
 
 def _measure_loads(scenario: Scenario, peer: Peer, site: Site, ends: list[StopReport]) -> _Seen:
@@ -300,6 +330,8 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
     if encoding is Encoding.GRPC:
         return _grpc_generator(sent, server, port=site.grpc_port, spread=spread)
     request = infer_request(sent, encoding)
+    if scenario.sequences:
+        request = in_sequences(request, sequences=scenario.sequences)
     with V2Client(site.http_port) as client:
         check_answer(sent, client.send(request), server=server)
     if scenario.measure is Measure.OPEN:

@@ -30,6 +30,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     usage: TreeUsage  # of the server's whole process tree
     foreign_share: float  # of the machine, that others used meanwhile
     recovery: Recovery | None = None
+    mean_batch: float | None = None  # rows of an execution, where the scenario is about that
 
     @property
     def cpu_us(self) -> float:

@@ -42,6 +42,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     foreign_share: float
     library_cpu_us: float | None
     recoveries: tuple[Recovery, ...]
+    mean_batch: float | None
     ratios: Ratios | None
 
 
@@ -67,6 +68,7 @@ def _row(own: Sequence[Sample], first: Sequence[Sample], *, library_cpu_us: floa
     def middle(of: Callable[[Sample], float]) -> float:
         return median(of(sample) for sample in own)
 
+    batches = [sample.mean_batch for sample in own if sample.mean_batch is not None]
     roles = sorted({role for sample in own for role in sample.usage.cpu_ns_by_role})
     by_role = {role: middle(lambda sample, role=role: _role_cpu_us(sample, role)) for role in roles}  # type: ignore[misc]
     return Row(
@@ -90,6 +92,7 @@ def _row(own: Sequence[Sample], first: Sequence[Sample], *, library_cpu_us: floa
         foreign_share=max(sample.foreign_share for sample in own),
         library_cpu_us=library_cpu_us,
         recoveries=tuple(one.recovery for one in own if one.recovery is not None),
+        mean_batch=median(batches) if batches else None,
         ratios=_ratios(own, first),
     )
 

@@ -155,6 +155,9 @@ def _scenario_notes(summary: Sequence[Row]) -> Iterator[str]:
         )
     yield from _library_notes(summary)
     yield from _recovery_notes(summary)
+    for row in summary:
+        if row.mean_batch is not None:
+            yield f"- {row.scenario} on {row.server}: {row.mean_batch:.1f} rows an execution."
 
 
 def _recovery_notes(summary: Sequence[Row]) -> Iterator[str]:

@@ -131,6 +131,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         How NaN and infinities are printed.
     answers_in_kind
         Over gRPC, typed inputs are answered with typed outputs; otherwise outputs are always raw.
+    reads_sequences
+        Parameters of a request say to which sequence it belongs; otherwise they are the model's.
     stream_carries_errors
         A stream of inferences goes on after an error, which is one of its messages; otherwise it
         ends with the error's status.
@@ -166,6 +168,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     single_precision_as_double: bool
     non_finite: NonFiniteWords
     answers_in_kind: bool
+    reads_sequences: bool
     stream_carries_errors: bool
     grpc_services: GrpcServices
     counts_traffic: bool

@@ -57,6 +57,7 @@ MLSERVER: Final = Dialect(
     single_precision_as_double=True,
     non_finite=NonFiniteWords(nan=b"null", infinity=b"null", negative_infinity=b"null"),
     answers_in_kind=True,
+    reads_sequences=False,
     stream_carries_errors=False,
     grpc_services=GrpcServices(model_repository=True, health_watch=True, reflection=True),
     counts_traffic=True,

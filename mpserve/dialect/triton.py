@@ -58,6 +58,7 @@ TRITON: Final = Dialect(
     single_precision_as_double=True,
     non_finite=NonFiniteWords(nan=b"NaN", infinity=b"Infinity", negative_infinity=b"-Infinity"),
     answers_in_kind=False,
+    reads_sequences=True,
     stream_carries_errors=True,
     grpc_services=GrpcServices(model_repository=False, health_watch=False, reflection=False),
     counts_traffic=False,

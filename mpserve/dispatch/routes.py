@@ -41,7 +41,7 @@ class VersionRoute(msgspec.Struct, frozen=True, kw_only=True):
 
     entry: VersionEntry
     route: Route
-    is_for_the_core: bool
+    has_siblings: bool
 
 
 class Routes:
@@ -49,14 +49,21 @@ class Routes:
 
     Parameters
     ----------
+    reads_sequences
+        The core's readers know of sequences what Python's do (`Dialect.reads_sequences`).
     on_released
         Called when a generation that the table no longer names is held no more.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, *, on_released: Callable[[], None] = lambda: None
+        self,
+        dispatcher: Dispatcher,
+        *,
+        reads_sequences: bool = False,
+        on_released: Callable[[], None] = lambda: None,
     ) -> None:
         self._dispatcher = dispatcher
+        self._reads_sequences = reads_sequences
         self._on_released = on_released
         self._holds: Counter[int] = Counter()  # by generation
         self._models: dict[str, dict[str, VersionRoute]] = {}
@@ -210,18 +217,48 @@ class Routes:
     def _version_route(
         self, model: ModelEntry, entry: VersionEntry, before: VersionRoute | None
     ) -> VersionRoute | None:
-        is_for_the_core = _is_for_the_core(model, entry)
-        if (
-            before is not None
-            and before.entry == entry
-            and before.is_for_the_core == is_for_the_core
-        ):
+        has_siblings = len(model.versions) + len(model.earlier) > 1
+        if before is not None and before.entry == entry and before.has_siblings == has_siblings:
             return before
         port = self._port(entry)
         if port is None:
             return None
-        route = _native_route(model, entry, port, is_for_the_core=is_for_the_core)
-        return VersionRoute(entry=entry, route=route, is_for_the_core=is_for_the_core)
+        route = self._native_route(model, entry, port, has_siblings=has_siblings)
+        return VersionRoute(entry=entry, route=route, has_siblings=has_siblings)
+
+    def _native_route(
+        self, model: ModelEntry, entry: VersionEntry, port: QueuePort, *, has_siblings: bool
+    ) -> Route:
+        signature = entry.config.signature
+        return Route(
+            port=port,
+            model_name=model.name,
+            model_version=entry.version,
+            generation=entry.generation,
+            inputs=_native_specs(signature.inputs),
+            outputs=_native_specs(signature.outputs),
+            max_batch_size=signature.max_batch_size,
+            open_inputs=signature.open_inputs,
+            open_outputs=signature.open_outputs,
+            queue_policy=entry.config.queue_policies,
+            native=self._is_for_the_core(entry),
+            keep_tensor_parameters=model.format is ConfigFormat.MLSERVER,
+            sequences=_native_terms(entry.config.sequences),
+            has_siblings=has_siblings,
+        )
+
+    def _is_for_the_core(self, entry: VersionEntry) -> bool:
+        """The core's readers know neither ensembles nor ragged inputs, and one answer each.
+
+        Of sequences they do not know the ids that iterative ones are given.
+        """
+        config = entry.config
+        if config.ensemble is not None or config.decoupled:
+            return False
+        sequences = config.sequences
+        if sequences is not None and (sequences.is_iterative or not self._reads_sequences):
+            return False
+        return not any(spec.ragged for spec in config.signature.inputs)
 
     def _native_table(self, model: ModelEntry) -> dict[str, Route]:
         table = {version: ready.route for version, ready in self._models[model.name].items()}
@@ -256,27 +293,6 @@ def _holds(one: VersionRoute, mark: SequenceMark) -> bool:
     return one.route.has_sequence(mark.number, mark.text)
 
 
-def _native_route(
-    model: ModelEntry, entry: VersionEntry, port: QueuePort, *, is_for_the_core: bool
-) -> Route:
-    signature = entry.config.signature
-    return Route(
-        port=port,
-        model_name=model.name,
-        model_version=entry.version,
-        generation=entry.generation,
-        inputs=_native_specs(signature.inputs),
-        outputs=_native_specs(signature.outputs),
-        max_batch_size=signature.max_batch_size,
-        open_inputs=signature.open_inputs,
-        open_outputs=signature.open_outputs,
-        queue_policy=entry.config.queue_policies,
-        native=is_for_the_core,
-        keep_tensor_parameters=model.format is ConfigFormat.MLSERVER,
-        sequences=_native_terms(entry.config.sequences),
-    )
-
-
 def _native_terms(policy: SequencePolicy | None) -> tuple[str, str, bool] | None:
     """Return the control that wants the correlation id, its datatype, and who starts sequences."""
     if policy is None:
@@ -284,19 +300,6 @@ def _native_terms(policy: SequencePolicy | None) -> tuple[str, str, bool] | None
     control = policy.correlation_id
     name, datatype = ("", "") if control is None else (control.name, control.datatype.name)
     return name, datatype, policy.is_iterative
-
-
-def _is_for_the_core(model: ModelEntry, entry: VersionEntry) -> bool:
-    """The core's readers know neither ensembles, sequences nor ragged inputs; one answer each.
-
-    A sequence may go on in another version, or in an earlier generation.
-    """
-    config = entry.config
-    if config.ensemble is not None or config.decoupled:
-        return False
-    if any(one.config.sequences is not None for one in (*model.versions, *model.earlier)):
-        return False
-    return not any(spec.ragged for spec in config.signature.inputs)
 
 
 def _native_specs(specs: tuple[TensorSpec, ...]) -> list[NativeSpec]:

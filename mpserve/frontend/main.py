@@ -109,7 +109,11 @@ class Frontend:
         )
         self._tracer.trace_by(start.tracing)
         self._table = RoutingTable(self._dialect.phrases)
-        self._routes = Routes(self._dispatcher, on_released=self._tell_released)
+        self._routes = Routes(
+            self._dispatcher,
+            reads_sequences=self._dialect.reads_sequences,
+            on_released=self._tell_released,
+        )
         self._labels = LabelFiles()
         self._health = Health()
         self._caller = Caller(

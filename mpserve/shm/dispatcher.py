@@ -24,6 +24,7 @@ from mpserve._native import (
 from mpserve.shm.arena import ArenaSegments, open_arena
 from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import CompletionRing
+from mpserve.telemetry import log
 
 __all__ = [
     "BINARY_OUTPUTS_BY_DEFAULT",
@@ -104,6 +105,7 @@ def open_dispatcher(
         attach=segments.attach,
         call_soon=call_soon,
         call_later=call_later,
+        on_restarted=_tell_restart,
     )
 
 
@@ -165,5 +167,11 @@ def open_caller_dispatcher(
         attach=segments.attach,
         call_soon=call_soon,
         call_later=call_later,
+        on_restarted=_tell_restart,
     )
     return CallerDispatcher(dispatcher=dispatcher, ring=ring)
+
+
+def _tell_restart(model: str, sequence: str) -> None:
+    """Warn, as Triton does, of a sequence that is begun anew before it has ended."""
+    log.warning("sequence.restarted", model=model, sequence=sequence)

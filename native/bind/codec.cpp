@@ -116,6 +116,9 @@ struct DecodedRequest {
     bool binary_by_default = false;
     std::vector<InputRow> inputs;
     std::vector<OutputRow> outputs;
+    std::uint64_t sequence_id = 0;
+    std::string sequence_text;
+    std::uint32_t sequence_flags = 0;
 };
 
 // Memory aligned as a block of an arena is.
@@ -138,6 +141,9 @@ DecodedRequest describe(const MessageView& view) {
     if ((header.flags & kHasId) != 0) request.id = std::string(view.text(header.id));
     request.parameters_json = std::string(view.text(header.parameters));
     request.binary_by_default = (header.flags & kBinaryOutputsByDefault) != 0;
+    request.sequence_id = header.sequence_id;
+    request.sequence_text = std::string(view.text(header.sequence_text));
+    request.sequence_flags = header.flags & (kSequenceStart | kSequenceEnd);
     for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
         const auto tensor = view.tensor(index);
         request.inputs.emplace_back(
@@ -155,15 +161,16 @@ DecodedRequest describe(const MessageView& view) {
 
 DecodedRequest decode(const nb::bytes& json, const nb::bytes& binary, nb::handle inputs,
                       nb::handle outputs, std::int32_t max_batch_size, bool open_inputs,
-                      bool open_outputs, bool keep_tensor_parameters,
+                      bool open_outputs, bool keep_tensor_parameters, bool reads_sequences,
                       std::uint64_t max_json_bytes) {
     const auto signature =
         read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
     InferDecoder decoder;
     DecodedRequest declined;
-    declined.outcome = decoder.plan(
-        view_of(json), binary.size(), signature,
-        {.keep_tensor_parameters = keep_tensor_parameters, .max_json_bytes = max_json_bytes});
+    declined.outcome = decoder.plan(view_of(json), binary.size(), signature,
+                                    {.keep_tensor_parameters = keep_tensor_parameters,
+                                     .reads_sequences = reads_sequences,
+                                     .max_json_bytes = max_json_bytes});
     if (declined.outcome != DecodeOutcome::accepted) return declined;
     const auto bytes = decoder.block_bytes(false);
     const ScratchBlock block(bytes);
@@ -210,11 +217,15 @@ void bind_requests(nb::module_& m) {
         .def_ro("parameters_json", &DecodedRequest::parameters_json)
         .def_ro("binary_by_default", &DecodedRequest::binary_by_default)
         .def_ro("inputs", &DecodedRequest::inputs, "(name, datatype, shape, data, parameters_json)")
-        .def_ro("outputs", &DecodedRequest::outputs, "(name, binary)");
+        .def_ro("outputs", &DecodedRequest::outputs, "(name, binary)")
+        .def_ro("sequence_id", &DecodedRequest::sequence_id)
+        .def_ro("sequence_text", &DecodedRequest::sequence_text)
+        .def_ro("sequence_flags", &DecodedRequest::sequence_flags);
     m.def("decode_infer", &decode, "json"_a, "binary"_a = nb::bytes("", 0), nb::kw_only(),
           "inputs"_a = nb::make_tuple(), "outputs"_a = nb::make_tuple(), "max_batch_size"_a = 0,
           "open_inputs"_a = false, "open_outputs"_a = false, "keep_tensor_parameters"_a = false,
-          "max_json_bytes"_a = UINT64_MAX, "Read a V2 inference request.");
+          "reads_sequences"_a = false, "max_json_bytes"_a = UINT64_MAX,
+          "Read a V2 inference request.");
     m.def("decode_infer_proto", &decode_proto, "message"_a, nb::kw_only(),
           "inputs"_a = nb::make_tuple(), "outputs"_a = nb::make_tuple(), "max_batch_size"_a = 0,
           "open_inputs"_a = false, "open_outputs"_a = false, "Read a `ModelInferRequest`.");

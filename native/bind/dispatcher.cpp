@@ -63,20 +63,22 @@ std::string queue_full_text(std::string_view request_id) {
            "] Exceeds maximum queue size";
 }
 
+std::uint32_t rows_of(const Signature& signature,
+                      std::span<const std::int64_t> first_shape) noexcept {
+    if (signature.max_batch_size <= 0 || first_shape.empty()) return 1;
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(first_shape[0], 1, INT32_MAX));
+}
+
 void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,
                     std::uint64_t& digest) noexcept {
     rows = 1;
     digest = kFnvBasis;
-    const bool batched = signature.max_batch_size > 0;
     for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
         const auto tensor = view.tensor(index);
         for (const char letter : tensor.name)
             digest = mix(digest, static_cast<std::uint8_t>(letter));
         digest = mix(digest, static_cast<std::uint8_t>(tensor.datatype));
-        if (batched && index == 0 && !tensor.shape.empty()) {
-            rows =
-                static_cast<std::uint32_t>(std::clamp<std::int64_t>(tensor.shape[0], 1, INT32_MAX));
-        }
+        if (index == 0) rows = rows_of(signature, tensor.shape);
         if (signature.has_ragged && is_ragged(signature, tensor.name)) continue;
         digest = mix(digest, tensor.shape.size());
         // Along the first dimension a batch is stacked, whether rows are counted or, as in
@@ -90,11 +92,12 @@ void describe_batch(const MessageView& view, const Signature& signature, std::ui
 Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t epoch,
                        std::uint32_t ring_index, nb::object arena, nb::object ring, int wake_fd,
                        nb::object attach, nb::object call_soon, nb::object call_later,
-                       std::uint32_t max_in_flight)
+                       nb::object on_restarted, std::uint32_t max_in_flight)
     : board_owner_(std::move(board)),
       arena_owner_(std::move(arena)),
       ring_owner_(std::move(ring)),
       call_soon_(std::move(call_soon)),
+      on_restarted_(std::move(on_restarted)),
       board_(nb::cast<BoardObject&>(board_owner_).board),
       arena_(nb::cast<ArenaObject&>(arena_owner_).arena),
       ring_(nb::cast<RingObject&>(ring_owner_).ring),

@@ -13,6 +13,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,8 @@ struct Route {
     bool native = true;  // false: every request is Python's to read
     bool keep_tensor_parameters = false;
     std::optional<SequenceTerms> sequences;  // of a model whose requests belong to sequences
+    // A sequence may have begun in another version, or in an earlier generation.
+    bool has_siblings = false;
 };
 using RouteRef = std::shared_ptr<const Route>;
 
@@ -104,7 +107,7 @@ public:
     Dispatcher(nanobind::object board, std::uint32_t process, std::uint32_t epoch,
                std::uint32_t ring_index, nanobind::object arena, nanobind::object ring, int wake_fd,
                nanobind::object attach, nanobind::object call_soon, nanobind::object call_later,
-               std::uint32_t max_in_flight);
+               nanobind::object on_restarted, std::uint32_t max_in_flight);
 
     Arena& arena() noexcept { return arena_; }
     // An id for a sequence whose client gave none: no other process gives it, and no client means
@@ -179,6 +182,7 @@ private:
     // Of a model with sequences: sequence_push.cpp.
     void line_up_sequenced(QueuePort& port, const Submission& submission, std::uint64_t token);
     void push_sequenced(QueuePort& port);
+    void tell_restarted(const Route& route, const SequenceKey& key) noexcept;
     std::uint64_t turn_ns() noexcept;
     void count(const InFlight& entry, Answer& answer) noexcept;
     void take(const Completion& completion);
@@ -192,6 +196,7 @@ private:
     nanobind::object arena_owner_;
     nanobind::object ring_owner_;
     nanobind::object call_soon_;
+    nanobind::object on_restarted_;  // on_restarted(model, correlation id)
     Board& board_;
     Arena& arena_;
     CompletionRing& ring_;
@@ -226,6 +231,10 @@ public:
 
 // What is said when nobody said why.
 std::string_view default_error(Status status) noexcept;
+
+// Of a request whose first input has this shape.
+std::uint32_t rows_of(const Signature& signature,
+                      std::span<const std::int64_t> first_shape) noexcept;
 
 // Rows and digest of a finished request message, as the queue batches by them.
 void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,

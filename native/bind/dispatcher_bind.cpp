@@ -210,14 +210,15 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     submission.timeout_us = timeout_us;
     describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
     if (route->sequences) {
-        const auto id = request_id.value_or("");
-        const auto prefix = "[request id: " + (id.empty() ? "<id_unknown>" : id) + "] ";
-        try {
-            submission.mark = make_mark(*route, prefix, sequence_id, sequence_text, flags,
-                                        submission.rows, timeout_us);
-        } catch (...) {
+        const SequenceWords words{.number = sequence_id, .text = sequence_text, .flags = flags};
+        const auto first = tensors.empty() ? std::span<const std::int64_t>{} : tensors[0].shape;
+        submission.mark = std::make_unique<SequenceMark>();
+        const auto fault = make_mark(*route, words, first, timeout_us, *submission.mark);
+        if (fault != MarkFault::none) {
             dispatcher.arena().release(block.ref);
-            throw;
+            const auto id = request_id.value_or("");
+            refuse_mark(fault, *route, words,
+                        "[request id: " + (id.empty() ? "<id_unknown>" : id) + "] ");
         }
     }
     return submission;
@@ -238,7 +239,7 @@ void bind_route(nb::module_& m) {
                std::string model_version, std::uint64_t generation, nb::object inputs,
                nb::object outputs, std::int32_t max_batch_size, bool open_inputs, bool open_outputs,
                nb::handle queue_policy, bool native, bool keep_tensor_parameters,
-               const nb::object& sequences) {
+               const nb::object& sequences, bool has_siblings) {
                 auto route = std::make_shared<Route>();
                 route->port = port.port;
                 route->model_name = std::move(model_name);
@@ -249,6 +250,7 @@ void bind_route(nb::module_& m) {
                 route->policy = read_policy(queue_policy);
                 route->native = native;
                 route->keep_tensor_parameters = keep_tensor_parameters;
+                route->has_siblings = has_siblings;
                 if (!sequences.is_none()) {
                     route->sequences.emplace();
                     route->sequences->corrid_name = nb::cast<std::string>(sequences[0]);
@@ -260,14 +262,12 @@ void bind_route(nb::module_& m) {
             nb::kw_only(), "port"_a, "model_name"_a, "model_version"_a, "generation"_a, "inputs"_a,
             "outputs"_a, "max_batch_size"_a, "open_inputs"_a, "open_outputs"_a,
             "queue_policy"_a = nb::none(), "native"_a = true, "keep_tensor_parameters"_a = false,
-            "sequences"_a = nb::none())
+            "sequences"_a = nb::none(), "has_siblings"_a = false)
         .def(
             "has_sequence",
             [](const RouteObject& self, std::uint64_t number, const std::string& text) {
                 SequenceKey key{};
-                if (!key.set(text.empty() ? number : 0, text)) return false;
-                auto& port = *self.route->port;
-                return starts_here(port.sequenced, key) || port.queue->has_sequence(key);
+                return key.set(text.empty() ? number : 0, text) && holds_sequence(*self.route, key);
             },
             "sequence_id"_a, "sequence_text"_a,
             "Whether a request of this id would go on with a sequence that has started here.")
@@ -288,16 +288,18 @@ void bind_dispatcher(nb::module_& m) {
             [](Dispatcher* self, nb::object board, std::uint32_t process_index, std::uint32_t epoch,
                std::uint32_t frontend_index, nb::object arena, nb::object ring, int wake_fd,
                nb::object attach, nb::object call_soon, nb::object call_later,
-               std::uint32_t max_in_flight) {
+               nb::object on_restarted, std::uint32_t max_in_flight) {
                 new (self) Dispatcher(std::move(board), process_index, epoch, frontend_index,
                                       std::move(arena), std::move(ring), wake_fd, std::move(attach),
-                                      std::move(call_soon), std::move(call_later), max_in_flight);
+                                      std::move(call_soon), std::move(call_later),
+                                      std::move(on_restarted), max_in_flight);
                 self->flush_callable = nb::cpp_function([self] { self->flush(); });
                 self->timer_callable = nb::cpp_function([self] { self->on_timer(); });
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "frontend_index"_a, "arena"_a,
             "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "call_later"_a,
-            "max_in_flight"_a = 4096)
+            "on_restarted"_a = nb::none(), "max_in_flight"_a = 4096,
+            "`on_restarted(model, correlation_id)`: a sequence was started before it had ended.")
         .def(
             "make_port",
             [](Dispatcher& self, nb::object queue) {

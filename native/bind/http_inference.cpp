@@ -73,9 +73,15 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     auto& decoder = config_.decoder;
     auto outcome = decoder.plan(json, binary_bytes, route.signature,
                                 {.keep_tensor_parameters = route.keep_tensor_parameters,
+                                 .reads_sequences = route.sequences.has_value(),
                                  .max_json_bytes = config_.max_body_bytes});
     if (outcome != DecodeOutcome::accepted) {
         ++config_.declined[static_cast<std::size_t>(outcome)];
+        return false;
+    }
+    std::unique_ptr<SequenceMark> mark;
+    if (!mark_natively(route, decoder.sequence(), decoder.first_shape(), mark)) {
+        ++config_.declined[static_cast<std::size_t>(DecodeOutcome::feature)];
         return false;
     }
     // Here, because what is declined above is counted where Python takes it.
@@ -101,6 +107,7 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
         return false;
     }
     Submission submission{.route = *found, .block = target, .message_bytes = bytes};
+    submission.mark = std::move(mark);
     describe_batch(*view, route.signature, submission.rows, submission.shape_digest);
     const auto sequence = next_sequence_;
     auto& pending = open_pending();

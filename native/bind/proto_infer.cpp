@@ -64,7 +64,12 @@ std::optional<RouteRef> ProtoInfer::scan(std::string_view message, bool has_cont
     }
     outcome = decoder_.check((*found)->signature);
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
-    if (dispatcher_.traces().holds_back((*found)->model_name, has_context)) {
+    const auto& route = **found;
+    if ((decoder_.has_sequence() && !route.sequences) ||
+        !mark_natively(route, decoder_.sequence(), decoder_.first_shape(), mark_)) {
+        return decline(DecodeOutcome::feature);
+    }
+    if (dispatcher_.traces().holds_back(route.model_name, has_context)) {
         return decline(DecodeOutcome::feature);
     }
     return *found;
@@ -78,6 +83,7 @@ std::optional<Submission> ProtoInfer::finish(const RouteRef& route, const Block&
         outcome == DecodeOutcome::accepted ? MessageView::open(block.data, bytes) : std::nullopt;
     if (!view) return decline(outcome);
     Submission submission{.route = route, .block = block, .message_bytes = bytes};
+    submission.mark = std::move(mark_);
     describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
     ++requests_native;
     return submission;

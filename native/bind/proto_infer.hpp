@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include <nanobind/nanobind.h>
@@ -58,6 +59,7 @@ private:
     ProtoInferDecoder decoder_;
     ProtoInferEncoder encoder_;
     MessageBuilder builder_;
+    std::unique_ptr<SequenceMark> mark_;  // of what was scanned last
 };
 
 void bind_proto_infer(nanobind::module_& m);

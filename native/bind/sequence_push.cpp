@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <nanobind/stl/string.h>
+
 #include "dispatcher.hpp"
 #include "mpserve/message.hpp"
 
@@ -14,18 +16,18 @@ namespace {
 
 constexpr std::uint64_t kMaxTimeoutUs = 1'000'000'000'000;  // eleven days: for ever
 
-[[noreturn]] void refuse(const std::string& message) {
-    const auto exception = nb::module_::import_("mpserve.errors").attr("InvalidRequest");
-    PyErr_SetString(exception.ptr(), message.c_str());
-    throw nb::python_error();
-}
+bool is_text(const SequenceWords& words) noexcept { return !words.text.empty(); }
 
 }  // namespace
 
-bool starts_here(const std::vector<SequencedRequest>& unpushed, const SequenceKey& key) noexcept {
-    return std::ranges::any_of(unpushed, [&](const SequencedRequest& request) {
-        return (request.mark.flags & kSequenceStart) != 0 && request.mark.key == key;
-    });
+bool holds_sequence(const Route& route, const SequenceKey& key) noexcept {
+    const auto& port = *route.port;
+    return std::ranges::any_of(port.sequenced,
+                               [&](const SequencedRequest& request) {
+                                   return (request.mark.flags & kSequenceStart) != 0 &&
+                                          request.mark.key == key;
+                               }) ||
+           port.queue->has_sequence(key);
 }
 
 void give_own_sequence(const SequenceTerms& terms, std::uint64_t number, std::uint64_t& id,
@@ -39,41 +41,68 @@ void give_own_sequence(const SequenceTerms& terms, std::uint64_t number, std::ui
     }
 }
 
-std::unique_ptr<SequenceMark> make_mark(const Route& route, std::string_view request_prefix,
-                                        std::uint64_t number, const std::string& text,
-                                        std::uint32_t flags, std::uint32_t rows,
-                                        std::uint64_t timeout_us) {
+MarkFault make_mark(const Route& route, const SequenceWords& words,
+                    std::span<const std::int64_t> first_shape, std::uint64_t timeout_us,
+                    SequenceMark& mark) noexcept {
     const auto& terms = *route.sequences;
-    const bool is_text = !text.empty();
+    const bool has_id = is_text(words) || words.number != 0;
     const bool wants_text = terms.corrid_datatype == "BYTES";
-    if (!terms.corrid_name.empty() && (is_text || number != 0) && is_text != wants_text) {
-        refuse(std::string(request_prefix) + "sequence batching control '" + terms.corrid_name +
-               "' data-type is '" + (is_text ? "BYTES" : "UINT64") + "', but model '" +
-               route.model_name + "' expects '" + terms.corrid_datatype + "'");
+    if (!terms.corrid_name.empty() && has_id && is_text(words) != wants_text) {
+        return MarkFault::wrong_kind;
     }
-    if (!is_text && number == 0) {
-        refuse("inference request to model '" + route.model_name +
-               "' must specify a non-zero or non-empty correlation ID");
-    }
-    if (rows != 1) {
-        refuse("inference request to model '" + route.model_name +
-               "' must specify batch-size 1 due to requirements of sequence batcher");
-    }
-    auto mark = std::make_unique<SequenceMark>();
-    if (!mark->key.set(is_text ? 0 : number, text)) {
-        refuse("string correlation ID cannot be longer than " + std::to_string(kMaxSequenceText) +
-               " characters");
-    }
-    mark->flags = flags & (kSequenceStart | kSequenceEnd);
+    if (!has_id) return MarkFault::no_id;
+    if (rows_of(route.signature, first_shape) != 1) return MarkFault::several_rows;
+    if (!mark.key.set(is_text(words) ? 0 : words.number, words.text)) return MarkFault::long_text;
+    mark.flags = words.flags & (kSequenceStart | kSequenceEnd);
     // It ends when its first request is answered, and that may be executed again before.
-    if (terms.iterative && (flags & kSequenceStart) != 0) mark->flags |= kSequenceEnd;
-    mark->timeout_ns = std::min(timeout_us, kMaxTimeoutUs) * 1'000;
-    return mark;
+    if (terms.iterative && (words.flags & kSequenceStart) != 0) mark.flags |= kSequenceEnd;
+    mark.timeout_ns = std::min(timeout_us, kMaxTimeoutUs) * 1'000;
+    return MarkFault::none;
+}
+
+void refuse_mark(MarkFault fault, const Route& route, const SequenceWords& words,
+                 std::string_view request_prefix) {
+    const auto& terms = *route.sequences;
+    auto text = "inference request to model '" + route.model_name + "' must specify ";
+    switch (fault) {
+        case MarkFault::wrong_kind:
+            text = std::string(request_prefix) + "sequence batching control '" + terms.corrid_name +
+                   "' data-type is '" + (is_text(words) ? "BYTES" : "UINT64") + "', but model '" +
+                   route.model_name + "' expects '" + terms.corrid_datatype + "'";
+            break;
+        case MarkFault::none:
+        case MarkFault::no_id: text += "a non-zero or non-empty correlation ID"; break;
+        case MarkFault::several_rows:
+            text += "batch-size 1 due to requirements of sequence batcher";
+            break;
+        case MarkFault::long_text:
+            text = "string correlation ID cannot be longer than " +
+                   std::to_string(kMaxSequenceText) + " characters";
+            break;
+    }
+    const auto exception = nb::module_::import_("mpserve.errors").attr("InvalidRequest");
+    PyErr_SetString(exception.ptr(), text.c_str());
+    throw nb::python_error();
+}
+
+bool mark_natively(const Route& route, const SequenceWords& words,
+                   std::span<const std::int64_t> first_shape, std::unique_ptr<SequenceMark>& mark) {
+    mark.reset();
+    if (!route.sequences) return true;
+    auto made = std::make_unique<SequenceMark>();
+    if (make_mark(route, words, first_shape, 0, *made) != MarkFault::none) return false;
+    const bool goes_on = (made->flags & kSequenceStart) == 0;
+    if (goes_on && route.has_siblings && !holds_sequence(route, made->key)) return false;
+    mark = std::move(made);
+    return true;
+}
+
+std::string id_text(const SequenceKey& key) {
+    return key.text_bytes != 0 ? std::string(key.text_view()) : std::to_string(key.number);
 }
 
 std::string not_started_text(const Route& route, const SequenceKey& key) {
-    const auto id = key.text_bytes != 0 ? std::string(key.text_view()) : std::to_string(key.number);
-    return "inference request for sequence " + id + " to model '" + route.model_name +
+    return "inference request for sequence " + id_text(key) + " to model '" + route.model_name +
            "' must specify the START flag on the first request of the sequence";
 }
 
@@ -90,13 +119,27 @@ void Dispatcher::line_up_sequenced(QueuePort& port, const Submission& submission
                               .mark = *submission.mark});
 }
 
+void Dispatcher::tell_restarted(const Route& route, const SequenceKey& key) noexcept {
+    if (on_restarted_.is_none()) return;
+    try {
+        on_restarted_(route.model_name, id_text(key));
+    } catch (nb::python_error& error) {
+        error.discard_as_unraisable("a sequence that was started anew");
+    }
+}
+
 // Pushes what it can. What is refused is answered at once, and the rest goes on behind it.
 void Dispatcher::push_sequenced(QueuePort& port) {
     const auto& queue = port.queue;
     std::vector<std::pair<SequencedRequest, SequenceRefusal>> refused;
-    std::span<const SequencedRequest> left(port.sequenced);
+    std::vector<std::pair<RouteRef, SequenceKey>> restarted;
+    std::span<SequencedRequest> left(port.sequenced);
     while (!left.empty()) {
         const auto outcome = queue->push_sequenced(left, process_, epoch_, ring_index_);
+        for (const auto& request : left.first(outcome.pushed)) {
+            const auto* entry = request.restarts ? find_in_flight(request.request.token) : nullptr;
+            if (entry != nullptr) restarted.emplace_back(entry->route, request.mark.key);
+        }
         left = left.subspan(outcome.pushed);
         if (outcome.full) break;
         if (outcome.retired) {
@@ -114,6 +157,7 @@ void Dispatcher::push_sequenced(QueuePort& port) {
     port.sequenced.erase(port.sequenced.begin(),
                          port.sequenced.end() - static_cast<std::ptrdiff_t>(left.size()));
     port.counters->unpushed.store(port.unpushed(), std::memory_order_relaxed);
+    for (const auto& [route, key] : restarted) tell_restarted(*route, key);
     for (const auto& [request, why] : refused) {
         const auto* entry = find_in_flight(request.request.token);
         if (entry == nullptr) continue;

@@ -67,11 +67,15 @@ void ModelQueue::end_unless_started(std::uint32_t index) noexcept {
     if ((slot.flags & kSequenceStart) != 0) sequences_.end(slot.entry, SequenceVerdict::lost);
 }
 
-std::uint32_t ModelQueue::sequence_of(const SequencedRequest& request, std::uint64_t now,
+std::uint32_t ModelQueue::sequence_of(SequencedRequest& request, std::uint64_t now,
                                       SequenceRefusal& refused) noexcept {
     auto sequence = sequences_.find(request.mark.key);
-    if (sequence != kNoSequence) return sequence;  // a further start begins it anew, in its order
-    if ((request.mark.flags & kSequenceStart) == 0) {
+    const bool starts = (request.mark.flags & kSequenceStart) != 0;
+    if (sequence != kNoSequence) {
+        request.restarts = starts;  // a further start begins it anew, in its order
+        return sequence;
+    }
+    if (!starts) {
         refused = SequenceRefusal::not_started;
         return kNoSequence;
     }
@@ -81,7 +85,7 @@ std::uint32_t ModelQueue::sequence_of(const SequencedRequest& request, std::uint
     return sequence;
 }
 
-SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> requests,
+SequencedOutcome ModelQueue::push_sequenced(std::span<SequencedRequest> requests,
                                             std::uint32_t frontend, std::uint32_t frontend_epoch,
                                             std::uint32_t ring, std::uint64_t now) noexcept {
     SequencedOutcome outcome{};
@@ -96,7 +100,7 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> re
         picked = settle_sequences(now);  // who was idle for too long is gone
         std::uint64_t holders = 0;
         bool waits_for_slot = false;
-        for (const auto& given : requests) {
+        for (auto& given : requests) {
             if (header_->free_head == kNoSlot) {
                 outcome.full = true;
                 header_->starved_rings |= std::uint64_t{1} << ring;
@@ -112,7 +116,6 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<const SequencedRequest> re
             slot.sequence = header_->next_sequence++;
             slot.enqueued_ns = now;
             slot.request = given.request;
-            slot.delayed = 0;
             slot.delayed = 0;
             slot.cancelled.store(0, std::memory_order_relaxed);
             sequences_.mark(index, sequence, given.mark, now);

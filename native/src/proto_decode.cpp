@@ -1,6 +1,8 @@
 #include "mpserve/proto_decode.hpp"
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "mpserve/checked.hpp"
 #include "mpserve/json_tensor.hpp"
@@ -17,12 +19,16 @@ enum RequestField : std::uint32_t {
     kModelName = 1,
     kModelVersion,
     kId,
-    kInputs = 5,
+    kParameters,
+    kInputs,
     kOutputs,
     kRaw
 };
 // Field numbers of InferInputTensor; InferRequestedOutputTensor has the name only.
 enum TensorField : std::uint32_t { kName = 1, kDatatype, kShape };
+// Of an entry of a map, and of InferParameter.
+enum EntryField : std::uint32_t { kKey = 1, kValue };
+enum ChoiceField : std::uint32_t { kBool = 1, kInt64, kString };
 
 // Takes a text field that may stand once; of several the last would count, which nobody sends.
 DecodeOutcome take_text(ProtoReader& reader, ProtoTag tag, std::uint32_t& seen,
@@ -38,6 +44,8 @@ DecodeOutcome take_text(ProtoReader& reader, ProtoTag tag, std::uint32_t& seen,
 
 void ProtoInferDecoder::forget() noexcept {
     model_name_ = model_version_ = id_ = {};
+    sequence_ = {};
+    sequence_seen_ = 0;
     input_count_ = output_count_ = data_count_ = 0;
 }
 
@@ -65,18 +73,65 @@ DecodeOutcome ProtoInferDecoder::scan_field(ProtoReader& reader, std::uint32_t& 
         case kModelName: return take_text(reader, tag, seen, model_name_);
         case kModelVersion: return take_text(reader, tag, seen, model_version_);
         case kId: return take_text(reader, tag, seen, id_);
+        case kParameters:
         case kInputs:
         case kOutputs:
         case kRaw: break;
-        default: return DecodeOutcome::feature;  // parameters, or a field of a later protocol
+        default: return DecodeOutcome::feature;  // a field of a later protocol
     }
     std::string_view content;
     if (tag.wire != ProtoWire::delimited || !reader.read_delimited(content)) {
         return DecodeOutcome::structure;
     }
+    if (tag.field == kParameters) return add_parameter(content);
     if (tag.field == kInputs) return add_input(content);
     if (tag.field == kOutputs) return add_output(content);
     return add_data(content);
+}
+
+// Key and value in the order of all encoders, each once.
+DecodeOutcome ProtoInferDecoder::add_parameter(std::string_view entry) noexcept {
+    ProtoReader reader(entry);
+    ProtoTag tag{};
+    std::string_view key;
+    std::string_view choice;
+    if (!reader.read_tag(tag) || tag.field != kKey || tag.wire != ProtoWire::delimited ||
+        !reader.read_delimited(key) || !reader.read_tag(tag) || tag.field != kValue ||
+        tag.wire != ProtoWire::delimited || !reader.read_delimited(choice) || !reader.at_end()) {
+        return DecodeOutcome::structure;
+    }
+    constexpr std::string_view kKeys[] = {"sequence_id", "sequence_start", "sequence_end"};
+    const auto which = static_cast<std::uint32_t>(std::ranges::find(kKeys, key) - kKeys);
+    if (which == std::size(kKeys)) return DecodeOutcome::feature;
+    // Of a key that stands twice the last counts, which nobody sends.
+    if ((sequence_seen_ & 1u << which) != 0) return DecodeOutcome::structure;
+    sequence_seen_ |= 1u << which;
+    ProtoReader value(choice);
+    if (which == 0) return read_sequence_id(value);
+    return read_flag(value, which == 1 ? kSequenceStart : kSequenceEnd);
+}
+
+DecodeOutcome ProtoInferDecoder::read_sequence_id(ProtoReader& value) noexcept {
+    ProtoTag tag{};
+    if (!value.read_tag(tag)) return DecodeOutcome::structure;
+    bool is_read = false;
+    if (tag.field == kInt64 && tag.wire == ProtoWire::varint) {
+        is_read = value.read_varint(sequence_.number);
+    } else if (tag.field == kString && tag.wire == ProtoWire::delimited) {
+        is_read = value.read_delimited(sequence_.text) && is_utf8(sequence_.text);
+    }
+    return is_read && value.at_end() ? DecodeOutcome::accepted : DecodeOutcome::structure;
+}
+
+DecodeOutcome ProtoInferDecoder::read_flag(ProtoReader& value, std::uint32_t flag) noexcept {
+    ProtoTag tag{};
+    std::uint64_t is_set = 0;
+    if (!value.read_tag(tag) || tag.field != kBool || tag.wire != ProtoWire::varint ||
+        !value.read_varint(is_set) || !value.at_end()) {
+        return DecodeOutcome::structure;
+    }
+    if (is_set != 0) sequence_.flags |= flag;
+    return DecodeOutcome::accepted;
 }
 
 DecodeOutcome ProtoInferDecoder::add_input(std::string_view message) noexcept {
@@ -189,7 +244,8 @@ std::uint64_t ProtoInferDecoder::block_bytes() const noexcept {
 std::uint64_t ProtoInferDecoder::block_bytes_in_place() const noexcept {
     constexpr std::uint64_t kPerInput =
         sizeof(TensorRecord) + kTensorAlignment + sizeof(std::int64_t);
-    std::uint64_t bytes = sizeof(MessageHeader) + id_.size() + 2 * alignof(TensorRecord);
+    std::uint64_t bytes =
+        sizeof(MessageHeader) + id_.size() + sequence_.text.size() + 2 * alignof(TensorRecord);
     for (std::uint32_t index = 0; index < input_count_; ++index) {
         const auto& input = inputs_[index];
         bytes += kPerInput + input.name.size() + input.rank * sizeof(std::int64_t);
@@ -262,7 +318,14 @@ DecodeOutcome ProtoInferDecoder::fill_all(MessageBuilder& builder,
                                           const std::uint64_t* shifts) const noexcept {
     if (input_count_ == 0) return DecodeOutcome::structure;
     // Not in the form of this protocol, but what the Python codec tells a worker as well.
-    builder.header().flags = kBinaryOutputsByDefault | (id_.empty() ? 0u : kHasId);
+    builder.header().flags =
+        kBinaryOutputsByDefault | sequence_.flags | (id_.empty() ? 0u : kHasId);
+    builder.header().sequence_id = sequence_.number;
+    if (!sequence_.text.empty()) {
+        Text text{};
+        if (!builder.append_text(sequence_.text, text)) return DecodeOutcome::room;
+        builder.header().sequence_text = text;
+    }
     if (!id_.empty()) {
         Text text{};
         if (!builder.append_text(id_, text)) return DecodeOutcome::room;

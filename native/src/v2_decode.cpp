@@ -118,18 +118,38 @@ private:
     bool read_request_parameters() noexcept {
         auto& run = decoder_.request_parameters_;
         run.first = decoder_.parameter_count_;
-        bool is_default_read = false;
-        return read_object([this, &run, &is_default_read](const JsonString& key) {
-            if (is_reserved_parameter(key.raw)) return decline(DecodeOutcome::feature);
-            if (key.raw != "binary_data_output") return read_custom_parameter(key, run);
-            bool binary = false;
-            if (is_default_read || !scanner_.read_bool(binary)) {
-                return decline(DecodeOutcome::structure);
+        MemberSet seen = 0;
+        return read_object([this, &run, &seen](const JsonString& key) {
+            if (key.raw == "binary_data_output") {
+                return read_flag(seen, 0, kBinaryOutputsByDefault, decoder_.flags_);
             }
-            is_default_read = true;
-            if (binary) decoder_.flags_ |= kBinaryOutputsByDefault;
-            return true;
+            if (options_.reads_sequences) {
+                auto& flags = decoder_.sequence_.flags;
+                if (key.raw == "sequence_id") return read_sequence_id(seen);
+                if (key.raw == "sequence_start") return read_flag(seen, 2, kSequenceStart, flags);
+                if (key.raw == "sequence_end") return read_flag(seen, 3, kSequenceEnd, flags);
+            }
+            if (is_reserved_parameter(key.raw)) return decline(DecodeOutcome::feature);
+            return read_custom_parameter(key, run);
         });
+    }
+
+    bool read_flag(MemberSet& seen, unsigned member, std::uint32_t flag,
+                   std::uint32_t& flags) noexcept {
+        bool is_set = false;
+        if (!add_member(seen, member) || !scanner_.read_bool(is_set)) {
+            return decline(DecodeOutcome::structure);
+        }
+        if (is_set) flags |= flag;
+        return true;
+    }
+
+    // A number, or a text that stands as it is.
+    bool read_sequence_id(MemberSet& seen) noexcept {
+        if (!add_member(seen, 1)) return decline(DecodeOutcome::structure);
+        auto& words = decoder_.sequence_;
+        if (scanner_.peek() == '"') return read_name(words.text);
+        return scanner_.read_size(words.number) || decline(DecodeOutcome::structure);
     }
 
     // A string, a number or a boolean, kept as it was sent.
@@ -330,6 +350,7 @@ void InferDecoder::forget() noexcept {
     flags_ = 0;
     input_count_ = output_count_ = parameter_count_ = 0;
     request_parameters_ = {};
+    sequence_ = {};
 }
 
 DecodeOutcome InferDecoder::plan(std::string_view json, std::uint64_t binary_bytes,

@@ -53,7 +53,12 @@ private:
         }
         if (!append_members(decoder_.request_parameters_, text)) return false;
         builder_.header().parameters = text;
-        builder_.header().flags = decoder_.flags_ | (decoder_.has_id_ ? kHasId : 0u);
+        const auto& sequence = decoder_.sequence_;
+        if (!builder_.append_text(sequence.text, text)) return false;
+        auto& header = builder_.header();
+        header.sequence_text = text;
+        header.sequence_id = sequence.number;
+        header.flags = decoder_.flags_ | sequence.flags | (decoder_.has_id_ ? kHasId : 0u);
         return true;
     }
 
@@ -164,7 +169,8 @@ private:
 std::uint64_t InferDecoder::block_bytes(bool binary_in_block) const noexcept {
     constexpr std::uint64_t kPerInput =
         sizeof(TensorRecord) + kTensorAlignment + sizeof(std::int64_t);
-    std::uint64_t bytes = sizeof(MessageHeader) + id_.size() + 2 * alignof(TensorRecord) + 2;
+    std::uint64_t bytes =
+        sizeof(MessageHeader) + id_.size() + sequence_.text.size() + 2 * alignof(TensorRecord) + 2;
     for (std::uint32_t index = 0; index < parameter_count_; ++index) {
         bytes += parameters_[index].member.size() + 3;  // comma, or the braces
     }

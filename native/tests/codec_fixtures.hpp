@@ -43,6 +43,9 @@ inline std::string describe(const MessageView& view) {
     std::ostringstream text;
     text << "id=" << view.text(header.id) << " parameters=" << view.text(header.parameters)
          << " flags=" << header.flags;
+    if (header.sequence_id != 0) text << " sequence=" << header.sequence_id;
+    if (header.sequence_text.length != 0)
+        text << " sequence='" << view.text(header.sequence_text) << "'";
     for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
         const auto tensor = view.tensor(index);
         text << "\n" << tensor.name << " " << datatype_name(tensor.datatype);

@@ -158,7 +158,8 @@ inline void fuzz_decode(const std::uint8_t* data, std::size_t size) {
                             fixtures::spec("B", Datatype::fp32, {-1, 2}, true)};
     }
     if ((data[0] & 2) != 0) signature.max_batch_size = 2;
-    const DecodeOptions options{.keep_tensor_parameters = (data[0] & 4) != 0};
+    const DecodeOptions options{.keep_tensor_parameters = (data[0] & 4) != 0,
+                                .reads_sequences = (data[0] & 8) != 0};
     const auto copied = fixtures::decode(json, binary, signature, options);
     const auto in_place = fixtures::decode_in_place(json, binary, signature, options, data[0] >> 4);
     demand(copied.outcome == in_place.outcome, "both ways to the block judge alike");

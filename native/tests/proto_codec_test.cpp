@@ -146,7 +146,7 @@ TEST_CASE(tensors_in_front_of_their_inputs_need_another_block) {
 
 TEST_CASE(what_is_rare_is_left_to_python) {
     const auto rest = field(7, kTwoFloats);
-    CHECK_EQUAL(outcome_of(request() + field(4, "")), feature);  // parameters
+    CHECK_EQUAL(outcome_of(request() + field(4, field(1, "x") + field(2, ""))), feature);
     CHECK_EQUAL(outcome_of(request() + field(9, "")), feature);  // a later protocol
     CHECK_EQUAL(outcome_of(request() + kModel), structure);      // given twice
     CHECK_EQUAL(outcome_of(kModel + tensor("A", "FP32", {1, 2})), count);
@@ -160,6 +160,34 @@ TEST_CASE(what_is_rare_is_left_to_python) {
     CHECK_EQUAL(outcome_of(kModel + tensor("A", "FP32", {1ull << 62, 1ull << 62}) + rest), shape);
     CHECK_EQUAL(outcome_of(kModel + tensor("\xff", "FP32", {1, 2}) + rest), structure);
     CHECK_EQUAL(outcome_of(kModel + tensor("S", "BYTES", {3}) + rest), count);
+}
+
+TEST_CASE(what_is_said_of_a_sequence_is_read) {
+    const auto parameter = [](const std::string& key, const std::string& value) {
+        return field(4, field(1, key) + field(2, value));
+    };
+    const auto rest = tensor("A", "INT8", {1}) + field(7, "\x01");
+    const auto decoded = [&](const std::string& parameters) {
+        return decode_proto(kModel + parameters + rest, open_signature());
+    };
+    const std::string yes("\x08\x01", 2);
+    const std::string seven("\x10\x07", 2);
+    const auto id = parameter("sequence_id", seven);
+    const auto start = parameter("sequence_start", yes);
+    const auto end = parameter("sequence_end", yes);
+    CHECK_EQUAL(decoded(id + start + end).message,
+                "id= parameters= flags=7 sequence=7\nA INT8,1  01");
+    CHECK_EQUAL(decode_proto_in_place(kModel + id + rest, open_signature()).message,
+                "id= parameters= flags=4 sequence=7\nA INT8,1  01");
+    CHECK_EQUAL(decoded(parameter("sequence_id", field(3, "a b"))).message,
+                "id= parameters= flags=4 sequence='a b'\nA INT8,1  01");
+    CHECK_EQUAL(decoded(parameter("sequence_id", yes)).outcome, structure);
+    CHECK_EQUAL(decoded(parameter("sequence_id", seven + seven)).outcome, structure);
+    CHECK_EQUAL(decoded(parameter("sequence_id", "")).outcome, structure);
+    CHECK_EQUAL(decoded(parameter("sequence_start", seven)).outcome, structure);
+    CHECK_EQUAL(decoded(start + start).outcome, structure);
+    CHECK_EQUAL(decoded(field(4, field(2, seven) + field(1, "sequence_id"))).outcome, structure);
+    CHECK_EQUAL(decoded(parameter("priority", seven)).outcome, feature);
 }
 
 TEST_CASE(a_signature_is_kept) {

@@ -12,6 +12,7 @@ using enum mpserve::DecodeOutcome;
 namespace {
 
 constexpr DecodeOptions kKeepParameters{.keep_tensor_parameters = true};
+constexpr DecodeOptions kSequences{.reads_sequences = true};
 
 std::string input(const std::string& rest) { return R"({"inputs":[{)" + rest + "}]}"; }
 
@@ -122,6 +123,30 @@ TEST_CASE(parameters_of_inputs_are_kept_where_the_dialect_wants_them) {
                                  R"("parameters":{"a":1,"a":2})"),
                            kKeepParameters),
                 structure);
+}
+
+TEST_CASE(what_is_said_of_a_sequence_is_read_where_the_model_has_some) {
+    const auto body = [](const std::string& parameters) {
+        return R"({"parameters":{)" + parameters +
+               R"(},"inputs":[{"name":"A","shape":[1],"datatype":"INT8","data":[1]}]})";
+    };
+    const auto decoded = [&](const std::string& parameters) {
+        return decode(body(parameters), "", open_signature(), kSequences);
+    };
+    const auto whole = R"("sequence_id":7,"sequence_start":true,"sequence_end":true,"a":1)";
+    CHECK_EQUAL(decoded(whole).message,
+                "id= parameters={\"a\":1} flags=3 sequence=7\nA INT8,1  01");
+    CHECK_EQUAL(outcome_of(body(whole)), feature);
+    CHECK_EQUAL(decoded(R"("sequence_start":false,"sequence_id":"a b")").message,
+                "id= parameters= flags=0 sequence='a b'\nA INT8,1  01");
+    for (const auto* wrong :
+         {R"("sequence_id":-1)", R"("sequence_id":1.5)", R"("sequence_id":true)",
+          R"("sequence_id":18446744073709551616)", R"("sequence_start":1)",
+          R"("sequence_end":null)", R"("sequence_id":1,"sequence_id":2)",
+          R"("sequence_end":true,"sequence_end":true)"}) {
+        CHECK_EQUAL(decoded(wrong).outcome, structure);
+    }
+    CHECK_EQUAL(decoded(R"("sequence_id":"\u0061")").outcome, feature);
 }
 
 TEST_CASE(inputs_are_checked_against_the_signature) {

@@ -20,7 +20,20 @@ CHOICES = st.fixed_dictionaries(
     },
 ).map(lambda choices: dict(list(choices.items())[:1]))
 PARAMETERS = st.dictionaries(
-    st.sampled_from(["sequence_id", "priority", "timeout", "triton_x", "mine"]), CHOICES, max_size=1
+    st.sampled_from(
+        ["sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "triton_x", "mine"]
+    ),
+    CHOICES,
+    max_size=2,
+)
+SEQUENCES = st.fixed_dictionaries(
+    {},
+    optional={
+        "sequence_id": st.builds(dict, int64_param=st.integers(-(2**63), 2**63 - 1))
+        | st.builds(dict, string_param=st.text(max_size=9)),
+        "sequence_start": st.builds(dict, bool_param=st.booleans()),
+        "sequence_end": st.builds(dict, bool_param=st.booleans()),
+    },
 )
 RAW = st.binary(max_size=24) | st.sampled_from(
     [b"\0" * 4, b"\0" * 8, b"\x01\0\0\0a", b"\0" * 16, b""]
@@ -61,6 +74,7 @@ def fitting(draw):
         model_name=draw(TEXTS),
         model_version=draw(st.sampled_from(["", "1"])),
         id=draw(TEXTS),
+        parameters=draw(SEQUENCES),
         inputs=inputs,
         outputs=[{"name": name} for name in draw(st.lists(TEXTS, max_size=2, unique=True))],
         raw_input_contents=raw,

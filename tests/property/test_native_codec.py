@@ -15,6 +15,7 @@ from mpserve.dialect import MLSERVER, TRITON, Dialect
 from mpserve.model.request import InferRequest, RequestedOutput
 from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
+from tests.property.readings import sequence_of
 from tests.property.v2_requests import BODIES, damaged
 
 CONTEXT = RequestContext(
@@ -51,6 +52,7 @@ def decode_natively(body: bytes, json_bytes: int, dialect: Dialect) -> _native.D
         open_inputs=True,
         open_outputs=True,
         keep_tensor_parameters=dialect is MLSERVER,
+        reads_sequences=dialect.reads_sequences,
         max_json_bytes=CONTEXT.max_input_bytes,
     )
 
@@ -67,10 +69,17 @@ def check_alike(native: _native.DecodedRequest, request: InferRequest) -> None:
         assert data == bytes(wanted.data)
         assert json.loads(parameters or "{}") == json.loads(wanted.parameters_json or "{}")
     assert native.outputs == [(output.name, output.binary) for output in request.outputs]
+    assert sequence_of(native) == request.sequence
+
+
+SEQUENCES = st.fixed_dictionaries(
+    {"sequence_id": st.integers(0, 2**63 - 1) | st.text("abc-7", max_size=9)},
+    optional={"sequence_start": st.booleans(), "sequence_end": st.booleans()},
+)
 
 
 @st.composite
-def usual_bodies(draw: st.DrawFn) -> tuple[bytes, int]:
+def usual_bodies(draw: st.DrawFn, *, in_sequences: bool = False) -> tuple[bytes, int]:
     """Return a body of the kind that clients send, and the length of its JSON part."""
     inputs = []
     blobs = b""
@@ -91,6 +100,8 @@ def usual_bodies(draw: st.DrawFn) -> tuple[bytes, int]:
         document["id"] = draw(st.text(max_size=9))
     if draw(st.booleans()):
         document["parameters"] = {"binary_data_output": draw(st.booleans()), "custom": 1.5}
+    if in_sequences:
+        document["parameters"] = document.get("parameters", {}) | draw(SEQUENCES)
     if draw(st.booleans()):
         document["outputs"] = [{"name": "A", "parameters": {"binary_data": True}}, {"name": "B"}]
     indent, ascii_only = draw(st.sampled_from([None, 2])), draw(st.booleans())
@@ -109,6 +120,15 @@ def test_usual_requests_are_accepted_and_read_as_python_reads_them(dialect, body
     check_alike(native, request)
 
 
+@settings(max_examples=1000)
+@given(body=usual_bodies(in_sequences=True))
+def test_requests_of_sequences_are_accepted_and_read_as_python_reads_them(body):
+    data, json_bytes = body
+    native = decode_natively(data, json_bytes, TRITON)
+    assert native.outcome == "accepted"
+    check_alike(native, v2_json.decode(data, json_bytes=json_bytes, context=CONTEXT))
+
+
 @DIALECTS
 @settings(max_examples=1500)
 @given(data=st.data(), body=BODIES)
@@ -122,7 +142,7 @@ def test_whatever_the_core_accepts_python_accepts_alike(dialect, data, body):
 
 @DIALECTS
 @settings(max_examples=1500)
-@given(data=st.data(), usual=usual_bodies())
+@given(data=st.data(), usual=usual_bodies() | usual_bodies(in_sequences=True))
 def test_damaged_requests_are_left_or_read_alike(dialect, data, usual):
     text = data.draw(damaged(usual[0][: usual[1]]))
     body = text + usual[0][usual[1] :]

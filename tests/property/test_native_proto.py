@@ -18,6 +18,7 @@ from mpserve.model.request import InferRequest
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from tests.property.proto_requests import REQUEST, RESPONSE, damaged, fitting
+from tests.property.readings import sequence_of
 
 OPEN = Signature(open_inputs=True, open_outputs=True)
 CLOSED = Signature(
@@ -58,6 +59,7 @@ def check_alike(native, request: InferRequest):
     assert native.id == request.id
     assert native.parameters_json == request.parameters_json == ""
     assert native.binary_by_default is request.binary_by_default is True
+    assert sequence_of(native) == request.sequence
     assert [tuple(row) for row in native.inputs] == [
         (one.name, one.datatype.name, list(one.shape), bytes(one.data), one.parameters_json)
         for one in request.inputs

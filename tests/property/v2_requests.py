@@ -42,8 +42,8 @@ SHAPES = st.lists(st.integers(-1, 5) | st.sampled_from([2**31, 2**40, 2**63, 2**
 PARAMETERS = st.dictionaries(
     st.sampled_from(
         ["binary_data_size", "binary_data", "classification", "shared_memory_region", "sequence_id",
-         "sequence_start", "priority", "timeout", "binary_data_output", "triton_x", "content_type",
-         "headers", "custom"]
+         "sequence_start", "sequence_end", "priority", "timeout", "binary_data_output", "triton_x",
+         "content_type", "headers", "custom"]
     ),
     SCALARS | st.integers(0, 40),
     max_size=3,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.leftovers import descendants, in_use_elsewhere, segments
+from tests.fixtures.leftovers import descendants, left_segments, segments
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import mlserver_repository, triton_repository
@@ -20,9 +20,7 @@ def nothing_is_left_behind() -> Iterator[None]:
     yield
 
     def is_clean() -> bool:
-        created = segments() - segments_before
-        left = created - in_use_elsewhere(created) if created else created
-        return not (set(descendants()) - pids_before) and not left
+        return not (set(descendants()) - pids_before) and not left_segments(segments_before)
 
     wait_until(is_clean, deadline=LEFT_SECONDS, what="processes and segments to be gone")
 

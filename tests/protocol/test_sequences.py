@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 from tritonclient.utils import InferenceServerException
 
+from tests.fixtures.pace import within
 from tests.fixtures.repository import Repository
 from tests.fixtures.sequencer import ask, background, batching, busy, step, step_request, told
 from tests.fixtures.server import Server
@@ -73,6 +75,38 @@ def test_requests_of_one_id_are_one_sequence(server, sequence):
     last = step(server, "plain", sequence, 7, end=True)
     assert last.sum == 18
     assert last.rows[0]["id"] == sequence
+
+
+def test_whoever_reads_a_request_it_is_of_the_same_sequence(server):
+    assert step(server, "plain", 13, 5, start=True).sum == 5
+    assert step(server, "plain", 13, 6, timeout=60_000_000).sum == 11  # Python reads this one
+    assert step(server, "plain", 13, 7, end=True).sum == 18
+
+
+def test_a_stream_carries_several_sequences(server):
+    value, seconds = (
+        triton_grpc.InferInput(name, [1, 1], datatype)
+        for name, datatype in (("VALUE", "INT64"), ("SECONDS", "FP32"))
+    )
+    value.set_data_from_numpy(np.full((1, 1), 4, np.int64))
+    seconds.set_data_from_numpy(np.zeros((1, 1), np.float32))
+    answers: SimpleQueue = SimpleQueue()
+    with triton_grpc.InferenceServerClient(server.grpc_address) as connection:
+        connection.start_stream(lambda result, error: answers.put((result, error)))
+        for number in range(3):
+            for sequence in (201, "two hundred"):
+                connection.async_stream_infer(
+                    "plain",
+                    [value, seconds],
+                    sequence_id=sequence,
+                    sequence_start=number == 0,
+                    sequence_end=number == 2,
+                )
+        told_in_order = [answers.get(timeout=within(10)) for _ in range(6)]
+        connection.stop_stream()
+    assert [error for _, error in told_in_order] == [None] * 6
+    sums = [result.as_numpy("SUM").item() for result, _ in told_in_order]
+    assert sums == [4, 4, 8, 8, 12, 12]
 
 
 def test_start_and_end_in_one_request_are_a_whole_sequence(server):

@@ -22,8 +22,7 @@ from mpserve.dispatch.validation import validate
 from mpserve.errors import Unsupported
 from mpserve.model.arrival import Arrival
 from mpserve.model.request import InferRequest
-from mpserve.shm.dispatcher import Answer, Dispatcher, Route
-from mpserve.telemetry import log
+from mpserve.shm.dispatcher import Answer, Dispatcher
 
 
 class InferHandler:
@@ -168,13 +167,10 @@ class InferHandler:
             # What it answers has the attributes of an `Answer`.
             told = cast("OnAnswer", on_answer)
             return self._ensembles.start(request, routed=routed, on_answer=told)
-        route = self._routes.route_to(name, version)
-        if version.config.sequences is not None and request.sequence.starts:
-            _tell_restart(request, route)
         return submit(
             request,
             dispatcher=self._dispatcher,
-            route=route,
+            route=self._routes.route_to(name, version),
             on_answer=on_answer,
             place=self._regions.place,
         )
@@ -192,12 +188,3 @@ def _call_soon(callback: Callable[[], None]) -> object:
 def _tell_held(_: RegionHold, on_answer: Callable[[Answer], None], answer: Answer) -> None:
     """Hand an answer on; whoever will be told holds the regions."""
     on_answer(answer)
-
-
-def _tell_restart(request: InferRequest, route: Route) -> None:
-    """Warn, as Triton does, of a sequence that is begun anew before it has ended."""
-    mark = request.sequence
-    if route.has_sequence(mark.number, mark.text):
-        log.warning(
-            "sequence.restarted", model=route.model_name, sequence=mark.text or str(mark.number)
-        )

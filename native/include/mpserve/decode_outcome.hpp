@@ -11,7 +11,7 @@ enum class DecodeOutcome : std::uint8_t {
     accepted,
     json,       // not JSON, or not UTF-8
     structure,  // a member is missing, unknown, repeated or of another JSON type
-    feature,    // valid but rare: sequences, priorities, shared memory, classification, ...
+    feature,    // valid but rare: priorities, shared memory, classification, ...
     name,       // unknown or repeated input or output, or a required one is missing
     datatype,   // not the signature's, unknown, or not possible in JSON (FP16, BF16)
     shape,      // does not fit the signature or the batch size, or overflows

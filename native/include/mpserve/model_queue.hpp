@@ -187,6 +187,7 @@ struct PushOutcome {
 struct SequencedRequest {
     QueueRequest request;
     SequenceMark mark;
+    bool restarts = false;  // says the push: it starts a sequence that goes on already
 };
 
 enum class SequenceRefusal : std::uint32_t {
@@ -226,9 +227,9 @@ public:
                      std::uint32_t frontend_epoch, std::uint32_t ring,
                      std::uint64_t now = now_ns()) noexcept;
     // The same for a queue with sequences, which takes no others.
-    SequencedOutcome push_sequenced(std::span<const SequencedRequest> requests,
-                                    std::uint32_t frontend, std::uint32_t frontend_epoch,
-                                    std::uint32_t ring, std::uint64_t now = now_ns()) noexcept;
+    SequencedOutcome push_sequenced(std::span<SequencedRequest> requests, std::uint32_t frontend,
+                                    std::uint32_t frontend_epoch, std::uint32_t ring,
+                                    std::uint64_t now = now_ns()) noexcept;
     // Whether a request of this id would go on with a sequence that is there.
     bool has_sequence(const SequenceKey& key) noexcept;
     // Takes back a request that waits or expired; false when it runs already or is gone.
@@ -338,7 +339,7 @@ private:
                                   std::uint64_t now) noexcept;
     std::uint64_t settle_sequences(std::uint64_t now) noexcept;
     void end_unless_started(std::uint32_t index) noexcept;
-    std::uint32_t sequence_of(const SequencedRequest& request, std::uint64_t now,
+    std::uint32_t sequence_of(SequencedRequest& request, std::uint64_t now,
                               SequenceRefusal& refused) noexcept;
     PopOutcome nothing_of_sequences(std::uint32_t instance, const BatchRule& rule,
                                     std::uint64_t look_again_ns) noexcept;

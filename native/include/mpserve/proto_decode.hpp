@@ -1,7 +1,8 @@
 // `ModelInferRequest` (protobuf) with raw tensors → request message in a block.
 //
 // As with JSON (v2_decode.hpp), it accepts what is valid and common and *declines* everything else,
-// which the Python codec then reads: parameters, typed contents, more raw entries than inputs.
+// which the Python codec then reads: parameters but those of sequences, typed contents, more raw
+// entries than inputs.
 //
 // A large message may lie in the block already: then `fill_in_place` refers to its tensors, which
 // move by less than an element each, and only where their place is not theirs.
@@ -27,6 +28,7 @@
 #include "mpserve/decode_outcome.hpp"
 #include "mpserve/message.hpp"
 #include "mpserve/proto_wire.hpp"
+#include "mpserve/sequence_words.hpp"
 #include "mpserve/signature.hpp"
 
 namespace mpserve {
@@ -42,6 +44,10 @@ public:
     std::string_view model_name() const noexcept { return model_name_; }
     std::string_view model_version() const noexcept { return model_version_; }
     std::string_view id() const noexcept { return id_; }
+    const SequenceWords& sequence() const noexcept { return sequence_; }
+    // Whether the request says anything of a sequence.
+    bool has_sequence() const noexcept { return sequence_seen_ != 0; }
+    std::span<const std::int64_t> first_shape() const noexcept { return inputs_[0].dimensions(); }
 
     DecodeOutcome check(const Signature& signature) noexcept;
 
@@ -75,6 +81,9 @@ private:
     void forget() noexcept;
     DecodeOutcome fill_all(MessageBuilder& builder, const std::uint64_t* shifts) const noexcept;
     DecodeOutcome scan_field(ProtoReader& reader, std::uint32_t& seen) noexcept;
+    DecodeOutcome add_parameter(std::string_view entry) noexcept;
+    DecodeOutcome read_sequence_id(ProtoReader& value) noexcept;
+    DecodeOutcome read_flag(ProtoReader& value, std::uint32_t flag) noexcept;
     DecodeOutcome add_input(std::string_view message) noexcept;
     DecodeOutcome add_output(std::string_view message) noexcept;
     DecodeOutcome add_data(std::string_view data) noexcept;
@@ -83,6 +92,8 @@ private:
     std::string_view model_name_;
     std::string_view model_version_;
     std::string_view id_;
+    SequenceWords sequence_;
+    std::uint32_t sequence_seen_ = 0;  // a bit for each of its parameters
     std::uint32_t input_count_ = 0;
     std::uint32_t output_count_ = 0;
     std::uint32_t data_count_ = 0;

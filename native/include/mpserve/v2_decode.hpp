@@ -26,6 +26,7 @@
 
 #include "mpserve/decode_outcome.hpp"
 #include "mpserve/message.hpp"
+#include "mpserve/sequence_words.hpp"
 #include "mpserve/signature.hpp"
 
 namespace mpserve {
@@ -34,6 +35,8 @@ struct DecodeOptions {
     // Keep parameters of inputs as JSON text in the message (MLServer's content types); without it
     // a request that has any but `binary_data_size` is declined.
     bool keep_tensor_parameters = false;
+    // Read what the request says of its sequence; without it a request that says so is declined.
+    bool reads_sequences = false;
     // Longer JSON text, or a larger tensor made from it, is for Python to refuse.
     std::uint64_t max_json_bytes = UINT64_MAX;
 };
@@ -67,6 +70,10 @@ public:
     // First pass. `binary_bytes`: what follows the JSON in the body.
     DecodeOutcome plan(std::string_view json, std::uint64_t binary_bytes,
                        const Signature& signature, const DecodeOptions& options) noexcept;
+
+    // After an accepted `plan`.
+    const SequenceWords& sequence() const noexcept { return sequence_; }
+    std::span<const std::int64_t> first_shape() const noexcept { return inputs_[0].dimensions(); }
 
     // After an accepted `plan`: bytes that `fill` appends at most; without binary tensors when
     // these lie in the block already.
@@ -116,6 +123,7 @@ private:
     std::uint32_t output_count_ = 0;
     std::uint32_t parameter_count_ = 0;
     ParameterRun request_parameters_;
+    SequenceWords sequence_;
     std::array<Input, kMaxInputs> inputs_;
     std::array<Output, kMaxOutputs> outputs_;
     std::array<Parameter, kMaxParameters> parameters_;

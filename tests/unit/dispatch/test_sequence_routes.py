@@ -143,7 +143,7 @@ def test_a_generation_that_is_named_no_more_is_let_go(world):
     assert world.routes.retired_count() == 1
 
 
-def test_the_core_reads_no_requests_while_sequences_go_on_elsewhere(world):
+def test_a_route_is_made_anew_when_others_may_hold_its_sequences(world):
     world.add(1)
     world.add(2, config=OPEN)
     world.publish(1)
