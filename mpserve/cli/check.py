@@ -101,7 +101,7 @@ def _inspect(
         format=ConfigFormat(dialect),
         auto_complete=not strict,
         config_name=config_name,
-        environment=model_environment(os.environ),
+        environment=model_environment(_environment(dialect)),
         parallel_workers=_parallel_workers(Path(roots[0]), dialect=dialect),
     )
     found = inspect(roots, options, check=missing_files)
@@ -109,6 +109,13 @@ def _inspect(
         return found
     settings = tuple(finding for root in roots for finding in _server_settings(root))
     return msgspec.structs.replace(found, findings=(*settings, *found.findings))
+
+
+def _environment(dialect: str) -> dict[str, str]:
+    """Return the environment as the server of that dialect would see it."""
+    from mpserve.settings.dotenv import with_dotenv  # noqa: PLC0415  # quick start
+
+    return with_dotenv(os.environ, folder=Path()) if dialect == "mlserver" else dict(os.environ)
 
 
 def _parallel_workers(folder: Path, *, dialect: str) -> int:
@@ -119,7 +126,7 @@ def _parallel_workers(folder: Path, *, dialect: str) -> int:
     choice = MLServerChoice()
     if dialect == "mlserver":
         with contextlib.suppress(ConfigError):
-            choice = read_mlserver(folder, os.environ)
+            choice = read_mlserver(folder, _environment(dialect))
     return choice.parallel_workers
 
 

@@ -1,7 +1,7 @@
 """Command line, environment and file read into checked `Settings`.
 
-Precedence: flag, `MPSERVE_*`, `--settings-file`, `MLSERVER_*` (`mpserve start` only),
-`settings.json`, default of the command's dialect.
+Precedence: flag, `MPSERVE_*`, `--settings-file`, `MLSERVER_*` (`mpserve start` only, also those of
+`.env`), `settings.json`, default of the command's dialect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ import msgspec
 from mpserve.dialect import DialectName
 from mpserve.settings.arguments import Arguments, UsageError, sort_arguments
 from mpserve.settings.assembly import assemble
+from mpserve.settings.dotenv import with_dotenv
 from mpserve.settings.environment import (
     Chosen,
     MLServerChoice,
@@ -79,6 +80,7 @@ def read_start(
     if not folder.is_dir():
         raise UsageError(f"FOLDER '{folder}' is not a directory")
     roots = (given.words[0], *given.texts.get("model-repository", ()))
+    environment = with_dotenv(environment, folder=Path())
     with_folder = Arguments(texts={**given.texts, "model-repository": roots}, words=())
     return _read(
         DialectName.MLSERVER,

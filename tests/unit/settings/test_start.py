@@ -173,3 +173,14 @@ def test_every_field_of_mlservers_settings_is_known():
         kafka_topic_output tracing_server cache_enabled cache_size gzip_enabled
     """.split()
     assert {field.name for field in MLSERVER_FIELDS} == set(declared)
+
+
+def test_a_file_of_the_working_directory_stands_in_for_the_environment(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text(
+        "MLSERVER_HTTP_PORT=9000\nMLSERVER_GRPC_PORT=9001\nMLSERVER_MODEL_PLATFORM=x\n"
+    )
+    environment = {"mlserver_grpc_port": "9002"}
+    settings = read(environment=environment, file={"http_port": 9003}).settings
+    assert (settings.http_port, settings.grpc.port) == (9000, 9002)
+    assert settings.model_environment == {"MLSERVER_MODEL_PLATFORM": "x"}
