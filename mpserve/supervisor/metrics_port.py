@@ -182,4 +182,7 @@ class MetricsConnection(asyncio.Protocol):
 def _complaint(error: OSError, place: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Socket '{place}' already in use "
-    return f"Socket '{place}' can not be opened: {error.strerror or error}"
+    # asyncio puts its own words around the system's; a name that is not known has none of those.
+    is_systems = error.errno is not None and error.errno > 0
+    reason = os.strerror(error.errno) if is_systems else error.strerror or error
+    return f"Socket '{place}' can not be opened: {reason}"
