@@ -6,13 +6,15 @@ and passes one end through the door, with its name. The inner end is closed when
 supervisor are gone: then ringing fails, and the child knows that it is alone.
 
 Guarantees: a call is delivered whole or not at all, also while no supervisor lives: the next one
-reads it. Nobody but the server's processes can ring: the door has no name.
+reads it. Nobody but the server's processes can ring: the door has no name. Who rings is known by
+the kernel's word, so that a worker can not come back as another process.
 """
 
 import asyncio
 import os
 import socket
 import stat
+import struct
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -24,6 +26,7 @@ STDERR_FD: Final = 2
 _CALL_BYTES: Final = 512
 _MAX_FDS: Final = 2
 _INT_BYTES: Final = array("i").itemsize
+_CREDENTIALS: Final = struct.Struct("iII")  # `struct ucred` of unix(7): pid, uid, gid
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,16 +54,21 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         The supervisor's end of its new control socket.
     stderr_fd
         Reading end of its stderr; -1 when it passed none.
+    uid
+        User that rang. This and the pid of `caller` are the kernel's word.
     """
 
     caller: Caller
+    uid: int
     control: socket.socket
     stderr_fd: int
 
 
 def make_door() -> tuple[socket.socket, socket.socket]:
     """Return the inner and the outer end."""
-    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    inner, outer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    inner.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return inner, outer
 
 
 def ring(
@@ -136,7 +144,7 @@ class Doorkeeper:
         try:
             message, ancillary, _, _ = self._door.recvmsg(
                 _CALL_BYTES,
-                socket.CMSG_LEN(_MAX_FDS * _INT_BYTES),
+                socket.CMSG_SPACE(_MAX_FDS * _INT_BYTES) + socket.CMSG_SPACE(_CREDENTIALS.size),
                 socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC,
             )
         except (BlockingIOError, InterruptedError):
@@ -145,21 +153,29 @@ class Doorkeeper:
             self.close()
             return
         fds = array("i")
-        for _level, _kind, rights in ancillary:
-            fds.frombytes(rights[: len(rights) - len(rights) % _INT_BYTES])
-        self._take(message, fds)
+        pid = uid = -1
+        for _level, kind, content in ancillary:
+            if kind == socket.SCM_RIGHTS:
+                fds.frombytes(content[: len(content) - len(content) % _INT_BYTES])
+            elif kind == socket.SCM_CREDENTIALS:
+                pid, uid, _ = _CREDENTIALS.unpack(content)
+        self._take(message, fds, pid=pid, uid=uid)
 
-    def _take(self, message: bytes, fds: Sequence[int]) -> None:
+    def _take(self, message: bytes, fds: Sequence[int], *, pid: int, uid: int) -> None:
         try:
-            caller = msgspec.msgpack.decode(message, type=Caller)
+            claimed = msgspec.msgpack.decode(message, type=Caller)
         except msgspec.DecodeError:
+            claimed = None
+        if claimed is None or not fds or pid <= 0:
             for fd in fds:
                 os.close(fd)
             return
+        caller = msgspec.structs.replace(claimed, pid=pid)
         control, *rest = fds
         self._on_call(
             Call(
                 caller=caller,
+                uid=uid,
                 control=socket.socket(fileno=control),
                 stderr_fd=rest[0] if rest else -1,
             )

@@ -63,6 +63,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
         Index in the model queue's instance table.
     model_directory, version_directory
         Absolute paths.
+    user
+        Name of the user that it runs as, where that is not the server's; else "".
     complete_config
         This worker asks the model to complete the configuration before it loads (first instance of
         a load only).
@@ -92,6 +94,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     complete_config: bool
     log: LogSwitches
     passive: bool = False
+    user: str = ""
     cpus: tuple[int, ...] = ()
     limiter_segment: str = ""
     span_export: SpanExport = SpanExport()

@@ -3,6 +3,7 @@
 import msgspec
 
 from mpserve.control.message import Message
+from mpserve.settings.worker_user import WorkerUser
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,10 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
         The fork replaces itself by it.
     threads
         Of its numerical libraries; 0 where that does not matter.
+    user
+        Whom it runs as; `None` for the server's own user.
+    closes
+        Inherited descriptors that another user's process must not have.
     template
         Number of the process that has loaded its model and forks it; 0 for the spawner.
     """
@@ -39,6 +44,8 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     program: Program | None = None
     threads: int = 0
     template: int = 0
+    user: WorkerUser | None = None
+    closes: tuple[int, ...] = ()
 
 
 class Spawn(Message, frozen=True, kw_only=True):

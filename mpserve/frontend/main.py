@@ -58,6 +58,7 @@ from mpserve.frontend.http.service import HttpService
 from mpserve.frontend.listener import listen, listen_inherited, port_of, shut
 from mpserve.settings import Settings, decode_settings
 from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
+from mpserve.shm.segment import share_with
 from mpserve.shm.traffic_board import TrafficBoard, counts_traffic
 from mpserve.telemetry import log
 
@@ -80,6 +81,8 @@ def main(start: FrontendStart, control: socket.socket) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # they are for the supervisor, who tells us
         signal.signal(number, signal.SIG_IGN)
     settings = decode_settings(start.settings_json)
+    if settings.worker_user is not None:
+        share_with(settings.worker_user.gid)
     log.configure(settings.log, role=f"frontend:{start.frontend_index}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(start, settings, control))

@@ -8,7 +8,11 @@ snapshots; only the walk, the settings files and `override` touch the disk.
 from mpserve.repository.found import Override, ScanOptions, ScanResult
 from mpserve.repository.listing import Listing, list_models, listing_of
 from mpserve.repository.override import discard
-from mpserve.repository.private_folder import PrivateFolder, sweep_private_folders
+from mpserve.repository.private_folder import (
+    PrivateFolder,
+    share_folder,
+    sweep_private_folders,
+)
 from mpserve.repository.scan import scan
 from mpserve.repository.single import scan_model
 from mpserve.repository.stillness import Settled, Sighting, settle
@@ -29,6 +33,7 @@ __all__ = [
     "scan",
     "scan_model",
     "settle",
+    "share_folder",
     "sweep_private_folders",
     "wakes",
 ]

@@ -14,6 +14,7 @@ from mpserve.settings.http_settings import read_restrictions
 from mpserve.settings.settings import ModelControlMode, Settings
 from mpserve.settings.trace_config import read_tracing
 from mpserve.settings.unix_address import unix_path
+from mpserve.settings.worker_user import read_worker_user
 
 ALL_MODELS: Final = ("*",)
 _GRPC_PREFIX: Final = "grpc_"
@@ -81,6 +82,7 @@ def assemble(
     fields |= {
         "exit_timeout_secs": max(fields["exit_timeout_secs"], 0),
         "model_load_thread_count": max(fields["model_load_thread_count"], 1),
+        "worker_user": read_worker_user(str(values["worker-user"][-1])),
         "server_version": mlserver.server_version or version,
         "extensions": _extensions(command, mlserver),
         "parallel_workers": mlserver.parallel_workers,

@@ -50,6 +50,7 @@ _WORDS: Final = {
     "grpc.restrictions": "--grpc-restricted-protocol",
     "trace": "--trace-config",
     "span_export": "--trace-config",
+    "worker_user": "--worker-user",
     "metrics_counter_latencies": "--metrics-config",
     "model_environment": "MLSERVER_MODEL_*",
 }

@@ -199,6 +199,12 @@ _PROCESSES: Final = (
         help="mpserve: how far that shared memory may grow, for each process.",
     ),
     Flag(
+        name="worker-user",
+        kind=Kind.STRING,
+        group=Group.PROCESSES,
+        help="mpserve: <user>[:<group>] that models run as; the server must be started by root.",
+    ),
+    Flag(
         name="allow-client-shm",
         kind=Kind.BOOL,
         group=Group.PROCESSES,

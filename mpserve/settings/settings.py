@@ -14,6 +14,7 @@ from mpserve.model.trace_setting import SpanExport, TraceSetting
 from mpserve.settings.client_limits import ClientLimits
 from mpserve.settings.grpc_settings import GrpcSettings
 from mpserve.settings.http_settings import HttpSettings
+from mpserve.settings.worker_user import WorkerUser
 
 MIB = 1 << 20
 
@@ -100,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Requests that may wait for one model version.
     max_waiting_per_instance
         Executions that may wait for each instance of a model without a limit of its own; 0 for any.
+    worker_user
+        Whom workers run as; `None`: as the server does.
     rate_limit, rate_limit_resources
         Whether executions take the resources of their instance groups first, and
         `<name>:<count>[:<device>]` each: how much of them there is.
@@ -152,6 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_client_shm: bool = False
     queue_slots: int = 1024
     max_waiting_per_instance: int = 0
+    worker_user: WorkerUser | None = None
     host_policies: tuple[str, ...] = ()
     rate_limit: RateLimitMode = RateLimitMode.OFF
     rate_limit_resources: tuple[str, ...] = ()

@@ -53,6 +53,11 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
             f"{settings.arena_initial_bytes}"
         )
     _check_ports(settings)
+    if settings.worker_user is not None and settings.allow_client_shm:
+        raise UsageError(
+            "--allow-client-shm can not be used with --worker-user: workers could not open the "
+            "clients' memory"
+        )
 
 
 def _check_listeners(settings: Settings) -> None:

@@ -4,7 +4,8 @@ Guarantees
 ----------
 - A segment is fully allocated when made (`posix_fallocate`): a small `/dev/shm` is an error here
   and never a SIGBUS later.
-- Segments are readable and writable by their user only (mode 0600).
+- Segments are readable and writable by their user only (mode 0600), or by one group beside it,
+  when workers are another user (`share_with`).
 
 Assumes
 -------
@@ -26,7 +27,15 @@ from typing import Self
 from mpserve.errors import ArenaFull
 
 PREFIX = "mps-"
+NO_GROUP = -1
+_group = NO_GROUP
 DIRECTORY = "/dev/shm"  # noqa: S108  where Linux keeps POSIX shared memory
+
+
+def share_with(group: int) -> None:
+    """Let a group read and write the segments that this process makes from now on."""
+    global _group  # noqa: PLW0603  # of the process, set once at its start
+    _group = group
 
 
 class _NoTracker:
@@ -90,6 +99,9 @@ class Segment:
             descriptor = os.open(f"{DIRECTORY}/{name}", os.O_RDWR | os.O_CLOEXEC)
             try:
                 os.posix_fallocate(descriptor, 0, size)
+                if _group != NO_GROUP:
+                    os.fchown(descriptor, -1, _group)
+                    os.fchmod(descriptor, 0o660)
             finally:
                 os.close(descriptor)
         except OSError as error:

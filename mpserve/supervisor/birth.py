@@ -26,8 +26,15 @@ def cpu_share_of(record: GenerationRecord, settings: Settings, *, policy: str) -
     )
 
 
-def birth_of(record: GenerationRecord, settings: Settings, *, threads: int) -> Birth:
+def birth_of(
+    record: GenerationRecord, settings: Settings, threads: int, listeners: tuple[int, ...]
+) -> Birth:
     """Return how a generation's workers are made.
+
+    Parameters
+    ----------
+    listeners
+        Descriptors of the frontends' sockets, which every child inherits.
 
     Raises
     ------
@@ -41,7 +48,13 @@ def birth_of(record: GenerationRecord, settings: Settings, *, threads: int) -> B
             f"parameter '{SHARE_WEIGHTS_PARAMETER}': workers with an environment or an"
             " allocator of their own are no forks, and can not share what is loaded"
         )
-    return Birth(program=program, threads=threads, template=record.generation if is_shared else 0)
+    return Birth(
+        program=program,
+        threads=threads,
+        template=record.generation if is_shared else 0,
+        user=settings.worker_user,
+        closes=listeners if settings.worker_user is not None else (),
+    )
 
 
 class TemplatesInUse:

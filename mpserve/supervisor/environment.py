@@ -27,9 +27,9 @@ UNPACK_SECONDS: Final = 300.0  # it rewrites the prefixes in all files
 _PRIVATE: Final = 0o700
 
 
-def default_directory() -> str:
-    """Return where archives are unpacked unless `--environments-dir` says otherwise."""
-    return str(Path(tempfile.gettempdir(), f"mpserve-environments-{os.getuid()}"))
+def default_directory(uid: int) -> str:
+    """Return where a user's archives are unpacked unless `--environments-dir` says otherwise."""
+    return str(Path(tempfile.gettempdir(), f"mpserve-environments-{uid}"))
 
 
 def prepare_environment(place: str, *, directory: str) -> Path:

@@ -33,10 +33,12 @@ from mpserve.supervisor.inheritance import (
 )
 from mpserve.supervisor.pidfd import started_ticks
 from mpserve.supervisor.process_title import set_process_title
+from mpserve.supervisor.program import import_directories
 from mpserve.supervisor.root import Root, SignalPipe
 from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
 from mpserve.supervisor.unix_socket import NO_SOCKET, bound_socket
+from mpserve.supervisor.user_change import require_usable
 from mpserve.telemetry import log
 
 EXIT_FAILED: Final = 1
@@ -71,9 +73,11 @@ def run(
     _become_subreaper()
     raise_limit()
     try:
+        if settings.worker_user is not None:
+            require_usable(settings.worker_user, import_directories())
         manager = ServiceManager.of(os.environ, pid=os.getpid())
         return _run(settings, reread, entry_points, SignalPipe(), manager)
-    except ConfigError as error:  # a Unix-domain socket
+    except ConfigError as error:  # a Unix-domain socket, the workers' user
         sys.stderr.write(f"{error.message}\n")
         return EXIT_FAILED
 

@@ -1,10 +1,15 @@
 """The name of a process as `ps` and `top` show it."""
 
-from pathlib import Path
+import ctypes
 
 _COMM_BYTES = 15  # the kernel's limit
+_PR_SET_NAME = 15  # linux/prctl.h
 
 
 def set_process_title(title: str) -> None:
-    """Name this process; what is longer than the kernel allows is cut."""
-    Path("/proc/self/comm").write_bytes(title.encode()[:_COMM_BYTES])
+    """Name this process; what is longer than the kernel allows is cut.
+
+    Not by `/proc/self/comm`, which a worker that is another user may not write. To be called by the
+    main thread: the name is a thread's.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, title.encode()[:_COMM_BYTES], 0, 0, 0)

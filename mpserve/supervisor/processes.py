@@ -149,6 +149,12 @@ class Child:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
 
+def _may_be(record: ChildRecord, call: Call) -> bool:
+    """Tell whether a caller can be the child: a worker may be another user, who is not believed."""
+    is_ours = call.uid == os.getuid() or not isinstance(record.holder, int)
+    return is_ours and record.pid in {None, call.caller.pid}
+
+
 class Processes:
     """All children. The spawner and the root tell of their ends; pidfds tell when they can not."""
 
@@ -231,7 +237,7 @@ class Processes:
         """Take a child that rang at the door; false when there is none of its name."""
         caller = call.caller
         child = self._find(caller.process_index, caller.epoch)
-        if child is None:
+        if child is None or not _may_be(child.record, call):
             return False
         if child.record.pid is None:  # it was faster than the spawner
             self._on_spawned(Spawned(spawn_id=child.record.spawn_id, pid=caller.pid))

@@ -69,9 +69,11 @@ def program_of(record: GenerationRecord, settings: Settings) -> Program | None:
     allocator = allocator_of(config.allocator) if config.allocator else settings.allocator
     if allocator is Allocator.MALLOC and not config.environment:
         return None
+    user = settings.worker_user
     return Program(
         environment=environment_place(config.environment, record.definition.directory),
-        environments_directory=settings.environments_dir or default_directory(),
+        environments_directory=settings.environments_dir
+        or default_directory(os.getuid() if user is None else user.uid),
         preload=find_allocator(allocator),
     )
 
@@ -144,6 +146,11 @@ def package_directories() -> tuple[str, ...]:
     own = str(Path(mpserve.__file__).parents[1])
     installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     return tuple(dict.fromkeys((own, *installed)))
+
+
+def import_directories() -> tuple[str, ...]:
+    """Return where workers import from: the language's own folder, packages, the core."""
+    return (str(Path(os.__file__).parent), *package_directories(), core_directory())
 
 
 def core_directory() -> str:

@@ -30,6 +30,7 @@ from mpserve.repository import (
     listing_of,
     scan,
     scan_model,
+    share_folder,
 )
 from mpserve.settings import ModelControlMode, RateLimitMode, Settings
 from mpserve.supervisor.checkpoint import Checkpoint
@@ -73,6 +74,7 @@ class RepositoryView:
         self._checkpoint = checkpoint
         self._roots = settings.model_repositories
         self._options = scan_options(settings)
+        self._worker_user = settings.worker_user
         self._is_polled = settings.model_control_mode is ModelControlMode.POLL
         self._is_explicit = settings.model_control_mode is ModelControlMode.EXPLICIT
         self._listed = Listing(names=(), duplicates=frozenset())
@@ -132,6 +134,7 @@ class RepositoryView:
                 scan_model, name, self._roots, options, override, previous=self._last
             )
         if found.temporary:
+            self._let_workers_read(found.directory)
             self._temporary.add(found.directory)
             self._note()
         in_force = self._overrides.get(name)
@@ -182,8 +185,13 @@ class RepositoryView:
     def _private_folder(self) -> str:
         if self._folder is None:
             self._folder = PrivateFolder.create()
+            self._let_workers_read(self._folder.path)
             self._note()
         return self._folder.path
+
+    def _let_workers_read(self, path: str) -> None:
+        if self._worker_user is not None:
+            share_folder(path, self._worker_user.gid)
 
     def _note(self) -> None:
         self._checkpoint.put(

@@ -13,10 +13,12 @@ from mpserve.settings import RateLimitMode, Settings
 from mpserve.shm.board import Board
 from mpserve.shm.completion_ring import MAX_RINGS, CompletionRing
 from mpserve.shm.rate_limiter import RateLimiter
+from mpserve.shm.segment import share_with
 from mpserve.shm.sweep import sweep_segments
 from mpserve.shm.trace_board import TraceBoard
 from mpserve.shm.traffic_board import TrafficBoard, counts_traffic
 from mpserve.supervisor.inheritance import Inheritance
+from mpserve.supervisor.unix_socket import NO_SOCKET
 
 SUPERVISOR_INDEX = 0
 
@@ -78,6 +80,7 @@ class ServerMemory:
         self.grpc_fd = inheritance.grpc_fd
         self.is_grpc_fd_lent = inheritance.is_grpc_fd_lent
         self.metrics_fd = inheritance.metrics_fd
+        self.listeners = tuple(fd for fd in (self.http_fd, self.grpc_fd) if fd != NO_SOCKET)
         self._door_fd = inheritance.door_fd
         self._settings = settings
         first = SUPERVISOR_INDEX + 1 + len(rings)
@@ -163,6 +166,8 @@ def server_memory(
         There is no room for what every server needs.
     """
     server_id = inheritance.identity.server_id
+    if settings.worker_user is not None:
+        share_with(settings.worker_user.gid)
     indices = range(len(inheritance.wake_fds))
     if taken is None:
         sweep_segments(server_id)  # of a supervisor that died while it made them

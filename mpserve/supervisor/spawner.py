@@ -52,6 +52,7 @@ from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
 from mpserve.supervisor.library_threads import LibraryThreads
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.templates import TemplateEnds, Templates
+from mpserve.supervisor.user_change import become
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 from mpserve.telemetry.log_file import redirect
 
@@ -219,6 +220,7 @@ class Spawner:
             ends.spawners.close()
             os.close(ends.instance_fd)
             set_process_title(f"{TEMPLATE_TITLE}{message.title.removeprefix('mps')}")
+            _change_user(message)
             entry_point = self._entry_points[message.role]
             exit_code = be_template(entry_point, message, ends.templates, stderr_fd=ends.stderr_fd)
         except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
@@ -245,6 +247,7 @@ class Spawner:
             os.dup2(stderr_fd, _STDERR_FD)
             os.close(stderr_fd)
             set_process_title(message.title)
+            _change_user(message)
             entry_point = self._entry_points[message.role]
             control = socket.socket(fileno=control_fd)
             program = message.birth.program
@@ -277,7 +280,7 @@ class Spawner:
                     title=message.title,
                     control_fd=control.fileno(),
                 ),
-                kept_fds=self._kept_fds,
+                kept_fds=set(self._kept_fds) - set(message.birth.closes),
                 environ=os.environ,
             )
         except MpserveError as error:
@@ -338,6 +341,11 @@ def be_template(
         entry_points={first.role: msgspec.structs.replace(entry_point, preload=())},
     )
     return Spawner(control, arguments, run=run, forks_once=not loaded.is_usable).run()
+
+
+def _change_user(message: Spawn) -> None:
+    if message.birth.user is not None:
+        become(message.birth.user, closes=message.birth.closes)
 
 
 def _named(target: str) -> Any:  # noqa: ANN401  # a function of the table of entry points

@@ -125,7 +125,7 @@ class SpawnerLink:
 
     def came_back(self, call: Call) -> bool:
         """Take the spawner that rang at the door; false when it is not the present one."""
-        if call.caller.pid != self._pid:
+        if call.caller.pid != self._pid or call.uid != os.getuid():
             return False
         if self._pidfd is not None:
             self._loop.remove_reader(self._pidfd)

@@ -166,7 +166,7 @@ class Workers:
         """
         key = instance.key
         share = cpu_share_of(record, self.settings, policy=instance.group.host_policy)
-        birth = birth_of(record, self.settings, threads=share.threads)
+        birth = birth_of(record, self.settings, share.threads, self._memory.listeners)
         process = self._memory.begin_worker()
         try:
             self._memory.enrol(process, instance.group)
@@ -180,6 +180,7 @@ class Workers:
             instance_kind=instance.group.kind.value,
             instance_slot=key.index,
             passive=instance.group.passive,
+            user=birth.user.name if birth.user is not None else "",
             cpus=share.cpus,
             limiter_segment=self._memory.limiter.name if self._memory.limiter is not None else "",
             span_export=self.settings.span_export,

@@ -7,6 +7,7 @@ from mpserve.model.triton.completion import check_completed
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Runtime
 from mpserve.runtimes.registry import make_runtime
+from mpserve.worker.readable_files import require_readable
 from mpserve.worker.warm_up import warm_up
 
 
@@ -38,6 +39,8 @@ def load(start: WorkerStart) -> Loaded:
         Whatever went wrong; its message is for the client, its cause has the traceback.
         `LoadError` when it was the model's code that raised.
     """
+    if start.user:
+        require_readable(start.version_directory, user=start.user)
     runtime = make_runtime(start.runtime)
     try:
         completed = runtime.load(context_of(start))

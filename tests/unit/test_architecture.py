@@ -52,6 +52,7 @@ ENVIRONMENT_PLACES = (
     "supervisor/spawner.py",  # hands it to a child
     "supervisor/main.py",  # the service manager's part of it
     "frontend/grpc/library.py",  # tells grpcio, which listens to nothing else
+    "supervisor/user_change.py",  # HOME of the user that a worker becomes
     "supervisor/repository_view.py",  # hands it to the scan, for MLSERVER_MODEL_*
 )
 

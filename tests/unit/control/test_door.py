@@ -7,7 +7,7 @@ import sys
 
 from mpserve.control.door import NO_DOOR, Caller, Doorkeeper, make_door, ring
 
-CALLER = Caller(process_index=3, epoch=7, pid=11)
+CALLER = Caller(process_index=3, epoch=7, pid=os.getpid())
 
 
 def test_a_call_waits_until_somebody_opens():
@@ -34,6 +34,27 @@ def test_a_call_waits_until_somebody_opens():
             keeper.close()
 
     asyncio.run(scenario())
+
+
+def test_who_rings_is_known_by_the_kernels_word():
+    async def scenario():
+        inner, outer = make_door()
+        calls = []
+        with inner, outer:
+            keeper = Doorkeeper(inner, calls.append)
+            claimed = Caller(process_index=3, epoch=7, pid=1)
+            with ring(outer.fileno(), claimed) as ours:
+                async with asyncio.timeout(10):
+                    while not calls:  # noqa: ASYNC110  # a callback of the loop
+                        await asyncio.sleep(0.001)
+                assert ours.fileno() >= 0
+            (call,) = calls
+            call.control.close()
+            keeper.close()
+        return call
+
+    call = asyncio.run(scenario())
+    assert (call.caller, call.uid) == (CALLER, os.getuid())
 
 
 def test_behind_a_closed_door_is_nobody():

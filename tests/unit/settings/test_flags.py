@@ -70,6 +70,7 @@ def test_the_default_of_a_flag_passes_its_own_check(flag):
 
 def test_every_field_of_settings_can_be_told():
     told_elsewhere = {
+        "worker_user",
         "parallel_workers",
         "server_version",
         "extensions",
