@@ -183,6 +183,6 @@ def _complaint(error: OSError, place: str) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"Socket '{place}' already in use "
     # asyncio puts its own words around the system's; a name that is not known has none of those.
-    is_systems = error.errno is not None and error.errno > 0
-    reason = os.strerror(error.errno) if is_systems else error.strerror or error
+    number = error.errno or 0
+    reason = os.strerror(number) if number > 0 else error.strerror or error
     return f"Socket '{place}' can not be opened: {reason}"
