@@ -113,9 +113,15 @@ def _inspect(
 
 def _environment(dialect: str) -> dict[str, str]:
     """Return the environment as the server of that dialect would see it."""
-    from mpserve.settings.dotenv import with_dotenv  # noqa: PLC0415  # quick start
+    from mpserve.errors import ConfigError  # noqa: PLC0415  # quick start
+    from mpserve.settings.dotenv import with_dotenv  # noqa: PLC0415
 
-    return with_dotenv(os.environ, folder=Path()) if dialect == "mlserver" else dict(os.environ)
+    if dialect != "mlserver":
+        return dict(os.environ)
+    try:
+        return with_dotenv(os.environ, folder=Path())
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _parallel_workers(folder: Path, *, dialect: str) -> int:

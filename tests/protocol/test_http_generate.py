@@ -116,6 +116,16 @@ def test_row_107_generate_answers_one_flat_object(server):
     assert answer.headers["transfer-encoding"] == "chunked"
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_load_metrics_are_not_told(server, form):
+    """As by the peer for models without metrics of a key-value cache."""
+    sent = json.dumps({"INPUT0": [1, 2, 3, 4]}).encode()
+    headers = {"endpoint-load-metrics-format": form}
+    answer = server.request("POST", "/v2/models/m/generate", sent, headers)
+    assert answer.status == 200
+    assert "endpoint-load-metrics" not in answer.headers
+
+
 def test_an_output_of_one_element_is_no_array(server):
     assert generate(server, "text", IN="grüße").json()["OUT"] == "grüße"
 

@@ -9,6 +9,7 @@ from tritonclient.grpc import service_pb2
 
 from mpserve.frontend.http.routes import ROUTES
 from tests.fixtures.compatibility import configuration, documents, messages, model_settings
+from tests.fixtures.compatibility.headers import HEADERS
 from tests.fixtures.compatibility.metrics import NAMES, REASONS, served
 from tests.fixtures.compatibility.pages import PAGES
 from tests.fixtures.compatibility.wire import (
@@ -150,8 +151,8 @@ def test_every_family_of_the_peers_is_listed(dialect):
 # --- JSON ---------------------------------------------------------------------------------------
 
 
-def test_members_of_requests_are_shown_by_tests_that_are_there():
-    for members in documents.REQUESTS.values():
-        for member in members:
-            path, _, name = member.test.partition("::")
-            assert re.search(rf"^def {name}\(", (ROOT / path).read_text(), re.MULTILINE), member
+def test_members_and_headers_are_shown_by_tests_that_are_there():
+    members = [one for found in documents.REQUESTS.values() for one in found]
+    for row in (*members, *HEADERS):
+        path, _, name = row.test.partition("::")
+        assert re.search(rf"^def {name}\(", (ROOT / path).read_text(), re.MULTILINE), row

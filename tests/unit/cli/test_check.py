@@ -139,6 +139,15 @@ def test_instances_are_those_that_the_servers_settings_say(
     assert [one["instances"] for one in report["models"]] == [instances, 1]
 
 
+def test_a_file_of_variables_that_can_not_be_read_is_told(check, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("MLSERVER_PARALLEL_WORKERS='2")
+    outcome = check("--dialect", "mlserver")
+    assert outcome.exit_code == 2
+    assert ".env:1: the quotation is not closed" in outcome.stderr
+    assert check().exit_code == 0  # Triton has no such file
+
+
 def test_json_says_the_same_for_programs(write, check, tmp_path):
     write({"a/1/model.py": MODEL, "b/1/model.py": "("})
     report = json.loads(check("--format", "json").stdout)
