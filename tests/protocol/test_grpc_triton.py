@@ -450,6 +450,17 @@ def test_46_unloading_what_is_not_there_succeeds(calls):
             "Model name cannot be empty. Please enter a valid name to deploy.",
             id="65",
         ),
+        *(
+            pytest.param(
+                "RepositoryModelLoad",
+                {"model_name": name},
+                CODE.INVALID_ARGUMENT,
+                f"invalid model name '{name}', model name must not contain path traversal "
+                "characters",
+                id=f"65 {name}",
+            )
+            for name in ("a/b", "..", "../m")
+        ),
         pytest.param(
             "RepositoryModelUnload",
             {"model_name": "m", "parameters": {"unload_dependents": {"string_param": "x"}}},

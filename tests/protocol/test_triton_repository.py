@@ -75,6 +75,9 @@ def test_an_unload_of_an_unknown_model_succeeds(triton):
 def test_a_wrong_type_of_unload_dependents_is_ignored(triton):
     content = {"parameters": {"unload_dependents": "x"}}
     assert triton.post("/v2/repository/models/nope/unload", content).status == 200
+    assert triton.post("/v2/repository/models/text/unload", content).status == 200
+    assert triton.get("/v2/models/text/ready").status == 400
+    assert triton.load("text").status == 200
 
 
 def test_a_load_of_an_unknown_model_is_500(triton):

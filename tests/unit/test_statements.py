@@ -9,7 +9,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCHEDULING = "docs/compatibility/scheduling.md"
 PROTOCOL = "docs/compatibility/protocol.md"
-PAGES = ("docs/model-management.md", "docs/compatibility/management.md", SCHEDULING, PROTOCOL)
+REPOSITORY = "docs/compatibility/repository.md"
+PAGES = (
+    "docs/model-management.md",
+    "docs/compatibility/management.md",
+    REPOSITORY,
+    SCHEDULING,
+    PROTOCOL,
+)
 NAMED = re.compile(r"`(tests/[\w/.]+\.py)::(\w+)`")
 DEFINED = re.compile(r"^(?:async )?(?:def|class) (\w+)", re.MULTILINE)
 
@@ -54,6 +61,10 @@ def test_every_row_about_the_command_line_and_the_wire_is_there():
     of_triton = [*range(1, 28), *range(84, 121)]
     of_mlserver = [f"m{number}" for number in range(1, 36)]
     assert numbers == [*map(str, of_triton), *of_mlserver]
+
+
+def test_every_row_about_the_repository_is_there():
+    assert [int(row[0]) for row in rows(REPOSITORY)] == list(range(28, 84))
 
 
 def test_every_row_about_scheduling_and_the_python_backend_is_there():
