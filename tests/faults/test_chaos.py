@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import re
+import signal
 import socket
 import sys
 import time
@@ -24,7 +25,7 @@ from tests.fixtures.sequencer import batching, step_request
 from tests.fixtures.teller import ask, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
-SECONDS = float(os.environ.get("MPSERVE_TEST_CHAOS_SECONDS", full_or(60, 14)))
+SECONDS = float(os.environ.get("MPSERVE_TEST_CHAOS_SECONDS", full_or(600, 14)))
 PAUSE_SECONDS = full_or(2, 1)
 RECOVERY_SECONDS = within(3)  # a fault explains what begins so long after it
 FLAGS = ["--model-control-mode=explicit", "--load-model=*", "--frontends=2", "--log-format=json"]
@@ -153,6 +154,7 @@ class Chaos:
             self._break,
             self._vanish,
             self._crowd,
+            self._reread,
         ]
 
     def act(self) -> None:
@@ -213,6 +215,10 @@ class Chaos:
         assert seen <= {0, 200, 500, 503}, seen
         self.was_full |= 503 in seen
         self._note("full queue", {"narrow"})
+
+    def _reread(self) -> None:
+        """Settings are read again, and are what they were: nobody feels it."""
+        self._server.process.send_signal(signal.SIGHUP)
 
     def _controlled(self, call: Callable[[], int]) -> None:
         """A call that meets a dying frontend may fail, never hang."""
