@@ -24,7 +24,7 @@ from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.allocator import find_allocator
 from mpserve.supervisor.checkpoint import checkpoint_files
 from mpserve.supervisor.descriptors import raise_limit
-from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints
+from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints, with_grpc
 from mpserve.supervisor.inheritance import (
     FirstSpawner,
     Inheritance,
@@ -76,6 +76,8 @@ def run(
         if settings.worker_user is not None:
             require_usable(settings.worker_user, import_directories())
         manager = ServiceManager.of(os.environ, pid=os.getpid())
+        if settings.allow_grpc:
+            entry_points = with_grpc(entry_points)
         return _run(settings, reread, entry_points, SignalPipe(), manager)
     except ConfigError as error:  # a Unix-domain socket, the workers' user
         sys.stderr.write(f"{error.message}\n")
