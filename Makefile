@@ -118,6 +118,10 @@ native-coverage: $(BIN)/.dev ## Run the C++ tests and report the lines of native
 dependencies: $(BIN)/.dev ## Write build/sbom.json, and ask osv.dev for known faults in it
 	$(BIN)/python .ci/dependencies.py build/sbom.json
 
+.PHONY: chaos
+chaos: build ## Let everything die, reload and vanish for 10 minutes under load
+	MPSERVE_TEST_FULL=1 $(BIN)/python -m pytest tests/faults/test_chaos.py -s
+
 .PHONY: soak
 soak: build ## Load a server for 10 minutes: memory, descriptors and latency stay as they are
 	MPSERVE_TEST_FULL=1 $(BIN)/python -m pytest tests/process/test_soak.py -s
@@ -148,15 +152,21 @@ native-test: $(BIN)/.tools ## Build and run the C++ tests
 .PHONY: sanitize
 sanitize: sanitize-address sanitize-thread ## Run the C++ tests under ASan with UBSan, and under TSan
 
+# TSan sees threads of one process: the tests that have none would show nothing.
+THREADED = $(notdir $(basename $(shell grep -l 'std::j*thread' native/tests/*.cpp)))
+
 .PHONY: sanitize-address sanitize-thread
 sanitize-address: SANITIZERS := address,undefined
+sanitize-address: TESTS := all
 sanitize-thread: SANITIZERS := thread
+sanitize-thread: TESTS = $(THREADED)
+sanitize-thread: ONLY = -R '^($(shell echo $(THREADED) | tr ' ' '|'))$$'
 sanitize-address sanitize-thread: $(BIN)/.tools
 	$(CMAKE) -S native -B build/$@ -G Ninja -DCMAKE_BUILD_TYPE=Debug -DMPSERVE_BINDINGS=OFF \
 		-DMPSERVE_NATIVE_TESTS=ON -DMPSERVE_SANITIZE=$(SANITIZERS)
-	$(CMAKE) --build build/$@
+	$(CMAKE) --build build/$@ --target $(TESTS)
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1 \
-		$(BIN)/ctest --test-dir build/$@ --output-on-failure --no-tests=error
+		$(BIN)/ctest --test-dir build/$@ $(ONLY) --output-on-failure --no-tests=error
 
 FUZZ_INPUTS ?= 200000
 FUZZ_CODECS := json request generate management protobuf paths
