@@ -139,6 +139,15 @@ class WorkerReady(Message, frozen=True, kw_only=True):
     load_ms: int
 
 
+class WorkerChecked(Message, frozen=True, kw_only=True):
+    """What a model that checks itself says: why it is not ready, "" when it is.
+
+    Told before `WorkerReady` when there is something to complain of, and whenever it changes.
+    """
+
+    complaint: str
+
+
 class WorkerLoadFailed(Message, frozen=True, kw_only=True):
     """The model raised while it loaded; the worker exits after this.
 
@@ -180,7 +189,10 @@ class CallersJoined(Message, frozen=True, kw_only=True):
 
 
 class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What a frontend knows of one version. `queue_segment` is "" for one without a queue."""
+    """What a frontend knows of one version. `queue_segment` is "" for one without a queue.
+
+    `complaint` is why a version that takes requests says that it is not ready, else "".
+    """
 
     version: Version
     state: ModelState
@@ -189,6 +201,7 @@ class VersionEntry(msgspec.Struct, frozen=True, kw_only=True):
     queue_segment: str
     config: ModelConfig
     config_json: str
+    complaint: str = ""
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -360,4 +373,12 @@ class WorkerMetrics(Message, frozen=True, kw_only=True):
 
 
 ToWorker = StopWorker | SetLog | CallersJoined | PublishTable | CallDone
-FromWorker = WorkerReady | WorkerLoadFailed | WorkerMetrics | JoinCallers | LoadCall | UnloadCall
+FromWorker = (
+    WorkerReady
+    | WorkerChecked
+    | WorkerLoadFailed
+    | WorkerMetrics
+    | JoinCallers
+    | LoadCall
+    | UnloadCall
+)

@@ -139,9 +139,10 @@ class ModelCalls:
     def is_ready(self, name: str, version: str) -> bool:
         """Tell whether a model takes requests; `version` is "" for the default."""
         try:
-            return self._table.ready(name, version).version.state is ModelState.READY
+            found = self._table.ready(name, version).version
         except (ModelNotFound, ModelNotReady):
             return False
+        return found.state is ModelState.READY and not found.complaint
 
     def find(self, name: str, version: str) -> RoutedModel:
         """Return the version that would answer.

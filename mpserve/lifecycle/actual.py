@@ -55,6 +55,8 @@ class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
         clock); 0 for never.
     failure
         Why it last failed to load or died.
+    complaint
+        Why its model says that it is not ready, else "".
     """
 
     key: InstanceKey
@@ -65,6 +67,7 @@ class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
     restart_at_ns: int = 0
     deadline_ns: int = 0
     failure: Failure | None = None
+    complaint: str = ""
 
     @property
     def has_process(self) -> bool:
@@ -285,7 +288,8 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
     changed
         Models whose row in the routing table may differ from what was published.
     unready
-        Models with a version that is neither `READY` nor was unloaded because someone wanted so.
+        Models with a version that is neither `READY` nor was unloaded because someone wanted so, or
+        that complains.
     last_generation
         Highest generation ever given.
     held
@@ -332,6 +336,8 @@ class ShownVersion(msgspec.Struct, frozen=True, kw_only=True):
         Generation that serves it, when it is `READY`.
     config_json
         Configuration of that generation, else "".
+    complaint
+        Why it says that it is not ready though it takes requests, else "".
     """
 
     version: Version
@@ -339,6 +345,7 @@ class ShownVersion(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     generation: Generation | None = None
     config_json: str = ""
+    complaint: str = ""
 
 
 def shown_versions(model: ModelRecord) -> tuple[ShownVersion, ...]:
@@ -389,7 +396,9 @@ _LEAVING: Final = frozenset({Phase.WITHDRAWN, Phase.LINGERING, Phase.DRAINING})
 
 
 def _is_as_wanted(shown: ShownVersion) -> bool:
-    return shown.state is ModelState.READY or shown.reason == UNLOADED
+    if shown.state is ModelState.READY:
+        return not shown.complaint
+    return shown.reason == UNLOADED
 
 
 def _shown(record: GenerationRecord) -> ShownVersion:
@@ -401,4 +410,5 @@ def _shown(record: GenerationRecord) -> ShownVersion:
         state=ModelState.READY,
         generation=record.generation,
         config_json=record.config_json,
+        complaint=next((one.complaint for one in record.instances if one.complaint), ""),
     )

@@ -19,6 +19,13 @@ class InstanceReady(Event, frozen=True, kw_only=True):
     config_json: str
 
 
+class InstanceChecked(Event, frozen=True, kw_only=True):
+    """A model that checks itself says why an instance is not ready, "" that it is."""
+
+    instance: InstanceKey
+    complaint: str
+
+
 class InstanceFailed(Event, frozen=True, kw_only=True):
     """The model refused to load; its worker is about to end."""
 

@@ -33,17 +33,17 @@ def _model_rows(actual: Actual, name: ModelName, fault: str) -> list[IndexRow]:
 
 
 def _version_row(name: ModelName, shown: ShownVersion, fault: str) -> IndexRow:
-    """A version that serves on though its folder is broken says so in its reason."""
+    """A version that serves on though its folder is broken, or it complains, says so."""
     reason = shown.reason
-    if shown.state is ModelState.READY and fault:
-        reason = fault
+    if shown.state is ModelState.READY:
+        reason = fault or shown.complaint
     return IndexRow(name=name, version=shown.version or None, state=shown.state, reason=reason)
 
 
 def is_ready(actual: Actual, *, strict: bool) -> bool:
     """Return whether the server counts as ready.
 
-    Strictly: every version that was ever wanted is `READY`, or was unloaded because someone wanted
-    so. Source: Triton's `--strict-readiness`.
+    Strictly: every version that was ever wanted is `READY` and says so itself where it can, or was
+    unloaded because someone wanted so. Source: Triton's `--strict-readiness`.
     """
     return not (strict and actual.unready)

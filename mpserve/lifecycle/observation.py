@@ -45,6 +45,7 @@ from mpserve.lifecycle.events import (
     FolderChecked,
     GenerationRefused,
     GenerationsHeld,
+    InstanceChecked,
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
@@ -246,7 +247,11 @@ def _started(actual: Actual, action: StartInstance) -> Actual:
         actual,
         action.instance,
         lambda one: replace(
-            one, phase=InstancePhase.STARTING, deadline_ns=action.deadline_ns, failure=None
+            one,
+            phase=InstancePhase.STARTING,
+            deadline_ns=action.deadline_ns,
+            failure=None,
+            complaint="",
         ),
     )
 
@@ -268,6 +273,12 @@ def _killed(actual: Actual, action: KillInstance) -> Actual:
     if instance is None or instance.phase is not InstancePhase.STOPPING:
         actual = _load_broken(actual, key, action.failure)
     return _with_instance(actual, key, lambda one: replace(one, deadline_ns=0))
+
+
+def _checked_itself(actual: Actual, event: InstanceChecked) -> Actual:
+    return _with_instance(
+        actual, event.instance, lambda one: replace(one, complaint=event.complaint)
+    )
 
 
 def _failed(actual: Actual, event: InstanceFailed) -> Actual:
@@ -420,6 +431,7 @@ _OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] =
     StopInstance: _stopped,
     KillInstance: _killed,
     InstanceReady: _ready,
+    InstanceChecked: _checked_itself,
     InstanceFailed: _failed,
     GenerationRefused: _refused,
 }

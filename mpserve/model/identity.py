@@ -55,3 +55,12 @@ class InstanceKey(msgspec.Struct, frozen=True, kw_only=True, order=True):
     version: Version
     generation: Generation
     index: int
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the fields by which the log names it."""
+        return {
+            "model": self.name,
+            "version": self.version,
+            "generation": self.generation,
+            "instance": self.index,
+        }

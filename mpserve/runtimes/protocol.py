@@ -168,6 +168,20 @@ class Runtime(Protocol):
 
 
 @runtime_checkable
+class SelfCheckingRuntime(Runtime, Protocol):
+    """A runtime whose models may say themselves whether they are ready."""
+
+    @property
+    def checks_itself(self) -> bool:
+        """Say whether the model that was loaded does."""
+        ...
+
+    def complaint(self) -> str:
+        """Ask the model; return why it is not ready, "" when it is. Beside executions."""
+        ...
+
+
+@runtime_checkable
 class OverlappingRuntime(Runtime, Protocol):
     """A runtime whose model waits for other things, so that several requests may be under way.
 

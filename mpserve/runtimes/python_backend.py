@@ -115,6 +115,24 @@ class PythonBackendRuntime:
             " function must return None."
         )
 
+    @property
+    def checks_itself(self) -> bool:
+        """Say whether the model defines `is_ready`."""
+        return hasattr(self._model, "is_ready")
+
+    def complaint(self) -> str:
+        """Ask the model's `is_ready`, which may be a coroutine; return what it complains of."""
+        of_model = f"Model '{self._instance_name}' is not ready"
+        try:
+            said = self._model.is_ready()
+            if inspect.iscoroutine(said):
+                said = asyncio.run(said)
+        except BaseException as error:  # noqa: BLE001  # it says nothing about itself: not ready
+            return f"{of_model}: {describe_exception(error, outside=__file__)}"
+        if not isinstance(said, bool):
+            return f"{of_model}: is_ready() must return a boolean value"
+        return "" if said else f"{of_model} (user-defined check failed)."
+
     def unload(self) -> None:
         """Finalize the model; what it raises goes to the log."""
         if self._coroutines is not None:

@@ -30,7 +30,7 @@ from mpserve.lifecycle.events import Event, GenerationRefused, InstanceEnded
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, ModelName
 from mpserve.supervisor.ledger import Ledger
-from mpserve.supervisor.workers import Workers, described
+from mpserve.supervisor.workers import Workers
 from mpserve.telemetry import log
 
 
@@ -160,14 +160,14 @@ class Effects:
             self._told_of_no_process(key, error)
 
     def _told_of_no_process(self, key: InstanceKey, error: MpserveError | OSError) -> None:
-        log.error("worker.refused", **described(key), reason=str(error))
+        log.error("worker.refused", **key.log_fields(), reason=str(error))
         self._tell(InstanceEnded(instance=key, failure=_failure_of(error), at_ns=self._now_ns()))
 
     def _stop(self, action: StopInstance, _actual: Actual) -> None:
         self._workers.stop(action.instance)
 
     def _kill(self, action: KillInstance, _actual: Actual) -> None:
-        log.warning("worker.killed", **described(action.instance), reason=action.failure.message)
+        log.warning("worker.killed", **action.instance.log_fields(), reason=action.failure.message)
         self._workers.kill(action.instance)
 
     def _settle_wish(self, action: SettleWish, actual: Actual) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from mpserve.control.messages import ModelEntry, PublishTable, VersionEntry
 from mpserve.lifecycle.actual import (
     Actual,
@@ -82,7 +84,8 @@ class Publication:
         for shown in shown_versions(model):
             record = model.serving(shown.version)
             if shown.state is ModelState.READY and record is not None:
-                entries.append(self._named(record, ModelState.READY))
+                named = self._named(record, ModelState.READY)
+                entries.append(msgspec.structs.replace(named, complaint=shown.complaint))
             else:
                 entries.append(
                     VersionEntry(

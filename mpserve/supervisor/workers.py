@@ -16,6 +16,7 @@ from mpserve.control.message import Message
 from mpserve.control.messages import (
     FromWorker,
     StopWorker,
+    WorkerChecked,
     WorkerLoadFailed,
     WorkerMetrics,
     WorkerReady,
@@ -26,6 +27,7 @@ from mpserve.lifecycle.actual import Actual, GenerationRecord, InstancePhase, In
 from mpserve.lifecycle.events import (
     Event,
     GenerationRefused,
+    InstanceChecked,
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
@@ -314,7 +316,7 @@ class Workers:
         running = self._running.get(key)
         if running is None:
             return
-        log.error("worker.overdue", **described(key), limit_seconds=limit_seconds)
+        log.error("worker.overdue", **key.log_fields(), limit_seconds=limit_seconds)
         running.failure = overdue_failure(key, limit_seconds)
         running.child.kill()
 
@@ -380,18 +382,23 @@ class Workers:
         match message:
             case WorkerReady():
                 if self._processes.note_ready(self._running[key].child):
-                    log.info("worker.ready", **described(key), load_ms=message.load_ms)
+                    log.info("worker.ready", **key.log_fields(), load_ms=message.load_ms)
                 self._tell(
                     InstanceReady(
                         instance=key, config=message.config, config_json=message.config_json
                     )
                 )
+            case WorkerChecked(complaint=complaint):
+                write = log.warning if complaint else log.info
+                event = "worker.complains" if complaint else "worker.recovered"
+                write(event, **key.log_fields(), reason=complaint)
+                self._tell(InstanceChecked(instance=key, complaint=complaint))
             case WorkerMetrics():
                 self._ledger.model_metrics.tell(key, message.families)
             case WorkerLoadFailed():
                 log.error(
                     "worker.load_failed",
-                    **described(key),
+                    **key.log_fields(),
                     reason=message.failure.message,
                     traceback=message.traceback,
                 )
@@ -411,7 +418,7 @@ class Workers:
         write = log.info if end.exit_code == os.EX_OK else log.warning
         write(
             "worker.ended",
-            **described(key),
+            **key.log_fields(),
             pid=running.child.pid,
             exit_code=end.exit_code,
             signal=end.signal_number,
@@ -438,13 +445,3 @@ class Workers:
 
     def _sweep(self, process: ProcessIdentity) -> None:
         sweep_process(self._memory.server_id, process.index, process.epoch)
-
-
-def described(key: InstanceKey) -> dict[str, object]:
-    """Return the fields by which the log names an instance."""
-    return {
-        "model": key.name,
-        "version": key.version,
-        "generation": key.generation,
-        "instance": key.index,
-    }

@@ -68,11 +68,13 @@ EVENTS: Final[Mapping[str, str]] = {
     "version.loading": "A model version starts to load.",
     "version.unloaded": "All processes of a generation of a model version have ended.",
     "trace.unwritable": "A trace could not be written into its file; it is lost.",
+    "worker.complains": "A model says that it is not ready (`is_ready`), but takes requests.",
     "worker.ended": "A worker's process is gone; says how, and how many requests that failed.",
     "worker.killed": "A worker was killed on purpose; says why.",
     "worker.load_failed": "A worker could not load its model; the traceback is below.",
     "worker.overdue": "An execution took longer than its model may take; the worker is replaced.",
     "worker.ready": "A worker has loaded its model and takes requests.",
+    "worker.recovered": "A model that was not ready says that it is.",
     "worker.refused": "No process could be started for a worker.",
 }
 

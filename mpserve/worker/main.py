@@ -31,6 +31,7 @@ from mpserve.worker.loop import serve
 from mpserve.worker.memory_bound import bound_memory
 from mpserve.worker.metrics_thread import MetricsThread
 from mpserve.worker.model_server import ModelServer
+from mpserve.worker.readiness import Readiness
 from mpserve.worker.stop_request import StopRequest
 from mpserve.worker.supervisor_link import SupervisorLink
 
@@ -42,7 +43,7 @@ def main(
     start: WorkerStart,
     control: socket.socket,
     *,
-    loading: Callable[[SupervisorLink], Loaded | None] | None = None,
+    loading: Callable[[SupervisorLink, Readiness], Loaded | None] | None = None,
 ) -> int:
     """Be the worker of the instance that `start` names; return the exit code.
 
@@ -58,9 +59,15 @@ def main(
     server = ModelServer(ControlCalls(link.send), start)
     connect(server)
     metrics = MetricsThread(link.send, RECORDER)
-    listener = ControlThread(link, stop, server, on_replaced=metrics.tell_again)
+    readiness = Readiness(link.send, instance_name=start.instance_name)
+
+    def tell_again() -> None:
+        metrics.tell_again()
+        readiness.tell_again()
+
+    listener = ControlThread(link, stop, server, on_replaced=tell_again)
     listener.start()
-    loaded = _load(start, link) if loading is None else loading(link)
+    loaded = _load(start, link, readiness) if loading is None else loading(link, readiness)
     listener.loading_done()
     if loaded is None:
         return EXIT_LOAD_FAILED
@@ -109,7 +116,7 @@ def _seed_numpy() -> None:
         numpy_random.seed()
 
 
-def _load(start: WorkerStart, link: SupervisorLink) -> Loaded | None:
+def _load(start: WorkerStart, link: SupervisorLink, readiness: Readiness) -> Loaded | None:
     """Load the model and tell the supervisor how that went."""
     begun_ns = time.monotonic_ns()
     try:
@@ -119,6 +126,7 @@ def _load(start: WorkerStart, link: SupervisorLink) -> Loaded | None:
     except MpserveError as error:
         link.tell(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))
         return None
+    readiness.begin(loaded.runtime)
     link.tell(
         WorkerReady(
             config=loaded.completed.config,

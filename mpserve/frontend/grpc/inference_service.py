@@ -170,7 +170,7 @@ class InferenceService:
     def _model_ready(self, request: Message, answer: Message) -> None:
         version = self._check_version(request.version)
         try:
-            self._metadata.model(request.name, version)
+            self._metadata.check_ready(request.name, version)
         except (ModelNotFound, ModelNotReady):
             answer.ready = False
         else:

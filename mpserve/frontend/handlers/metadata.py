@@ -43,6 +43,18 @@ class MetadataHandler:
             return _declared(routed.model, self._versions(name, version))
         return _configured(routed.model, routed.version, self._versions(name, version))
 
+    def check_ready(self, name: str, version: str) -> None:
+        """Raise unless a version, or the default one for "", is ready and says so itself.
+
+        Raises
+        ------
+        ModelNotFound, ModelNotReady
+            As the routing table has it; what the model complains of.
+        """
+        routed = self._table.ready(name, version)
+        if routed.version.complaint:
+            raise ModelNotReady(routed.version.complaint)
+
     def check_known(self, name: str) -> None:
         """Raise `InvalidRequest`, in the peer's words, unless a version of the model is ready."""
         try:

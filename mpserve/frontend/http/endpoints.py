@@ -179,7 +179,7 @@ class Endpoints:
         )
 
     def _model_ready(self, _: object, __: object, match: Match) -> HttpResponse:
-        self._metadata.model(match.model, self._version(match))
+        self._metadata.check_ready(match.model, self._version(match))
         return responses.health_response(self._dialect.model_ready)
 
     def _server_metadata(self, *_: object) -> HttpResponse:

@@ -1,5 +1,7 @@
 import pytest
 
+from mpserve.lifecycle.actions import PublishTable
+from mpserve.lifecycle.events import InstanceChecked
 from mpserve.lifecycle.index import index_rows, is_ready
 from mpserve.model.state import IndexRow, ModelState
 from tests.unit.lifecycle.simulation import Simulation, define
@@ -92,3 +94,32 @@ def test_a_strict_server_is_ready_when_every_version_serves_or_was_unloaded(stor
     story(world)
     assert is_ready(world.actual, strict=True) is ready
     assert is_ready(world.actual, strict=False) is True
+
+
+def test_a_version_that_complains_serves_and_is_not_ready():
+    world = Simulation()
+    world.serve(define())
+    (key,) = world.instances("ready")
+    (published,) = world.tell(InstanceChecked(instance=key, complaint="no"))
+    assert isinstance(published, PublishTable)
+    assert published.names == {"m"}
+    rows = index_rows(world.actual, listed={"m": ""}, ready_only=True)
+    assert rows == (row("m", "1", ModelState.READY, "no"),)
+    assert not is_ready(world.actual, strict=True)
+    assert is_ready(world.actual, strict=False)
+    world.tell(InstanceChecked(instance=key, complaint=""))
+    assert is_ready(world.actual, strict=True)
+
+
+def test_a_complaint_is_known_before_its_instance_is_loaded_and_ends_with_its_process():
+    world = Simulation()
+    world.wish(define())
+    (key,) = world.instances("starting")
+    world.tell(InstanceChecked(instance=key, complaint="no"))
+    world.load()
+    assert not is_ready(world.actual, strict=True)
+    world.end(key)
+    world.pass_time(60_000_000_000)
+    assert world.instances("starting") == [key]
+    world.load()
+    assert is_ready(world.actual, strict=True)
