@@ -1,6 +1,6 @@
 """Scan of one model, for an explicit load."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,7 @@ def scan_model(
     override: Override | None = None,
     *,
     previous: ScanResult | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ModelDefinition:
     """Read one model as it is now.
 
@@ -51,6 +52,8 @@ def scan_model(
         definition is `temporary`: the caller removes its directory by `discard`.
     previous
         Result of the last scan, whose unchanged parts need not be read again.
+    tell
+        Called with each thing that is passed over, or has no effect.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def scan_model(
     """
     checked = model_name(name)
     if override is not None and override.files:
-        return _from_files(checked, override, options=options)
+        return _from_files(checked, override, options=options, tell=tell)
     folders, unreadable = _folders_called(checked, roots, options=options)
     candidates = candidates_by_name(folders).get(checked, [])
     if not _is_triton(candidates):
@@ -82,8 +85,11 @@ def scan_model(
     if not candidates:
         raise _missing(unreadable)
     if override is not None and override.config:
-        return _with_config(candidates, override.config, options=options)
-    return _definition_of(candidates)
+        return _with_config(candidates, override.config, options=options, tell=tell)
+    definition = _definition_of(candidates)
+    for note in (note for candidate in candidates for note in candidate.notes):
+        tell(note)
+    return definition
 
 
 def _folders_called(
@@ -129,7 +135,11 @@ def _definition_of(candidates: Sequence[Candidate]) -> ModelDefinition:
 
 
 def _with_config(
-    candidates: Sequence[Candidate], config: str, *, options: ScanOptions
+    candidates: Sequence[Candidate],
+    config: str,
+    *,
+    options: ScanOptions,
+    tell: Callable[[str], None],
 ) -> ModelDefinition:
     """Read a model of the repositories with another configuration."""
     if len(candidates) > 1:
@@ -141,18 +151,25 @@ def _with_config(
             "model-settings.json, which can not be overridden"
         )
     snapshot = take_snapshot(candidate.directory)
-    return read_triton_model(
+    model = read_triton_model(
         snapshot, name=candidate.name, options=options, config_override=config
-    ).definition
+    )
+    for note in model.notes:
+        tell(note)
+    return model.definition
 
 
-def _from_files(name: ModelName, override: Override, *, options: ScanOptions) -> ModelDefinition:
+def _from_files(
+    name: ModelName, override: Override, *, options: ScanOptions, tell: Callable[[str], None]
+) -> ModelDefinition:
     directory = materialise(override, parent=options.override_directory)
     try:
         snapshot = take_snapshot(directory)
         model = read_triton_model(
             snapshot, name=name, options=options, config_override=override.config
         )
+        for note in model.notes:
+            tell(note)
         return replace(model.definition, temporary=True)
     except BaseException:
         discard(directory)

@@ -81,6 +81,7 @@ class RepositoryView:
         self._last: ScanResult | None = None
         self._lock = asyncio.Lock()
         self._noted: frozenset[str] = frozenset()
+        self._noted_at_loads: dict[ModelName, tuple[str, ...]] = {}
         known = checkpoint.read(KEY, ViewRecord) or ViewRecord()
         self._overrides = dict(known.overrides)
         self._folder = PrivateFolder.adopted(known.folder) if known.folder else None
@@ -126,13 +127,21 @@ class RepositoryView:
         MpserveError
             Of the kinds that `mpserve.repository.scan_model` raises.
         """
+        notes: list[str] = []
         async with self._lock:
             options = self._options
             if override is not None and override.files:
                 options = replace(options, override_directory=self._private_folder())
             found = await asyncio.to_thread(
-                scan_model, name, self._roots, options, override, previous=self._last
+                scan_model,
+                name,
+                self._roots,
+                options,
+                override,
+                previous=self._last,
+                tell=notes.append,
             )
+        self._tell_of_load(found.name, tuple(notes))
         if found.temporary:
             self._let_workers_read(found.directory)
             self._temporary.add(found.directory)
@@ -202,6 +211,13 @@ class RepositoryView:
                 temporary=tuple(self._temporary),
             ),
         )
+
+    def _tell_of_load(self, name: ModelName, notes: tuple[str, ...]) -> None:
+        known = self._noted.union(self._noted_at_loads.get(name, ()))
+        for note in notes:
+            if note not in known:
+                log.warning("repository.doubted", reason=note)
+        self._noted_at_loads[name] = notes
 
     def _took(self, result: ScanResult) -> ScanResult:
         self._last = result

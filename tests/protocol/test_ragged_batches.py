@@ -52,7 +52,7 @@ batch_output {{
   kind: BATCH_SCATTER_WITH_INPUT_SHAPE target_name: "DOUBLED" source_input: "VALUE"
 }}
 """
-EXPLICIT = ["--model-control-mode=explicit", "--load-model=*"]
+EXPLICIT = ["--model-control-mode=explicit"]
 KINDS = (
     "BATCH_ELEMENT_COUNT",
     "BATCH_ACCUMULATED_ELEMENT_COUNT",
@@ -82,8 +82,7 @@ def server(
         (model / "1").mkdir(parents=True)
         (model / "1" / "model.py").write_text(MODEL)
         (model / "config.pbtxt").write_text(config)
-    flags = [*EXPLICIT, "--exit-on-error=false", "--strict-readiness=false"]  # one can not load
-    with Server.serve(folder / "models", log_path=folder / "log", flags=flags) as started:
+    with Server.serve(folder / "models", log_path=folder / "log", flags=EXPLICIT) as started:
         yield started
 
 
@@ -113,6 +112,7 @@ def waiting(server: Server, model: str, values: list[int]) -> Iterator[Future[An
 
 
 def test_requests_of_other_shapes_are_one_batch_where_the_input_is_ragged(server):
+    assert server.load("ragged").status == 200
     with waiting(server, "ragged", [1, 2]) as first:
         second = ask(server, "ragged", [3, 4, 5])
         assert (second.doubled, second.together) == ([[6, 8, 10]], 2)
@@ -120,6 +120,7 @@ def test_requests_of_other_shapes_are_one_batch_where_the_input_is_ragged(server
 
 
 def test_a_request_of_another_shape_begins_the_next_batch_elsewhere(server):
+    assert server.load("even").status == 200
     with waiting(server, "even", [1, 2]) as first, ThreadPoolExecutor(max_workers=1) as pool:
         second = pool.submit(ask, server, "even", [3, 4, 5])
         assert first.result().together == 1
@@ -130,12 +131,16 @@ def test_a_request_of_another_shape_begins_the_next_batch_elsewhere(server):
 @pytest.mark.parametrize("kind", KINDS)
 def test_batch_inputs_do_not_reach_python_models_and_are_told(server, kind):
     name = kind.lower()
+    assert server.load(name).status == 200
     with waiting(server, name, [1, 2]) as first:
         second = ask(server, name, [3])
         assert (second.doubled, second.together, second.names) == ([[6]], 2, "VALUE")
         assert first.result().doubled == [[2, 4]]
     for field in ("batch_input", "batch_output"):
         assert f"'{field}' of model '{name}' has no effect in this server" in server.log_text
+    assert server.load(name).status == 200
+    doubts = server.log_text.count(f"of model '{name}' has no effect")
+    assert doubts == 2, "told once, however often it is loaded"
     config = server.get(f"/v2/models/{name}/config").json()
     assert config["batch_input"][0]["kind"] == kind
     assert config["batch_output"][0]["kind"] == "BATCH_SCATTER_WITH_INPUT_SHAPE"
