@@ -673,6 +673,33 @@ class Answer:
 class CallbackSink:
     """Holds the callback of a request in flight."""
 
+class RegionHold:
+    """Keeps regions from being let go of while it lives."""
+
+class RegionTable:
+    """The shared memory that clients registered, and who uses it."""
+
+    def __init__(self, *, on_free: object) -> None:
+        """
+        `on_free()` is called when a region that was withdrawn is not used any more.
+        """
+
+    def publish(self, registrations: object) -> None:
+        """
+        Know these, and no others, from now on: (name, id, offset, byte_size) each.
+        """
+
+    def place(self, name: str, offset: int, byte_size: int) -> tuple:
+        """
+        Return (id, offset, bytes) of a piece. Raises `ModelNotFound` where there is no such region, `InvalidRequest` where the piece would not lie inside it.
+        """
+
+    def hold(self, ids: Sequence[int]) -> RegionHold:
+        """Return what keeps these regions."""
+
+    def in_use(self) -> list[int]:
+        """Ids of regions that were withdrawn and are still used, in order."""
+
 class QueuePort:
     """A model queue as a frontend pushes into it."""
 
@@ -706,10 +733,8 @@ class Route:
 class Dispatcher:
     """A frontend's side of the data path."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, on_restarted: object | None = None, max_in_flight: int = 4096) -> None:
-        """
-        `on_restarted(model, correlation_id)`: a sequence was started before it had ended.
-        """
+    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, regions: object | None = None, max_in_flight: int = 4096) -> None:
+        """`regions` is the `RegionTable` of what clients registered."""
 
     def make_port(self, queue: object) -> QueuePort:
         """Port to a model queue (`ModelQueue`)."""
@@ -725,9 +750,9 @@ class Dispatcher:
     def on_wake(self) -> None:
         """The eventfd is readable: take answers."""
 
-    def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, trace_context: str = '', callback: object) -> int:
+    def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, deadline_ns: int = 0, trace_context: str = '', callback: object) -> int:
         """
-        Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared memory, or None; `callback(Answer)` is called once, unless the request is cancelled.
+        Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared memory, or None; what waits past `deadline_ns` of the monotonic clock is not executed; `callback(Answer)` is called once, unless the request is cancelled.
         """
 
     def cancel(self, token: int) -> None:
@@ -998,19 +1023,16 @@ class DecodedRequest:
         """(name, binary)"""
 
     @property
-    def sequence_id(self) -> int: ...
+    def regions(self) -> list[tuple[int, int, int]]:
+        """
+        (id, offset, bytes) in clients' memory of each input, then of each output; zeros for none
+        """
 
-    @property
-    def sequence_text(self) -> str: ...
+def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, max_json_bytes: int = 18446744073709551615, regions: object | None = None) -> DecodedRequest:
+    """Read a V2 inference request; `regions` is the `RegionTable`."""
 
-    @property
-    def sequence_flags(self) -> int: ...
-
-def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, reads_sequences: bool = False, max_json_bytes: int = 18446744073709551615) -> DecodedRequest:
-    """Read a V2 inference request."""
-
-def decode_infer_proto(message: bytes, *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False) -> DecodedRequest:
-    """Read a `ModelInferRequest`."""
+def decode_infer_proto(message: bytes, *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, regions: object | None = None) -> DecodedRequest:
+    """Read a `ModelInferRequest`; `regions` is the `RegionTable`."""
 
 def encode_infer(outputs: Sequence[tuple[str, str, Sequence[int], bytes, str, bool]], *, mlserver: bool = False, model_name: str, model_version: str = '', request_id: str = '', parameters_json: str = '') -> tuple[str, bytes]:
     """
@@ -1033,9 +1055,9 @@ class ProtoInfer:
         `on_failure(code, message)` makes what a callback gets for a failure; `on_rare(Answer, in_stream)` encodes an answer that the core does not.
         """
 
-    def submit(self, message: bytes, callback: object, in_stream: bool = False, has_context: bool = False) -> int:
+    def submit(self, message: bytes, callback: object, in_stream: bool = False, has_context: bool = False, deadline_ns: int = 0) -> int:
         """
-        Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later; `in_stream` says that it is a message of Triton's stream.
+        Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later; `in_stream` says that it is a message of Triton's stream; what waits past `deadline_ns` of the monotonic clock is not executed.
         """
 
     def counts(self) -> dict:
@@ -1130,6 +1152,10 @@ class GrpcCall:
     @property
     def received_ns(self) -> int:
         """When its head came (monotonic clock)."""
+
+    @property
+    def deadline_ns(self) -> int:
+        """Until when its client waits (monotonic clock); 0: for ever."""
 
     def on_client_gone(self, callback: object) -> None:
         """

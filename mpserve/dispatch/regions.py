@@ -1,5 +1,8 @@
 """The regions of shared memory that clients registered, as a frontend knows them.
 
+The native core has the table, for all wires: it finds the pieces that requests name, and keeps what
+requests use. Here is what it leaves to Python: refusals in words, and copies.
+
 Guarantees
     A region that the supervisor withdraws is told to be in use until the last request that names it
     has ended, also one that was cancelled while its model ran: until then its memory may be read
@@ -7,8 +10,7 @@ Guarantees
 Owner: the frontend. The supervisor makes and removes registrations.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,28 +18,16 @@ from mpserve.control.region_messages import (
     PublishRegions,
     RegionsAcknowledged,
 )
-from mpserve.errors import ArenaFull, InvalidRequest, ModelNotFound, Unsupported
+from mpserve.errors import ArenaFull, ModelNotFound, Unsupported
 from mpserve.model.region import ClientRegion, RegionId, RegionPiece, RegionUse
 from mpserve.model.request import InferRequest, InputTensor
 from mpserve.model.tensor import Datatype
 from mpserve.shm import client_region
+from mpserve.shm.client_region import RegionHold, RegionTable
 
 DISABLED = (
     "Client shared memory is disabled. Start the server with '--allow-client-shm=true' to enable."
 )
-
-
-class RegionHold:
-    """Keeps regions from being let go of while it lives; the end of a request ends it."""
-
-    def __init__(
-        self, ids: Iterable[RegionId], release: Callable[[Iterable[RegionId]], None]
-    ) -> None:
-        self._ids = tuple(ids)
-        self._release = release
-
-    def __del__(self) -> None:
-        self._release(self._ids)
 
 
 class Regions:
@@ -66,15 +56,22 @@ class Regions:
         self._max_bytes = max_bytes
         self._acknowledge = acknowledge
         self._regions: dict[str, ClientRegion] = {}
-        self._known: frozenset[RegionId] = frozenset()
         self._number = 0
-        self._holds: Counter[RegionId] = Counter()
+        self._table = RegionTable(on_free=self.tell)
+
+    @property
+    def table(self) -> RegionTable:
+        """Return what the wires look into."""
+        return self._table
 
     def apply(self, published: PublishRegions) -> None:
         """Know these regions, and no others, from now on."""
         self._number = published.number
         self._regions = {region.name: region for region in published.regions}
-        self._known = frozenset(region.id for region in published.regions)
+        self._table.publish(
+            (region.name, region.id, region.offset, region.byte_size)
+            for region in published.regions
+        )
         self.tell()
 
     def check_allowed(self) -> None:
@@ -109,22 +106,12 @@ class Regions:
             It would not lie inside the region.
         """
         self.check_allowed()
-        region = self._regions.get(use.name)
-        if region is None:
-            raise ModelNotFound(f"Unable to find shared memory region: '{use.name}'")
-        if use.offset >= region.byte_size:
-            raise InvalidRequest(f"Invalid offset for shared memory region: '{use.name}'")
-        if not 0 < use.byte_size <= region.byte_size - use.offset:
-            raise InvalidRequest(
-                f"Invalid offset + byte size for shared memory region: '{use.name}'"
-            )
-        return RegionPiece(id=region.id, offset=region.offset + use.offset, byte_size=use.byte_size)
+        region_id, offset, byte_size = self._table.place(use.name, use.offset, use.byte_size)
+        return RegionPiece(id=RegionId(region_id), offset=offset, byte_size=byte_size)
 
     def hold(self, request: InferRequest) -> RegionHold:
         """Return what keeps the regions of a request; raises as `place`."""
-        ids = [self.place(use).id for use in request.regions]
-        self._holds.update(ids)
-        return RegionHold(ids, self._let_go)
+        return self._table.hold([self.place(use).id for use in request.regions])
 
     def with_copies(self, request: InferRequest, *, of_all: bool) -> InferRequest:
         """Return the request with copies of the tensors that no worker can read in place.
@@ -159,15 +146,7 @@ class Regions:
         content = client_region.read(self._server_id, self.place(tensor.region))
         return msgspec.structs.replace(tensor, data=content, region=None)
 
-    def _let_go(self, ids: Iterable[RegionId]) -> None:
-        self._holds.subtract(ids)
-        gone = {one for one in ids if not self._holds[one]}
-        for one in gone:
-            del self._holds[one]
-        if gone - self._known:
-            self.tell()
-
     def tell(self) -> None:
         """Tell the supervisor what holds here; again, when it is another one."""
-        in_use = tuple(sorted(one for one in self._holds if one not in self._known))
+        in_use = tuple(RegionId(one) for one in self._table.in_use())
         self._acknowledge(RegionsAcknowledged(number=self._number, in_use=in_use))

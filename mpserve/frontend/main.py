@@ -101,8 +101,17 @@ class Frontend:
         self._loop = asyncio.get_running_loop()
         self._dialect = DIALECTS[settings.dialect]
         self._wake_fd = start.places.wake_fds[start.frontend_index]
+        self._regions = Regions(
+            server_id=start.places.server_id,
+            allowed=settings.allow_client_shm,
+            max_bytes=settings.arena_max_bytes,
+            acknowledge=self._send,
+        )
         self._dispatcher = open_dispatcher(
-            _places(start), call_soon=self._loop.call_soon, call_later=self._loop.call_later
+            _places(start),
+            call_soon=self._loop.call_soon,
+            call_later=self._loop.call_later,
+            regions=self._regions.table,
         )
         if counts_traffic(settings):
             board = TrafficBoard.attach(start.places.server_id)
@@ -126,12 +135,6 @@ class Frontend:
         self._channel = self._opened(control)
         self._calls = RepositoryCalls(
             send=self._send, call_later=self._call_later, settings=settings
-        )
-        self._regions = Regions(
-            server_id=start.places.server_id,
-            allowed=settings.allow_client_shm,
-            max_bytes=settings.arena_max_bytes,
-            acknowledge=self._send,
         )
         self._regions.apply(start.regions)
         self._handlers = Handlers(

@@ -17,10 +17,22 @@ import stat
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from mpserve._native import RegionHold, RegionTable
 from mpserve.errors import InternalError, InvalidRequest
 from mpserve.model.region import ClientRegion, RegionId, RegionPiece
 from mpserve.model.request import Bytes
 from mpserve.shm.segment import DIRECTORY, PREFIX, unlink
+
+__all__ = [
+    "RegionHold",
+    "RegionTable",
+    "link",
+    "read",
+    "region_prefix",
+    "remove",
+    "remove_all_but",
+    "write",
+]
 
 _KIND: Final = "region."
 _KEY: Final = re.compile(r"/?([^/\0]{1,255})")

@@ -23,6 +23,7 @@ from mpserve._native import (
 )
 from mpserve.shm.arena import ArenaSegments, open_arena
 from mpserve.shm.board import Board
+from mpserve.shm.client_region import RegionTable
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.telemetry import log
 
@@ -76,6 +77,7 @@ def open_dispatcher(
     *,
     call_soon: Callable[[Callable[[], None]], object],
     call_later: Callable[[float, Callable[[], None]], object],
+    regions: RegionTable,
 ) -> Dispatcher:
     """Map what a frontend needs and return its dispatcher, without routes.
 
@@ -88,6 +90,8 @@ def open_dispatcher(
         The loop's: `flush` runs at the end of the turn in which requests were submitted.
     call_later
         The loop's: looks after requests that may wait only so many seconds.
+    regions
+        What clients registered.
     """
     segments = ArenaSegments(places.server_id, places.process_index, places.epoch)
     return Dispatcher(
@@ -106,6 +110,7 @@ def open_dispatcher(
         call_soon=call_soon,
         call_later=call_later,
         on_restarted=_tell_restart,
+        regions=regions,
     )
 
 

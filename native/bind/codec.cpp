@@ -20,6 +20,7 @@
 #include "mpserve/proto_encode.hpp"
 #include "mpserve/v2_decode.hpp"
 #include "mpserve/v2_encode.hpp"
+#include "region_table.hpp"
 #include "signature.hpp"
 
 namespace nb = nanobind;
@@ -108,6 +109,7 @@ std::tuple<std::string, nb::bytes, std::size_t> dechunk(const nb::bytes& data,
 using InputRow =
     std::tuple<std::string, std::string, std::vector<std::int64_t>, nb::bytes, std::string>;
 using OutputRow = std::pair<std::string, bool>;
+using RegionRow = std::tuple<std::uint64_t, std::uint64_t, std::uint64_t>;
 
 struct DecodedRequest {
     DecodeOutcome outcome = DecodeOutcome::accepted;
@@ -119,6 +121,7 @@ struct DecodedRequest {
     std::uint64_t sequence_id = 0;
     std::string sequence_text;
     std::uint32_t sequence_flags = 0;
+    std::vector<RegionRow> regions;
 };
 
 // Memory aligned as a block of an arena is.
@@ -149,20 +152,28 @@ DecodedRequest describe(const MessageView& view) {
         request.inputs.emplace_back(
             std::string(tensor.name), std::string(datatype_name(tensor.datatype)),
             std::vector<std::int64_t>(tensor.shape.begin(), tensor.shape.end()),
-            bytes_of({reinterpret_cast<const char*>(tensor.data), tensor.data_bytes}),
+            bytes_of({reinterpret_cast<const char*>(tensor.data),
+                      tensor.region == 0 ? tensor.data_bytes : 0}),
             std::string(tensor.parameters));
+        request.regions.emplace_back(tensor.region, tensor.region == 0 ? 0 : tensor.data_offset,
+                                     tensor.region == 0 ? 0 : tensor.data_bytes);
     }
     for (std::uint32_t index = 0; index < view.output_count(); ++index) {
         const auto output = view.output(index);
         request.outputs.emplace_back(std::string(output.name), (output.flags & kOutputBinary) != 0);
+        request.regions.emplace_back(output.region, output.region_offset, output.region_bytes);
     }
     return request;
+}
+
+const RegionTable* table_of(nb::handle regions) {
+    return regions.is_none() ? nullptr : &nb::cast<const RegionTableObject&>(regions).table;
 }
 
 DecodedRequest decode(const nb::bytes& json, const nb::bytes& binary, nb::handle inputs,
                       nb::handle outputs, std::int32_t max_batch_size, bool open_inputs,
                       bool open_outputs, bool keep_tensor_parameters, bool reads_sequences,
-                      std::uint64_t max_json_bytes) {
+                      std::uint64_t max_json_bytes, nb::handle regions) {
     const auto signature =
         read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
     InferDecoder decoder;
@@ -170,7 +181,8 @@ DecodedRequest decode(const nb::bytes& json, const nb::bytes& binary, nb::handle
     declined.outcome = decoder.plan(view_of(json), binary.size(), signature,
                                     {.keep_tensor_parameters = keep_tensor_parameters,
                                      .reads_sequences = reads_sequences,
-                                     .max_json_bytes = max_json_bytes});
+                                     .max_json_bytes = max_json_bytes,
+                                     .regions = table_of(regions)});
     if (declined.outcome != DecodeOutcome::accepted) return declined;
     const auto bytes = decoder.block_bytes(false);
     const ScratchBlock block(bytes);
@@ -185,13 +197,16 @@ DecodedRequest decode(const nb::bytes& json, const nb::bytes& binary, nb::handle
 }
 
 DecodedRequest decode_proto(const nb::bytes& message, nb::handle inputs, nb::handle outputs,
-                            std::int32_t max_batch_size, bool open_inputs, bool open_outputs) {
+                            std::int32_t max_batch_size, bool open_inputs, bool open_outputs,
+                            nb::handle regions) {
     const auto signature =
         read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
     ProtoInferDecoder decoder;
     DecodedRequest declined;
     declined.outcome = decoder.scan(view_of(message));
-    if (declined.outcome == DecodeOutcome::accepted) declined.outcome = decoder.check(signature);
+    if (declined.outcome == DecodeOutcome::accepted) {
+        declined.outcome = decoder.check(signature, table_of(regions));
+    }
     if (declined.outcome != DecodeOutcome::accepted) return declined;
     const auto bytes = decoder.block_bytes();
     const ScratchBlock block(bytes);
@@ -220,15 +235,19 @@ void bind_requests(nb::module_& m) {
         .def_ro("outputs", &DecodedRequest::outputs, "(name, binary)")
         .def_ro("sequence_id", &DecodedRequest::sequence_id)
         .def_ro("sequence_text", &DecodedRequest::sequence_text)
-        .def_ro("sequence_flags", &DecodedRequest::sequence_flags);
+        .def_ro("sequence_flags", &DecodedRequest::sequence_flags)
+        .def_ro("regions", &DecodedRequest::regions,
+                "(id, offset, bytes) in clients' memory of each input, then of each output; zeros "
+                "for none");
     m.def("decode_infer", &decode, "json"_a, "binary"_a = nb::bytes("", 0), nb::kw_only(),
           "inputs"_a = nb::make_tuple(), "outputs"_a = nb::make_tuple(), "max_batch_size"_a = 0,
           "open_inputs"_a = false, "open_outputs"_a = false, "keep_tensor_parameters"_a = false,
-          "reads_sequences"_a = false, "max_json_bytes"_a = UINT64_MAX,
-          "Read a V2 inference request.");
+          "reads_sequences"_a = false, "max_json_bytes"_a = UINT64_MAX, "regions"_a = nb::none(),
+          "Read a V2 inference request; `regions` is the `RegionTable`.");
     m.def("decode_infer_proto", &decode_proto, "message"_a, nb::kw_only(),
           "inputs"_a = nb::make_tuple(), "outputs"_a = nb::make_tuple(), "max_batch_size"_a = 0,
-          "open_inputs"_a = false, "open_outputs"_a = false, "Read a `ModelInferRequest`.");
+          "open_inputs"_a = false, "open_outputs"_a = false, "regions"_a = nb::none(),
+          "Read a `ModelInferRequest`; `regions` is the `RegionTable`.");
 }
 
 // --- answers ------------------------------------------------------------------------------------
@@ -308,6 +327,7 @@ std::pair<std::string, nb::bytes> encode(const std::vector<AnswerRow>& outputs, 
                                 .has_id = !request_id.empty(),
                                 .keep_alive = true,
                                 .minor_version = 1,
+                                .fields = {},
                                 .binary_by_default = false,
                                 .request = &*view};
     ByteBuffer out;

@@ -1,7 +1,6 @@
 #include "dispatcher.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "mpserve/wake.hpp"
 
@@ -11,93 +10,26 @@ namespace mpserve::bind {
 
 namespace {
 
-constexpr std::size_t kCompletionsAtOnce = 256;
-constexpr std::uint64_t kFnvBasis = 0xcbf29ce484222325ULL;
-constexpr std::uint64_t kFnvPrime = 0x100000001b3ULL;
-
-class Delivering {
-public:
-    explicit Delivering(bool& flag) noexcept : flag_(flag) { flag_ = true; }
-    ~Delivering() { flag_ = false; }
-    Delivering(const Delivering&) = delete;
-    Delivering& operator=(const Delivering&) = delete;
-
-private:
-    bool& flag_;
-};
-
-constexpr std::uint32_t index_of(std::uint64_t token) noexcept {
-    return static_cast<std::uint32_t>(token);
-}
-
-std::uint64_t mix(std::uint64_t digest, std::uint64_t value) noexcept {
-    return (digest ^ value) * kFnvPrime;
-}
-
-bool is_ragged(const Signature& signature, std::string_view name) noexcept {
-    return std::ranges::any_of(signature.inputs, [name](const TensorSpec& spec) {
-        return spec.ragged && spec.name == name;
-    });
-}
-
 constexpr std::string_view kTimeoutExpired = "Request timeout expired";  // Triton's text
-constexpr std::string_view kSequenceLostText =
-    "the worker process that held the sequence ended, and the sequence with it; start it again";
 
 }  // namespace
-
-std::string_view default_error(Status status) noexcept {
-    switch (status) {
-        case Status::unavailable:
-            return "the worker process of the model ended before it answered; the request may be "
-                   "sent "
-                   "again";
-        case Status::not_ready: return "the model was unloaded before the request was executed";
-        case Status::exhausted: return "no shared memory is left for the answer";
-        default: return "the request could not be answered";
-    }
-}
 
 std::string queue_full_text(std::string_view request_id) {
     return "[request id: " + std::string(request_id.empty() ? "<id_unknown>" : request_id) +
            "] Exceeds maximum queue size";
 }
 
-std::uint32_t rows_of(const Signature& signature,
-                      std::span<const std::int64_t> first_shape) noexcept {
-    if (signature.max_batch_size <= 0 || first_shape.empty()) return 1;
-    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(first_shape[0], 1, INT32_MAX));
-}
-
-void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,
-                    std::uint64_t& digest) noexcept {
-    rows = 1;
-    digest = kFnvBasis;
-    for (std::uint32_t index = 0; index < view.tensor_count(); ++index) {
-        const auto tensor = view.tensor(index);
-        for (const char letter : tensor.name)
-            digest = mix(digest, static_cast<std::uint8_t>(letter));
-        digest = mix(digest, static_cast<std::uint8_t>(tensor.datatype));
-        if (index == 0) rows = rows_of(signature, tensor.shape);
-        if (signature.has_ragged && is_ragged(signature, tensor.name)) continue;
-        digest = mix(digest, tensor.shape.size());
-        // Along the first dimension a batch is stacked, whether rows are counted or, as in
-        // MLServer, requests.
-        for (std::size_t axis = 1; axis < tensor.shape.size(); ++axis) {
-            digest = mix(digest, static_cast<std::uint64_t>(tensor.shape[axis]));
-        }
-    }
-}
-
 Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t epoch,
                        std::uint32_t ring_index, nb::object arena, nb::object ring, int wake_fd,
                        nb::object attach, nb::object call_soon, nb::object call_later,
-                       nb::object on_restarted, std::uint32_t max_in_flight)
+                       nb::object regions, nb::object on_restarted, std::uint32_t max_in_flight)
     : board_owner_(std::move(board)),
       arena_owner_(std::move(arena)),
       ring_owner_(std::move(ring)),
+      regions_owner_(std::move(regions)),
       call_soon_(std::move(call_soon)),
       on_restarted_(std::move(on_restarted)),
+      regions_(regions_owner_.is_none() ? nullptr : &nb::cast<RegionTableObject&>(regions_owner_)),
       board_(nb::cast<BoardObject&>(board_owner_).board),
       arena_(nb::cast<ArenaObject&>(arena_owner_).arena),
       ring_(nb::cast<RingObject&>(ring_owner_).ring),
@@ -137,6 +69,13 @@ bool Dispatcher::has_room(const Route& route) const noexcept {
            route.port->in_flight < (is_bounded ? max_in_flight_ : max_in_flight_ / 2);
 }
 
+void Dispatcher::describe(const MessageView& view, Submission& submission) const {
+    describe_batch(view, submission);
+    if (regions_ == nullptr) return;
+    auto ids = regions_of(view);
+    if (!ids.empty()) submission.regions = RegionHold(regions_owner_, std::move(ids));
+}
+
 std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::object keep_alive,
                                  std::uint64_t tag) {
     std::uint32_t index = 0;
@@ -168,14 +107,19 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     entry.message_bytes = submission.message_bytes;
     entry.submitted_ns = turn_ns();
     entry.failed = Status::ok;
+    entry.regions = std::move(submission.regions);
     entry.route = std::move(submission.route);
     return token;
 }
 
 // By level, and among equals in order.
 void Dispatcher::line_up(QueuePort& port, const Submission& submission, std::uint64_t token) {
-    const auto place =
-        submission.route->policy.place(submission.priority, submission.timeout_us, turn_ns());
+    const auto& policy = submission.route->policy;
+    auto place = policy.place(submission.priority, submission.timeout_us, turn_ns());
+    if (place.deadline_ns != 0 && place.on_timeout == OnTimeout::reject) {
+        watch(place.deadline_ns, token);
+    }
+    place.end_by(submission.deadline_ns);
     auto& pending = port.pending;
     // Nearly always at the end.
     auto behind = pending.end();
@@ -189,9 +133,6 @@ void Dispatcher::line_up(QueuePort& port, const Submission& submission, std::uin
                                         .rows = submission.rows,
                                         .on_timeout = static_cast<std::uint32_t>(place.on_timeout)},
                             .max_waiting = place.max_waiting});
-    if (place.deadline_ns != 0 && place.on_timeout == OnTimeout::reject) {
-        watch(place.deadline_ns, token);
-    }
 }
 
 void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
@@ -223,24 +164,6 @@ std::uint64_t Dispatcher::turn_ns() noexcept {
 void Dispatcher::count_traffic(nb::object traffic) {
     traffic_ = &nb::cast<TrafficObject&>(traffic).traffic;
     traffic_owner_ = std::move(traffic);
-}
-
-void Dispatcher::count(const InFlight& entry, Answer& answer) noexcept {
-    // One answer that is an error makes the request a failure, as Triton counts it.
-    const auto status = entry.failed == Status::ok ? answer.status : entry.failed;
-    auto& counters = *entry.route->port->counters;
-    const auto now = turn_ns();
-    const auto taken_ns = now > entry.submitted_ns ? now - entry.submitted_ns : 0;
-    answer.at_ns = now;
-    answer.taken_ns = taken_ns;
-    if (status == Status::ok) {
-        mpserve::count(counters.successes, 1);
-        mpserve::count(counters.success_ns, taken_ns);
-        return;
-    }
-    const auto reason = answer.refused ? FailureReason::rejected : failure_reason(status);
-    mpserve::count(counters.failures[static_cast<std::size_t>(reason)], 1);
-    mpserve::count(counters.failure_ns, taken_ns);
 }
 
 void Dispatcher::push_pending(QueuePort& port) {
@@ -330,110 +253,6 @@ Dispatcher::InFlight* Dispatcher::find_in_flight(std::uint64_t token) noexcept {
     if (index >= entries_.size()) return nullptr;
     auto& entry = entries_[index];
     return entry.used && entry.turn == token >> 32 ? &entry : nullptr;
-}
-
-void Dispatcher::deliver(std::uint64_t token, Answer& answer) {
-    auto* entry = find_in_flight(token);
-    if (entry == nullptr) return;
-    if (entry->failed == Status::ok) entry->failed = answer.status;
-    if (entry->sink == nullptr) return;
-    const auto route = entry->route;
-    const auto keep_alive = entry->keep_alive;
-    const auto request = MessageView::open(entry->block.data, entry->message_bytes);
-    answer.request = request ? &*request : nullptr;
-    answer.route = route.get();
-    entry->sink->on_answer(entry->tag, answer);
-}
-
-void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
-                        const Completion* completion) {
-    auto* entry = find_in_flight(token);
-    if (entry == nullptr) return;
-    count(*entry, answer);
-    const auto block = entry->block;
-    const auto route = std::move(entry->route);
-    const auto keep_alive = std::move(entry->keep_alive);
-    auto* sink = std::exchange(entry->sink, nullptr);
-    const auto tag = entry->tag;
-    const auto message_bytes = entry->message_bytes;
-    entry->used = false;
-    unused_entries_.push_back(index_of(token));
-    --route->port->in_flight;
-    --in_flight_;
-    if (sink != nullptr) {
-        const auto request = MessageView::open(block.data, message_bytes);
-        answer.request = request ? &*request : nullptr;
-        answer.route = route.get();
-        sink->on_answer(tag, answer);
-    }
-    if (inputs_leased) {
-        arena_.lend(block.ref, completion->worker_index, completion->worker_epoch);
-    } else {
-        arena_.release(block.ref);
-    }
-}
-
-void Dispatcher::take(const Completion& completion) {
-    // Of a predecessor at this index: its blocks were reclaimed with its death.
-    if (completion.frontend_epoch != epoch_) return;
-    if ((completion.flags & kInputsReturned) != 0) {
-        arena_.take_back(completion.block, completion.worker_index, completion.worker_epoch);
-        return;
-    }
-    BorrowedBlock block;
-    std::optional<MessageView> response;
-    if (completion.block != 0) {
-        block = peers_.borrow(completion.worker_index, completion.worker_epoch, completion.block,
-                              completion.block_bytes);
-        response = MessageView::open(block.data, completion.block_bytes);
-    }
-    Answer answer;
-    answer.status = static_cast<Status>(completion.status);
-    const bool is_empty = (completion.flags & kEmptyFinal) != 0;
-    if (answer.status == Status::ok && !response && !is_empty) answer.status = Status::unavailable;
-    if (answer.status == Status::ok) {
-        answer.response = response ? &*response : nullptr;
-    } else {
-        answer.error = response ? response->text(response->header().error) : std::string_view{};
-        const bool is_lost = (completion.flags & kSequenceLost) != 0;
-        if (answer.error.empty())
-            answer.error = is_lost ? kSequenceLostText : default_error(answer.status);
-    }
-    answer.block = &block;
-    answer.completion = &completion;
-    answer.final = (completion.flags & kMoreFollow) == 0;
-    if (!answer.final) {
-        deliver(completion.token, answer);
-        block.give_back();
-        return;
-    }
-    settle(completion.token, answer, (completion.flags & kInputsLeased) != 0, &completion);
-    block.give_back();  // unless the sink took it over
-}
-
-void Dispatcher::on_wake() {
-    if (wake_fd_ != kNoWakeFd) eventfd_drain(wake_fd_);
-    const Delivering delivering(delivering_);
-    std::array<Completion, kCompletionsAtOnce> completions;
-    do {
-        for (;;) {
-            const auto taken = ring_.pop(completions);
-            turn_ns_ = 0;
-            for (std::size_t index = 0; index < taken; ++index) take(completions[index]);
-            if (taken < completions.size()) break;
-        }
-    } while (!ring_.arm());
-    if (arena_.reclaim_dead(board_) != 0) peers_.forget_gone(board_);
-    if (!scheduled_.empty()) flush();
-    flush_dirty();
-    turn_ns_ = 0;  // the next turn looks again
-}
-
-void Dispatcher::flush_dirty() {
-    while (!dirty_.empty()) {
-        const auto sinks = std::exchange(dirty_, {});
-        for (const auto& dirty : sinks) dirty.sink->flush();
-    }
 }
 
 void Dispatcher::forget(std::uint64_t token) noexcept {

@@ -10,95 +10,25 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <nanobind/nanobind.h>
 
-#include "mpserve/message.hpp"
-#include "mpserve/queue_policy.hpp"
-#include "mpserve/signature.hpp"
+#include "answer_sink.hpp"
+#include "mpserve/string_map.hpp"
 #include "peer_segments.hpp"
+#include "region_table.hpp"
 #include "request_timer.hpp"
-#include "sequence_push.hpp"
+#include "route.hpp"
 #include "shared_objects.hpp"
-#include "string_map.hpp"
+#include "submission.hpp"
 #include "trace_gates.hpp"
 #include "traffic_object.hpp"
 
 namespace mpserve::bind {
-
-// A model queue as a frontend pushes into it.
-struct QueuePort {
-    nanobind::object owner;  // QueueObject
-    ModelQueue* queue = nullptr;
-    FrontendCounters* counters = nullptr;     // ours alone to write
-    std::vector<QueuePush> pending;           // accepted, not yet pushed: by level, in order
-    std::vector<SequencedRequest> sequenced;  // the same, of a model with sequences
-    std::uint32_t in_flight = 0;              // accepted and not answered
-    bool scheduled = false;                   // in the dispatcher's list of this turn
-
-    std::size_t unpushed() const noexcept { return pending.size() + sequenced.size(); }
-};
-
-// Where requests for one version of one model go.
-struct Route {
-    std::shared_ptr<QueuePort> port;
-    std::string model_name;
-    std::string model_version;
-    Signature signature;
-    std::uint64_t generation = 0;
-    QueuePolicy policy;
-    bool native = true;  // false: every request is Python's to read
-    bool keep_tensor_parameters = false;
-    std::optional<SequenceTerms> sequences;  // of a model whose requests belong to sequences
-    // A sequence may have begun in another version, or in an earlier generation.
-    bool has_siblings = false;
-};
-using RouteRef = std::shared_ptr<const Route>;
-
-// An answer on its way to a sink. The views hold during the call.
-struct Answer {
-    Status status = Status::ok;
-    std::string_view error{};               // when not ok
-    const MessageView* request = nullptr;   // the question, in this process's arena
-    const MessageView* response = nullptr;  // when ok
-    BorrowedBlock* block = nullptr;         // of `response`; the sink may take it over
-    const Route* route = nullptr;
-    const Completion* completion = nullptr;  // nullptr: no instance has answered
-    bool final = true;                       // no more answers follow
-    bool refused = false;                    // the queue was full
-    std::uint64_t at_ns = 0;                 // of the last answer: now, and
-    std::uint64_t taken_ns = 0;              // how long ago the request was submitted
-};
-
-// Who waits for an answer: an HTTP connection or a Python callback.
-class AnswerSink {
-public:
-    virtual ~AnswerSink() = default;
-    // `tag` is what the sink gave at submission. A decoupled model gives any number of answers; an
-    // answer may have neither outputs nor an error: only the mark that it is the last.
-    virtual void on_answer(std::uint64_t tag, Answer& answer) = 0;
-    // Writes what is ready; called after a batch of answers when `mark_dirty` asked for it.
-    virtual void flush() {}
-};
-
-// What a sink needs to know of a request that it submits.
-struct Submission {
-    RouteRef route;
-    Block block;
-    std::uint64_t message_bytes = 0;
-    std::uint64_t priority = 0;    // as asked for; 0: the model's default
-    std::uint64_t timeout_us = 0;  // likewise
-    std::uint32_t rows = 1;
-    std::uint64_t shape_digest = 0;
-    std::unique_ptr<SequenceMark> mark{};  // when the route has sequences
-};
 
 class Dispatcher {
 public:
@@ -107,7 +37,10 @@ public:
     Dispatcher(nanobind::object board, std::uint32_t process, std::uint32_t epoch,
                std::uint32_t ring_index, nanobind::object arena, nanobind::object ring, int wake_fd,
                nanobind::object attach, nanobind::object call_soon, nanobind::object call_later,
-               nanobind::object on_restarted, std::uint32_t max_in_flight);
+               nanobind::object regions, nanobind::object on_restarted,
+               std::uint32_t max_in_flight);
+    Dispatcher(const Dispatcher&) = delete;
+    Dispatcher& operator=(const Dispatcher&) = delete;
 
     Arena& arena() noexcept { return arena_; }
     // An id for a sequence whose client gave none: no other process gives it, and no client means
@@ -121,6 +54,10 @@ public:
     // Counts what clients ask, from now on.
     void count_traffic(nanobind::object traffic);
     const nanobind::object& traffic_owner() const noexcept { return traffic_owner_; }
+    // What clients registered; nullptr where requests can name none.
+    const RegionTable* regions() const noexcept {
+        return regions_ == nullptr ? nullptr : &regions_->table;
+    }
     std::uint32_t ring_index() const noexcept { return ring_index_; }
 
     // Routing table: name -> version ("" is the default) -> route.
@@ -131,6 +68,9 @@ public:
     // Whether one more request may be submitted to this route now. What its queue's policy says is
     // known later, when it is pushed.
     bool has_room(const Route& route) const noexcept;
+    // Fills in what the finished message of a request says: its batch, and the regions that it
+    // names, which are held from now on.
+    void describe(const MessageView& view, Submission& submission) const;
     // Takes the block over. `sink` must live until its answer, or until `forget`.
     std::uint64_t submit(Submission submission, AnswerSink* sink, nanobind::object keep_alive,
                          std::uint64_t tag);
@@ -162,6 +102,7 @@ private:
         Block block;
         std::uint64_t message_bytes = 0;
         std::uint64_t submitted_ns = 0;
+        RegionHold regions;
         Status failed = Status::ok;  // of an answer before the final one
     };
 
@@ -170,6 +111,9 @@ private:
         nanobind::object keep_alive;
     };
 
+    static constexpr std::uint32_t index_of(std::uint64_t token) noexcept {
+        return static_cast<std::uint32_t>(token);
+    }
     InFlight* find_in_flight(std::uint64_t token) noexcept;
     void schedule(const std::shared_ptr<QueuePort>& port);
     void schedule_flush();
@@ -195,8 +139,10 @@ private:
     nanobind::object board_owner_;
     nanobind::object arena_owner_;
     nanobind::object ring_owner_;
+    nanobind::object regions_owner_;  // RegionTable, or None
     nanobind::object call_soon_;
     nanobind::object on_restarted_;  // on_restarted(model, correlation id)
+    const RegionTableObject* regions_;
     Board& board_;
     Arena& arena_;
     CompletionRing& ring_;
@@ -231,14 +177,6 @@ public:
 
 // What is said when nobody said why.
 std::string_view default_error(Status status) noexcept;
-
-// Of a request whose first input has this shape.
-std::uint32_t rows_of(const Signature& signature,
-                      std::span<const std::int64_t> first_shape) noexcept;
-
-// Rows and digest of a finished request message, as the queue batches by them.
-void describe_batch(const MessageView& view, const Signature& signature, std::uint32_t& rows,
-                    std::uint64_t& digest) noexcept;
 
 // What a request is told that found no room, in Triton's words.
 std::string queue_full_text(std::string_view request_id);

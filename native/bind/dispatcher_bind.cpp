@@ -8,6 +8,7 @@
 #include "answer_object.hpp"
 #include "dispatcher.hpp"
 #include "queue_policy_object.hpp"
+#include "raise.hpp"
 #include "signature.hpp"
 
 namespace nb = nanobind;
@@ -62,12 +63,6 @@ public:
 private:
     Py_buffer view_{};
 };
-
-[[noreturn]] void raise(const char* kind, const std::string& message) {
-    const auto exception = nb::module_::import_("mpserve.errors").attr(kind);
-    PyErr_SetString(exception.ptr(), message.c_str());
-    throw nb::python_error();
-}
 
 std::vector<GivenTensor> read_tensors(nb::handle inputs) {
     std::vector<GivenTensor> tensors;
@@ -130,7 +125,7 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
                          const std::string& parameters, std::uint32_t flags,
                          std::uint64_t sequence_id, std::string sequence_text,
                          std::uint64_t priority, std::uint64_t timeout_us,
-                         const std::string& trace_context) {
+                         std::uint64_t deadline_ns, const std::string& trace_context) {
     const auto tensors = read_tensors(inputs);
     if (route->sequences && route->sequences->iterative) {
         give_own_sequence(*route->sequences, dispatcher.next_sequence(), sequence_id, sequence_text,
@@ -208,7 +203,8 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     Submission submission{.route = route, .block = block, .message_bytes = header.total_bytes};
     submission.priority = priority;
     submission.timeout_us = timeout_us;
-    describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
+    submission.deadline_ns = deadline_ns;
+    dispatcher.describe(*view, submission);
     if (route->sequences) {
         const SequenceWords words{.number = sequence_id, .text = sequence_text, .flags = flags};
         const auto first = tensors.empty() ? std::span<const std::int64_t>{} : tensors[0].shape;
@@ -287,19 +283,20 @@ void bind_dispatcher(nb::module_& m) {
             "__init__",
             [](Dispatcher* self, nb::object board, std::uint32_t process_index, std::uint32_t epoch,
                std::uint32_t frontend_index, nb::object arena, nb::object ring, int wake_fd,
-               nb::object attach, nb::object call_soon, nb::object call_later,
+               nb::object attach, nb::object call_soon, nb::object call_later, nb::object regions,
                nb::object on_restarted, std::uint32_t max_in_flight) {
                 new (self) Dispatcher(std::move(board), process_index, epoch, frontend_index,
                                       std::move(arena), std::move(ring), wake_fd, std::move(attach),
                                       std::move(call_soon), std::move(call_later),
-                                      std::move(on_restarted), max_in_flight);
+                                      std::move(regions), std::move(on_restarted), max_in_flight);
                 self->flush_callable = nb::cpp_function([self] { self->flush(); });
                 self->timer_callable = nb::cpp_function([self] { self->on_timer(); });
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "frontend_index"_a, "arena"_a,
             "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "call_later"_a,
-            "on_restarted"_a = nb::none(), "max_in_flight"_a = 4096,
-            "`on_restarted(model, correlation_id)`: a sequence was started before it had ended.")
+            "regions"_a = nb::none(), "on_restarted"_a = nb::none(), "max_in_flight"_a = 4096,
+            "`regions` is the `RegionTable` of what clients registered; `on_restarted(model, "
+            "correlation_id)`: a sequence was started before it had ended.")
         .def(
             "make_port",
             [](Dispatcher& self, nb::object queue) {
@@ -333,15 +330,15 @@ void bind_dispatcher(nb::module_& m) {
             [](Dispatcher& self, const RouteObject& route, nb::object inputs, nb::object outputs,
                const std::optional<std::string>& request_id, const std::string& parameters_json,
                std::uint32_t flags, std::uint64_t sequence_id, const std::string& sequence_text,
-               std::uint64_t priority, std::uint64_t timeout_us, const std::string& trace_context,
-               nb::object callback) {
+               std::uint64_t priority, std::uint64_t timeout_us, std::uint64_t deadline_ns,
+               const std::string& trace_context, nb::object callback) {
                 if (!self.has_room(*route.route)) {
                     count_refusal(*route.route);
                     raise("QueueFull", queue_full_text(request_id.value_or("")));
                 }
                 auto submission = write_request(self, route.route, inputs, outputs, request_id,
                                                 parameters_json, flags, sequence_id, sequence_text,
-                                                priority, timeout_us, trace_context);
+                                                priority, timeout_us, deadline_ns, trace_context);
                 auto* sink = new CallbackSink(std::move(callback));
                 auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
                 return self.submit(std::move(submission), sink, std::move(owner), 0);
@@ -349,11 +346,13 @@ void bind_dispatcher(nb::module_& m) {
             "route"_a, "inputs"_a, nb::kw_only(), "outputs"_a = nb::tuple(),
             "request_id"_a = nb::none(), "parameters_json"_a = "", "flags"_a = 0,
             "sequence_id"_a = 0, "sequence_text"_a = "", "priority"_a = 0, "timeout_us"_a = 0,
-            "trace_context"_a = "", "callback"_a,
+            "deadline_ns"_a = 0, "trace_context"_a = "", "callback"_a,
             "Submit a request; return its token. `inputs`: (name, datatype, shape, data"
             "[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, "
             "parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared "
-            "memory, or None; `callback(Answer)` is called once, unless the request is cancelled.")
+            "memory, or None; what waits past `deadline_ns` of the monotonic clock is not "
+            "executed; "
+            "`callback(Answer)` is called once, unless the request is cancelled.")
         .def("cancel", &Dispatcher::forget, "token"_a,
              "Drop the answer of a request; take it back when it still waits.")
         .def(

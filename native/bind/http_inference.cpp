@@ -74,7 +74,8 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     auto outcome = decoder.plan(json, binary_bytes, route.signature,
                                 {.keep_tensor_parameters = route.keep_tensor_parameters,
                                  .reads_sequences = route.sequences.has_value(),
-                                 .max_json_bytes = config_.max_body_bytes});
+                                 .max_json_bytes = config_.max_body_bytes,
+                                 .regions = dispatcher_.regions()});
     if (outcome != DecodeOutcome::accepted) {
         ++config_.declined[static_cast<std::size_t>(outcome)];
         return false;
@@ -108,7 +109,7 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     }
     Submission submission{.route = *found, .block = target, .message_bytes = bytes};
     submission.mark = std::move(mark);
-    describe_batch(*view, route.signature, submission.rows, submission.shape_digest);
+    dispatcher_.describe(*view, submission);
     const auto sequence = next_sequence_;
     auto& pending = open_pending();
     pending.is_inference = true;

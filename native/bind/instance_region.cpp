@@ -8,8 +8,8 @@ namespace mpserve::bind {
 
 bool PoppedLease::take_region(ClientRegions& known, std::uint64_t id, std::uint64_t offset,
                               std::uint64_t bytes) {
-    auto region = known.find(id);
-    if (region == nullptr || !region->holds(offset, bytes)) return false;
+    auto region = known.find(id, offset, bytes);
+    if (region == nullptr) return false;
     regions_.push_back({id, std::move(region)});
     return true;
 }

@@ -15,6 +15,7 @@
 #include "proto_infer.hpp"
 #include "queue_probe.hpp"
 #include "rate_limiter_object.hpp"
+#include "region_table.hpp"
 #include "shared_objects.hpp"
 #include "trace_gates.hpp"
 #include "traffic_object.hpp"
@@ -31,6 +32,7 @@ NB_MODULE(_native, m) {
     mpserve::bind::bind_instance_port(m);
     mpserve::bind::bind_lent_bytes(m);
     mpserve::bind::bind_answer_object(m);
+    mpserve::bind::bind_region_table(m);
     mpserve::bind::bind_dispatcher(m);
     mpserve::bind::bind_http_config(m);
     mpserve::bind::bind_http_connection(m);

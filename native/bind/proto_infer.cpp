@@ -47,9 +47,10 @@ std::nullopt_t ProtoInfer::decline(DecodeOutcome outcome) noexcept {
 }
 
 std::uint64_t ProtoInfer::submit(std::string_view message, nb::object callback, bool in_stream,
-                                 bool has_context) {
+                                 bool has_context, std::uint64_t deadline_ns) {
     auto submission = prepare(message, has_context);
     if (!submission) return 0;
+    submission->deadline_ns = deadline_ns;
     auto* sink = new ProtoSink(nb::find(this), std::move(callback), in_stream);
     auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
     return dispatcher_.submit(std::move(*submission), sink, std::move(owner), 0);
@@ -62,7 +63,7 @@ std::optional<RouteRef> ProtoInfer::scan(std::string_view message, bool has_cont
     if (found == nullptr || !(*found)->native || !dispatcher_.has_room(**found)) {
         return decline(DecodeOutcome::feature);
     }
-    outcome = decoder_.check((*found)->signature);
+    outcome = decoder_.check((*found)->signature, dispatcher_.regions());
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
     const auto& route = **found;
     if ((decoder_.has_sequence() && !route.sequences) ||
@@ -84,7 +85,7 @@ std::optional<Submission> ProtoInfer::finish(const RouteRef& route, const Block&
     if (!view) return decline(outcome);
     Submission submission{.route = route, .block = block, .message_bytes = bytes};
     submission.mark = std::move(mark_);
-    describe_batch(*view, route->signature, submission.rows, submission.shape_digest);
+    dispatcher_.describe(*view, submission);
     ++requests_native;
     return submission;
 }
@@ -142,15 +143,16 @@ void bind_proto_infer(nb::module_& m) {
         .def(
             "submit",
             [](ProtoInfer& self, const nb::bytes& message, nb::object callback, bool in_stream,
-               bool has_context) {
+               bool has_context, std::uint64_t deadline_ns) {
                 return self.submit({message.c_str(), message.size()}, std::move(callback),
-                                   in_stream, has_context);
+                                   in_stream, has_context, deadline_ns);
             },
             "message"_a, "callback"_a, "in_stream"_a = false, "has_context"_a = false,
+            "deadline_ns"_a = 0,
             "Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 "
             "when Python has to read it. `callback(result)` is called once, later; `in_stream` "
-            "says "
-            "that it is a message of Triton's stream.")
+            "says that it is a message of Triton's stream; what waits past `deadline_ns` of the "
+            "monotonic clock is not executed.")
         .def(
             "counts",
             [](const ProtoInfer& self) {

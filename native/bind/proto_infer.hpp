@@ -27,7 +27,7 @@ public:
     // Token of the submitted request; 0 when Python has to read it.
     // `has_context`: the client has told which trace it belongs to.
     std::uint64_t submit(std::string_view message, nanobind::object callback, bool in_stream,
-                         bool has_context);
+                         bool has_context, std::uint64_t deadline_ns);
 
     // A common request, in a block; nothing when Python has to read it.
     std::optional<Submission> prepare(std::string_view message, bool has_context);

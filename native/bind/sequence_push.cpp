@@ -7,6 +7,7 @@
 
 #include "dispatcher.hpp"
 #include "mpserve/message.hpp"
+#include "raise.hpp"
 
 namespace nb = nanobind;
 
@@ -80,9 +81,7 @@ void refuse_mark(MarkFault fault, const Route& route, const SequenceWords& words
                    std::to_string(kMaxSequenceText) + " characters";
             break;
     }
-    const auto exception = nb::module_::import_("mpserve.errors").attr("InvalidRequest");
-    PyErr_SetString(exception.ptr(), text.c_str());
-    throw nb::python_error();
+    raise("InvalidRequest", text);
 }
 
 bool mark_natively(const Route& route, const SequenceWords& words,

@@ -13,8 +13,8 @@
 #include <nanobind/nanobind.h>
 
 #include "mapping.hpp"
+#include "mpserve/string_map.hpp"
 #include "mpserve/trace_board.hpp"
-#include "string_map.hpp"
 
 namespace mpserve::bind {
 

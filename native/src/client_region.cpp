@@ -50,16 +50,17 @@ std::byte* ClientRegion::at(std::uint64_t offset, std::uint64_t bytes) const noe
     return base_ + offset;
 }
 
-ClientRegionRef ClientRegions::find(std::uint64_t id) {
+ClientRegionRef ClientRegions::find(std::uint64_t id, std::uint64_t offset, std::uint64_t bytes) {
     if (prefix_.empty()) return nullptr;
     const auto known = known_.find(id);
     if (known != known_.end()) {
         bus_guard::arm();
-        if (known->second->is_intact()) return known->second;
+        if (known->second->is_intact() && known->second->holds(offset, bytes)) return known->second;
         known_.erase(known);
     }
     auto region = ClientRegion::open(path_of(id));
-    if (region != nullptr) known_.emplace(id, region);
+    if (region == nullptr || !region->holds(offset, bytes)) return nullptr;
+    known_.emplace(id, region);
     return region;
 }
 

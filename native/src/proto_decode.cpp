@@ -24,11 +24,28 @@ enum RequestField : std::uint32_t {
     kOutputs,
     kRaw
 };
-// Field numbers of InferInputTensor; InferRequestedOutputTensor has the name only.
-enum TensorField : std::uint32_t { kName = 1, kDatatype, kShape };
-// Of an entry of a map, and of InferParameter.
+// Field numbers of InferInputTensor.
+enum TensorField : std::uint32_t { kName = 1, kDatatype, kShape, kInputParameters };
+// Field numbers of InferRequestedOutputTensor; the name's is the same.
+enum OutputField : std::uint32_t { kOutputParameters = 2 };
+// Field numbers of a map entry and of InferParameter.
 enum EntryField : std::uint32_t { kKey = 1, kValue };
 enum ChoiceField : std::uint32_t { kBool = 1, kInt64, kString };
+
+// Parameters that name a region, a bit each; and all that a piece needs.
+enum RegionMember : std::uint32_t { kRegion = 1u << 0, kOffset = 1u << 1, kByteSize = 1u << 2 };
+constexpr std::uint32_t kWholeUse = kRegion | kByteSize;
+
+std::uint32_t region_member(std::string_view key) noexcept {
+    if (key == "shared_memory_region") return kRegion;
+    if (key == "shared_memory_offset") return kOffset;
+    return key == "shared_memory_byte_size" ? kByteSize : 0u;
+}
+
+DecodeOutcome place(const RegionTable* regions, const RegionUse& use, RegionPiece& piece) noexcept {
+    const bool is_placed = regions != nullptr && regions->place(use, piece) == RegionFault::none;
+    return is_placed ? DecodeOutcome::accepted : DecodeOutcome::feature;
+}
 
 // Takes a text field that may stand once; of several the last would count, which nobody sends.
 DecodeOutcome take_text(ProtoReader& reader, ProtoTag tag, std::uint32_t& seen,
@@ -59,11 +76,23 @@ DecodeOutcome ProtoInferDecoder::scan(std::string_view message) noexcept {
         forget();
         return outcome;
     }
-    // Inputs without an entry have typed contents, or are missing: Python tells which.
-    const auto outcome = input_count_ == 0 || data_count_ != input_count_ ? DecodeOutcome::count
-                                                                          : DecodeOutcome::accepted;
-    if (outcome != DecodeOutcome::accepted) forget();
-    return outcome;
+    if (spread_data()) return DecodeOutcome::accepted;
+    forget();
+    return DecodeOutcome::count;
+}
+
+// Entries are those of the inputs that lie in no region, in order. Inputs without one have typed
+// contents, or are missing: Python tells which.
+bool ProtoInferDecoder::spread_data() noexcept {
+    std::uint32_t taken = 0;
+    for (std::uint32_t index = 0; index < input_count_; ++index) {
+        auto& input = inputs_[index];
+        input.data = {};
+        if (input.in_region) continue;
+        if (taken == data_count_) return false;
+        input.data = data_[taken++];
+    }
+    return input_count_ != 0 && taken == data_count_;
 }
 
 DecodeOutcome ProtoInferDecoder::scan_field(ProtoReader& reader, std::uint32_t& seen) noexcept {
@@ -140,12 +169,15 @@ DecodeOutcome ProtoInferDecoder::add_input(std::string_view message) noexcept {
     input.name = {};
     input.datatype = Datatype::invalid;
     input.rank = 0;
+    input.use = {};
+    input.region = {};
     ProtoReader reader(message);
     std::uint32_t seen = 0;
+    std::uint32_t seen_of_region = 0;
     while (!reader.at_end()) {
         ProtoTag tag{};
         if (!reader.read_tag(tag)) return DecodeOutcome::structure;
-        auto outcome = DecodeOutcome::feature;  // parameters, typed contents
+        auto outcome = DecodeOutcome::feature;
         std::string_view word;
         switch (tag.field) {
             case kName: outcome = take_text(reader, tag, seen, input.name); break;
@@ -154,10 +186,15 @@ DecodeOutcome ProtoInferDecoder::add_input(std::string_view message) noexcept {
                 input.datatype = datatype_from_name(word);
                 break;
             case kShape: outcome = read_dimensions(input, reader, tag.wire); break;
-            default: break;
+            case kInputParameters:
+                outcome = read_use(reader, tag.wire, input.use, seen_of_region);
+                break;
+            default: break;  // typed contents
         }
         if (outcome != DecodeOutcome::accepted) return outcome;
     }
+    input.in_region = seen_of_region != 0;
+    if (input.in_region && (seen_of_region & kWholeUse) != kWholeUse) return DecodeOutcome::feature;
     if (input.datatype == Datatype::invalid) return DecodeOutcome::datatype;
     ++input_count_;
     return DecodeOutcome::accepted;
@@ -188,50 +225,106 @@ DecodeOutcome ProtoInferDecoder::read_dimensions(Input& input, ProtoReader& read
 
 DecodeOutcome ProtoInferDecoder::add_output(std::string_view message) noexcept {
     if (output_count_ == kMaxOutputs) return DecodeOutcome::limit;
-    auto& name = outputs_[output_count_++];
-    name = {};
+    auto& output = outputs_[output_count_++];
+    output = {};
     ProtoReader reader(message);
     std::uint32_t seen = 0;
+    std::uint32_t seen_of_region = 0;
     while (!reader.at_end()) {
         ProtoTag tag{};
         if (!reader.read_tag(tag)) return DecodeOutcome::structure;
-        if (tag.field != kName) return DecodeOutcome::feature;  // classification, shared memory
-        const auto outcome = take_text(reader, tag, seen, name);
+        auto outcome = DecodeOutcome::feature;
+        if (tag.field == kName) outcome = take_text(reader, tag, seen, output.name);
+        if (tag.field == kOutputParameters) {
+            outcome = read_use(reader, tag.wire, output.use, seen_of_region);
+        }
         if (outcome != DecodeOutcome::accepted) return outcome;
     }
-    return DecodeOutcome::accepted;
+    output.in_region = seen_of_region != 0;
+    return output.in_region && (seen_of_region & kWholeUse) != kWholeUse ? DecodeOutcome::feature
+                                                                         : DecodeOutcome::accepted;
 }
 
-// Entries may stand before, between or behind the inputs; the n-th is that of the n-th input.
+// An entry of the parameters; others than those of regions are Python's (classification).
+DecodeOutcome ProtoInferDecoder::read_use(ProtoReader& reader, ProtoWire wire, RegionUse& use,
+                                          std::uint32_t& seen) noexcept {
+    std::string_view content;
+    if (wire != ProtoWire::delimited || !reader.read_delimited(content)) {
+        return DecodeOutcome::structure;
+    }
+    ProtoReader entry(content);
+    std::string_view key;
+    std::string_view value;
+    ProtoTag tag{};
+    if (!entry.read_tag(tag) || tag.field != kKey || tag.wire != ProtoWire::delimited ||
+        !entry.read_delimited(key) || !entry.read_tag(tag) || tag.field != kValue ||
+        tag.wire != ProtoWire::delimited || !entry.read_delimited(value) || !entry.at_end()) {
+        return DecodeOutcome::feature;
+    }
+    const auto member = region_member(key);
+    if (member == 0 || (seen & member) != 0) return DecodeOutcome::feature;
+    seen |= member;
+    ProtoReader parameter(value);
+    bool is_read = parameter.read_tag(tag);
+    if (member == kRegion) {
+        is_read = is_read && tag.field == kString && tag.wire == ProtoWire::delimited &&
+                  parameter.read_delimited(use.name);
+    } else {
+        is_read = is_read && tag.field == kInt64 && tag.wire == ProtoWire::varint &&
+                  parameter.read_varint(member == kOffset ? use.offset : use.bytes);
+    }
+    return is_read && parameter.at_end() ? DecodeOutcome::accepted : DecodeOutcome::feature;
+}
+
+// Entries may stand before, between or behind the inputs.
 DecodeOutcome ProtoInferDecoder::add_data(std::string_view data) noexcept {
     if (data_count_ == kMaxInputs) return DecodeOutcome::limit;
-    inputs_[data_count_++].data = data;
+    data_[data_count_++] = data;
     return DecodeOutcome::accepted;
 }
 
-DecodeOutcome ProtoInferDecoder::check(const Signature& signature) noexcept {
+DecodeOutcome ProtoInferDecoder::check(const Signature& signature,
+                                       const RegionTable* regions) noexcept {
     SignatureCheck names(signature);
     for (std::uint32_t index = 0; index < input_count_; ++index) {
-        const auto& input = inputs_[index];
-        const auto elements = element_count(input.dimensions());
-        if (!elements) return DecodeOutcome::shape;
-        if (input.datatype == Datatype::bytes) {
-            const auto* data = reinterpret_cast<const std::byte*>(input.data.data());
-            if (!is_valid_bytes_tensor(data, input.data.size(), *elements)) {
-                return DecodeOutcome::count;
-            }
-        } else {
-            const auto bytes = checked_mul(*elements, item_bytes(input.datatype));
-            if (!bytes || *bytes != input.data.size()) return DecodeOutcome::count;
-        }
-        const auto outcome = names.add_input(input.name, input.datatype, input.dimensions());
+        auto& input = inputs_[index];
+        auto outcome = check_input(input, regions);
+        if (outcome != DecodeOutcome::accepted) return outcome;
+        outcome = names.add_input(input.name, input.datatype, input.dimensions());
         if (outcome != DecodeOutcome::accepted) return outcome;
     }
     for (std::uint32_t index = 0; index < output_count_; ++index) {
-        const auto outcome = names.add_output(outputs_[index]);
+        auto& output = outputs_[index];
+        const auto outcome = names.add_output(output.name);
         if (outcome != DecodeOutcome::accepted) return outcome;
+        if (!output.in_region) continue;
+        if (place(regions, output.use, output.region) != DecodeOutcome::accepted) {
+            return DecodeOutcome::feature;
+        }
     }
     return names.finish();
+}
+
+// Elements and bytes of an input, and its place in a region.
+DecodeOutcome ProtoInferDecoder::check_input(Input& input, const RegionTable* regions) noexcept {
+    const auto elements = element_count(input.dimensions());
+    if (!elements) return DecodeOutcome::shape;
+    if (input.datatype == Datatype::bytes) {
+        // Elements are checked, and so must not change any more: Python copies them.
+        if (input.in_region) return DecodeOutcome::feature;
+        const auto* data = reinterpret_cast<const std::byte*>(input.data.data());
+        return is_valid_bytes_tensor(data, input.data.size(), *elements) ? DecodeOutcome::accepted
+                                                                         : DecodeOutcome::count;
+    }
+    auto got = static_cast<std::uint64_t>(input.data.size());
+    if (input.in_region) {
+        if (place(regions, input.use, input.region) != DecodeOutcome::accepted) {
+            return DecodeOutcome::feature;
+        }
+        got = input.region.bytes;
+    }
+    const auto bytes = checked_mul(*elements, item_bytes(input.datatype));
+    return bytes && *bytes == got ? DecodeOutcome::accepted : DecodeOutcome::count;
 }
 
 std::uint64_t ProtoInferDecoder::block_bytes() const noexcept {
@@ -251,7 +344,7 @@ std::uint64_t ProtoInferDecoder::block_bytes_in_place() const noexcept {
         bytes += kPerInput + input.name.size() + input.rank * sizeof(std::int64_t);
     }
     for (std::uint32_t index = 0; index < output_count_; ++index) {
-        bytes += sizeof(OutputRecord) + outputs_[index].size();
+        bytes += sizeof(OutputRecord) + outputs_[index].name.size();
     }
     return bytes;
 }
@@ -266,6 +359,7 @@ DecodeOutcome ProtoInferDecoder::fill_in_place(MessageBuilder& builder) const no
     std::array<std::uint64_t, kMaxInputs> shifts{};
     std::uint64_t shift = 0;
     for (std::uint32_t index = input_count_; index-- > 0;) {
+        if (inputs_[index].in_region) continue;
         const auto item = item_bytes(inputs_[index].datatype);
         const auto place = reinterpret_cast<std::uintptr_t>(inputs_[index].data.data());
         if (item > 1) shift += (place - shift) % item;
@@ -276,6 +370,7 @@ DecodeOutcome ProtoInferDecoder::fill_in_place(MessageBuilder& builder) const no
     // Last of all: until here names were read from what this may overwrite.
     auto* const base = reinterpret_cast<std::byte*>(&builder.header());
     for (std::uint32_t index = 0; index < input_count_; ++index) {
+        if (inputs_[index].in_region) continue;
         const auto* data = reinterpret_cast<const std::byte*>(inputs_[index].data.data());
         const auto offset = static_cast<std::uint64_t>(data - base);
         if (offset < builder.used() + shifts[index]) return DecodeOutcome::room;
@@ -333,6 +428,14 @@ DecodeOutcome ProtoInferDecoder::fill_all(MessageBuilder& builder,
     }
     for (std::uint32_t index = 0; index < input_count_; ++index) {
         const auto& input = inputs_[index];
+        if (input.in_region) {
+            const auto& [id, offset, bytes] = input.region;
+            if (!builder.refer_region(input.name, input.datatype, input.dimensions(), id, offset,
+                                      bytes)) {
+                return DecodeOutcome::room;
+            }
+            continue;
+        }
         if (shifts != nullptr) {
             const auto* base = reinterpret_cast<const char*>(&builder.header());
             const auto offset = static_cast<std::uint64_t>(input.data.data() - base);
@@ -348,9 +451,13 @@ DecodeOutcome ProtoInferDecoder::fill_all(MessageBuilder& builder,
         if (!input.data.empty()) std::memcpy(place, input.data.data(), input.data.size());
     }
     for (std::uint32_t index = 0; index < output_count_; ++index) {
+        const auto& output = outputs_[index];
         OutputRecord record{};
-        record.flags = kOutputBinary | kOutputBinarySet;
-        if (!builder.append_text(outputs_[index], record.name)) return DecodeOutcome::room;
+        record.flags = output.in_region ? kOutputBinarySet : kOutputBinary | kOutputBinarySet;
+        record.region = output.region.id;
+        record.region_offset = output.region.offset;
+        record.region_bytes = output.region.bytes;
+        if (!builder.append_text(output.name, record.name)) return DecodeOutcome::room;
         if (!builder.append_output(record)) return DecodeOutcome::limit;
     }
     return builder.finish() ? DecodeOutcome::accepted : DecodeOutcome::room;

@@ -38,6 +38,12 @@ char* put_text(char* at, std::uint32_t field, std::string_view text) noexcept {
     return text.empty() ? at : put_delimited(at, field, text);
 }
 
+// What of an output is sent: of one in a client's region, an empty entry.
+std::string_view sent_data(const TensorView& tensor) noexcept {
+    if (tensor.region != 0) return {};
+    return {reinterpret_cast<const char*>(tensor.data), tensor.data_bytes};
+}
+
 std::size_t shape_bytes(std::span<const std::int64_t> shape) noexcept {
     std::size_t bytes = 0;
     for (const auto dimension : shape) bytes += varint_bytes(static_cast<std::uint64_t>(dimension));
@@ -81,8 +87,8 @@ bool ProtoInferEncoder::plan(const MessageView& response, const ProtoEncodeConte
     for (const auto& parameter : parameters_) bytes_ += delimited_bytes(parameter.entry_bytes());
     for (std::uint32_t index = 0; index < response.tensor_count(); ++index) {
         const auto tensor = response.tensor(index);
-        if (tensor.region != 0 || !add_parameters(tensor.parameters)) return false;
-        bytes_ += delimited_bytes(output_bytes(index)) + delimited_bytes(tensor.data_bytes);
+        if (!add_parameters(tensor.parameters)) return false;
+        bytes_ += delimited_bytes(output_bytes(index)) + delimited_bytes(sent_data(tensor).size());
     }
     return true;
 }
@@ -178,15 +184,13 @@ char* ProtoInferEncoder::write_before_outputs(char* at) const noexcept {
 void ProtoInferEncoder::write(char* out) const noexcept {
     auto* at = write_before_outputs(out);
     for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
-        const auto tensor = response_->tensor(index);
-        at = put_delimited(at, kRawOutputs,
-                           {reinterpret_cast<const char*>(tensor.data), tensor.data_bytes});
+        at = put_delimited(at, kRawOutputs, sent_data(response_->tensor(index)));
     }
 }
 
 bool ProtoInferEncoder::has_output_of(std::uint64_t bytes) const noexcept {
     for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
-        if (response_->tensor(index).data_bytes >= bytes) return true;
+        if (sent_data(response_->tensor(index)).size() >= bytes) return true;
     }
     return false;
 }
@@ -197,21 +201,20 @@ void ProtoInferEncoder::write_lending(ByteBuffer& out, std::vector<ResponseSegme
     // Room for all but the data that is lent; what is copied below fits, too.
     std::size_t lent = 0;
     for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
-        const auto bytes = response_->tensor(index).data_bytes;
+        const auto bytes = sent_data(response_->tensor(index)).size();
         if (bytes >= lend_from) lent += bytes;
     }
     auto* at = write_before_outputs(out.grow(bytes() - lent));
     for (std::uint32_t index = 0; index < response_->tensor_count(); ++index) {
-        const auto tensor = response_->tensor(index);
-        if (tensor.data_bytes < lend_from) {
-            at = put_delimited(at, kRawOutputs,
-                               {reinterpret_cast<const char*>(tensor.data), tensor.data_bytes});
+        const auto data = sent_data(response_->tensor(index));
+        if (data.size() < lend_from) {
+            at = put_delimited(at, kRawOutputs, data);
             continue;
         }
-        at = put_delimited_head(at, kRawOutputs, tensor.data_bytes);
+        at = put_delimited_head(at, kRawOutputs, data.size());
         out.commit_to(at);
         segments.push_back({nullptr, from, out.size() - from});
-        segments.push_back({tensor.data, 0, tensor.data_bytes});
+        segments.push_back({reinterpret_cast<const std::byte*>(data.data()), 0, data.size()});
         from = out.size();
     }
     out.commit_to(at);

@@ -11,6 +11,8 @@ namespace mpserve {
 
 namespace {
 
+constexpr std::string_view kRegionParameters = "shared_memory_";
+
 // Members of one JSON object, a bit each, to refuse a repeated one.
 using MemberSet = std::uint32_t;
 
@@ -179,6 +181,7 @@ private:
         input.data = {};
         input.rank = 0;
         input.is_binary = false;
+        input.region = {};
         input.parameters = {};
         constexpr MemberSet kRequired = 1u << 0 | 1u << 1 | 1u << 2;
         MemberSet seen = 0;
@@ -205,7 +208,9 @@ private:
         });
         if (!is_read) return false;
         if ((seen & kRequired) != kRequired) return decline(DecodeOutcome::structure);
-        if (input.is_binary == !input.data.empty()) return decline(DecodeOutcome::structure);
+        if (input.is_binary + !input.data.empty() + (input.region.id != 0) != 1) {
+            return decline(DecodeOutcome::structure);
+        }
         if (!check_size(input) || !check_signature(input)) return false;
         ++decoder_.input_count_;
         return true;
@@ -250,7 +255,8 @@ private:
 
     bool read_input_parameters(InferDecoder::Input& input) noexcept {
         input.parameters.first = decoder_.parameter_count_;
-        return read_object([this, &input](const JsonString& key) {
+        RegionClaim claim;
+        const bool is_read = read_object([this, &input, &claim](const JsonString& key) {
             if (key.raw == "binary_data_size") {
                 if (input.is_binary || !scanner_.read_size(input.data_bytes)) {
                     return decline(DecodeOutcome::structure);
@@ -258,11 +264,41 @@ private:
                 input.is_binary = true;
                 return true;
             }
-            if (!options_.keep_tensor_parameters || key.raw.starts_with("shared_memory_")) {
-                return decline(DecodeOutcome::feature);
-            }
+            if (key.raw.starts_with(kRegionParameters)) return read_claim(key, claim);
+            if (!options_.keep_tensor_parameters) return decline(DecodeOutcome::feature);
             return read_custom_parameter(key, input.parameters);
         });
+        return is_read && place(claim, input.region);
+    }
+
+    // What the parameters of a tensor say of a region.
+    struct RegionClaim {
+        RegionUse use;
+        MemberSet seen = 0;
+    };
+
+    bool read_claim(const JsonString& key, RegionClaim& claim) noexcept {
+        if (key.raw == "shared_memory_region") {
+            return add_member(claim.seen, 0) ? read_name(claim.use.name)
+                                             : decline(DecodeOutcome::structure);
+        }
+        const bool is_offset = key.raw == "shared_memory_offset";
+        if (!is_offset && key.raw != "shared_memory_byte_size") {
+            return decline(DecodeOutcome::feature);
+        }
+        if (!add_member(claim.seen, is_offset ? 1 : 2)) return decline(DecodeOutcome::structure);
+        return scanner_.read_size(is_offset ? claim.use.offset : claim.use.bytes) ||
+               decline(DecodeOutcome::structure);
+    }
+
+    // Python tells what is wrong with a claim that the table has no place for.
+    bool place(const RegionClaim& claim, RegionPiece& piece) noexcept {
+        if (claim.seen == 0) return true;
+        if (options_.regions == nullptr || (claim.seen & 1u) == 0 ||
+            options_.regions->place(claim.use, piece) != RegionFault::none) {
+            return decline(DecodeOutcome::feature);
+        }
+        return true;
     }
 
     // Elements and bytes of the input; its JSON must be long enough for as many, so that a shape
@@ -272,6 +308,13 @@ private:
         if (!elements) return decline(DecodeOutcome::shape);
         input.elements = *elements;
         const auto item = item_bytes(input.datatype);
+        if (input.region.id != 0) {
+            // Elements of BYTES are checked, and so must not change any more: Python copies them.
+            if (input.datatype == Datatype::bytes) return decline(DecodeOutcome::feature);
+            const auto bytes = checked_mul(*elements, item);
+            input.data_bytes = 0;
+            return (bytes && *bytes == input.region.bytes) || decline(DecodeOutcome::count);
+        }
         if (!input.is_binary) {
             if (input.datatype == Datatype::fp16 || input.datatype == Datatype::bf16) {
                 return decline(DecodeOutcome::datatype);
@@ -305,6 +348,7 @@ private:
             return decline(DecodeOutcome::limit);
         auto& output = decoder_.outputs_[decoder_.output_count_];
         output.flags = 0;
+        output.region = {};
         MemberSet seen = 0;
         const bool is_read = read_object([this, &output, &seen](const JsonString& key) {
             if (key.raw == "name") {
@@ -314,19 +358,30 @@ private:
             if (key.raw != "parameters" || !add_member(seen, 1)) {
                 return decline(DecodeOutcome::structure);
             }
-            return read_object([this, &output](const JsonString& parameter) {
-                if (parameter.raw != "binary_data") return decline(DecodeOutcome::feature);
-                bool binary = false;
-                if (output.flags != 0 || !scanner_.read_bool(binary)) {
-                    return decline(DecodeOutcome::structure);
-                }
-                output.flags = binary ? kOutputBinarySet | kOutputBinary : kOutputBinarySet;
-                return true;
-            });
+            return read_output_parameters(output);
         });
         if (!is_read) return false;
         if ((seen & 1u) == 0) return decline(DecodeOutcome::structure);
         return check_output(output.name);
+    }
+
+    bool read_output_parameters(InferDecoder::Output& output) noexcept {
+        RegionClaim claim;
+        const bool is_read = read_object([this, &output, &claim](const JsonString& key) {
+            if (key.raw.starts_with(kRegionParameters)) return read_claim(key, claim);
+            if (key.raw != "binary_data") return decline(DecodeOutcome::feature);
+            bool binary = false;
+            if (output.flags != 0 || !scanner_.read_bool(binary)) {
+                return decline(DecodeOutcome::structure);
+            }
+            output.flags = binary ? kOutputBinarySet | kOutputBinary : kOutputBinarySet;
+            return true;
+        });
+        if (!is_read || !place(claim, output.region)) return false;
+        if (output.region.id == 0) return true;
+        if ((output.flags & kOutputBinary) != 0) return decline(DecodeOutcome::feature);
+        output.flags = kOutputBinarySet;
+        return true;
     }
 
     bool check_output(std::string_view name) noexcept {

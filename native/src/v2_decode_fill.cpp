@@ -19,8 +19,9 @@ public:
         const std::byte* blob = binary_.data;
         for (std::uint32_t index = 0; index < decoder_.input_count_; ++index) {
             const auto& input = decoder_.inputs_[index];
-            const auto outcome =
-                input.is_binary ? write_blob(input, index, blob) : write_json(input);
+            const auto outcome = input.region.id != 0 ? refer_region(input)
+                                 : input.is_binary    ? write_blob(input, index, blob)
+                                                      : write_json(input);
             if (outcome != DecodeOutcome::accepted) return outcome;
             if (input.is_binary) blob += input.data_bytes;
             if (!write_parameters(input)) return DecodeOutcome::room;
@@ -29,6 +30,9 @@ public:
             const auto& output = decoder_.outputs_[index];
             OutputRecord record{};
             record.flags = output.flags;
+            record.region = output.region.id;
+            record.region_offset = output.region.offset;
+            record.region_bytes = output.region.bytes;
             if (!builder_.append_text(output.name, record.name)) return DecodeOutcome::room;
             if (!builder_.append_output(record)) return DecodeOutcome::limit;
         }
@@ -84,6 +88,14 @@ private:
         if (!append_members(input.parameters, text)) return false;
         builder_.set_tensor_parameters(text);
         return true;
+    }
+
+    DecodeOutcome refer_region(const Input& input) noexcept {
+        const auto& [id, offset, bytes] = input.region;
+        return builder_.refer_region(input.name, input.datatype, input.dimensions(), id, offset,
+                                     bytes)
+                   ? DecodeOutcome::accepted
+                   : DecodeOutcome::room;
     }
 
     DecodeOutcome write_json(const Input& input) noexcept {

@@ -101,30 +101,45 @@ TEST_CASE(only_the_region_that_was_cut_off_is_broken) {
 TEST_CASE(regions_are_opened_once_and_forgotten_when_their_name_goes) {
     const File file(kPage);
     ClientRegions regions(file.prefix());
-    const auto first = regions.find(1);
+    const auto first = regions.find(1, 0, kPage);
     CHECK(first != nullptr);
-    CHECK(regions.find(1) == first);
-    CHECK(regions.find(2) == nullptr);
+    CHECK(regions.find(1, 0, kPage) == first);
+    CHECK(regions.find(2, 0, kPage) == nullptr);
     regions.forget_gone();
     CHECK_EQUAL(regions.size(), 1u);
     file.remove();
     regions.forget_gone();
     CHECK_EQUAL(regions.size(), 0u);
-    CHECK(regions.find(1) == nullptr);
+    CHECK(regions.find(1, 0, kPage) == nullptr);
     std::memset(first->at(0, kPage), 3, kPage);  // still mapped for who uses it
 }
 
 TEST_CASE(a_broken_region_is_opened_anew) {
     const File file(2 * kPage);
     ClientRegions regions(file.prefix());
-    const auto first = regions.find(1);
+    const auto first = regions.find(1, 0, kPage);
     file.resize(0);
     *first->at(kPage, 1) = std::byte{1};
     CHECK(!first->is_intact());
     file.resize(kPage);
-    const auto second = regions.find(1);
+    const auto second = regions.find(1, 0, kPage);
     CHECK(second != nullptr && second != first);
     CHECK(second->is_intact());
+}
+
+TEST_CASE(a_region_that_grew_is_mapped_anew_once_a_request_needs_it) {
+    const File file(kPage);
+    ClientRegions regions(file.prefix());
+    const auto first = regions.find(1, 0, kPage);
+    CHECK(regions.find(1, kPage, 1) == nullptr);
+    file.resize(2 * kPage);
+    const auto second = regions.find(1, kPage, kPage);
+    CHECK(second != nullptr && second != first);
+    CHECK(regions.find(1, 0, kPage) == second);
+    CHECK_EQUAL(regions.size(), 1u);
+    file.resize(kPage);
+    CHECK(regions.find(1, kPage, 1) == nullptr);
+    CHECK(regions.find(1, 0, 1) != nullptr);
 }
 
 TEST_CASE(a_link_and_an_empty_file_are_no_regions) {

@@ -13,6 +13,8 @@
 
 #include "mpserve/checked.hpp"
 #include "mpserve/message.hpp"
+#include "mpserve/proto_decode.hpp"
+#include "mpserve/region_table.hpp"
 #include "mpserve/signature.hpp"
 #include "mpserve/v2_decode.hpp"
 
@@ -51,6 +53,10 @@ inline std::string describe(const MessageView& view) {
         text << "\n" << tensor.name << " " << datatype_name(tensor.datatype);
         for (const auto dimension : tensor.shape) text << "," << dimension;
         text << " " << tensor.parameters << " ";
+        if (tensor.region != 0) {
+            text << "@" << tensor.region << "+" << tensor.data_offset << ":" << tensor.data_bytes;
+            continue;
+        }
         constexpr char kHex[] = "0123456789abcdef";
         for (std::uint64_t at = 0; at < tensor.data_bytes; ++at) {
             const auto byte = std::to_integer<unsigned>(tensor.data[at]);
@@ -60,6 +66,8 @@ inline std::string describe(const MessageView& view) {
     for (std::uint32_t index = 0; index < view.output_count(); ++index) {
         const auto output = view.output(index);
         text << "\n-> " << output.name << " " << output.flags;
+        if (output.region == 0) continue;
+        text << " @" << output.region << "+" << output.region_offset << ":" << output.region_bytes;
     }
     return text.str();
 }
@@ -86,7 +94,7 @@ inline Decoded finish(DecodeOutcome outcome, const MessageBuilder& builder, Test
         const auto tensor = view->tensor(index);
         const auto item = item_bytes(tensor.datatype);
         const auto address = reinterpret_cast<std::uintptr_t>(tensor.data);
-        if (item > 1 && address % item != 0) decoded.is_aligned = false;
+        if (tensor.region == 0 && item > 1 && address % item != 0) decoded.is_aligned = false;
     }
     return decoded;
 }
@@ -124,6 +132,54 @@ inline Decoded decode_in_place(std::string_view json, std::string_view binary,
     const BinaryPart part{.data = block.data() + offset + json.size(), .in_block = true};
     const auto planned = decoder.block_bytes(true);
     return finish(decoder.fill(builder, part), builder, block, planned);
+}
+
+inline Decoded decode_proto(std::string_view body, const Signature& signature,
+                            const RegionTable* regions = nullptr) {
+    static ProtoInferDecoder decoder;
+    static MessageBuilder builder;
+    // A copy of just this size, so that the address sanitizer sees a read past the end.
+    const std::vector<char> exact(body.begin(), body.end());
+    auto outcome = decoder.scan({exact.data(), exact.size()});
+    if (outcome == DecodeOutcome::accepted) outcome = decoder.check(signature, regions);
+    if (outcome != DecodeOutcome::accepted) return {.outcome = outcome, .message = {}};
+    TestBlock block(decoder.block_bytes());
+    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::request);
+    return finish(decoder.fill(builder), builder, block, block.bytes());
+}
+
+// As a connection receives a large message: into the block, behind room for what is appended.
+inline Decoded decode_proto_in_place(std::string_view body, const Signature& signature,
+                                     std::uint64_t skew = 0, const RegionTable* regions = nullptr) {
+    static ProtoInferDecoder decoder;
+    static MessageBuilder builder;
+    const auto before = ProtoInferDecoder::bytes_before_tensors(body);
+    if (!before) return {.outcome = DecodeOutcome::structure, .message = {}};
+    const auto area = ProtoInferDecoder::in_place_bound(*before);
+    const auto offset = align_up(area + *before, kTensorAlignment) + skew - *before;
+    TestBlock block(offset + body.size());
+    auto* place = reinterpret_cast<char*>(block.data() + offset);
+    std::memcpy(place, body.data(), body.size());
+    auto outcome = decoder.scan({place, body.size()});
+    if (outcome == DecodeOutcome::accepted) outcome = decoder.check(signature, regions);
+    if (outcome != DecodeOutcome::accepted) return {.outcome = outcome, .message = {}};
+    const auto planned = decoder.block_bytes_in_place();
+    if (planned > offset) return {.outcome = DecodeOutcome::room, .message = {}};
+    builder.begin(block.data(), offset, block.bytes(), MessageKind::request);
+    return finish(decoder.fill_in_place(builder), builder, block, planned);
+}
+
+// Registered: "r", 40 bytes from 64 on of region 3, and "s", all of a tebibyte.
+inline const RegionTable& some_regions() {
+    static const RegionTable table = [] {
+        RegionTable made;
+        StringMap<RegionPiece> rows;
+        rows.emplace("r", RegionPiece{.id = 3, .offset = 64, .bytes = 40});
+        rows.emplace("s", RegionPiece{.id = 9, .offset = 0, .bytes = std::uint64_t{1} << 40});
+        made.publish(std::move(rows));
+        return made;
+    }();
+    return table;
 }
 
 inline TensorSpec spec(std::string name, Datatype datatype, std::vector<std::int64_t> shape,

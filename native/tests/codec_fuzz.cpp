@@ -170,8 +170,54 @@ TEST_CASE(decoded_requests_keep_their_guarantees) {
            R"("parameters":{"binary_data_size":3})",
            R"("name":"A")",
            R"("id":"x",)",
-           R"({"name":"A"})"},
+           R"({"name":"A"})",
+           R"("parameters":{"shared_memory_region":"r","shared_memory_byte_size":8})",
+           R"("shared_memory_offset":32)",
+           R"("shared_memory_region":"s")",
+           R"("shared_memory_byte_size":18446744073709551615)"},
           3, 3);
+}
+
+namespace {
+
+std::string field(std::uint32_t number, const std::string& content) {
+    std::string text(content.size() + 16, '\0');
+    text.resize(
+        static_cast<std::size_t>(put_delimited(text.data(), number, content) - text.data()));
+    return text;
+}
+
+std::string piece(std::uint32_t number, const std::string& name, char bytes) {
+    return field(number, field(1, "shared_memory_region") + field(2, field(3, name))) +
+           field(number,
+                 field(1, "shared_memory_byte_size") + field(2, std::string{'\x10', bytes})) +
+           field(number, field(1, "shared_memory_offset") + field(2, std::string("\x10\0", 2)));
+}
+
+}  // namespace
+
+TEST_CASE(decoded_messages_keep_their_guarantees) {
+    const auto shape = field(3, "\2");
+    const auto strings = std::string("\1\0\0\0x\0\0\0\0", 9);
+    const auto plain = field(1, "m") + field(3, "id") +
+                       field(5, field(1, "A") + field(2, "FP32") + shape) +
+                       field(5, field(1, "S") + field(2, "BYTES") + shape) +
+                       field(6, field(1, "X")) + field(7, "01234567") + field(7, strings);
+    const auto regions = field(1, "m") +
+                         field(5, field(1, "A") + field(2, "UINT8") + shape + piece(4, "r", 2)) +
+                         field(5, field(1, "R") + field(2, "FP32") + field(3, "\1\2")) +
+                         field(6, field(1, "X") + piece(2, "s", 40)) + field(7, "01234567");
+    std::vector<std::string> seeds;
+    for (int options = 0; options < 128; ++options) {
+        const auto first = static_cast<char>(options % 8 + options / 8 * 16);
+        seeds.push_back(std::string{first} + plain);
+        seeds.push_back(std::string{first} + regions);
+    }
+    drive(fuzz::fuzz_proto, seeds,
+          {shape, field(2, "FP64"), field(2, "BYTES"), field(7, "12345678"), field(7, strings),
+           piece(4, "r", 8), piece(2, "s", 8), field(6, field(1, "Y")), field(1, "A"), "\x10\x08",
+           "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", "\x18\1"},
+          5, 1);
 }
 
 int main() { return check::run_all(); }

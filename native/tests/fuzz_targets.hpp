@@ -159,7 +159,8 @@ inline void fuzz_decode(const std::uint8_t* data, std::size_t size) {
     }
     if ((data[0] & 2) != 0) signature.max_batch_size = 2;
     const DecodeOptions options{.keep_tensor_parameters = (data[0] & 4) != 0,
-                                .reads_sequences = (data[0] & 8) != 0};
+                                .reads_sequences = (data[0] & 8) != 0,
+                                .regions = &fixtures::some_regions()};
     const auto copied = fixtures::decode(json, binary, signature, options);
     const auto in_place = fixtures::decode_in_place(json, binary, signature, options, data[0] >> 4);
     demand(copied.outcome == in_place.outcome, "both ways to the block judge alike");
@@ -169,6 +170,31 @@ inline void fuzz_decode(const std::uint8_t* data, std::size_t size) {
     demand(copied.is_aligned && in_place.is_aligned, "tensors are aligned to their items");
     demand(copied.used <= copied.planned, "a message needs no more than planned");
     demand(in_place.planned <= decode_bound(json.size()), "a message needs no more than the bound");
+}
+
+// The first byte chooses the options.
+inline void fuzz_proto(const std::uint8_t* data, std::size_t size) {
+    if (size < 1) return;
+    const std::string_view body(reinterpret_cast<const char*>(data) + 1, size - 1);
+    auto signature = fixtures::open_signature();
+    if ((data[0] & 1) != 0) {
+        signature.open_inputs = false;
+        signature.inputs = {fixtures::spec("A", Datatype::invalid, {-1}),
+                            fixtures::spec("R", Datatype::fp32, {-1, 2}, true)};
+    }
+    if ((data[0] & 2) != 0) signature.max_batch_size = 2;
+    const auto* regions = (data[0] & 4) != 0 ? nullptr : &fixtures::some_regions();
+    const auto copied = fixtures::decode_proto(body, signature, regions);
+    const auto in_place = fixtures::decode_proto_in_place(body, signature, data[0] >> 4, regions);
+    if (copied.outcome == DecodeOutcome::accepted) {
+        demand(copied.message != "does not open", "an accepted message opens");
+        demand(copied.is_aligned, "tensors are aligned to their items");
+        demand(copied.used <= copied.planned, "a message needs no more than planned");
+    }
+    if (in_place.outcome != DecodeOutcome::accepted) return;
+    demand(copied.message == in_place.message, "both ways to the block give the same message");
+    demand(in_place.is_aligned, "tensors are aligned to their items in place");
+    demand(in_place.used <= in_place.planned, "a message needs no more in place than planned");
 }
 
 }  // namespace mpserve::fuzz

@@ -35,42 +35,33 @@ std::string tensor(const std::string& name, const std::string& datatype,
 const std::string kModel = field(1, "m");
 const std::string kTwoFloats = std::string("\0\0\x80\x3f\0\0\0\xc0", 8);  // 1.0, -2.0
 
-Decoded decode_proto(const std::string& body, const Signature& signature) {
-    static ProtoInferDecoder decoder;
-    static MessageBuilder builder;
-    // A copy of just this size, so that the address sanitizer sees a read past the end.
-    const std::vector<char> exact(body.begin(), body.end());
-    auto outcome = decoder.scan({exact.data(), exact.size()});
-    if (outcome == accepted) outcome = decoder.check(signature);
-    if (outcome != accepted) return {.outcome = outcome, .message = {}};
-    TestBlock block(decoder.block_bytes());
-    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::request);
-    return finish(decoder.fill(builder), builder, block, block.bytes());
-}
-
-// As a connection receives a large message: into the block, behind room for what is appended.
-Decoded decode_proto_in_place(const std::string& body, const Signature& signature,
-                              std::uint64_t skew = 0) {
-    static ProtoInferDecoder decoder;
-    static MessageBuilder builder;
-    const auto before = ProtoInferDecoder::bytes_before_tensors(body);
-    if (!before) return {.outcome = structure, .message = {}};
-    const auto area = ProtoInferDecoder::in_place_bound(*before);
-    const auto offset = align_up(area + *before, kTensorAlignment) + skew - *before;
-    TestBlock block(offset + body.size());
-    auto* place = reinterpret_cast<char*>(block.data() + offset);
-    std::memcpy(place, body.data(), body.size());
-    auto outcome = decoder.scan({place, body.size()});
-    if (outcome == accepted) outcome = decoder.check(signature);
-    if (outcome != accepted) return {.outcome = outcome, .message = {}};
-    const auto planned = decoder.block_bytes_in_place();
-    if (planned > offset) return {.outcome = room, .message = {}};
-    builder.begin(block.data(), offset, block.bytes(), MessageKind::request);
-    return finish(decoder.fill_in_place(builder), builder, block, planned);
-}
-
 DecodeOutcome outcome_of(const std::string& body) {
     return decode_proto(body, open_signature()).outcome;
+}
+
+std::string number(std::uint32_t field_number, std::uint64_t value) {
+    std::string text(16, '\0');
+    char* at = text.data();
+    *at++ = static_cast<char>(field_number << 3);
+    text.resize(static_cast<std::size_t>(put_varint(at, value) - text.data()));
+    return text;
+}
+
+std::string parameter(std::uint32_t field_number, const std::string& key,
+                      const std::string& value) {
+    return field(field_number, field(1, key) + field(2, value));
+}
+
+// Parameters of an input (4) or an output (2) in a region.
+std::string piece(std::uint32_t field_number, const std::string& name, std::uint64_t bytes,
+                  std::uint64_t offset = 0) {
+    return parameter(field_number, "shared_memory_byte_size", number(2, bytes)) +
+           parameter(field_number, "shared_memory_region", field(3, name)) +
+           parameter(field_number, "shared_memory_offset", number(2, offset));
+}
+
+std::string input_of(const std::string& parameters, const std::string& word = "FP32") {
+    return field(5, field(1, "A") + field(2, word) + shape_of({2}) + parameters);
 }
 
 std::string request() { return kModel + tensor("A", "FP32", {1, 2}) + field(7, kTwoFloats); }
@@ -336,6 +327,83 @@ TEST_CASE(parameters_without_a_plain_form_are_left_to_python) {
         ProtoInferEncoder encoder;
         CHECK(!encoder.plan(*view, {.model_name = "m", .model_version = "1", .id = ""}));
     }
+}
+
+TEST_CASE(tensors_in_regions_are_referred_to) {
+    const auto in_region =
+        field(5, field(1, "R") + field(2, "INT64") + shape_of({1}) + piece(4, "r", 8, 32));
+    const auto body = kModel + in_region + tensor("A", "FP32", {1, 2}) +
+                      field(6, field(1, "X") + piece(2, "s", 1u << 20)) + field(6, field(1, "Y")) +
+                      field(7, kTwoFloats);
+    const std::string message =
+        "id= parameters= flags=4\nR INT64,1  @3+96:8\nA FP32,1,2  0000803f000000c0"
+        "\n-> X 2 @9+0:1048576\n-> Y 3";
+    const auto copied = decode_proto(body, open_signature(), &some_regions());
+    CHECK_EQUAL(copied.outcome, accepted);
+    CHECK_EQUAL(copied.message, message);
+    CHECK(copied.used <= copied.planned);
+    for (std::uint64_t skew = 0; skew < 8; ++skew) {
+        const auto in_place = decode_proto_in_place(body, open_signature(), skew, &some_regions());
+        CHECK_EQUAL(in_place.outcome, accepted);
+        CHECK_EQUAL(in_place.message, message);
+    }
+    CHECK_EQUAL(decode_proto(body, open_signature()).outcome, feature);  // nothing is registered
+}
+
+TEST_CASE(claims_without_a_place_are_left_to_python) {
+    const auto asked = [](const std::string& parameters, const std::string& rest = "",
+                          const std::string& word = "FP32") {
+        return decode_proto(kModel + input_of(parameters, word) + rest, open_signature(),
+                            &some_regions())
+            .outcome;
+    };
+    const auto name = parameter(4, "shared_memory_region", field(3, "r"));
+    const auto size = parameter(4, "shared_memory_byte_size", number(2, 8));
+    CHECK_EQUAL(asked(name + size), accepted);
+    CHECK_EQUAL(asked(size + name), accepted);
+    CHECK_EQUAL(asked(name), feature);
+    CHECK_EQUAL(asked(size), feature);
+    CHECK_EQUAL(asked(name + name + size), feature);
+    CHECK_EQUAL(asked(piece(4, "t", 8)), feature);
+    CHECK_EQUAL(asked(piece(4, "r", 8, 33)), feature);
+    CHECK_EQUAL(asked(piece(4, "r", 4)), count);
+    CHECK_EQUAL(asked(piece(4, "r", 8), "", "BYTES"), feature);
+    CHECK_EQUAL(asked(name + size, field(7, kTwoFloats)), count);  // data for nobody
+    CHECK_EQUAL(asked(name + size + parameter(4, "mine", number(2, 1))), feature);
+    CHECK_EQUAL(asked(parameter(4, "shared_memory_region", number(2, 1)) + size), feature);
+    CHECK_EQUAL(asked(name + parameter(4, "shared_memory_byte_size", field(3, "8"))), feature);
+    CHECK_EQUAL(asked(name + parameter(4, "shared_memory_byte_size", number(2, 8) + number(2, 8))),
+                feature);
+    CHECK_EQUAL(asked(name + size + field(4, field(2, field(3, "r")))), feature);  // no key
+    CHECK_EQUAL(asked(name + size + field(5, "")), feature);                       // contents
+    CHECK_EQUAL(
+        asked(name + size, field(6, field(1, "X") + parameter(2, "classification", number(2, 1)))),
+        feature);
+    CHECK_EQUAL(asked(name + size, field(6, field(1, "X") + piece(2, "r", 41))), feature);
+}
+
+TEST_CASE(an_output_in_a_region_is_told_without_its_data) {
+    TestBlock block(4096);
+    MessageBuilder builder;
+    builder.begin(block.data(), block.bytes(), block.bytes(), MessageKind::response);
+    constexpr std::int64_t shape[] = {1 << 20};
+    CHECK(builder.refer_region("X", Datatype::fp32, shape, 3, 64, 4u << 20));
+    CHECK(builder.finish());
+    const auto view = MessageView::open(block.data(), block.bytes());
+    CHECK(view.has_value());
+    if (!view) return;
+    ProtoInferEncoder encoder;
+    CHECK(encoder.plan(*view, {.model_name = "m", .model_version = "1", .id = ""}));
+    CHECK(!encoder.has_output_of(1));
+    std::string told(encoder.bytes(), '?');
+    encoder.write(told.data());
+    CHECK_EQUAL(told, field(1, "m") + field(2, "1") +
+                          field(5, field(1, "X") + field(2, "FP32") + shape_of({1 << 20})) +
+                          field(6, ""));
+    ByteBuffer out;
+    std::vector<ResponseSegment> segments;
+    encoder.write_lending(out, segments, 1024);
+    CHECK_EQUAL(std::string(out.view()), told);
 }
 
 int main() { return mpserve::check::run_all(); }

@@ -320,4 +320,66 @@ TEST_CASE(a_block_without_room_is_told_and_nothing_is_written_past_it) {
     CHECK_EQUAL(InferDecoder().fill(unused, {}), structure);  // nothing is planned
 }
 
+TEST_CASE(tensors_in_regions_are_referred_to) {
+    const DecodeOptions options{.regions = &some_regions()};
+    const std::string json =
+        R"({"inputs":[{"name":"A","shape":[2],"datatype":"FP32","parameters":)"
+        R"({"shared_memory_region":"r","shared_memory_offset":8,"shared_memory_byte_size":8}},)"
+        R"({"name":"B","shape":[4],"datatype":"UINT8","parameters":{"binary_data_size":4}},)"
+        R"({"name":"C","shape":[1],"datatype":"INT64","parameters":)"
+        R"({"shared_memory_byte_size":8,"shared_memory_region":"s"}}],)"
+        R"("outputs":[{"name":"X","parameters":{"shared_memory_region":"s",)"
+        R"("shared_memory_byte_size":1099511627776,"binary_data":false}},{"name":"Y"}]})";
+    const std::string message =
+        "id= parameters= flags=0\nA FP32,2  @3+72:8\nB UINT8,4  61626364\nC INT64,1  @9+0:8"
+        "\n-> X 2 @9+0:1099511627776\n-> Y 0";
+    const auto copied = decode(json, "abcd", open_signature(), options);
+    CHECK_EQUAL(copied.outcome, accepted);
+    CHECK_EQUAL(copied.message, message);
+    CHECK(copied.used <= copied.planned);
+    const auto in_place = decode_in_place(json, "abcd", open_signature(), options, 3);
+    CHECK_EQUAL(in_place.outcome, accepted);
+    CHECK_EQUAL(in_place.message, message);
+}
+
+TEST_CASE(claims_without_a_place_are_left_to_python) {
+    const DecodeOptions options{.regions = &some_regions()};
+    const auto asked = [&](const std::string& parameters, const std::string& rest = "") {
+        return outcome_of(input(R"("name":"A","shape":[2],"datatype":"FP32","parameters":{)" +
+                                parameters + "}" + rest),
+                          options);
+    };
+    const std::string region = R"("shared_memory_region":"r")";
+    const std::string size = R"(,"shared_memory_byte_size":8)";
+    CHECK_EQUAL(asked(region + size), accepted);
+    CHECK_EQUAL(asked(R"("shared_memory_region":"t")" + size), feature);
+    CHECK_EQUAL(asked(R"("shared_memory_region":"\u0072")" + size), feature);
+    CHECK_EQUAL(asked(R"("shared_memory_region":1)" + size), structure);
+    CHECK_EQUAL(asked(region), feature);  // no bytes
+    CHECK_EQUAL(asked(region + R"(,"shared_memory_byte_size":"8")"), structure);
+    CHECK_EQUAL(asked(region + R"(,"shared_memory_byte_size":-8)"), structure);
+    CHECK_EQUAL(asked(region + R"(,"shared_memory_byte_size":4)"), count);
+    CHECK_EQUAL(asked(region + size + R"(,"shared_memory_offset":33)"), feature);
+    CHECK_EQUAL(asked(region + size + R"(,"shared_memory_offset":40)"), feature);
+    CHECK_EQUAL(asked(region + size + size), structure);
+    CHECK_EQUAL(asked(region + size + R"(,"shared_memory_key":"k")"), feature);
+    CHECK_EQUAL(asked(R"("shared_memory_offset":0)", R"(,"data":[1,2])"), feature);
+    CHECK_EQUAL(asked(region + size, R"(,"data":[1,2])"), structure);
+    CHECK_EQUAL(asked(region + size + R"(,"binary_data_size":8)"), structure);
+    const auto strings =
+        input(R"("name":"A","shape":[2],"datatype":"BYTES","parameters":{)" + region + size + "}");
+    CHECK_EQUAL(outcome_of(strings, options), feature);
+    const auto output = [&](const std::string& parameters) {
+        return outcome_of(R"({"inputs":[{"name":"A","shape":[1],"datatype":"INT8","data":[1]}],)"
+                          R"("outputs":[{"name":"X","parameters":{)" +
+                              parameters + "}}]}",
+                          options);
+    };
+    CHECK_EQUAL(output(region + size), accepted);
+    CHECK_EQUAL(output(region), feature);
+    CHECK_EQUAL(output(region + size + R"(,"binary_data":true)"), feature);
+    CHECK_EQUAL(output(region + size + R"(,"classification":1)"), feature);
+    CHECK_EQUAL(output(R"("shared_memory_byte_size":8)"), feature);
+}
+
 int main() { return check::run_all(); }

@@ -4,50 +4,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import shared_memory
 from pathlib import Path
-from textwrap import dedent
 
 import numpy as np
 import psutil
 import pytest
 
+from tests.fixtures.region_reader import body, write_reader
 from tests.fixtures.waiting import wait_until
-from tests.protocol.models import tensors, write_triton
 
 MIB = 1024 * 1024
 SUPERVISOR = "mps supervisor"
-READER = dedent(
-    """
-    import os
-    import time
-    import triton_python_backend_utils as pb_utils
-
-    FOLDER = os.path.dirname(os.path.abspath(__file__))
-
-    class TritonPythonModel:
-        def execute(self, requests):
-            responses = []
-            for request in requests:
-                given = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
-                if request.request_id() == "wait":
-                    open(os.path.join(FOLDER, "began"), "w").close()
-                    while not os.path.exists(os.path.join(FOLDER, "go")):
-                        time.sleep(0.01)
-                out = given if request.request_id() == "same" else given.sum(keepdims=True)
-                tensor = pb_utils.Tensor("OUT", out)
-                responses.append(pb_utils.InferenceResponse([tensor]))
-            return responses
-    """
-)
 
 
 @pytest.fixture
 def server(serve, tmp_path: Path):
-    write_triton(
-        tmp_path / "models" / "reader",
-        source=READER,
-        config=tensors("input", ("IN", "TYPE_FP32", [-1]))
-        + tensors("output", ("OUT", "TYPE_FP32", [-1])),
-    )
+    write_reader(tmp_path / "models")
     return serve(tmp_path / "models", flags=["--allow-client-shm=true"])
 
 
@@ -68,13 +39,6 @@ def register(server, size: int = MIB) -> None:
 def cut(bytes_left: int = 0) -> None:
     with Path("/dev/shm/wire_faults").open("r+b") as file:
         file.truncate(bytes_left)
-
-
-def body(count: int, *, request_id: str = "x", output: bool = False) -> dict:
-    place = {"shared_memory_region": "r", "shared_memory_byte_size": count * 4}
-    tensor = {"name": "IN", "datatype": "FP32", "shape": [count], "parameters": place}
-    wanted = {"outputs": [{"name": "OUT", "parameters": place}]} if output else {}
-    return {"id": request_id, "inputs": [tensor], **wanted}
 
 
 def ask(server, document: dict):

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from mpserve.model.proto.schema import MODEL_CONFIG, TRITON_SERVICE, schema
+from tests.property.v2_requests import pieces
 
 MESSAGES = schema(MODEL_CONFIG, TRITON_SERVICE)
 REQUEST = MESSAGES.message("inference.ModelInferRequest")
@@ -21,7 +22,17 @@ CHOICES = st.fixed_dictionaries(
 ).map(lambda choices: dict(list(choices.items())[:1]))
 PARAMETERS = st.dictionaries(
     st.sampled_from(
-        ["sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "triton_x", "mine"]
+        [
+            "sequence_id",
+            "sequence_start",
+            "sequence_end",
+            "priority",
+            "timeout",
+            "triton_x",
+            "mine",
+            "shared_memory_region",
+            "shared_memory_byte_size",
+        ]
     ),
     CHOICES,
     max_size=2,
@@ -78,6 +89,35 @@ def fitting(draw):
         inputs=inputs,
         outputs=[{"name": name} for name in draw(st.lists(TEXTS, max_size=2, unique=True))],
         raw_input_contents=raw,
+    ).SerializeToString()
+
+
+def as_messages(parameters: dict[str, object]) -> dict[str, dict[str, object]]:
+    """Return parameters as fields of messages."""
+    return {
+        key: {"string_param" if isinstance(value, str) else "int64_param": value}
+        for key, value in parameters.items()
+    }
+
+
+@st.composite
+def in_regions(draw):
+    """Return a request whose tensors lie in regions, but for some that do not."""
+    inputs, raw = [], []
+    for index in range(draw(st.integers(1, 3))):
+        count = draw(st.integers(1, 10))
+        one = {"name": f"T{index}", "datatype": "FP32", "shape": [count]}
+        if draw(st.booleans()):
+            one["parameters"] = as_messages(draw(pieces(count * 4)))
+        else:
+            raw.append(bytes(4 * count))
+        inputs.append(one)
+    outputs = [
+        {"name": f"X{index}", "parameters": as_messages(draw(pieces(draw(st.integers(0, 48)))))}
+        for index in range(draw(st.integers(0, 2)))
+    ]
+    return REQUEST(
+        model_name="m", inputs=inputs, outputs=outputs, raw_input_contents=raw
     ).SerializeToString()
 
 

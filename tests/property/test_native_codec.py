@@ -16,13 +16,15 @@ from mpserve.model.request import InferRequest, RequestedOutput
 from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
 from tests.property.readings import sequence_of
-from tests.property.v2_requests import BODIES, damaged
+from tests.property.v2_requests import BODIES, REGISTERED, damaged, in_regions, place_of
 
 CONTEXT = RequestContext(
     model_name="m",
     signature=Signature(open_inputs=True, open_outputs=True),
     max_input_bytes=1 << 20,
 )
+TABLE = _native.RegionTable(on_free=lambda: None)
+TABLE.publish(REGISTERED)
 DECODERS = {TRITON.name: v2_json.decode, MLSERVER.name: mlserver_json.decode}
 DIALECTS = pytest.mark.parametrize("dialect", [TRITON, MLSERVER], ids=["triton", "mlserver"])
 
@@ -54,6 +56,7 @@ def decode_natively(body: bytes, json_bytes: int, dialect: Dialect) -> _native.D
         keep_tensor_parameters=dialect is MLSERVER,
         reads_sequences=dialect.reads_sequences,
         max_json_bytes=CONTEXT.max_input_bytes,
+        regions=TABLE if dialect is TRITON else None,
     )
 
 
@@ -69,6 +72,8 @@ def check_alike(native: _native.DecodedRequest, request: InferRequest) -> None:
         assert data == bytes(wanted.data)
         assert json.loads(parameters or "{}") == json.loads(wanted.parameters_json or "{}")
     assert native.outputs == [(output.name, output.binary) for output in request.outputs]
+    named = [one.region for one in (*request.inputs, *request.outputs)]
+    assert native.regions == [place_of(use) for use in named]
     assert sequence_of(native) == request.sequence
 
 
@@ -127,6 +132,16 @@ def test_requests_of_sequences_are_accepted_and_read_as_python_reads_them(body):
     native = decode_natively(data, json_bytes, TRITON)
     assert native.outcome == "accepted"
     check_alike(native, v2_json.decode(data, json_bytes=json_bytes, context=CONTEXT))
+
+
+@settings(max_examples=500)
+@given(body=in_regions())
+def test_requests_that_name_regions_are_accepted_where_there_is_a_place(body):
+    native = decode_natively(body, len(body), TRITON)
+    request = v2_json.decode(body, json_bytes=len(body), context=CONTEXT)
+    assert (native.outcome == "accepted") is all(place_of(use) for use in request.regions)
+    if native.outcome == "accepted":
+        check_alike(native, request)
 
 
 @DIALECTS

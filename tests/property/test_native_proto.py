@@ -17,8 +17,9 @@ from mpserve.errors import MpserveError
 from mpserve.model.request import InferRequest
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
-from tests.property.proto_requests import REQUEST, RESPONSE, damaged, fitting
+from tests.property.proto_requests import REQUEST, RESPONSE, damaged, fitting, in_regions
 from tests.property.readings import sequence_of
+from tests.property.v2_requests import REGISTERED, place_of
 
 OPEN = Signature(open_inputs=True, open_outputs=True)
 CLOSED = Signature(
@@ -29,6 +30,10 @@ CLOSED = Signature(
     ),
     outputs=(TensorSpec(name="X", datatype=Datatype.FP32, shape=(-1, 2)),),
 )
+
+
+TABLE = _native.RegionTable(on_free=lambda: None)
+TABLE.publish(REGISTERED)
 
 
 def rows(specs):
@@ -46,6 +51,7 @@ def decode_natively(body, signature):
         max_batch_size=signature.max_batch_size,
         open_inputs=signature.open_inputs,
         open_outputs=signature.open_outputs,
+        regions=TABLE,
     )
 
 
@@ -67,6 +73,8 @@ def check_alike(native, request: InferRequest):
     assert [tuple(row) for row in native.outputs] == [
         (one.name, one.binary) for one in request.outputs
     ]
+    named = [one.region for one in (*request.inputs, *request.outputs)]
+    assert native.regions == [place_of(use) for use in named]
 
 
 @settings(max_examples=2000)
@@ -81,6 +89,16 @@ def test_what_the_core_accepts_python_reads_alike(body, signature):
         check_alike(native, decode_slowly(body, signature))
     except (MpserveError, DecodeError) as error:
         raise AssertionError(f"accepted by the core alone: {error}") from error
+
+
+@settings(max_examples=500)
+@given(body=in_regions())
+def test_requests_that_name_regions_are_accepted_where_there_is_a_place(body):
+    native = decode_natively(body, OPEN)
+    request = decode_slowly(body, OPEN)
+    assert (native.outcome == "accepted") is all(place_of(use) for use in request.regions)
+    if native.outcome == "accepted":
+        check_alike(native, request)
 
 
 @settings(max_examples=500)

@@ -13,7 +13,7 @@ from mpserve.dispatch.ensemble import Ensembles
 from mpserve.dispatch.ensemble_answer import OnAnswer
 from mpserve.dispatch.members import Member
 from mpserve.dispatch.region_answer import into_regions
-from mpserve.dispatch.regions import RegionHold, Regions
+from mpserve.dispatch.regions import Regions
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
 from mpserve.dispatch.submission import submit
@@ -22,6 +22,7 @@ from mpserve.dispatch.validation import validate
 from mpserve.errors import Unsupported
 from mpserve.model.arrival import Arrival
 from mpserve.model.request import InferRequest
+from mpserve.shm.client_region import RegionHold
 from mpserve.shm.dispatcher import Answer, Dispatcher
 
 
@@ -148,11 +149,13 @@ class InferHandler:
     def _start_with_regions(
         self, request: InferRequest, routed: RoutedModel, on_answer: Callable[[Answer], None]
     ) -> int:
+        # Until the next turn of the loop nobody withdraws what is found here.
         hold = self._regions.hold(request)
         is_divided = routed.version.config.ensemble is not None
         request = self._regions.with_copies(request, of_all=is_divided)
-        on_answer = partial(_tell_held, hold, on_answer)
         if is_divided:
+            # A plain request's are held by the dispatcher.
+            on_answer = partial(_tell_held, hold, on_answer)
             told = into_regions(request, self._regions, cast("OnAnswer", on_answer))
             on_answer = cast("Callable[[Answer], None]", told)
         return self._start(request, routed, on_answer)

@@ -53,8 +53,9 @@ public:
     // `prefix` is the path of a region without its id; "" when clients may register none.
     explicit ClientRegions(std::string prefix) : prefix_(std::move(prefix)) {}
 
-    // nullptr when the region is gone.
-    ClientRegionRef find(std::uint64_t id);
+    // The region, which holds these bytes; nullptr when it is gone, or does not hold them. It is
+    // mapped anew where its owner has cut it off and made it larger again.
+    ClientRegionRef find(std::uint64_t id, std::uint64_t offset, std::uint64_t bytes);
     // Lets go of those whose registration has ended.
     void forget_gone();
     std::size_t size() const noexcept { return known_.size(); }

@@ -1,15 +1,15 @@
 // `ModelInferRequest` (protobuf) with raw tensors → request message in a block.
 //
 // As with JSON (v2_decode.hpp), it accepts what is valid and common and *declines* everything else,
-// which the Python codec then reads: parameters but those of sequences, typed contents, more raw
-// entries than inputs.
+// which the Python codec then reads: most parameters, typed contents, more raw entries than inputs.
+// Of parameters it reads those of sequences, and where a tensor lies in a client's shared memory.
 //
 // A large message may lie in the block already: then `fill_in_place` refers to its tensors, which
 // move by less than an element each, and only where their place is not theirs.
 //
 // Three steps, because the model is named in the message: `scan` reads the structure, `check`
-// compares it with the signature of the model that was found, `fill` writes the message; each
-// tensor is copied once, from the client's bytes into the block.
+// compares it with the signature of the model that was found, and with the table of regions, `fill`
+// writes the message; each tensor is copied once, from the client's bytes into the block.
 //
 // Guarantees: what is accepted is a valid message whose texts are UTF-8, fits the signature, and
 //   opens with MessageView. No allocation once warm.
@@ -28,6 +28,7 @@
 #include "mpserve/decode_outcome.hpp"
 #include "mpserve/message.hpp"
 #include "mpserve/proto_wire.hpp"
+#include "mpserve/region_table.hpp"
 #include "mpserve/sequence_words.hpp"
 #include "mpserve/signature.hpp"
 
@@ -49,7 +50,8 @@ public:
     bool has_sequence() const noexcept { return sequence_seen_ != 0; }
     std::span<const std::int64_t> first_shape() const noexcept { return inputs_[0].dimensions(); }
 
-    DecodeOutcome check(const Signature& signature) noexcept;
+    // `regions`: what clients registered; nullptr: a request that names a region is declined.
+    DecodeOutcome check(const Signature& signature, const RegionTable* regions) noexcept;
 
     // After an accepted `check`: bytes that `fill` appends at most.
     std::uint64_t block_bytes() const noexcept;
@@ -73,12 +75,26 @@ private:
         std::string_view data;
         Datatype datatype = Datatype::invalid;
         std::uint8_t rank = 0;
+        bool in_region = false;
+        RegionUse use;
+        RegionPiece region;  // id 0: in none
         std::array<std::int64_t, kMaxRank> shape;
 
         std::span<const std::int64_t> dimensions() const noexcept { return {shape.data(), rank}; }
     };
 
+    struct Output {
+        std::string_view name;
+        bool in_region = false;
+        RegionUse use;
+        RegionPiece region;
+    };
+
     void forget() noexcept;
+    bool spread_data() noexcept;
+    static DecodeOutcome read_use(ProtoReader& reader, ProtoWire wire, RegionUse& use,
+                                  std::uint32_t& seen) noexcept;
+    static DecodeOutcome check_input(Input& input, const RegionTable* regions) noexcept;
     DecodeOutcome fill_all(MessageBuilder& builder, const std::uint64_t* shifts) const noexcept;
     DecodeOutcome scan_field(ProtoReader& reader, std::uint32_t& seen) noexcept;
     DecodeOutcome add_parameter(std::string_view entry) noexcept;
@@ -98,7 +114,8 @@ private:
     std::uint32_t output_count_ = 0;
     std::uint32_t data_count_ = 0;
     std::array<Input, kMaxInputs> inputs_;
-    std::array<std::string_view, kMaxOutputs> outputs_;
+    std::array<std::string_view, kMaxInputs> data_;
+    std::array<Output, kMaxOutputs> outputs_;
 };
 
 }  // namespace mpserve

@@ -31,7 +31,7 @@ struct ProtoEncodeContext {
 class ProtoInferEncoder {
 public:
     // False when the response has what only the Python codec writes: a parameter that is no plain
-    // text, number or boolean, or an output in a client's shared memory.
+    // text, number or boolean.
     bool plan(const MessageView& response, const ProtoEncodeContext& context);
     std::size_t bytes() const noexcept { return wrapper_bytes() + bytes_; }
     void write(char* out) const noexcept;

@@ -27,6 +27,15 @@ struct Placement {
     std::uint64_t deadline_ns = 0;  // 0: none
     std::uint32_t max_waiting = 0;
     OnTimeout on_timeout = OnTimeout::reject;
+
+    // Its client waits only until then (0: for ever): what waits longer is refused, unless it was
+    // delayed before.
+    void end_by(std::uint64_t client_deadline_ns) noexcept {
+        if (client_deadline_ns == 0) return;
+        if (deadline_ns != 0 && deadline_ns <= client_deadline_ns) return;
+        deadline_ns = client_deadline_ns;
+        on_timeout = OnTimeout::reject;
+    }
 };
 
 struct QueuePolicy {

@@ -1,7 +1,8 @@
 // V2 inference request (JSON, with or without binary tensors) → request message in a block.
 //
 // It accepts what is valid and common; everything else it *declines* and leaves to the Python
-// codec, which knows all features and all error texts. So a decline is never an answer.
+// codec, which knows all features and all error texts. So a decline is never an answer. A tensor in
+// a client's shared memory is referred to, where the table of regions has a place for it.
 //
 // Two passes. `plan` reads the structure and checks it against the signature, jumping over tensor
 // data (16 bytes a step); it then knows every shape, so `block_bytes` is what the block needs,
@@ -26,6 +27,7 @@
 
 #include "mpserve/decode_outcome.hpp"
 #include "mpserve/message.hpp"
+#include "mpserve/region_table.hpp"
 #include "mpserve/sequence_words.hpp"
 #include "mpserve/signature.hpp"
 
@@ -39,6 +41,8 @@ struct DecodeOptions {
     bool reads_sequences = false;
     // Longer JSON text, or a larger tensor made from it, is for Python to refuse.
     std::uint64_t max_json_bytes = UINT64_MAX;
+    // What clients registered; nullptr: a request that names a region is declined.
+    const RegionTable* regions = nullptr;
 };
 
 // The binary tensors of a request, one after another, and where they lie.
@@ -97,13 +101,14 @@ private:
     };
     struct Input {
         std::string_view name;
-        std::string_view data;  // the JSON array with its brackets; empty: binary
+        std::string_view data;  // the JSON array with its brackets; empty: binary, or in a region
         Datatype datatype = Datatype::invalid;
         std::uint8_t rank = 0;
         bool is_binary = false;
+        RegionPiece region;  // id 0: in none
         ParameterRun parameters;
         std::uint64_t elements = 0;
-        std::uint64_t data_bytes = 0;  // BYTES from JSON: at most
+        std::uint64_t data_bytes = 0;  // in the message; BYTES from JSON: at most
         std::array<std::int64_t, kMaxRank> shape;
 
         std::span<const std::int64_t> dimensions() const noexcept { return {shape.data(), rank}; }
@@ -111,6 +116,7 @@ private:
     struct Output {
         std::string_view name;
         std::uint32_t flags = 0;
+        RegionPiece region;  // id 0: in none
     };
 
     void forget() noexcept;

@@ -1,7 +1,6 @@
 """Routes into real model queues: which are opened, kept, settled and closed."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -16,67 +15,12 @@ from mpserve.model.sequence import SequencePolicy
 from mpserve.model.signature import Signature
 from mpserve.model.state import ModelState
 from mpserve.model.tensor import Datatype
-from mpserve.shm.board import Board
-from mpserve.shm.completion_ring import CompletionRing
-from mpserve.shm.dispatcher import Dispatcher, DispatcherPlaces, open_dispatcher
-from mpserve.shm.model_queue import ModelQueue
-from mpserve.shm.server_id import claim_server_id, release_server_id
-from mpserve.shm.sweep import sweep_server
+from tests.fixtures.frontend_place import Place
 from tests.unit.dispatch.tables import model, version
 
-INDEX = 1
 OPEN = ModelConfig(signature=Signature(open_inputs=True, open_outputs=True))
 SEQUENCES = SequencePolicy(slots=4, idle_us=60_000_000)
 SEQUENCED = msgspec.structs.replace(OPEN, sequences=SEQUENCES)
-
-
-class Place:
-    """The shared memory of a server with one frontend and no workers."""
-
-    def __init__(self) -> None:
-        self.identity = claim_server_id()
-        server_id = self.identity.server_id
-        self.board = Board.create(server_id, 8)
-        self.ring = CompletionRing.create(server_id, 0, 64)
-        self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
-        self.generations = 0
-        self.turn: list[Callable[[], None]] = []
-        self.dispatcher: Dispatcher = open_dispatcher(
-            DispatcherPlaces(
-                server_id=server_id,
-                process_index=INDEX,
-                epoch=self.board.begin(INDEX),
-                frontend_index=0,
-                board_segment=self.board.name,
-                ring_segment=self.ring.name,
-                wake_fd=self.wake_fd,
-                arena_initial_bytes=1 << 20,
-                arena_max_bytes=1 << 22,
-            ),
-            call_soon=self.turn.append,
-            call_later=lambda _delay, _call: None,
-        )
-
-    def queue(self, *, sequences: SequencePolicy | None = None) -> ModelQueue:
-        self.generations += 1
-        return ModelQueue.create(
-            self.identity.server_id,
-            self.generations,
-            rings=[self.ring],
-            wake_fds=[self.wake_fd],
-            slots=16,
-            sequences=sequences,
-        )
-
-    def end_turn(self) -> None:
-        turn, self.turn[:] = list(self.turn), []
-        for call in turn:
-            call()
-
-    def close(self) -> None:
-        sweep_server(self.identity.server_id)
-        os.close(self.wake_fd)
-        release_server_id(self.identity)
 
 
 @pytest.fixture

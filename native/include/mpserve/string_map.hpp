@@ -6,7 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
-namespace mpserve::bind {
+namespace mpserve {
 
 struct StringHash {
     using is_transparent = void;
@@ -17,4 +17,4 @@ struct StringHash {
 template <typename Value>
 using StringMap = std::unordered_map<std::string, Value, StringHash, std::equal_to<>>;
 
-}  // namespace mpserve::bind
+}  // namespace mpserve

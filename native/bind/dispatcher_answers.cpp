@@ -1,0 +1,164 @@
+// A dispatcher's answers: out of the completion ring, counted, and handed to whoever waits.
+#include <array>
+#include <utility>
+
+#include "dispatcher.hpp"
+#include "mpserve/wake.hpp"
+
+namespace mpserve::bind {
+
+namespace {
+
+constexpr std::size_t kCompletionsAtOnce = 256;
+constexpr std::string_view kSequenceLostText =
+    "the worker process that held the sequence ended, and the sequence with it; start it again";
+
+class Delivering {
+public:
+    explicit Delivering(bool& flag) noexcept : flag_(flag) { flag_ = true; }
+    ~Delivering() { flag_ = false; }
+    Delivering(const Delivering&) = delete;
+    Delivering& operator=(const Delivering&) = delete;
+
+private:
+    bool& flag_;
+};
+
+}  // namespace
+
+std::string_view default_error(Status status) noexcept {
+    switch (status) {
+        case Status::unavailable:
+            return "the worker process of the model ended before it answered; the request may be "
+                   "sent "
+                   "again";
+        case Status::not_ready: return "the model was unloaded before the request was executed";
+        case Status::exhausted: return "no shared memory is left for the answer";
+        default: return "the request could not be answered";
+    }
+}
+
+void Dispatcher::count(const InFlight& entry, Answer& answer) noexcept {
+    // One answer that is an error makes the request a failure, as Triton counts it.
+    const auto status = entry.failed == Status::ok ? answer.status : entry.failed;
+    auto& counters = *entry.route->port->counters;
+    const auto now = turn_ns();
+    const auto taken_ns = now > entry.submitted_ns ? now - entry.submitted_ns : 0;
+    answer.at_ns = now;
+    answer.taken_ns = taken_ns;
+    if (status == Status::ok) {
+        mpserve::count(counters.successes, 1);
+        mpserve::count(counters.success_ns, taken_ns);
+        return;
+    }
+    const auto reason = answer.refused ? FailureReason::rejected : failure_reason(status);
+    mpserve::count(counters.failures[static_cast<std::size_t>(reason)], 1);
+    mpserve::count(counters.failure_ns, taken_ns);
+}
+
+void Dispatcher::deliver(std::uint64_t token, Answer& answer) {
+    auto* entry = find_in_flight(token);
+    if (entry == nullptr) return;
+    if (entry->failed == Status::ok) entry->failed = answer.status;
+    if (entry->sink == nullptr) return;
+    const auto route = entry->route;
+    const auto keep_alive = entry->keep_alive;
+    const auto request = MessageView::open(entry->block.data, entry->message_bytes);
+    answer.request = request ? &*request : nullptr;
+    answer.route = route.get();
+    entry->sink->on_answer(entry->tag, answer);
+}
+
+void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
+                        const Completion* completion) {
+    auto* entry = find_in_flight(token);
+    if (entry == nullptr) return;
+    count(*entry, answer);
+    const auto block = entry->block;
+    const auto route = std::move(entry->route);
+    const auto keep_alive = std::move(entry->keep_alive);
+    const auto regions = std::move(entry->regions);
+    auto* sink = std::exchange(entry->sink, nullptr);
+    const auto tag = entry->tag;
+    const auto message_bytes = entry->message_bytes;
+    entry->used = false;
+    unused_entries_.push_back(index_of(token));
+    --route->port->in_flight;
+    --in_flight_;
+    if (sink != nullptr) {
+        const auto request = MessageView::open(block.data, message_bytes);
+        answer.request = request ? &*request : nullptr;
+        answer.route = route.get();
+        sink->on_answer(tag, answer);
+    }
+    if (inputs_leased) {
+        arena_.lend(block.ref, completion->worker_index, completion->worker_epoch);
+    } else {
+        arena_.release(block.ref);
+    }
+}
+
+void Dispatcher::take(const Completion& completion) {
+    // Of a predecessor at this index: its blocks were reclaimed with its death.
+    if (completion.frontend_epoch != epoch_) return;
+    if ((completion.flags & kInputsReturned) != 0) {
+        arena_.take_back(completion.block, completion.worker_index, completion.worker_epoch);
+        return;
+    }
+    BorrowedBlock block;
+    std::optional<MessageView> response;
+    if (completion.block != 0) {
+        block = peers_.borrow(completion.worker_index, completion.worker_epoch, completion.block,
+                              completion.block_bytes);
+        response = MessageView::open(block.data, completion.block_bytes);
+    }
+    Answer answer;
+    answer.status = static_cast<Status>(completion.status);
+    const bool is_empty = (completion.flags & kEmptyFinal) != 0;
+    if (answer.status == Status::ok && !response && !is_empty) answer.status = Status::unavailable;
+    if (answer.status == Status::ok) {
+        answer.response = response ? &*response : nullptr;
+    } else {
+        answer.error = response ? response->text(response->header().error) : std::string_view{};
+        const bool is_lost = (completion.flags & kSequenceLost) != 0;
+        if (answer.error.empty())
+            answer.error = is_lost ? kSequenceLostText : default_error(answer.status);
+    }
+    answer.block = &block;
+    answer.completion = &completion;
+    answer.final = (completion.flags & kMoreFollow) == 0;
+    if (!answer.final) {
+        deliver(completion.token, answer);
+        block.give_back();
+        return;
+    }
+    settle(completion.token, answer, (completion.flags & kInputsLeased) != 0, &completion);
+    block.give_back();  // unless the sink took it over
+}
+
+void Dispatcher::on_wake() {
+    if (wake_fd_ != kNoWakeFd) eventfd_drain(wake_fd_);
+    const Delivering delivering(delivering_);
+    std::array<Completion, kCompletionsAtOnce> completions;
+    do {
+        for (;;) {
+            const auto taken = ring_.pop(completions);
+            turn_ns_ = 0;
+            for (std::size_t index = 0; index < taken; ++index) take(completions[index]);
+            if (taken < completions.size()) break;
+        }
+    } while (!ring_.arm());
+    if (arena_.reclaim_dead(board_) != 0) peers_.forget_gone(board_);
+    if (!scheduled_.empty()) flush();
+    flush_dirty();
+    turn_ns_ = 0;  // the next turn looks again
+}
+
+void Dispatcher::flush_dirty() {
+    while (!dirty_.empty()) {
+        const auto sinks = std::exchange(dirty_, {});
+        for (const auto& dirty : sinks) dirty.sink->flush();
+    }
+}
+
+}  // namespace mpserve::bind

@@ -1,0 +1,51 @@
+// Where a frontend's requests for one version of one model go.
+//
+// Owner: the dispatcher's routing table; requests in flight keep theirs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+
+#include "mpserve/counters.hpp"
+#include "mpserve/model_queue.hpp"
+#include "mpserve/queue_policy.hpp"
+#include "mpserve/signature.hpp"
+#include "sequence_push.hpp"
+
+namespace mpserve::bind {
+
+// A model queue as a frontend pushes into it.
+struct QueuePort {
+    nanobind::object owner;  // QueueObject
+    ModelQueue* queue = nullptr;
+    FrontendCounters* counters = nullptr;     // ours alone to write
+    std::vector<QueuePush> pending;           // accepted, not yet pushed: by level, in order
+    std::vector<SequencedRequest> sequenced;  // the same, of a model with sequences
+    std::uint32_t in_flight = 0;              // accepted and not answered
+    bool scheduled = false;                   // in the dispatcher's list of this turn
+
+    std::size_t unpushed() const noexcept { return pending.size() + sequenced.size(); }
+};
+
+// Where requests for one version of one model go.
+struct Route {
+    std::shared_ptr<QueuePort> port;
+    std::string model_name;
+    std::string model_version;
+    Signature signature;
+    std::uint64_t generation = 0;
+    QueuePolicy policy;
+    bool native = true;  // false: every request is Python's to read
+    bool keep_tensor_parameters = false;
+    std::optional<SequenceTerms> sequences;  // of a model whose requests belong to sequences
+    // A sequence may have begun in another version, or in an earlier generation.
+    bool has_siblings = false;
+};
+using RouteRef = std::shared_ptr<const Route>;
+
+}  // namespace mpserve::bind
