@@ -155,6 +155,7 @@ class EnsembleRun:
             sequence=self._sequence,
             priority=self._request.priority,
             timeout_us=self._request.timeout_us,
+            deadline_ns=self._request.deadline_ns,
             parameters_json=self._request.parameters_json,
             trace_context=self._request.trace_context,
         )

@@ -69,6 +69,7 @@ def submit(
         sequence_text=request.sequence.text,
         priority=request.priority,
         timeout_us=request.timeout_us,
+        deadline_ns=request.deadline_ns,
         trace_context=request.trace_context,
         callback=on_answer,
     )

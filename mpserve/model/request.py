@@ -100,6 +100,9 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
         0 for the model's default.
     timeout_us
         0 for none.
+    deadline_ns
+        When its client will wait no more, on the monotonic clock: it is not begun after that. 0 for
+        never.
     trace_context
         The trace that it belongs to (`mpserve.model.trace_link`), "" for none.
     """
@@ -110,6 +113,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     sequence: SequenceMark = SequenceMark()
     priority: int = 0
     timeout_us: int = 0
+    deadline_ns: int = 0
     binary_by_default: bool = False
     takes_many: bool = False
     is_handler_call: bool = False

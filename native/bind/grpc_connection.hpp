@@ -52,6 +52,7 @@ public:
     bool is_writable(std::int32_t id) noexcept;
     void set_on_writable(std::int32_t id, nanobind::object callback);
     std::uint64_t begun_ns(std::int32_t id);
+    std::uint64_t deadline_ns(std::int32_t id);
     nanobind::dict metadata(std::int32_t id);
     bool is_open(std::int32_t id) noexcept { return find(id) != nullptr; }
 

@@ -94,6 +94,10 @@ void bind_grpc_call(nb::module_& m) {
             "received_ns",
             [](const GrpcCall& self) { return connection_of(self).begun_ns(self.id); },
             "When its head came (monotonic clock).")
+        .def_prop_ro(
+            "deadline_ns",
+            [](const GrpcCall& self) { return connection_of(self).deadline_ns(self.id); },
+            "Until when its client waits (monotonic clock); 0: for ever.")
         .def(
             "on_client_gone",
             [](const GrpcCall& self, nb::object callback) {

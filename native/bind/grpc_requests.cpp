@@ -239,6 +239,7 @@ bool GrpcConnection::submit_in_place(GrpcStream& stream, GrpcMessage& message) {
 
 void GrpcConnection::submit(GrpcStream& stream, Submission submission) {
     ++config_.calls_native;
+    submission.deadline_ns = stream.deadline_ns;
     const auto tag = static_cast<std::uint64_t>(stream.id);
     stream.token = dispatcher_.submit(std::move(submission), this, nb::borrow(self_), tag);
 }
@@ -332,6 +333,11 @@ nb::dict GrpcConnection::metadata_of(const GrpcStream& stream) const {
 std::uint64_t GrpcConnection::begun_ns(std::int32_t id) {
     const auto* stream = find(id);
     return stream == nullptr ? 0 : stream->begun_ns;
+}
+
+std::uint64_t GrpcConnection::deadline_ns(std::int32_t id) {
+    const auto* stream = find(id);
+    return stream == nullptr ? 0 : stream->deadline_ns;
 }
 
 nb::dict GrpcConnection::metadata(std::int32_t id) {

@@ -100,6 +100,7 @@ void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
                           .has_id = (header.flags & kHasId) != 0,
                           .keep_alive = keep_alive,
                           .minor_version = pending.minor_version,
+                          .fields = {},
                           .binary_by_default = false,
                           .request = answer.request};
     if (config_.style == ResponseStyle::mlserver && context.id.empty()) {

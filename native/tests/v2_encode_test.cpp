@@ -108,6 +108,7 @@ constexpr EncodeContext kTriton{.style = ResponseStyle::triton,
                                 .has_id = false,
                                 .keep_alive = true,
                                 .minor_version = 1,
+                                .fields = {},
                                 .binary_by_default = false,
                                 .request = nullptr};
 

@@ -71,7 +71,7 @@ class AioHandlers(grpc.GenericRpcHandler):
 
     def _stream(self, method: StreamMethod) -> _Stream:
         async def serve(_: object, context: Context) -> None:
-            output = AioStreamOutput()
+            output = AioStreamOutput(_deadline_ns(context))
             stream = method(output, _texts(context.invocation_metadata()))
             self._streams.add(stream)
             reader = asyncio.ensure_future(_read_stream(context, stream, output))
@@ -90,13 +90,14 @@ class AioHandlers(grpc.GenericRpcHandler):
 class AioCall:
     """One unary call that waits."""
 
-    __slots__ = ("_context", "_on_client_gone", "received_ns", "result")
+    __slots__ = ("_context", "_on_client_gone", "deadline_ns", "received_ns", "result")
 
     def __init__(self, result: asyncio.Future[bytes | GrpcFailure], context: Context) -> None:
         self.result = result
         self._context = context
         self._on_client_gone: Callable[[], None] | None = None
         self.received_ns = time.monotonic_ns()
+        self.deadline_ns = _deadline_ns(context)
 
     def finish(self, result: bytes | GrpcFailure) -> None:
         """Answer, unless the client is gone."""
@@ -120,7 +121,8 @@ class AioCall:
 class AioStreamOutput:
     """The server's half of a stream: what waits to be written."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline_ns: int) -> None:
+        self.deadline_ns = deadline_ns
         self._waiting: deque[bytes] = deque()
         self._changed = asyncio.Event()
         self._written = asyncio.Event()
@@ -200,6 +202,12 @@ def _unary(method: UnaryMethod) -> _Unary:
         return result
 
     return serve
+
+
+def _deadline_ns(context: Context) -> int:
+    """Return until when a client waits, on the monotonic clock; 0: for ever."""
+    left: float | None = context.time_remaining()
+    return 0 if left is None else time.monotonic_ns() + int(left * 1e9)
 
 
 def _set_status(context: Context, failure: GrpcFailure) -> None:

@@ -53,12 +53,22 @@ class Call(Protocol):
         """When it began, on the monotonic clock."""
         ...
 
+    @property
+    def deadline_ns(self) -> int:
+        """Until when its client waits, on the monotonic clock; 0: for ever."""
+        ...
+
     def on_client_gone(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the client cancels, or its deadline passes, before the answer."""
 
 
 class StreamOutput(Protocol):
     """The server's half of a stream."""
+
+    @property
+    def deadline_ns(self) -> int:
+        """Until when its client waits, on the monotonic clock; 0: for ever."""
+        ...
 
     @property
     def writable(self) -> bool:

@@ -109,7 +109,9 @@ class GrpcInfer:
         token = 0
         if not self._forwarding.forwards:
             has_context = self._has_context(call.metadata)
-            token = self._native.submit(encoded, call.finish, has_context=has_context)
+            token = self._native.submit(
+                encoded, call.finish, has_context=has_context, deadline_ns=call.deadline_ns
+            )
         if token:
             call.on_client_gone(partial(self._handler.cancel, token))
         else:
@@ -122,6 +124,7 @@ class GrpcInfer:
                 message,
                 metadata=call.metadata,
                 begun_ns=call.received_ns,
+                deadline_ns=call.deadline_ns,
                 decoupled_refusal=_DECOUPLED_REFUSAL,
                 tells_final=False,
                 on_result=partial(_finish, call),
@@ -137,19 +140,22 @@ class GrpcInfer:
         on_result: Callable[[bytes | GrpcFailure], None],
         *,
         metadata: Callable[[], Metadata],
+        deadline_ns: int,
         in_stream: bool,
     ) -> int | None:
         """Submit a common request for a model with one answer; `None`: it has to be parsed.
 
         Parameters
         ----------
+        deadline_ns
+            Until when the client waits, on the monotonic clock; 0: for ever.
         in_stream
             The result is a message of Triton's stream.
         """
         if self._forwarding.forwards:
             return None
         has_context = self._has_context(metadata)
-        return self._native.submit(encoded, on_result, in_stream, has_context) or None
+        return self._native.submit(encoded, on_result, in_stream, has_context, deadline_ns) or None
 
     def parse(self, encoded: bytes) -> Any:  # noqa: ANN401  a ModelInferRequest
         """Return the message of a request; raises `MalformedRequest`."""
@@ -161,6 +167,7 @@ class GrpcInfer:
         *,
         metadata: Callable[[], Metadata],
         begun_ns: int,
+        deadline_ns: int,
         decoupled_refusal: str | None,
         tells_final: bool,
         on_result: OnResult,
@@ -172,6 +179,8 @@ class GrpcInfer:
         ----------
         begun_ns
             When it began to come, on the monotonic clock.
+        deadline_ns
+            As of `start_native`.
         decoupled_refusal
             Said of a model that may answer several times; `None`: it may.
         tells_final
@@ -198,8 +207,8 @@ class GrpcInfer:
         )
         if self._forwarding.forwards:
             request = self._forwarding.apply(request, _headers(metadata()))
-        if takes_many:
-            request = replace(request, takes_many=True)
+        if takes_many or deadline_ns:
+            request = replace(request, takes_many=takes_many, deadline_ns=deadline_ns)
         routed = self._handler.follow(request, routed)
         on_answer = partial(self._on_answer, request, routed, tells_final, on_result)
         return self._handler.start(

@@ -126,7 +126,11 @@ class InferStream:
         on_encoded = partial(self._on_encoded, slot)
         wraps = self._response_class is not None
         slot.token = self._infer.start_native(
-            message, on_encoded, metadata=lambda: self._metadata, in_stream=wraps
+            message,
+            on_encoded,
+            metadata=lambda: self._metadata,
+            deadline_ns=self._output.deadline_ns,
+            in_stream=wraps,
         )
         if slot.token is None:
             self._start_rare(slot, message)
@@ -139,6 +143,7 @@ class InferStream:
                 slot.message,
                 metadata=lambda: self._metadata,
                 begun_ns=time.monotonic_ns(),
+                deadline_ns=self._output.deadline_ns,
                 decoupled_refusal=None,
                 tells_final=self._response_class is not None,
                 takes_many=True,

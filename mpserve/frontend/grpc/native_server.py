@@ -178,6 +178,7 @@ class _OnlyAnswer:
     """A call that is answered at once."""
 
     received_ns = 0
+    deadline_ns = 0
 
     def __init__(self) -> None:
         self.result: bytes | GrpcFailure | None = None
