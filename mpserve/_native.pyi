@@ -2,7 +2,7 @@
 Native core of mpserve: shared memory, the request path and the objects models see.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import enum
 
 
@@ -684,12 +684,12 @@ class RegionTable:
         `on_free()` is called when a region that was withdrawn is not used any more.
         """
 
-    def publish(self, registrations: object) -> None:
+    def publish(self, registrations: Iterable[tuple[str, int, int, int]]) -> None:
         """
         Know these, and no others, from now on: (name, id, offset, byte_size) each.
         """
 
-    def place(self, name: str, offset: int, byte_size: int) -> tuple:
+    def place(self, name: str, offset: int, byte_size: int) -> tuple[int, int, int]:
         """
         Return (id, offset, bytes) of a piece. Raises `ModelNotFound` where there is no such region, `InvalidRequest` where the piece would not lie inside it.
         """
