@@ -39,7 +39,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(serve, folder, tmp_path) -> Server:
-    return serve(tmp_path / "models", flags=["--allow-client-shm=true", "--frontends=4"])
+    one = serve(tmp_path / "models", flags=["--allow-client-shm=true", "--frontends=4"])
+    wait_until(lambda: "server.ready" in one.log_text, what="all frontends")
+    return one
 
 
 @pytest.fixture
