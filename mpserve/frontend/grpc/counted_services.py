@@ -76,6 +76,10 @@ class _CountedCall:
     def received_ns(self) -> int:
         return self._call.received_ns
 
+    @property
+    def deadline_ns(self) -> int:
+        return self._call.deadline_ns
+
     def metadata(self) -> Metadata:
         return self._call.metadata()
 
@@ -106,6 +110,10 @@ class _CountedOutput:
         self._output = output
         self._place = place
         self._counting = counting
+
+    @property
+    def deadline_ns(self) -> int:
+        return self._output.deadline_ns
 
     @property
     def writable(self) -> bool:
