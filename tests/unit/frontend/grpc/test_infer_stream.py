@@ -29,8 +29,9 @@ class Answers:
     def parse(self, encoded):
         return REQUEST.FromString(encoded)
 
-    def start_native(self, encoded, on_result, *, in_stream, **_):
+    def start_native(self, encoded, on_result, *, deadline_ns, in_stream, **_):
         """Requests for the model `native` are common ones."""
+        assert deadline_ns == Output.deadline_ns
         if b"native" not in encoded:
             return None
         message = REQUEST.FromString(encoded)
@@ -40,7 +41,8 @@ class Answers:
     def is_decoupled(self, message):
         return message.model_name in self.decoupled
 
-    def start(self, message, *, on_result, **_):
+    def start(self, message, *, deadline_ns, on_result, **_):
+        assert deadline_ns == Output.deadline_ns
         if message.model_name == "bad":
             raise InvalidRequest("bad request")
         token = len(self.on_result) + 1
@@ -66,6 +68,8 @@ class Answers:
 
 class Output:
     """What the client gets."""
+
+    deadline_ns = 77
 
     def __init__(self):
         self.sent = []
