@@ -733,8 +733,10 @@ class Route:
 class Dispatcher:
     """A frontend's side of the data path."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, regions: object | None = None, max_in_flight: int = 4096) -> None:
-        """`regions` is the `RegionTable` of what clients registered."""
+    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, regions: object | None = None, on_restarted: object | None = None, max_in_flight: int = 4096) -> None:
+        """
+        `regions` is the `RegionTable` of what clients registered; `on_restarted(model, correlation_id)`: a sequence was started before it had ended.
+        """
 
     def make_port(self, queue: object) -> QueuePort:
         """Port to a model queue (`ModelQueue`)."""
@@ -1023,12 +1025,21 @@ class DecodedRequest:
         """(name, binary)"""
 
     @property
+    def sequence_id(self) -> int: ...
+
+    @property
+    def sequence_text(self) -> str: ...
+
+    @property
+    def sequence_flags(self) -> int: ...
+
+    @property
     def regions(self) -> list[tuple[int, int, int]]:
         """
         (id, offset, bytes) in clients' memory of each input, then of each output; zeros for none
         """
 
-def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, max_json_bytes: int = 18446744073709551615, regions: object | None = None) -> DecodedRequest:
+def decode_infer(json: bytes, binary: bytes = ..., *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, keep_tensor_parameters: bool = False, reads_sequences: bool = False, max_json_bytes: int = 18446744073709551615, regions: object | None = None) -> DecodedRequest:
     """Read a V2 inference request; `regions` is the `RegionTable`."""
 
 def decode_infer_proto(message: bytes, *, inputs: object = (), outputs: object = (), max_batch_size: int = 0, open_inputs: bool = False, open_outputs: bool = False, regions: object | None = None) -> DecodedRequest:
