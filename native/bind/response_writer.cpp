@@ -43,7 +43,9 @@ std::uint64_t ResponseWriter::measure(const InferenceRequest& request,
         if (!request.wants_output(tensor->name())) continue;
         const auto bytes = tensor->wire_bytes();
         const auto wanted = request.region_of(tensor->name());
-        const auto* reshape = find_reshape(request.context()->output_reshapes, tensor->name());
+        const auto* context = request.context();  // a request that a model made has none
+        const auto* reshape =
+            context != nullptr ? find_reshape(context->output_reshapes, tensor->name()) : nullptr;
         outputs_.push_back({tensor, bytes, wanted, reshape});
         total += record_bytes(*tensor, reshape);
         if (wanted.region == 0) {

@@ -23,11 +23,15 @@ SHAPES = dedent(
             output = json.loads(args["model_config"])["output"][0]
             self._shape = output.get("reshape", {"shape": output["dims"]})["shape"]
             self._batches = json.loads(args["model_config"])["max_batch_size"] > 0
+            given = json.loads(args["model_config"])["input"][0]["reshape"]["shape"]
+            self._rank = len(given) + self._batches
 
         def execute(self, requests):
             responses = []
             for request in requests:
                 given = pb_utils.get_input_tensor_by_name(request, "IN").as_numpy()
+                if given.ndim != self._rank:
+                    raise ValueError(f"not my shape: {given.shape}")
                 rows = [len(given)] if self._batches else []
                 seen = numpy.array([json.dumps(given.shape).encode()] * (rows or [1])[0])
                 responses.append(
@@ -48,8 +52,14 @@ CONFIG = """
     output {{ name: "OUT" data_type: TYPE_FP32 dims: {out} reshape {{ shape: {out_shape} }} }}
     output {{ name: "SEEN" data_type: TYPE_STRING dims: {seen} }}
 """
+WARM_UP = """
+    model_warmup { name: "one" batch_size: 1 inputs {
+        key: "IN" value { data_type: TYPE_FP32 dims: [2, 3] zero_data: true }
+    } }
+"""
 MODELS = {
-    "rows": CONFIG.format(
+    "rows": WARM_UP  # a load fails with its warm-up
+    + CONFIG.format(
         batch=4, dims="[2, 3]", shape="[6]", out="[3, 2]", out_shape="[6]", seen="[1]"
     ),
     "scalars": CONFIG.format(
