@@ -1,4 +1,6 @@
-"""The members of real answers are those of the tables in `docs/compatibility/json.md`."""
+"""What real answers have in them is what the tables in `docs/compatibility` list: `json.md`, and
+`messages.md` for gRPC.
+"""
 
 import json
 from collections.abc import Iterator
@@ -8,8 +10,10 @@ from textwrap import dedent
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
 from tests.fixtures.compatibility.documents import ANSWERS, MLSERVER, TRITON
+from tests.fixtures.compatibility.messages import answer_fields, outcome
 from tests.fixtures.compatibility.wire import DialectName
 from tests.fixtures.grpc_calls import MLSERVER as MLSERVER_MESSAGES
 from tests.fixtures.grpc_calls import Calls
@@ -40,7 +44,10 @@ MOODY = dedent(
     class TritonPythonModel:
         def execute(self, requests):
             return [
-                pb_utils.InferenceResponse([], parameters={"mood": "good"}) for _ in requests
+                pb_utils.InferenceResponse(
+                    [], parameters={"mood": "good", "level": 3, "is_on": True}
+                )
+                for _ in requests
             ]
     """
 )
@@ -175,3 +182,72 @@ def test_grpc_tells_the_models_content_type_too(mlserver_members):
     with grpc.insecure_channel(mlserver_members.grpc_address) as channel:
         told = Calls(channel, MLSERVER_MESSAGES)("ModelMetadata", name="m")
     assert told.parameters["content_type"].string_param == "np"
+
+
+# --- gRPC -----------------------------------------------------------------------------------------
+
+UNFILLED = {
+    "ModelInferResponse.InferOutputTensor.contents",  # answers are raw
+    "ModelInferResponse.InferOutputTensor.parameters",  # models of Triton give tensors none
+    "InferTensorContents.",
+    "InferParameter.uint64_param",  # of a number past 63 bits
+    "InferParameter.double_param",  # models give none
+    "ModelConfigResponse.config",  # a page of its own
+    "ModelStatistics.memory_usage",
+    "CudaSharedMemoryStatusResponse.regions",
+}
+"""Fields of answers that stay empty here, as the page says or for want of something to tell."""
+
+
+def filled(message: Message, found: set[str]) -> None:
+    """Add the names of all fields of a message that have a value."""
+    own = message.DESCRIPTOR.full_name.removeprefix("inference.")
+    for field, value in message.ListFields():
+        found.add(f"{own}.{field.name}")
+        if field.message_type is None:
+            continue
+        if field.message_type.GetOptions().map_entry:
+            inner = value.values()
+        else:
+            inner = value if field.is_repeated else [value]
+        for one in inner:
+            filled(one, found)
+
+
+def asked(calls: Calls) -> Iterator[Message]:
+    """Ask everything that a server can tell."""
+    tensor = {"name": "IN", "datatype": "FP32", "shape": [1], "contents": {"fp32_contents": [1]}}
+    for method in ("ServerLive", "ServerReady", "ServerMetadata", "LogSettings", "TraceSetting"):
+        yield calls(method)
+    for method in ("ModelReady", "ModelMetadata"):
+        yield calls(method, name="m")
+    for model in ("m", "moody"):
+        yield calls("ModelInfer", calls.infer_request(model, tensor, id="7"))
+    good, bad = (calls.infer_request(model, tensor) for model in ("twice", "nobody"))
+    yield from calls.stream(iter([good, bad]))
+    yield calls("ModelStatistics")
+    yield calls("RepositoryIndex")
+    yield calls("SystemSharedMemoryStatus")
+    yield calls("CudaSharedMemoryStatus")
+
+
+def test_answers_over_grpc_fill_the_fields_that_the_page_lists(triton_members):
+    memory = SharedMemory(create=True, size=64)
+    found: set[str] = set()
+    try:
+        with grpc.insecure_channel(triton_members.grpc_address) as channel:
+            calls = Calls(channel)
+            place = {"key": f"/{memory.name.lstrip('/')}", "offset": 8, "byte_size": 16}
+            calls("SystemSharedMemoryRegister", name="g", **place)
+            for answer in asked(calls):
+                filled(answer, found)
+            calls("SystemSharedMemoryUnregister", name="g")
+    finally:
+        memory.close()
+        memory.unlink()
+    listed = {
+        field
+        for field in answer_fields(TRITON)
+        if outcome(TRITON, field).startswith("yes") and not field.startswith(tuple(UNFILLED))
+    }
+    assert listed - found == set()
