@@ -68,4 +68,5 @@ def test_every_row_about_the_repository_is_there():
 
 
 def test_every_row_about_scheduling_and_the_python_backend_is_there():
-    assert [int(row[0]) for row in rows(SCHEDULING)] == list(range(121, 150))
+    numbers = [int(row[0]) for row in rows(SCHEDULING) if row[0].strip().isdecimal()]
+    assert numbers == list(range(121, 151))
