@@ -29,8 +29,8 @@ EXIT_FAILED: Final = 1
 def reload(pid: int | None, timeout_secs: float) -> None:
     """Let a server read its settings, certificates and the log's file again.
 
-    Tells what changed. The exit code is 1 when nothing could be changed, and says why; the server
-    goes on by what it had.
+    Tells what changed. The exit code is 1 when something can not be taken, and it is said why;
+    unless it is a file that can not be used any more, nothing changes then.
     """
     before = _chosen(pid)
     try:
@@ -40,9 +40,12 @@ def reload(pid: int | None, timeout_secs: float) -> None:
     except PermissionError:
         _fail(f"server {before.pid} is another user's")
     note = _answer(before, timeout_secs)
+    for name in note.changed:
+        click.echo(f"{name}: changed")
     if note.fault:
         _fail(note.fault)
-    click.echo("\n".join(f"{name}: changed" for name in note.changed) or "nothing changed")
+    if not note.changed:
+        click.echo("nothing changed")
 
 
 def _chosen(pid: int | None) -> ServerNote:
@@ -64,7 +67,10 @@ def _answer(before: ServerNote, timeout_secs: float) -> ServerNote:
         if time.monotonic() > deadline:
             _fail(f"server {before.pid} did not answer in {timeout_secs:g} s; its log may say why")
         time.sleep(LOOK_SECONDS)
-        note = next((one for one in living_notes() if one.pid == before.pid), before)
+        found = [one for one in living_notes() if one.pid == before.pid]
+        if not found:
+            _fail(f"server {before.pid} has just ended")
+        note = found[0]
     return note
 
 

@@ -217,7 +217,7 @@ class Root:
                 stop = StopServer(signal_number=number)
                 self._stops.append(stop)
                 self._tell(stop)
-            elif number == HANG_UP:
+            elif number == HANG_UP and not self._stops:
                 self._reload()
         self._reap()
 

@@ -240,6 +240,27 @@ def test_new_connections_are_shown_the_new_certificate(serve, repository, tmp_pa
     kept.close()
 
 
+def test_grpc_aio_says_that_it_keeps_its_certificate(serve, repository, settings, tmp_path):
+    old, new = make_certificate(tmp_path, "old"), make_certificate(tmp_path, "new")
+    tls = [
+        "--grpc-transport=aio",
+        "--grpc-use-ssl=true",
+        f"--grpc-server-cert={old}",
+        f"--grpc-server-key={old.with_suffix('.key')}",
+    ]
+    settings.write(exit_timeout_secs=30)
+    server = serve(repository.path, flags=[settings.flag, *tls])
+    settings.write(exit_timeout_secs=20)
+    done = reload(server)
+    assert (done.returncode, done.stdout) == (0, "--exit-timeout-secs: changed\n")
+    shutil.copy(new, old)
+    shutil.copy(new.with_suffix(".key"), old.with_suffix(".key"))
+    settings.write(exit_timeout_secs=10)
+    done = reload(server)
+    assert (done.returncode, done.stdout) == (1, "--exit-timeout-secs: changed\n")
+    assert "grpc.aio does not read the certificates of gRPC again" in done.stderr
+
+
 def test_the_log_goes_on_in_a_new_file_when_the_old_one_was_moved(serve, repository, tmp_path):
     repository.add("teller", "m")
     path, moved = tmp_path / "log", tmp_path / "log.1"

@@ -29,9 +29,16 @@ class AioGrpcServer:
     """A listening server; `open` makes it."""
 
     def __init__(
-        self, server: grpc.aio.Server, services: Services, handlers: AioHandlers, path: str | None
+        self,
+        server: grpc.aio.Server,
+        services: Services,
+        handlers: AioHandlers,
+        *,
+        certificates: tuple[bytes, ...],
+        path: str | None,
     ) -> None:
         self._server = server
+        self._certificates = certificates
         self._services = services
         self._path = path
         self._handlers = handlers
@@ -56,6 +63,7 @@ class AioGrpcServer:
         if exclusive and path is None:
             refuse_taken(address=settings.address, port=settings.port)
         place = _place(settings)
+        certificates = _certificates(settings)
         credentials = _credentials(settings)
         handlers = AioHandlers(services)
         server = grpc.aio.server(handlers=(handlers,), options=options(settings))
@@ -74,7 +82,7 @@ class AioGrpcServer:
             if mask >= 0:
                 os.umask(mask)
         await server.start()
-        return cls(server, services, handlers, path)
+        return cls(server, services, handlers, certificates=certificates, path=path)
 
     def look_at_pace(self) -> None:
         """Leave the pace of clients to grpcio."""
@@ -89,10 +97,10 @@ class AioGrpcServer:
         Raises
         ------
         ConfigError
-            There are certificates.
+            They have changed.
         """
         self._services.restrict_by(settings.restrictions)
-        if settings.use_ssl:
+        if _certificates(settings) != self._certificates:
             raise ConfigError(
                 "grpc.aio does not read the certificates of gRPC again; start a new server"
             )
@@ -135,6 +143,12 @@ def _place(settings: GrpcSettings) -> str:
         return settings.address
     host = settings.address or "0.0.0.0"  # noqa: S104  what "" means for the peers
     return f"[{host}]:{settings.port}" if ":" in host else f"{host}:{settings.port}"
+
+
+def _certificates(settings: GrpcSettings) -> tuple[bytes, ...]:
+    """Return the files of TLS as they are now; raises `ConfigError`."""
+    paths = (settings.server_key, settings.server_cert, settings.root_cert)
+    return tuple(_read(path) for path in paths if settings.use_ssl and path)
 
 
 def _credentials(settings: GrpcSettings) -> grpc.ServerCredentials | None:
