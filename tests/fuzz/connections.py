@@ -8,7 +8,8 @@ from typing import Any
 from mpserve.codec.cloud_events import EventSource
 from mpserve.codec.grpc_connection import GrpcConnection, GrpcServerConfig
 from mpserve.codec.http_connection import Exchange, HttpConnection
-from mpserve.dialect import TRITON
+from mpserve.codec.proto_infer import ProtoInfer
+from mpserve.dialect import TRITON, GrpcCode
 from mpserve.errors import ErrorCode
 from mpserve.frontend.grpc.call import GrpcFailure, Metadata, StreamOutput
 from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
@@ -17,12 +18,16 @@ from mpserve.frontend.http.server import http_config
 from mpserve.settings import ClientLimits, GrpcCompression, GrpcSettings
 from mpserve.shm.arena import ArenaSegments, open_arena
 from mpserve.shm.board import Board
+from mpserve.shm.client_region import RegionTable
 from mpserve.shm.completion_ring import CompletionRing
-from mpserve.shm.dispatcher import Dispatcher
+from mpserve.shm.dispatcher import Answer, Dispatcher, Route
+from mpserve.shm.model_queue import ModelQueue
 from mpserve.shm.server_id import claim_server_id, release_server_id
 from mpserve.shm.sweep import sweep_server
 from mpserve.telemetry.traffic import TrafficKind
 
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+REGISTERED = (("r", 3, 64, 40), ("s", 9, 0, 2**40))  # name, id, offset, bytes
 UNARY = "/test.Service/Ask"
 STREAM = "/test.Service/Talk"
 MAX_MESSAGE_BYTES = 4096
@@ -75,7 +80,10 @@ class Timer:
 
 
 class Bench:
-    """A dispatcher without models, and the configurations of both wires. A `with` block ends it."""
+    """A dispatcher, and the configurations of both wires. A `with` block ends it.
+
+    Its one model `m` takes any tensors; at the end of each turn what waits for it is refused.
+    """
 
     def __init__(self) -> None:
         self._identity = claim_server_id()
@@ -84,18 +92,27 @@ class Bench:
         board = Board.create(server_id, processes=4)
         epoch = board.begin(1)
         segments = ArenaSegments(server_id, 1, epoch)
-        dispatcher = Dispatcher(
+        self._turn: list[Callable[[], None]] = []
+        self._regions = RegionTable(on_free=lambda: None)
+        self._regions.publish(REGISTERED)
+        ring = CompletionRing.create(server_id, 0, 128)
+        dispatcher = self._dispatcher = Dispatcher(
             board=board.native,
             process_index=1,
             epoch=epoch,
             frontend_index=0,
             arena=open_arena(segments, initial_bytes=1 << 20, max_bytes=8 << 20),
-            ring=CompletionRing.create(server_id, 0, 128).native,
+            ring=ring.native,
             wake_fd=self._wake_fd,
             attach=segments.attach,
-            call_soon=lambda callback: callback(),
+            call_soon=self._turn.append,
             call_later=_never,
+            regions=self._regions,
         )
+        self._queue = ModelQueue.create(
+            server_id, 1, rings=[ring], wake_fds=[self._wake_fd], slots=64
+        )
+        dispatcher.update("m", {"": self._route(), "1": self._route()})
         self._http = http_config(
             dispatcher=dispatcher,
             dialect=TRITON,
@@ -106,12 +123,39 @@ class Bench:
             source=EventSource(server_name="fuzz"),
             clients=ClientLimits(),
         )
-        self._grpc = _grpc_config(dispatcher)
+        self.infer = ProtoInfer(dispatcher=dispatcher, on_failure=_failed, on_rare=_rare)
+        self._grpc = _grpc_config(dispatcher, self.infer)
+
+    def _route(self) -> Route:
+        return Route(
+            port=self._dispatcher.make_port(self._queue.native),
+            model_name="m",
+            model_version="1",
+            generation=1,
+            inputs=(),
+            outputs=(),
+            max_batch_size=0,
+            open_inputs=True,
+            open_outputs=True,
+        )
+
+    def end_turn(self) -> None:
+        """Do what a loop does after it has read: push what came, and hear that nobody took it."""
+        while self._turn:
+            turn, self._turn[:] = list(self._turn), []
+            for call in turn:
+                call()
+            self._queue.answer_waiting(ErrorCode.UNAVAILABLE)
+            self._dispatcher.on_wake()
 
     def __enter__(self) -> "Bench":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end_turn()
+        assert self._dispatcher.in_flight == 0
+        self._regions.publish(())
+        assert self._regions.in_use() == []  # whatever came, nothing is held
         os.close(self._wake_fd)
         sweep_server(self._identity.server_id)
         release_server_id(self._identity)
@@ -123,7 +167,7 @@ class Bench:
 
     def http_answer(self, text: bytes, piece: int) -> bytes:
         """Return what an HTTP connection writes that gets pieces of so many bytes."""
-        return _feed(partial(HttpConnection, self._http), text, piece)
+        return self._feed(partial(HttpConnection, self._http), text, piece)
 
     def grpc(self, text: bytes) -> None:
         """Give `text` to gRPC connections, whole and in pieces."""
@@ -132,25 +176,26 @@ class Bench:
 
     def grpc_answer(self, text: bytes, piece: int) -> bytes:
         """As `http_answer`."""
-        return _feed(partial(GrpcConnection, self._grpc), text, piece)
+        return self._feed(partial(GrpcConnection, self._grpc), text, piece)
 
-
-def _feed(make: Callable[[], Any], text: bytes, piece: int) -> bytes:
-    connection, transport = make(), Transport()
-    connection.connection_made(transport)
-    try:
-        while text and not transport.is_closed:
-            buffer = memoryview(connection.get_buffer(-1))
-            taken = text[: min(piece, len(buffer))]
-            text = text[len(taken) :]
-            buffer[: len(taken)] = taken
-            buffer.release()
-            connection.buffer_updated(len(taken))
-        if not transport.is_closed:
-            connection.eof_received()
-    finally:
-        connection.connection_lost(None)
-    return bytes(transport.written)
+    def _feed(self, make: Callable[[], Any], text: bytes, piece: int) -> bytes:
+        connection, transport = make(), Transport()
+        connection.connection_made(transport)
+        try:
+            while text and not transport.is_closed:
+                buffer = memoryview(connection.get_buffer(-1))
+                taken = text[: min(piece, len(buffer))]
+                text = text[len(taken) :]
+                buffer[: len(taken)] = taken
+                buffer.release()
+                connection.buffer_updated(len(taken))
+                self.end_turn()
+            if not transport.is_closed:
+                connection.eof_received()
+        finally:
+            connection.connection_lost(None)
+            self.end_turn()
+        return bytes(transport.written)
 
 
 def _answer(exchange: Exchange) -> None:
@@ -167,10 +212,10 @@ def _answer(exchange: Exchange) -> None:
     responses.send(exchange, responses.json_response(body))
 
 
-def _grpc_config(dispatcher: Dispatcher) -> GrpcServerConfig:
+def _grpc_config(dispatcher: Dispatcher, infer: ProtoInfer) -> GrpcServerConfig:
     config = GrpcServerConfig(
         dispatcher=dispatcher,
-        infer=None,
+        infer=infer,
         settings=GrpcSettings(max_message_bytes=MAX_MESSAGE_BYTES),
         statuses=[0] * len(ErrorCode),
         codings=WANTED[GrpcCompression.LOW],
@@ -186,6 +231,10 @@ def _grpc_config(dispatcher: Dispatcher) -> GrpcServerConfig:
         infers=False, wants_metadata=True, kind=TrafficKind.UNARY,
     )  # fmt: skip
     config.add_method(
+        INFER, lambda request, call: call.finish(bytes(request)), streams=False, guarded=False,
+        infers=True, wants_metadata=False, kind=TrafficKind.UNARY,
+    )  # fmt: skip
+    config.add_method(
         STREAM,
         _Talk,
         streams=True,
@@ -199,6 +248,14 @@ def _grpc_config(dispatcher: Dispatcher) -> GrpcServerConfig:
 
 def _never(_seconds: float, _callback: Callable[[], None]) -> Timer:
     return Timer()
+
+
+def _failed(code: int, message: str) -> GrpcFailure:
+    return GrpcFailure(code=GrpcCode.UNAVAILABLE, message=f"{code}: {message}")
+
+
+def _rare(answer: Answer, in_stream: bool) -> bytes:
+    raise AssertionError((answer, in_stream))
 
 
 def _crash(path: str, error: BaseException) -> GrpcFailure:

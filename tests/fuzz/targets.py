@@ -31,7 +31,7 @@ from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 from tests.fixtures import grpc_calls
 from tests.fixtures import http2_frames as h2
-from tests.fuzz.connections import STREAM, UNARY, Bench
+from tests.fuzz.connections import INFER, STREAM, UNARY, Bench
 
 SIGNATURES = (
     Signature(open_inputs=True, open_outputs=True),
@@ -154,7 +154,7 @@ def codec_targets() -> dict[str, Target]:
 def connection_targets(bench: Bench) -> dict[str, Target]:
     """Return what is the core's, by name."""
     return {
-        "http": Target(bench.http, _HTTP, _HTTP_WORDS),
+        "http": Target(bench.http, _HTTP + _HTTP_INFERENCES, _HTTP_WORDS),
         "grpc": Target(bench.grpc, _frames(), _frame_words()),
     }
 
@@ -216,7 +216,22 @@ _HTTP = (
     b"Content-Length: 99999999\r\n\r\n{}",
     b"GET / HTTP/1.0\r\n\r\n",
 )
+_IN_REGIONS = (
+    b'{"id":"a","inputs":[{"name":"A","datatype":"FP32","shape":[1,2],"parameters":'
+    b'{"shared_memory_region":"r","shared_memory_offset":8,"shared_memory_byte_size":8}},'
+    b'{"name":"B","datatype":"UINT8","shape":[3],"parameters":{"binary_data_size":3}}],"outputs":'
+    b'[{"name":"X","parameters":{"shared_memory_region":"s","shared_memory_byte_size":99}}]}'
+)
+_SMALL = b'{"inputs":[{"name":"A","datatype":"INT32","shape":[2],"data":[1,-2]}]}'
+_HTTP_INFERENCES = (
+    b"POST /v2/models/m/infer HTTP/1.1\r\nHost: h\r\nInference-Header-Content-Length: %d\r\n"
+    b"Content-Length: %d\r\n\r\n%sabc" % (len(_IN_REGIONS), len(_IN_REGIONS) + 3, _IN_REGIONS),
+    b"POST /v2/models/m/versions/1/infer HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%s"
+    % (len(_SMALL), _SMALL),
+)
 _HTTP_WORDS = (
+    b'"shared_memory_region":"r"', b'"shared_memory_byte_size":8', b'"shared_memory_offset":40',
+    b'"parameters":{"sequence_id":1}', b'"parameters":{"timeout":1}',
     b"\r\n", b"\n", b"\r\n\r\n", b":", b" ", b"\0", b"HTTP/1.1", b"Content-Length: 1\r\n",
     b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"Content-Encoding: gzip\r\n",
     b"0\r\n\r\n", b"ffffffffffffffff", b"18446744073709551616", b"Upgrade: h2c\r\n",
@@ -259,7 +274,55 @@ def _frames() -> tuple[bytes, ...]:
         start + call(UNARY, h2.message(b"x" * 3000)) + h2.frame(h2.GOAWAY, bytes(8)),
         start + call(STREAM, hello)[:-9] + h2.frame(h2.RST_STREAM, bytes(4), stream=1),
         start + h2.frame(h2.WINDOW, b"\0\1\0\0") + call(UNARY, h2.message(b"", flag=1)),
+        *(start + call(INFER, h2.message(one)) for one in _inferences()),
     )
+
+
+def _inferences() -> tuple[bytes, ...]:
+    """Return requests for the model `m`: with its data, and in regions."""
+    message = grpc_calls.TRITON.message("inference.ModelInferRequest")
+    place = {
+        "shared_memory_region": {"string_param": "r"},
+        "shared_memory_byte_size": {"int64_param": 8},
+        "shared_memory_offset": {"int64_param": 8},
+    }
+    one = {"name": "A", "datatype": "FP32", "shape": [1, 2]}
+    given = {**one, "name": "B"}
+    outputs = [{"name": "X", "parameters": place}, {"name": "Y"}]
+    made = (
+        message(model_name="m", id="x", inputs=[one], raw_input_contents=[bytes(8)]),
+        message(
+            model_name="m",
+            inputs=[{**one, "parameters": place}, given],
+            outputs=outputs,
+            raw_input_contents=[bytes(8)],
+        ),
+    )
+    return tuple(each.SerializeToString() for each in made)
+
+
+_ABUSE = (
+    h2.frame(h2.SETTINGS, b"\0\4\xff\xff\xff\xff"),  # a window past 2^31
+    h2.frame(h2.SETTINGS, b"\0\5\0\0\0\0"),  # frames of no bytes
+    h2.frame(h2.SETTINGS, b"\0\1\0\0\0\0" * 20),
+    h2.frame(h2.SETTINGS, b"\0\3\0\0\0\0"),
+    h2.frame(h2.WINDOW, b"\x7f\xff\xff\xff"),
+    h2.frame(h2.WINDOW, b"\x7f\xff\xff\xff", stream=1) * 2,
+    h2.frame(h2.WINDOW, bytes(4)),
+    h2.frame(h2.RST_STREAM, b"\0\0\0\x08", stream=1) * 3,
+    h2.frame(h2.PING, bytes(8)) * 40,
+    h2.frame(h2.DATA, b"", stream=1) * 40,
+    h2.frame(h2.DATA, b"\xff" + bytes(8), flags=8, stream=1),  # more padding than frame
+    h2.frame(h2.HEADERS, h2.call_head(UNARY), stream=5),  # whose end never comes
+    h2.frame(h2.CONTINUATION, h2.call_head(UNARY), stream=5),
+    h2.frame(h2.CONTINUATION, b"", flags=h2.END_HEADERS, stream=5),
+    h2.frame(h2.HEADERS, h2.call_head(UNARY), flags=h2.END_HEADERS | h2.END_STREAM, stream=2),
+    h2.frame(h2.PRIORITY, b"\0\0\0\1\xff", stream=1),  # depends on itself
+    h2.frame(h2.PUSH, b"\0\0\0\2" + h2.call_head(UNARY), flags=h2.END_HEADERS, stream=1),
+    h2.frame(99, bytes(64), stream=7),
+    h2.field(":path", "/late") + h2.field("te", "none") + h2.field("connection", "close"),
+    h2.field("x" * 300, "y" * 300),
+)
 
 
 def _frame_words() -> tuple[bytes, ...]:
@@ -274,6 +337,8 @@ def _frame_words() -> tuple[bytes, ...]:
         h2.message(b"", bytes_told=1 << 31),
         h2.field("grpc-timeout", "1n"),
         h2.field("grpc-encoding", "gzip"),
+        h2.field("grpc-timeout", "1S"),
+        *_ABUSE,
         b"\xff\xff\xff\xff",
         b"\x3f\xe1\x1f",  # a table that grows
     )
