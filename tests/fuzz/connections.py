@@ -96,12 +96,13 @@ class Bench:
         self._regions = RegionTable(on_free=lambda: None)
         self._regions.publish(REGISTERED)
         ring = CompletionRing.create(server_id, 0, 128)
+        self._arena = open_arena(segments, initial_bytes=1 << 20, max_bytes=8 << 20)
         dispatcher = self._dispatcher = Dispatcher(
             board=board.native,
             process_index=1,
             epoch=epoch,
             frontend_index=0,
-            arena=open_arena(segments, initial_bytes=1 << 20, max_bytes=8 << 20),
+            arena=self._arena,
             ring=ring.native,
             wake_fd=self._wake_fd,
             attach=segments.attach,
@@ -156,6 +157,7 @@ class Bench:
         assert self._dispatcher.in_flight == 0
         self._regions.publish(())
         assert self._regions.in_use() == []  # whatever came, nothing is held
+        assert self._arena.used_bytes == 0
         os.close(self._wake_fd)
         sweep_server(self._identity.server_id)
         release_server_id(self._identity)
