@@ -168,7 +168,11 @@ def test_all_that_may_die_at_once_may_die(serve, repository):
         for title in (TITLE, "mpserve spawner", "mps:m", "mps frontend 0", "mps frontend 1"):
             server.process_named(title).kill()
         wait_until(lambda: tell(server, "m").version == 1, deadline=within(10))
-        wait_until(lambda: len(server.processes()) == count, what="each to be there once")
+        wait_until(
+            lambda: len(server.processes()) == count,
+            deadline=within(10),
+            what="each to be there once",
+        )
         for index in range(2):
             assert server.process_named(f"mps frontend {index}")
     assert names(server) == {"m": "READY"}
