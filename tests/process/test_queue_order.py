@@ -138,3 +138,50 @@ def test_an_answer_nobody_waits_for_is_no_failure_of_the_model(turnstile):
     assert server.infer("t", request()).status == 200
     assert time.monotonic() - begun < 10
     assert model.failures(server, "BACKEND") == 0
+
+
+WIRES = pytest.mark.parametrize("timeout_parameter", [0, 5], ids=["native", "read by Python"])
+
+
+def hold_over_grpc(calls: Calls, hold: int, timeout_parameter: int):
+    """Return the request that `Turnstile.send` sends over HTTP."""
+    message = calls.infer_request(
+        "t",
+        {"name": "HOLD", "datatype": "INT32", "shape": [1]},
+        raw=(np.full(1, hold, np.int32).tobytes(),),
+    )
+    if timeout_parameter:
+        message.parameters["timeout"].int64_param = timeout_parameter
+    return message
+
+
+@WIRES
+def test_row_114_a_model_can_ask_whether_the_deadline_of_its_call_passed(
+    turnstile, timeout_parameter
+):
+    model, server = turnstile("")
+    model.gate.touch()
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        calls = Calls(channel)
+        infer = channel.unary_unary(
+            "/inference.GRPCInferenceService/ModelInfer",
+            request_serializer=lambda given: given.SerializeToString(),
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            infer(hold_over_grpc(calls, LEAVES_WITH_CLIENT, timeout_parameter), timeout=2.0)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    wait_until(lambda: TOLD in server.log_text, what="the model to be told")
+
+
+@WIRES
+def test_row_133_requests_of_a_stream_leave_the_queue_at_its_deadline(turnstile, timeout_parameter):
+    model, server = turnstile("")
+    with grpc.insecure_channel(server.grpc_address) as channel, model.held(server):
+        calls = Calls(channel)
+        message = hold_over_grpc(calls, 0, timeout_parameter)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(calls.stream(iter([message, message]), timeout=1.0))
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        wait_until(lambda: model.failures(server, "CANCELED") == 2, what="the deadline to be seen")
+        assert model.waiting(server) == 0
+    wait_until(lambda: executed(server) == 1, what="the log")
