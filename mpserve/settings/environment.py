@@ -80,7 +80,10 @@ def model_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_mlserver(folder: Path, environment: Mapping[str, str]) -> MLServerChoice:
-    """Return what `MLSERVER_*` and, where they are silent, `settings.json` of `folder` say.
+    """Return what `settings.json` of `folder` and, where it is silent, `MLSERVER_*` say.
+
+    The file goes first, as with the peer (1.7.1), whose members of a file are arguments of its
+    settings.
 
     Raises
     ------
@@ -96,10 +99,10 @@ def read_mlserver(folder: Path, environment: Mapping[str, str]) -> MLServerChoic
         if name not in BY_NAME
     ]
     for field in MLSERVER_FIELDS:
-        if field.environment_name in upper:
-            raws[field.name] = (field.environment_name, upper[field.environment_name])
-        elif field.name in members:
+        if field.name in members:
             raws[field.name] = (f"{SETTINGS_FILE}: {field.name}", members[field.name])
+        elif field.environment_name in upper:
+            raws[field.name] = (field.environment_name, upper[field.environment_name])
     warnings += [
         f"{where} changes nothing: {BY_NAME[name].reason}"
         for name, (where, _) in raws.items()

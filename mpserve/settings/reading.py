@@ -1,7 +1,7 @@
 """Command line, environment and file read into checked `Settings`.
 
-Precedence: flag, `MPSERVE_*`, `--settings-file`, `MLSERVER_*` (`mpserve start` only, also those of
-`.env`), `settings.json`, default of the command's dialect.
+Precedence: flag, `MPSERVE_*`, `--settings-file`; for `mpserve start` then `settings.json`,
+`MLSERVER_*`, those of `.env`; default of the command's dialect.
 """
 
 from collections.abc import Mapping, Sequence

@@ -125,11 +125,11 @@ def workers(server, model):
 
 
 def test_parallel_workers_of_the_server_are_instances_of_models_without_a_number(start, folder):
-    (folder / "settings.json").write_text('{"parallel_workers": 3}')
+    (folder / "settings.json").write_text('{"parallel_workers": 2}')
     add(folder, "a", name="a")
     add(folder, "b", name="b", parallel_workers=1)
     add(folder, "c", name="c", parallel_workers=0)
-    server = start(folder, environment=os.environ | {"MLSERVER_PARALLEL_WORKERS": "2"})
+    server = start(folder, environment=os.environ | {"MLSERVER_PARALLEL_WORKERS": "3"})
     assert [workers(server, name) for name in "abc"] == [2, 1, 1]
 
     # A load call asks the same question.

@@ -46,11 +46,12 @@ def test_models_need_not_be_loaded_at_the_start(read):
     assert read(file={"load_models_at_startup": False}).settings.load_models == ()
 
 
-def test_the_environment_goes_before_the_file(read):
+def test_the_file_goes_before_the_environment_as_with_the_peer(read):
     settings = read(
-        environment={"MLSERVER_HTTP_PORT": "9000"}, file={"http_port": 9100, "grpc_port": 9101}
+        environment={"MLSERVER_HTTP_PORT": "9000", "MLSERVER_GRPC_PORT": "9001"},
+        file={"http_port": 9100},
     ).settings
-    assert (settings.http_port, settings.grpc.port) == (9000, 9101)
+    assert (settings.http_port, settings.grpc.port) == (9100, 9001)
 
 
 def test_a_flag_goes_before_the_environment(read):
@@ -118,7 +119,8 @@ def test_a_setting_without_effect_is_warned_about(read):
     [
         ({}, {}, 1),
         ({}, {"parallel_workers": 3}, 3),
-        ({"MLSERVER_PARALLEL_WORKERS": "2"}, {"parallel_workers": 3}, 2),
+        ({"MLSERVER_PARALLEL_WORKERS": "2"}, {}, 2),
+        ({"MLSERVER_PARALLEL_WORKERS": "2"}, {"parallel_workers": 3}, 3),
         ({}, {"parallel_workers": 0}, 0),
     ],
 )
@@ -178,9 +180,10 @@ def test_every_field_of_mlservers_settings_is_known():
 def test_a_file_of_the_working_directory_stands_in_for_the_environment(read, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text(
-        "MLSERVER_HTTP_PORT=9000\nMLSERVER_GRPC_PORT=9001\nMLSERVER_MODEL_PLATFORM=x\n"
+        "MLSERVER_HTTP_PORT=9000\nMLSERVER_GRPC_PORT=9001\nMLSERVER_METRICS_PORT=9002\n"
+        "MLSERVER_MODEL_PLATFORM=x\n"
     )
-    environment = {"mlserver_grpc_port": "9002"}
-    settings = read(environment=environment, file={"http_port": 9003}).settings
-    assert (settings.http_port, settings.grpc.port) == (9000, 9002)
+    environment = {"mlserver_grpc_port": "9003"}
+    settings = read(environment=environment, file={"metrics_port": 9004}).settings
+    assert (settings.http_port, settings.grpc.port, settings.metrics_port) == (9000, 9003, 9004)
     assert settings.model_environment == {"MLSERVER_MODEL_PLATFORM": "x"}
