@@ -7,7 +7,8 @@ differs.
 
 from mpserve.compat.mlserver.metrics import log, register
 from mpserve.compat.mlserver.model import MLModel
+from mpserve.compat.mlserver.server_parts import MLServer
 from mpserve.compat.mlserver.settings import ModelSettings, Settings
 from mpserve.compat.mlserver.version import __version__
 
-__all__ = ["MLModel", "ModelSettings", "Settings", "__version__", "log", "register"]
+__all__ = ["MLModel", "MLServer", "ModelSettings", "Settings", "__version__", "log", "register"]

@@ -61,6 +61,14 @@ class InvalidModelContext(MLServerError):
         )
 
 
+class MetricNotFound(MLServerError):
+    """There is no metric of a name, or it is none that models keep."""
+
+    def __init__(self, metric_name: str, collector: object = None) -> None:
+        kind = f"; it is a {type(collector).__name__}" if collector else ""
+        super().__init__(f"No metric found with name '{metric_name}'{kind}", 500)
+
+
 class CodecError(MLServerError):
     """A payload can not be encoded or decoded."""
 

@@ -4,14 +4,14 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import msgspec
+from mpserve.compat.mlserver.shape import Shape
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _MARK = "__custom_handler__"
 
 
-class CustomHandler(msgspec.Struct, frozen=True):
+class CustomHandler(Shape):
     """Where a marked method is served."""
 
     rest_path: str
@@ -22,10 +22,16 @@ def custom_handler(rest_path: str, rest_method: str = "POST") -> Callable[[Metho
     """Mark a method of a model."""
 
     def mark(method: Method) -> Method:
-        setattr(method, _MARK, CustomHandler(rest_path, rest_method))
-        return method
+        handler = CustomHandler(rest_path=rest_path, rest_method=rest_method)
+        return register_custom_handler(handler, method)
 
     return mark
+
+
+def register_custom_handler(handler: CustomHandler, method: Method) -> Method:
+    """Mark a method with where it is served."""
+    setattr(method, _MARK, handler)
+    return method
 
 
 def get_custom_handlers(model: Any) -> list[tuple[CustomHandler, Callable[..., Any]]]:

@@ -12,8 +12,8 @@ BOUNDS: Final = (
 )
 """Upper bounds; the Prometheus client's defaults, which the peer uses."""
 
-_NAME_LABEL: Final = "model_name"
-_VERSION_LABEL: Final = "model_version"
+SELDON_MODEL_NAME_LABEL: Final = "model_name"
+SELDON_MODEL_VERSION_LABEL: Final = "model_version"
 
 
 class Histogram:
@@ -60,6 +60,9 @@ def log(**metrics: float) -> None:
 
 def _running_model() -> dict[str, str]:
     try:
-        return {_NAME_LABEL: model_name_var.get(), _VERSION_LABEL: model_version_var.get()}
+        return {
+            SELDON_MODEL_NAME_LABEL: model_name_var.get(),
+            SELDON_MODEL_VERSION_LABEL: model_version_var.get(),
+        }
     except LookupError as error:
         raise InvalidModelContext from error

@@ -7,26 +7,49 @@ that these classes read nothing but what they are given.
 
 import importlib
 import sys
+import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from mpserve.compat.mlserver.shape import Extra, Members, Shape
 from mpserve.compat.mlserver.types import MetadataTensor
 from mpserve.compat.mlserver.version import __version__
 
+ENV_FILE_SETTINGS: Final = ".env"
+ENV_PREFIX_SETTINGS: Final = "MLSERVER_"
+ENV_PREFIX_MODEL_SETTINGS: Final = "MLSERVER_MODEL_"
+DEFAULT_PARALLEL_WORKERS: Final = 1
+DEFAULT_ENVIRONMENTS_DIR: Final = str(Path(tempfile.gettempdir(), ".envs"))
+DEFAULT_METRICS_DIR: Final = str(Path(tempfile.gettempdir(), ".metrics"))
+
 
 class BaseSettings(Shape):
     """Base of the settings: dumps leave out what was not set."""
 
-    def dict(self, **options: Any) -> Members:
+    def dict(
+        self,
+        by_alias: bool = True,  # noqa: FBT001, FBT002  # the peer's
+        exclude_unset: bool = True,  # noqa: FBT001, FBT002
+        exclude_none: bool = True,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> Members:
         """Return the settings that were given, by their names in the file."""
-        return self.model_dump(**options)
+        options = {**kwargs, "by_alias": by_alias, "exclude_none": exclude_none}
+        return self.model_dump(exclude_unset=exclude_unset, **options)
 
-    def json(self, **options: Any) -> str:
+    def json(
+        self,
+        by_alias: bool = True,  # noqa: FBT001, FBT002  # the peer's
+        exclude_unset: bool = True,  # noqa: FBT001, FBT002
+        exclude_none: bool = True,  # noqa: FBT001, FBT002
+        **kwargs: Any,
+    ) -> str:
         """Return the settings that were given as JSON, by their names in the file."""
-        return self.model_dump_json(**options)
+        options = {**kwargs, "by_alias": by_alias, "exclude_none": exclude_none}
+        return self.model_dump_json(exclude_unset=exclude_unset, **options)
 
 
 class ModelParameters(BaseSettings):
@@ -43,6 +66,12 @@ class ModelParameters(BaseSettings):
     format: str | None = None
     content_type: str | None = None
     extra: dict[str, Any] | None = {}  # noqa: RUF012  # each instance gets a copy
+
+    def set_inference_pool_gid(self) -> Self:
+        """Make up a group of instances, where `autogenerate_inference_pool_gid` asks for one."""
+        if self.autogenerate_inference_pool_gid and self.inference_pool_gid is None:
+            self.inference_pool_gid = str(uuid.uuid4())
+        return self
 
 
 class ModelSettings(BaseSettings):
@@ -123,7 +152,7 @@ class Settings(BaseSettings):
     debug: bool = True
     parallel_workers: int = 1
     parallel_workers_timeout: int = 5
-    environments_dir: str = ".envs"
+    environments_dir: str = DEFAULT_ENVIRONMENTS_DIR
     model_repository_implementation: str | None = None
     model_repository_root: str = "."
     model_repository_implementation_args: dict[str, Any] = {}  # noqa: RUF012
@@ -140,7 +169,7 @@ class Settings(BaseSettings):
     metrics_endpoint: str | None = "/metrics"
     metrics_port: int = 8082
     metrics_rest_server_prefix: str = "rest_server"
-    metrics_dir: str = ".metrics"
+    metrics_dir: str = DEFAULT_METRICS_DIR
     use_structured_logging: bool = False
     logging_settings: str | dict[str, Any] | None = None
     kafka_enabled: bool = False

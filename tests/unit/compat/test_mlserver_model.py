@@ -160,7 +160,7 @@ class TestModel:
 
         model = Marked(settings_of())
         ((handler, method),) = get_custom_handlers(model)
-        assert handler == CustomHandler("/mine", "GET")
+        assert handler == CustomHandler(rest_path="/mine", rest_method="GET")
         assert method == model.mine
 
 

@@ -13,8 +13,8 @@ from mpserve.compat.mlserver.types import (
     ResponseOutput,
 )
 
-DEFAULT_INPUT_PREFIX = "input-"
-DEFAULT_OUTPUT_PREFIX = "output-"
+DefaultInputPrefix = "input-"
+DefaultOutputPrefix = "output-"
 
 
 class InputCodec:
@@ -135,7 +135,7 @@ class SingleInputRequestCodec(RequestCodec):
         cls, model_name: str, payload: Any, model_version: str | None = None, **kwargs: Any
     ) -> InferenceResponse:
         """Return the response of one output, `output-1`."""
-        output = cls.InputCodec.encode_output(f"{DEFAULT_OUTPUT_PREFIX}1", payload, **kwargs)
+        output = cls.InputCodec.encode_output(f"{DefaultOutputPrefix}1", payload, **kwargs)
         return InferenceResponse(
             model_name=model_name,
             model_version=model_version,
@@ -153,7 +153,7 @@ class SingleInputRequestCodec(RequestCodec):
         """Return the request of one input, `input-1`."""
         return InferenceRequest(
             parameters=Parameters(content_type=cls.ContentType),
-            inputs=[cls.InputCodec.encode_input(f"{DEFAULT_INPUT_PREFIX}1", payload, **kwargs)],
+            inputs=[cls.InputCodec.encode_input(f"{DefaultInputPrefix}1", payload, **kwargs)],
         )
 
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from mpserve.compat.mlserver.codecs.codec import DEFAULT_OUTPUT_PREFIX, InputCodec, RequestCodec
+from mpserve.compat.mlserver.codecs.codec import DefaultOutputPrefix, InputCodec, RequestCodec
 from mpserve.compat.mlserver.codecs.registry import (
     find_input_codec_by_type_hint,
     find_request_codec_by_type_hint,
@@ -87,7 +87,7 @@ class SignatureCodec(RequestCodec):
         if codec is None or not codec.can_encode(value):
             raise OutputNotFound(index, type(value), self._output_hints)
         if _is_kind(codec, InputCodec):
-            return [codec.encode_output(name=f"{DEFAULT_OUTPUT_PREFIX}{index}", payload=value)]
+            return [codec.encode_output(name=f"{DefaultOutputPrefix}{index}", payload=value)]
         outputs: list[ResponseOutput] = codec.encode_response("", value).outputs
         return outputs
 

@@ -40,9 +40,9 @@ _DATATYPE_OF: Final = {dtype: Datatype(word) for word, dtype in DTYPE_OF.items()
 _TEXT_KINDS: Final = "SUOT"
 
 
-def to_dtype(tensor: RequestInput | ResponseOutput) -> "np.dtype[Any] | None":
+def to_dtype(input_or_output: RequestInput | ResponseOutput) -> "np.dtype[Any] | None":
     """Return the dtype of a tensor's array, `None` for BYTES, whose width is in the data."""
-    return DTYPE_OF.get(tensor.datatype)  # type: ignore[call-overload, no-any-return]  # a word
+    return DTYPE_OF.get(input_or_output.datatype)  # type: ignore[call-overload, no-any-return]  # a word
 
 
 def to_datatype(dtype: "np.dtype[Any]") -> Datatype:
@@ -54,6 +54,11 @@ def to_datatype(dtype: "np.dtype[Any]") -> Datatype:
         The protocol has no such datatype (complex numbers, points in time).
     """
     return Datatype.BYTES if dtype.kind in _TEXT_KINDS else _DATATYPE_OF[dtype.newbyteorder("=")]
+
+
+def convert_nan(val: Any) -> Any:
+    """Return a value, `None` for one that is not a number."""
+    return None if isinstance(val, float | np.floating) and np.isnan(val) else val
 
 
 def tensor_data(array: Array) -> TensorData:

@@ -10,9 +10,9 @@ from mpserve.compat.mlserver.codecs.registry import register_input_codec, regist
 _ENCODING = "utf-8"
 
 
-def encode_str(element: str) -> bytes:
+def encode_str(elem: str) -> bytes:
     """Return text as the bytes of one element."""
-    return element.encode(_ENCODING)
+    return elem.encode(_ENCODING)
 
 
 def decode_str(encoded: Any, str_codec: str = _ENCODING) -> str:
