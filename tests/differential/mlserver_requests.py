@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from tests.differential.requests import GrpcCase, HttpCase
+from tests.differential.cases import GrpcCase, HttpCase, StreamCase
 
 FOUR = [1.0, 2.0, 3.0, 4.0]
 ECHO = "/v2/models/echo/infer"
@@ -22,17 +22,17 @@ def grpc_cases() -> list[GrpcCase]:
     return [*_grpc_reads(), *_grpc_infers(), *_grpc_management()]
 
 
-def grpc_streams() -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return streams: a name and the fields of each request."""
+def stream_cases() -> list[StreamCase]:
+    """Return all streams."""
     good = {"model_name": "texts", "inputs": [_text("a b c")]}
     echoed = {"model_name": "echo", "inputs": [_grpc_tensor()], "raw_input_contents": [_RAW]}
     return [
-        ("one", [good]),
-        ("two", [good, good]),
-        ("echo", [echoed]),
-        ("nobody", [{**good, "model_name": "nobody"}]),
-        ("nothing", [{}]),
-        ("no requests", []),
+        StreamCase("one", (good,)),
+        StreamCase("two", (good, good)),
+        StreamCase("echo", (echoed,)),
+        StreamCase("nobody", ({**good, "model_name": "nobody"},)),
+        StreamCase("nothing", ({},)),
+        StreamCase("no requests", ()),
     ]
 
 

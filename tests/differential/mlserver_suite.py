@@ -1,33 +1,27 @@
-"""MLServer and mpserve on one repository."""
+"""MLServer and mpserve on one repository, and how their answers are made comparable."""
 
 import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-import grpc
 import joblib
 import numpy as np
-from google.protobuf import json_format
 from sklearn.linear_model import LogisticRegression
 
 from bench.peers.mlserver import MLServer
-from bench.peers.peer import Control, Site
-from tests.differential.requests import GrpcCase, HttpCase
-from tests.differential.servers import Outcome, Pair, ask_http, is_ready
-from tests.fixtures.grpc_calls import MLSERVER, Calls
-from tests.fixtures.ports import free_ports
+from bench.peers.peer import Control
+from tests.differential import mlserver_requests
+from tests.differential.mlserver_differences import DIFFERENCES
+from tests.differential.peers import Pair, running
+from tests.differential.suite import Suite
+from tests.fixtures.grpc_calls import MLSERVER
 from tests.fixtures.server import Server
-from tests.fixtures.waiting import wait_until
 from tests.protocol.models import MLSERVER_ECHO
 
-SECONDS = 20.0
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TEXTS = dedent(
     """
@@ -88,77 +82,16 @@ def write_broken(root: Path) -> None:
     (folder / "model-settings.json").write_text(json.dumps(settings))
 
 
-@contextlib.contextmanager
-def peer(repository: Path, scratch: Path) -> Iterator[Pair]:
+def peer(repository: Path, scratch: Path) -> contextlib.AbstractContextManager[Pair]:
     """Run MLServer, models in its own process."""
-    server = MLServer(parallel_workers=0)
-    server.install()
-    http_port, grpc_port, metrics_port = free_ports(3)
-    launch = server.launch(
-        Site(
-            repository=repository,
-            scratch=scratch,
-            control=Control.ALL,
-            http_port=http_port,
-            grpc_port=grpc_port,
-            metrics_port=metrics_port,
-            with_grpc=True,
-        )
-    )
-    _tell_metrics(repository / "settings.json", metrics_port)
-    with (scratch / "mlserver.log").open("wb") as log:
-        process = subprocess.Popen(
-            launch.argv, cwd=scratch, env={**os.environ, **launch.environment, "PYTHONPATH": ""},
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            wait_until(lambda: is_ready(http_port), deadline=60.0, what="the peer to be ready")
-            yield Pair(http_port, grpc_port, metrics_port)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(SECONDS)
+    return running(MLServer(parallel_workers=0), repository, scratch, control=Control.ALL)
 
 
 @contextlib.contextmanager
 def ours(repository: Path, scratch: Path) -> Iterator[Pair]:
     """Run mpserve with all models."""
     with Server.start(repository, log_path=scratch / "ours.log") as server:
-        yield Pair(server.port, server.grpc_port, server.metrics_port)
-
-
-def _tell_metrics(path: Path, port: int) -> None:
-    """The benchmark's peer has them off."""
-    settings = json.loads(path.read_text())
-    path.write_text(json.dumps({**settings, "metrics_endpoint": "/metrics", "metrics_port": port}))
-
-
-def ask(port: int, case: HttpCase) -> Outcome:
-    """Return what a server answers to an HTTP request, without ids that it made up."""
-    answer = ask_http(port, case)
-    return Outcome(answer.status, settled(answer.content))
-
-
-def stream(channel: grpc.Channel, requests: list[dict[str, Any]]) -> list[Any]:
-    """Return the answers of one stream, and how it ended."""
-    calls = Calls(channel, MLSERVER)
-    messages = [calls.message("ModelInferRequest", **fields) for fields in requests]
-    answers: list[Any] = []
-    try:
-        answers.extend(
-            settled(json_format.MessageToDict(one)) for one in calls.stream(iter(messages))
-        )
-    except grpc.RpcError as error:
-        answers.append((error.code().name, error.details()))
-    return answers
-
-
-def unary(channel: grpc.Channel, case: GrpcCase) -> Outcome:
-    """Return what a server answers to a call, without ids that it made up."""
-    try:
-        answer = Calls(channel, MLSERVER)(case.method, **case.fields)
-    except grpc.RpcError as error:
-        return Outcome(error.code().name, error.details())
-    return Outcome("OK", settled(json_format.MessageToDict(answer)))
+        yield Pair(server.port, server.grpc_port)
 
 
 def settled(value: Any) -> Any:
@@ -188,3 +121,19 @@ def _is_index(rows: list[Any]) -> bool:
 
 def _name(row: dict[str, Any]) -> str:
     return str(row["name"])
+
+
+SUITE = Suite(
+    name="mlserver",
+    write_models=write_models,
+    write_later=write_broken,
+    peer=peer,
+    ours=ours,
+    http_cases=mlserver_requests.http_cases(),
+    grpc_cases=mlserver_requests.grpc_cases(),
+    stream_cases=mlserver_requests.stream_cases(),
+    messages=MLSERVER,
+    settle=settled,
+    differences=DIFFERENCES,
+    least_cases=200,
+)

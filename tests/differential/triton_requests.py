@@ -3,34 +3,11 @@
 import json
 import struct
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+from tests.differential.cases import GrpcCase, HttpCase, StreamCase
 
 FOUR = [1.0, 2.0, 3.0, 4.0]
-
-
-class HttpCase(NamedTuple):
-    """One HTTP request."""
-
-    name: str
-    method: str
-    path: str
-    body: bytes | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-class StreamCase(NamedTuple):
-    """One stream of inferences; `requests` are the fields of each."""
-
-    name: str
-    requests: tuple[dict[str, Any], ...]
-
-
-class GrpcCase(NamedTuple):
-    """One unary call; `fields` are those of its request."""
-
-    name: str
-    method: str
-    fields: dict[str, Any]
 
 
 def http_cases() -> list[HttpCase]:
