@@ -340,11 +340,22 @@ def test_a_terminal_that_goes_ends_the_server(repository, tmp_path):
     log = tmp_path / "log"
     words = ["serve", f"--model-repository={repository.path}", f"--log-file={log}"]
     ports = [f"--http-port={free_ports(1)[0]}", "--allow-grpc=false", "--allow-metrics=false"]
-    pid, terminal = os.forkpty()
-    if pid == 0:
-        os.chdir(ROOT)
-        os.execv(sys.executable, [sys.executable, "-m", "mpserve", *words, *ports])
+    terminal, own_end = os.openpty()
+    take = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+    process = subprocess.Popen(
+        [
+            *[sys.executable, "-c", f"{take}; os.execv(sys.argv[1], sys.argv[1:])"],
+            *[sys.executable, "-m", "mpserve", *words, *ports],
+        ],
+        cwd=ROOT,
+        stdin=own_end,
+        stdout=own_end,
+        stderr=own_end,
+        start_new_session=True,
+    )
+    os.close(own_end)
     wait_until(lambda: "server.ready" in log.read_text(), deadline=within(20))
+    process.send_signal(signal.SIGHUP)  # the terminal is there
+    wait_until(lambda: "settings.taken" in log.read_text(), deadline=within(10))
     os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert process.wait(within(20)) == 0
