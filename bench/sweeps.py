@@ -83,7 +83,9 @@ def _json(point: int, **others: object) -> Scenario:
 
 
 def _subject(point: int, *, frontends: int = 1, **others: object) -> Subject:
-    return Subject(scenario=_json(point, **others), peer=Mpserve(frontends=frontends))
+    peer = Mpserve(frontends=frontends)
+    peer.name = "mpserve"  # whatever its size: scenarios know it by this name
+    return Subject(scenario=_json(point, **others), peer=peer)
 
 
 SWEEPS: Final[dict[str, Sweep]] = {
@@ -93,7 +95,10 @@ SWEEPS: Final[dict[str, Sweep]] = {
             name="connections",
             axis="connections that send all the time",
             points=(1, 4, 16, 64, 256, 1024, 4096, 10_000),
-            at=lambda point: _subject(point, connections=point),
+            # A load generator takes seconds to open thousands.
+            at=lambda point: _subject(
+                point, connections=point, least_seconds=1 if point < 4096 else 4
+            ),
             figures=(_cpu(FLAT), _memory(LINEAR)),
         ),
         Sweep(
@@ -127,7 +132,7 @@ SWEEPS: Final[dict[str, Sweep]] = {
                 models=("identity",),
                 tensors=Floats(elements=point // 4, model="identity"),
                 connections=1,
-                least_seconds=1 if point < 1 << 24 else 10,
+                least_seconds=1 if point < 1 << 24 else 4,
             ),
             figures=(_cpu(LINEAR), _p50(LINEAR)),
         ),
