@@ -18,7 +18,7 @@ from mpserve.worker.overlap import Overlap
 from mpserve.worker.sequence_states import FOLDER as STATE_FOLDER
 from mpserve.worker.sequence_states import StatefulModel
 
-IDLE_MS: Final = 1000  # how often an idle instance takes back blocks of frontends that died
+IDLE_MS: Final = 1000  # how often an instance that has become idle gives back what is not used
 
 
 class Stop(Protocol):

@@ -216,6 +216,7 @@ private:
     BatchRow* batch_row(std::uint32_t rows) noexcept;
     // Gives unused shared memory back; with traffic or without, about once a second.
     void trim(std::uint64_t now);
+    std::uint64_t idle_ns(std::uint64_t timeout_ns) const noexcept;
 
     Places places_;
     Board& board_;
@@ -231,6 +232,8 @@ private:
     std::uint32_t epoch_;
     std::uint32_t instance_;
     std::atomic<bool> woken_{false};
+    std::uint32_t idle_looks_ = 0;  // since the last batch, or since somebody died
+    std::uint64_t deaths_seen_ = 0;
     bool decoupled_ = false;
     nanobind::object limiter_owner_;
     RateLimiter* limiter_ = nullptr;

@@ -15,7 +15,9 @@ namespace {
 
 constexpr std::uint64_t kReturnsRetryNs = 1'000'000;   // a full ring is looked at again
 constexpr std::uint64_t kResourcesNs = 1'000'000'000;  // until it is looked again who may execute
-constexpr std::uint64_t kTrimNs = 1'000'000'000;       // between two looks at what is unused
+constexpr std::uint32_t kOftenLooks = 10;              // of an idle instance, then they double
+constexpr std::uint32_t kMostDoublings = 5;
+constexpr std::uint64_t kTrimNs = 1'000'000'000;  // between two looks at what is unused
 
 }  // namespace
 
@@ -71,9 +73,16 @@ void InstancePort::release_resources(bool executed) noexcept {
     limiter_->release(process_, executed);
 }
 
+// What has found nothing to give back a few times looks less and less often: thousands of idle
+// instances cost next to nothing. Who dies is seen at once, because all are woken then.
+std::uint64_t InstancePort::idle_ns(std::uint64_t timeout_ns) const noexcept {
+    return timeout_ns << std::min(idle_looks_ - std::min(idle_looks_, kOftenLooks), kMostDoublings);
+}
+
 nb::list InstancePort::pop(std::uint32_t timeout_ms) {
     if (!active_.empty()) throw nb::value_error("pop: the last batch was not answered");
-    const std::uint64_t deadline = now_ns() + std::uint64_t{timeout_ms} * 1'000'000;
+    const auto timeout_ns = std::uint64_t{timeout_ms} * 1'000'000;
+    auto deadline = now_ns() + idle_ns(timeout_ns);
     release_resources(true);
     // In turns, so that neither what waits nor what was rescheduled is left behind.
     if (again_is_next_ && !rescheduled_.empty()) {
@@ -118,14 +127,23 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
                 again_is_next_ = true;
             }
             if (rule_.ready_slots != 0) fill_rows(requests);
+            idle_looks_ = 0;
             started_ns_ = now_ns();
             if (started_ns_ >= trim_at_ns_) trim(started_ns_);
             return requests;
         }
         if (woken_.exchange(false, std::memory_order_acq_rel)) return requests;
         const auto now = now_ns();
+        if (const auto deaths = board_.deaths(); deaths != deaths_seen_) {
+            deaths_seen_ = deaths;
+            idle_looks_ = 0;
+            deadline = std::min(deadline, now + timeout_ns);
+        }
         if (now >= deadline) {
             trim(now);
+            // Clients' memory is to be let go of soon after they say so, and nobody wakes us for
+            // it.
+            if (regions_.size() == 0) ++idle_looks_;
             return requests;
         }
         auto until = deadline;

@@ -1,6 +1,7 @@
 """The loop between a dispatcher and a model, over real shared memory in one process."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from mpserve.compat import triton_python_backend_utils as pb_utils
 from mpserve.errors import ErrorCode
 from mpserve.model.config import BatchingPolicy
+from mpserve.worker import loop
 from tests.fixtures.waiting import wait_until
 
 
@@ -183,3 +185,26 @@ def test_a_stop_ends_an_idle_instance_at_once(server):
     server.thread.join(5.0)
     assert not server.thread.is_alive()
     assert runtime.unloaded == 1
+
+
+def test_an_instance_without_work_looks_less_and_less_often(server, monkeypatch):
+    alone, after = [], []
+
+    def look(port, waits, times):
+        for _ in range(times):
+            begun = time.monotonic()
+            assert port.pop(4) == []
+            waits.append(time.monotonic() - begun)
+
+    def run(port, _execute, _stop):
+        look(port, alone, 17)
+        server.submit("a", [[1, 2]])
+        requests = port.pop(60_000)
+        port.complete(requests, doubled(requests))
+        look(port, after, 10)
+
+    monkeypatch.setattr(loop, "run", run)
+    server.start(doubled)
+    server.thread.join(60)
+    assert alone[16] >= 0.125  # 32 times as long as at first
+    assert min(after) < 0.125
