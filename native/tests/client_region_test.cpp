@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <cstring>
+#include <vector>
 
 #include "check.hpp"
 
@@ -167,6 +168,52 @@ TEST_CASE(other_bus_errors_end_the_process_as_before) {
     CHECK_EQUAL(waitpid(child, &status, 0), child);
     CHECK(WIFSIGNALED(status));
     CHECK_EQUAL(WTERMSIG(status), SIGBUS);
+}
+
+// Ends of a child whose own handler is asked after ours.
+constexpr int kToldInFull = 7;
+constexpr int kToldTheNumber = 8;
+
+int end_of_child(const struct sigaction& own) {
+    const pid_t child = fork();
+    if (child == 0) {
+        sigaction(SIGBUS, &own, nullptr);
+        bus_guard::arm();
+        raise(SIGBUS);
+        _exit(0);
+    }
+    int status = 0;
+    CHECK_EQUAL(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_CASE(who_handled_bus_errors_before_still_does) {
+    struct sigaction in_full{};
+    in_full.sa_flags = SA_SIGINFO;
+    in_full.sa_sigaction = [](int number, siginfo_t* information, void*) {
+        _exit(number == SIGBUS && information != nullptr ? kToldInFull : 1);
+    };
+    CHECK_EQUAL(end_of_child(in_full), kToldInFull);
+    struct sigaction by_number{};
+    by_number.sa_handler = [](int number) { _exit(number == SIGBUS ? kToldTheNumber : 1); };
+    CHECK_EQUAL(end_of_child(by_number), kToldTheNumber);
+}
+
+TEST_CASE(more_mappings_than_can_be_guarded_are_refused) {
+    const File file(kPage);
+    static std::byte place{};
+    std::vector<std::uint32_t> entries;
+    for (;;) {
+        const auto entry = bus_guard::guard(&place, 1);
+        if (entry == bus_guard::kNoEntry) break;
+        entries.push_back(entry);
+    }
+    CHECK_EQUAL(entries.size(), std::size_t{bus_guard::kMaxMappings});
+    CHECK(ClientRegion::open(file.path()) == nullptr);
+    bus_guard::release(entries.back());
+    CHECK(ClientRegion::open(file.path()) != nullptr);
+    entries.pop_back();
+    for (const auto entry : entries) bus_guard::release(entry);
 }
 
 }  // namespace
