@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 12
+LAYOUT_VERSION: int = 13
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -68,12 +68,12 @@ class ModelQueue:
     def __init__(self, buffer: object) -> None: ...
 
     @staticmethod
-    def required_bytes(slots: int, sequence_slots: int = 0) -> int: ...
+    def required_bytes(slots: int, sequence_slots: int = 0, keeps_latencies: bool = False) -> int: ...
 
     @staticmethod
-    def format(buffer: object, slots: int, generation: int, sequence_slots: int = 0, sequence_idle_ns: int = 0) -> None:
+    def format(buffer: object, slots: int, generation: int, sequence_slots: int = 0, sequence_idle_ns: int = 0, summaries: bool = False, first_bounds_ms: Sequence[float] = []) -> None:
         """
-        Make an empty queue in a zeroed segment; for a model with sequences when instances have slots for them.
+        Make an empty queue in a zeroed segment; for a model with sequences when instances have slots for them. Latencies are kept as `summaries`, and those of first responses between these bounds.
         """
 
     def retire(self) -> None:

@@ -187,6 +187,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Memory allocator of the workers, "" for the server's choice."""
     handlers: tuple[HandlerRoute, ...] = ()
     """Paths of the model's own; known when it is loaded."""
+    first_response_bounds_ms: tuple[float, ...] = ()
+    """Buckets of the histogram of first responses; none for those of every model."""
 
 
 class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):

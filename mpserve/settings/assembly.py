@@ -9,8 +9,9 @@ import msgspec
 from mpserve.dialect import DialectName
 from mpserve.settings.environment import Chosen, MLServerChoice
 from mpserve.settings.flags import Flag, Value
-from mpserve.settings.formats import counts_latencies, sorted_unique
+from mpserve.settings.formats import sorted_unique
 from mpserve.settings.http_settings import read_restrictions
+from mpserve.settings.metrics_config import read_latencies
 from mpserve.settings.settings import ModelControlMode, Settings
 from mpserve.settings.trace_config import read_tracing
 from mpserve.settings.unix_address import unix_path
@@ -119,7 +120,7 @@ def _metrics(
 ) -> dict[str, object]:
     return {
         "metrics_address": fields["metrics_address"] or _internet_address(fields),
-        "metrics_counter_latencies": counts_latencies(values["metrics-config"]),
+        **read_latencies(values["metrics-config"]),
     }
 
 

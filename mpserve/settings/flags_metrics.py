@@ -5,6 +5,7 @@ from typing import Final
 from mpserve.settings import formats
 from mpserve.settings.flags import Flag, Group, Kind, Standing
 from mpserve.settings.flags_grpc import MAX_PORT
+from mpserve.settings.metrics_config import check_metrics_config, split_metrics_config
 
 _NO_GPU: Final = "mpserve keeps tensors in host memory and looks at no GPU"
 
@@ -67,10 +68,13 @@ METRICS_ACTING: Final = (
         group=Group.METRICS,
         field="metrics_counter_latencies",
         repeatable=True,
-        check=formats.check_metrics_config,
+        check=check_metrics_config,
+        split=split_metrics_config,
         help=(
-            "'counter_latencies=false' leaves the five durations of nv_inference_* out. Summaries "
-            "and histograms of latencies are refused: they are not kept."
+            "<setting>=<value>: 'counter_latencies=false' leaves the five durations of "
+            "nv_inference_* out; 'summary_latencies=true' tells quantiles of them, those of "
+            "'summary_quantiles=<quantile>:<error>,...'; 'histogram_latencies=true' a histogram "
+            "of the first responses of decoupled models."
         ),
     ),
 )

@@ -6,15 +6,12 @@ reason of its form, because that is what the reader can mend.
 """
 
 import itertools
-from collections.abc import Iterable
 from typing import Final
 
 from mpserve.settings.http_settings import Category
-from mpserve.settings.values import BadValue, parse_bool, parse_integer
+from mpserve.settings.values import BadValue, parse_integer
 
 RESTRICTABLE: Final = tuple(category.value for category in Category)
-COUNTER_LATENCIES: Final = "counter_latencies"
-_LATENCY_CHOICES: Final = (COUNTER_LATENCIES, "summary_latencies", "histogram_latencies")
 _PAIR_COMPLAINT: Final = (
     "Cannot parse pair option due to incorrect number of inputs.--<pair option> argument requires "
     "format <first>:<second>. Found: {text}"
@@ -128,28 +125,6 @@ def check_host_policy(texts: tuple[str, ...]) -> None:
 def _is_range(text: str) -> bool:
     lowest, _, highest = text.partition("-")
     return lowest.isdecimal() and highest.isdecimal() and int(lowest) <= int(highest)
-
-
-def check_metrics_config(texts: tuple[str, ...]) -> None:
-    """Check `<setting>=<value>`, without a comma before the equals sign."""
-    for text in texts:
-        complaint = f"--metrics-config option format is <setting>=<value>. Got {text}"
-        name, _, value = text.partition("=")
-        if "," in name:
-            raise BadValue(complaint)
-        _check_assignment(text, complaint=complaint)
-        if name in _LATENCY_CHOICES and parse_bool(value) and name != COUNTER_LATENCIES:
-            raise BadValue(f"{name} is not kept: mpserve tells latencies as counters only")
-
-
-def counts_latencies(texts: Iterable[object]) -> bool:
-    """Return what `--metrics-config` says of the counters of latencies; the last one counts."""
-    said = [str(text).partition("=")[2] for text in texts if _names_counters(str(text))]
-    return parse_bool(said[-1]) if said else True
-
-
-def _names_counters(text: str) -> bool:
-    return text.partition("=")[0] == COUNTER_LATENCIES
 
 
 def check_path(texts: tuple[str, ...]) -> None:

@@ -125,6 +125,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         How long one look at the machine is told again.
     allow_cpu_metrics, metrics_counter_latencies
         Whether `nv_cpu_*` and the durations of `nv_inference_*` are told.
+    metrics_summary_quantiles
+        What Triton's summaries of latencies tell; none for no summaries.
+    metrics_histogram_latencies
+        Triton's histogram of first responses is told.
     metrics_http_prefix
         How the names of MLServer's metrics of HTTP begin.
     trace, span_export
@@ -178,6 +182,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_endpoint: str = "/metrics"
     metrics_interval_ms: int = 2000
     metrics_counter_latencies: bool = True
+    metrics_summary_quantiles: tuple[float, ...] = ()
+    metrics_histogram_latencies: bool = False
     metrics_http_prefix: str = "rest_server"
     allow_cpu_metrics: bool = True
     # metadata

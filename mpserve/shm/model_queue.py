@@ -9,6 +9,7 @@ from mpserve.model.sequence import SequencePolicy
 from mpserve.shm.completion_ring import CompletionRing
 from mpserve.shm.segment import PREFIX, Segment
 from mpserve.telemetry.counters import InstanceCounts, ModelCounts
+from mpserve.telemetry.latencies import LatencyRule
 
 KIND = "queue"
 SLOTS = 512  # requests that wait or run; more of them wait in the frontends. 64 KiB
@@ -63,6 +64,7 @@ class ModelQueue:
         slots: int = SLOTS,
         caller_ring: CallerRing = no_callers,
         sequences: SequencePolicy | None = None,
+        latencies: LatencyRule = LatencyRule(),  # noqa: B008  frozen
     ) -> Self:
         """Make an empty queue.
 
@@ -76,12 +78,22 @@ class ModelQueue:
             Where requests of workers are answered.
         sequences
             When requests belong to sequences.
+        latencies
+            Which are kept.
         """
         held = sequences.slots if sequences is not None else 0
         idle_ns = sequences.idle_us * 1000 if sequences is not None else 0
-        size = _native.ModelQueue.required_bytes(slots, held)
+        size = _native.ModelQueue.required_bytes(slots, held, latencies.keeps_any)
         segment = Segment.create(server_id, f"{KIND}{generation}", size)
-        _native.ModelQueue.format(segment, slots, generation, held, idle_ns)
+        _native.ModelQueue.format(
+            segment,
+            slots,
+            generation,
+            held,
+            idle_ns,
+            latencies.summaries,
+            list(latencies.first_bounds_ms),
+        )
         return cls(segment, rings, wake_fds, caller_ring)
 
     @classmethod

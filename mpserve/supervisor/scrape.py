@@ -18,8 +18,15 @@ from mpserve.shm.traffic_board import TrafficBoard
 from mpserve.supervisor.frontends import Frontends
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.workers import Workers
-from mpserve.telemetry.exposition import Family, exposition
+from mpserve.telemetry.exposition import (
+    PROMETHEUS_CPP,
+    PROMETHEUS_PYTHON,
+    Family,
+    PageForm,
+    exposition,
+)
 from mpserve.telemetry.families import MetricsChoice, families
+from mpserve.telemetry.latencies import LatencyWindow
 from mpserve.telemetry.machine import MachineGauge, resident_bytes
 from mpserve.telemetry.model_metrics import exposed
 from mpserve.telemetry.own_process import own_process_families
@@ -34,6 +41,12 @@ OWN_FAMILIES: Final[Mapping[DialectName, Callable[[], Iterable[Family]]]] = {
     DialectName.MLSERVER: own_process_families,
 }
 """What the peers tell of the process that answers scrapes."""
+
+
+FORMS: Final[Mapping[DialectName, PageForm]] = {
+    DialectName.TRITON: PROMETHEUS_CPP,
+    DialectName.MLSERVER: PROMETHEUS_PYTHON,
+}
 
 
 class Scrape:
@@ -68,8 +81,14 @@ class Scrape:
         self._http_prefix = settings.metrics_http_prefix
         self._own_families = OWN_FAMILIES[settings.dialect]
         self._choice = MetricsChoice(
-            dialect=settings.dialect, counter_latencies=settings.metrics_counter_latencies
+            dialect=settings.dialect,
+            counter_latencies=settings.metrics_counter_latencies,
+            summary_quantiles=settings.metrics_summary_quantiles,
+            histogram_latencies=settings.metrics_histogram_latencies,
         )
+        self._form = FORMS[settings.dialect]
+        self._window = LatencyWindow()
+        self._now_ns = now_ns
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
         self._machine = (
             MachineGauge(interval_ns=settings.metrics_interval_ms * _NS_PER_MS, now_ns=now_ns)
@@ -81,7 +100,8 @@ class Scrape:
         """Return the metrics as they are now."""
         of_models = exposed(self._ledger.model_metrics.families())
         of_server = families(self._snapshot(), self._choice)
-        return exposition(chain(self._own_families(), of_server, self._wires(), of_models))
+        page = chain(self._own_families(), of_server, self._wires(), of_models)
+        return exposition(page, self._form)
 
     def _wires(self) -> Iterable[Family]:
         if self._traffic is None:
@@ -96,6 +116,9 @@ class Scrape:
             if record.phase is Phase.SERVING
         ]
         serving.sort(key=lambda record: (record.name, version_order(record.version.version)))
+        self._window.keep(
+            VersionKey(name=record.name, version=record.version.version) for record in serving
+        )
         return Snapshot(
             versions=tuple(self._version(record) for record in serving),
             loads=self._ledger.loads(),
@@ -107,11 +130,14 @@ class Scrape:
     def _version(self, record: GenerationRecord) -> VersionView:
         key = VersionKey(name=record.name, version=record.version.version)
         views = (self._instance(instance) for instance in record.instances)
+        counts = self._ledger.counts(key)
+        summaries = counts.latencies.summaries
         return VersionView(
             model=key.name,
             version=key.version,
             tags=_metric_tags(record.config_json),
-            counts=self._ledger.counts(key),
+            counts=counts,
+            recent_latencies=self._window.recent(key, summaries, now_ns=self._now_ns()),
             waiting=self._ledger.waiting(key),
             load_seconds=self._ledger.load_seconds(record.generation),
             restarts=self._ledger.restarts(key),

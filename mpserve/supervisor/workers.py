@@ -35,8 +35,6 @@ from mpserve.lifecycle.events import (
 from mpserve.lifecycle.reasons import death_failure, overdue_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
-from mpserve.scheduling.queue_slots import queue_slots
-from mpserve.scheduling.waiting_limit import with_waiting_limit
 from mpserve.settings import Settings
 from mpserve.shm.model_queue import ModelQueue, queue_segment
 from mpserve.shm.segment import unlink
@@ -47,6 +45,7 @@ from mpserve.supervisor.entrypoints import WORKER
 from mpserve.supervisor.execution_watch import ExecutionWatch
 from mpserve.supervisor.ledger import Ledger
 from mpserve.supervisor.processes import Child, ChildEnd, ChildRecord, Processes
+from mpserve.supervisor.queues import make_queue
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.telemetry import log
 
@@ -112,18 +111,8 @@ class Workers:
     def open_queue(self, record: GenerationRecord) -> None:
         """Make the queue of a generation that is about to load; an ensemble only counts in it."""
         generation = record.generation
-        queue = ModelQueue.create(
-            self._memory.server_id,
-            generation,
-            rings=self._memory.rings,
-            wake_fds=self._memory.wake_fds,
-            slots=1
-            if record.is_ensemble
-            else queue_slots(
-                with_waiting_limit(record.config, self.settings), default=self.settings.queue_slots
-            ),
-            caller_ring=self._callers.ring,
-            sequences=record.config.sequences,
+        queue = make_queue(
+            record, self.settings, memory=self._memory, caller_ring=self._callers.ring
         )
         self._queues[generation] = queue
         version = VersionKey(name=record.name, version=record.version.version)

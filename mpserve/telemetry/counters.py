@@ -10,6 +10,8 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from mpserve.telemetry.latencies import Latencies
+
 
 class FailureReason(enum.Enum):
     """Why a request failed, in Triton's words and order."""
@@ -68,6 +70,8 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
         By ascending number of rows.
     responses
         By ascending number; of decoupled models only.
+    latencies
+        Where they are kept.
     """
 
     successes: int = 0
@@ -85,6 +89,7 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
     last_inference_unix_ms: int = 0
     batches: tuple[BatchCounts, ...] = ()
     responses: tuple[ResponseCounts, ...] = ()
+    latencies: Latencies = Latencies()
 
     @classmethod
     def from_core(cls, counts: Mapping[str, Any]) -> Self:
@@ -96,6 +101,7 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
                 ResponseCounts(**dict(zip(_RESPONSE_FIELDS, row, strict=True)))
                 for row in counts["responses"]
             ),
+            latencies=Latencies.from_core(counts["latencies"]),
             **{name: counts[name] for name in _SUMS},
             last_inference_unix_ms=counts["last_inference_unix_ms"],
         )
@@ -113,6 +119,7 @@ class ModelCounts(msgspec.Struct, frozen=True, kw_only=True):
             },
             batches=_merged((*self.batches, *other.batches)),
             responses=_by_number((*self.responses, *other.responses)),
+            latencies=self.latencies + other.latencies,
             last_inference_unix_ms=max(self.last_inference_unix_ms, other.last_inference_unix_ms),
             **{name: getattr(self, name) + getattr(other, name) for name in _SUMS},
         )

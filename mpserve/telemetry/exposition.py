@@ -9,7 +9,8 @@ which Triton uses, prints them.
 
 import enum
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,13 @@ class Kind(enum.Enum):
     HISTOGRAM = "histogram"
 
 
+class Place(msgspec.Struct, frozen=True):
+    """What of a histogram or summary a sample tells."""
+
+    label: str
+    number: float
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """One line.
 
@@ -30,13 +38,31 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     labels
         Printed sorted by name.
+    place
+        A further label: of which bucket (`le`) or quantile this is.
     suffix
         Added to the family's name: `_sum`, `_count`, `_bucket`.
     """
 
     value: float
     labels: Mapping[str, str] = {}
+    place: Place | None = None
     suffix: str = ""
+
+
+class PageForm(msgspec.Struct, frozen=True, kw_only=True):
+    """How a peer writes what the format leaves open.
+
+    Attributes
+    ----------
+    place_goes_last
+        Of the labels; otherwise it is sorted among them.
+    place_text
+        Writes its number.
+    """
+
+    place_goes_last: bool
+    place_text: Callable[[float], str]
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,27 +91,29 @@ def histogram_samples(
     seen = 0
     for bound, count in zip((*bounds, math.inf), counts, strict=True):
         seen += count
-        place = "+Inf" if bound == math.inf else repr(float(bound))
-        yield Sample(labels={**labels, "le": place}, value=seen, suffix="_bucket")
+        yield Sample(labels=labels, place=Place("le", bound), value=seen, suffix="_bucket")
     yield Sample(labels=labels, value=seen, suffix="_count")
     yield Sample(labels=labels, value=total, suffix="_sum")
 
 
-def exposition(families: Iterable[Family]) -> bytes:
+def exposition(families: Iterable[Family], form: PageForm) -> bytes:
     """Return the text of a scrape."""
     lines: list[str] = []
     for family in families:
         if family.samples:
             lines.append(f"# HELP {family.name} {_escaped_help(family.help)}")
             lines.append(f"# TYPE {family.name} {family.kind.value}")
-            lines.extend(_line(family.name, sample) for sample in family.samples)
+            lines.extend(_line(family.name, sample, form) for sample in family.samples)
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
 
-def _line(name: str, sample: Sample) -> str:
-    labels = ",".join(
-        f'{label}="{_escaped_value(sample.labels[label])}"' for label in sorted(sample.labels)
-    )
+def _line(name: str, sample: Sample, form: PageForm) -> str:
+    texts = dict(sorted(sample.labels.items()))
+    if sample.place is not None:
+        texts[sample.place.label] = form.place_text(sample.place.number)
+        if not form.place_goes_last:
+            texts = dict(sorted(texts.items()))
+    labels = ",".join(f'{label}="{_escaped_value(text)}"' for label, text in texts.items())
     return f"{name}{sample.suffix}{f'{{{labels}}}' if labels else ''} {_number(sample.value)}"
 
 
@@ -104,3 +132,13 @@ def _escaped_help(text: str) -> str:
 
 def _escaped_value(text: str) -> str:
     return _escaped_help(text).replace('"', '\\"')
+
+
+def _float_text(value: float) -> str:
+    return _number(value) if math.isinf(value) else repr(float(value))
+
+
+PROMETHEUS_CPP: Final = PageForm(place_goes_last=True, place_text=_number)
+"""As prometheus-cpp writes a page, which Triton uses."""
+PROMETHEUS_PYTHON: Final = PageForm(place_goes_last=False, place_text=_float_text)
+"""As the client for Python does, which MLServer uses."""

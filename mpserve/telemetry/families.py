@@ -12,6 +12,7 @@ import msgspec
 from mpserve.dialect import DialectName
 from mpserve.telemetry.counters import FailureReason, ModelCounts
 from mpserve.telemetry.exposition import Family, Kind, Sample
+from mpserve.telemetry.latency_families import latency_families, tagged
 from mpserve.telemetry.machine import Machine
 from mpserve.telemetry.snapshot import FrontendView, InstanceView, Snapshot, VersionView
 
@@ -28,10 +29,16 @@ class MetricsChoice(msgspec.Struct, frozen=True, kw_only=True):
         Whose families there are besides our own.
     counter_latencies
         The five durations of `nv_inference_*`.
+    summary_quantiles
+        Of the five summaries of latencies; none for no summaries.
+    histogram_latencies
+        The histogram of first responses.
     """
 
     dialect: DialectName
     counter_latencies: bool = True
+    summary_quantiles: tuple[float, ...] = ()
+    histogram_latencies: bool = False
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,16 +58,17 @@ def families(snapshot: Snapshot, choice: MetricsChoice) -> Iterator[Family]:
             yield Family(
                 name=row.name, kind=row.kind, help=row.help, samples=tuple(row.read(snapshot))
             )
+    if choice.dialect is DialectName.TRITON:
+        yield from latency_families(
+            snapshot,
+            quantiles=choice.summary_quantiles,
+            with_histogram=choice.histogram_latencies,
+        )
 
 
 # --- readers ------------------------------------------------------------------------------------
 
 Read = Callable[[Snapshot], Iterable[Sample]]
-
-
-def _tagged(view: VersionView) -> dict[str, str]:
-    tags = {f"_{key}": value for key, value in view.tags.items()}
-    return {**tags, "model": view.model, "version": view.version}
 
 
 def _plain(view: VersionView) -> dict[str, str]:
@@ -74,7 +82,7 @@ def _of_mlserver(view: VersionView) -> dict[str, str]:
 def _of_versions(
     value: Callable[[VersionView], float],
     *,
-    labels: Callable[[VersionView], Mapping[str, str]] = _tagged,
+    labels: Callable[[VersionView], Mapping[str, str]] = tagged,
     suffix: str = "",
 ) -> Read:
     return lambda snapshot: [
@@ -89,7 +97,7 @@ def _counted(value: Callable[[ModelCounts], float]) -> Read:
 def _failures(snapshot: Snapshot) -> Iterator[Sample]:
     for view in snapshot.versions:
         for reason in FailureReason:
-            labels = {**_tagged(view), "reason": reason.value}
+            labels = {**tagged(view), "reason": reason.value}
             yield Sample(labels=labels, value=view.counts.failures[reason])
 
 
@@ -225,6 +233,17 @@ _TRITON: Final = (
         "nv_model_load_duration_secs",
         "Model load time in seconds",
         _of_versions(lambda view: view.load_seconds),
+    ),
+    # There is no such pool; a Triton without a GPU tells the same.
+    _gauge(
+        "nv_pinned_memory_pool_total_bytes",
+        "Pinned memory pool total memory size, in bytes",
+        lambda _: (Sample(value=0),),
+    ),
+    _gauge(
+        "nv_pinned_memory_pool_used_bytes",
+        "Pinned memory pool used memory size, in bytes",
+        lambda _: (Sample(value=0),),
     ),
     _gauge(
         "nv_cpu_utilization",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from mpserve.telemetry.counters import InstanceCounts, ModelCounts
+from mpserve.telemetry.latencies import LatencyCounts
 from mpserve.telemetry.machine import Machine
 
 
@@ -26,6 +27,8 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
         `metric_tags` of its configuration.
     counts
         Since it was first loaded, over all its generations.
+    recent_latencies
+        The part of its summaries of latencies that quantiles are of.
     waiting
         Requests that wait for an instance.
     load_seconds
@@ -38,6 +41,7 @@ class VersionView(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     tags: Mapping[str, str] = {}
     counts: ModelCounts = ModelCounts()
+    recent_latencies: tuple[LatencyCounts, ...] = ()
     waiting: int = 0
     load_seconds: float = 0.0
     restarts: int = 0

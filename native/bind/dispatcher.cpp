@@ -108,6 +108,7 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     entry.submitted_ns = turn_ns();
     entry.failed = Status::ok;
     entry.regions = std::move(submission.regions);
+    entry.responded = false;
     entry.route = std::move(submission.route);
     return token;
 }

@@ -104,6 +104,7 @@ private:
         std::uint64_t submitted_ns = 0;
         RegionHold regions;
         Status failed = Status::ok;  // of an answer before the final one
+        bool responded = false;      // the first response has come
     };
 
     struct Dirty {
@@ -129,6 +130,7 @@ private:
     void tell_restarted(const Route& route, const SequenceKey& key) noexcept;
     std::uint64_t turn_ns() noexcept;
     void count(const InFlight& entry, Answer& answer) noexcept;
+    void observe(InFlight& entry, const Answer& answer) noexcept;
     void take(const Completion& completion);
     // An answer after which more follow.
     void deliver(std::uint64_t token, Answer& answer);

@@ -56,10 +56,33 @@ void Dispatcher::count(const InFlight& entry, Answer& answer) noexcept {
     mpserve::count(counters.failure_ns, taken_ns);
 }
 
+// How long it took to come here, where the operator wants to know.
+void Dispatcher::observe(InFlight& entry, const Answer& answer) noexcept {
+    auto& table = *entry.route->port->latencies;
+    const auto since = [&entry](std::uint64_t ns) {
+        return ns > entry.submitted_ns ? ns - entry.submitted_ns : 0;
+    };
+    const bool responds = answer.response != nullptr || answer.status != Status::ok;
+    if (table.first_bounds != 0 && responds && !entry.responded) {
+        entry.responded = true;
+        table.observe_first(since(turn_ns()));
+    }
+    const auto status = entry.failed == Status::ok ? answer.status : entry.failed;
+    if (table.summaries == 0 || !answer.final || status != Status::ok) return;
+    table.observe(LatencyKind::request, answer.taken_ns);
+    if (answer.completion == nullptr) return;
+    const auto& completion = *answer.completion;
+    table.observe(LatencyKind::queue, since(completion.popped_ns));
+    table.observe(LatencyKind::input, completion.input_ns);
+    table.observe(LatencyKind::infer, completion.execute_ns);
+    table.observe(LatencyKind::output, completion.output_ns);
+}
+
 void Dispatcher::deliver(std::uint64_t token, Answer& answer) {
     auto* entry = find_in_flight(token);
     if (entry == nullptr) return;
     if (entry->failed == Status::ok) entry->failed = answer.status;
+    if (entry->route->port->latencies != nullptr) observe(*entry, answer);
     if (entry->sink == nullptr) return;
     const auto route = entry->route;
     const auto keep_alive = entry->keep_alive;
@@ -74,6 +97,7 @@ void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
     auto* entry = find_in_flight(token);
     if (entry == nullptr) return;
     count(*entry, answer);
+    if (entry->route->port->latencies != nullptr) observe(*entry, answer);
     const auto block = entry->block;
     const auto route = std::move(entry->route);
     const auto keep_alive = std::move(entry->keep_alive);

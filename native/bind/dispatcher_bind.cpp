@@ -104,6 +104,9 @@ void count_own(QueuePort& port, std::uint32_t ring, Status status, std::uint64_t
     }
     count(counters.successes, 1);
     count(counters.success_ns, taken_ns);
+    if (port.latencies != nullptr && port.latencies->summaries != 0) {
+        port.latencies->observe(LatencyKind::request, taken_ns);
+    }
     auto& own = port.queue->counters(ring);
     count(own.inferences, rows);
     count(own.executions, 1);
@@ -303,6 +306,7 @@ void bind_dispatcher(nb::module_& m) {
                 auto port = std::make_shared<QueuePort>();
                 port->queue = &nb::cast<QueueObject&>(queue).queue;
                 port->counters = &port->queue->frontend_counters(self.ring_index());
+                port->latencies = port->queue->latencies();
                 // A predecessor may have left its own there.
                 port->counters->unpushed.store(0, std::memory_order_relaxed);
                 port->owner = std::move(queue);

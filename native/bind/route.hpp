@@ -24,6 +24,7 @@ struct QueuePort {
     nanobind::object owner;  // QueueObject
     ModelQueue* queue = nullptr;
     FrontendCounters* counters = nullptr;     // ours alone to write
+    LatencyTable* latencies = nullptr;        // nullptr: not kept
     std::vector<QueuePush> pending;           // accepted, not yet pushed: by level, in order
     std::vector<SequencedRequest> sequenced;  // the same, of a model with sequences
     std::uint32_t in_flight = 0;              // accepted and not answered

@@ -86,6 +86,39 @@ std::uint64_t value_of(const Counter& counter) noexcept {
     return counter.load(std::memory_order_relaxed);
 }
 
+// Of a table that is kept: (sum, {bucket: count}) for each kind, or None; (bounds, sum, counts) of
+// the first responses, or None. None without a table.
+nb::object latencies_of(ModelQueue& queue) {
+    const auto* table = queue.latencies();
+    if (table == nullptr) return nb::none();
+    nb::object summaries = nb::none();
+    if (table->summaries != 0) {
+        nb::list kinds;
+        for (std::size_t kind = 0; kind < kLatencyKinds; ++kind) {
+            nb::dict buckets;
+            for (std::uint32_t bucket = 0; bucket < kLatencyBuckets; ++bucket) {
+                const auto count = value_of(table->buckets[kind][bucket]);
+                if (count != 0) buckets[nb::int_(bucket)] = count;
+            }
+            kinds.append(nb::make_tuple(value_of(table->sum_us[kind]), buckets));
+        }
+        summaries = kinds;
+    }
+    nb::object first = nb::none();
+    if (const auto bounds = std::min(table->first_bounds, kMaxFirstBounds); bounds != 0) {
+        nb::list limits;
+        nb::list counts;
+        for (std::uint32_t index = 0; index < bounds; ++index) {
+            limits.append(table->bounds_ms[index]);
+        }
+        for (std::uint32_t index = 0; index <= bounds; ++index) {
+            counts.append(value_of(table->first[index]));
+        }
+        first = nb::make_tuple(limits, value_of(table->first_sum_ms), counts);
+    }
+    return nb::make_tuple(summaries, first);
+}
+
 // Adds up what all instances and frontends counted.
 nb::dict counts_of(ModelQueue& queue) {
     static constexpr const char* kReasons[kFailureReasons] = {"rejected", "canceled", "backend",
@@ -154,6 +187,7 @@ nb::dict counts_of(ModelQueue& queue) {
             value_of(row.failure_ns), value_of(row.empties), value_of(row.empty_ns)));
     }
     counts["responses"] = responses;
+    counts["latencies"] = latencies_of(queue);
     return counts;
 }
 
@@ -272,25 +306,32 @@ void bind_queue(nb::module_& m) {
              "buffer"_a)
         .def_static(
             "required_bytes",
-            [](std::uint32_t slots, std::uint32_t sequence_slots) {
-                return ModelQueue::required_bytes(slots, {.slots = sequence_slots});
+            [](std::uint32_t slots, std::uint32_t sequence_slots, bool keeps_latencies) {
+                return ModelQueue::required_bytes(slots, {.slots = sequence_slots},
+                                                  keeps_latencies);
             },
-            "slots"_a, "sequence_slots"_a = 0)
+            "slots"_a, "sequence_slots"_a = 0, "keeps_latencies"_a = false)
         .def_static(
             "format",
             [](nb::object buffer, std::uint32_t slots, std::uint64_t generation,
-               std::uint32_t sequence_slots, std::uint64_t sequence_idle_ns) {
+               std::uint32_t sequence_slots, std::uint64_t sequence_idle_ns, bool summaries,
+               const std::vector<double>& first_bounds_ms) {
                 const Mapping mapping(std::move(buffer));
                 ModelQueue queue;
+                const LatencyRule rule{.summaries = summaries, .first_bounds_ms = first_bounds_ms};
+                const bool keeps_latencies = summaries || !first_bounds_ms.empty();
                 if (!queue.format(mapping.segment(), slots, generation,
-                                  {.slots = sequence_slots, .idle_ns = sequence_idle_ns})) {
+                                  {.slots = sequence_slots, .idle_ns = sequence_idle_ns},
+                                  keeps_latencies ? &rule : nullptr)) {
                     throw nb::value_error(
                         "slots: a positive number that fits the segment is needed");
                 }
             },
             "buffer"_a, "slots"_a, "generation"_a, "sequence_slots"_a = 0, "sequence_idle_ns"_a = 0,
+            "summaries"_a = false, "first_bounds_ms"_a = std::vector<double>{},
             "Make an empty queue in a zeroed segment; for a model with sequences when instances "
-            "have slots for them.")
+            "have slots for them. Latencies are kept as `summaries`, and those of first responses "
+            "between these bounds.")
         .def(
             "retire", [](QueueObject& self) { self.queue.retire(); },
             "Take no more requests; instances stop when what waits is done.")

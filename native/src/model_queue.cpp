@@ -8,14 +8,22 @@
 namespace mpserve {
 
 bool ModelQueue::format(Segment segment, std::uint32_t slots, std::uint64_t generation,
-                        const SequenceRule& sequences) noexcept {
-    if (slots == 0 || slots >= kNoSlot || segment.bytes() < required_bytes(slots, sequences))
+                        const SequenceRule& sequences, const LatencyRule* latencies) noexcept {
+    const bool keeps_latencies = latencies != nullptr;
+    if (slots == 0 || slots >= kNoSlot ||
+        segment.bytes() < required_bytes(slots, sequences, keeps_latencies))
         return false;
     auto* header = segment.at<QueueHeader>(0);
     header->slot_count = slots;
     header->generation = generation;
     header->next_sequence = 1;
     if (!header->mutex.initialise()) return false;
+    if (keeps_latencies) {
+        header->latencies_offset = latencies_offset(slots, sequences);
+        auto* table = segment.at<LatencyTable>(header->latencies_offset);
+        if (table == nullptr) return false;
+        table->format(*latencies);
+    }
     if (!SequenceTable().format(segment, sequences_offset(slots), slots, sequences)) return false;
     segment.format(SegmentKind::queue);
     if (!attach(segment)) return false;
@@ -33,6 +41,9 @@ bool ModelQueue::attach(Segment segment) noexcept {
     batches_ = segment.at<BatchRow>(kBatchesOffset, kBatchRows);
     responses_ = segment.at<ResponseRow>(kResponsesOffset, kResponseRows);
     slots_ = segment.at<QueueSlot>(kSlotsOffset, slot_count_);
+    latencies_ = header_->latencies_offset == 0
+                     ? nullptr
+                     : segment.at<LatencyTable>(header_->latencies_offset);
     if (slots_ != nullptr &&
         sequences_.attach(segment, sequences_offset(slot_count_), slots_, slot_count_)) {
         chosen_.reserve(slot_count_);

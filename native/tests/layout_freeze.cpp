@@ -8,6 +8,7 @@
 #include "mpserve/board.hpp"
 #include "mpserve/completion_ring.hpp"
 #include "mpserve/counters.hpp"
+#include "mpserve/latency_table.hpp"
 #include "mpserve/message.hpp"
 #include "mpserve/model_queue.hpp"
 #include "mpserve/rate_limiter.hpp"
@@ -17,7 +18,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 12);
+static_assert(kLayoutVersion == 13);
 static_assert(kMessageVersion == 1);
 
 template <typename Shared>
@@ -68,6 +69,12 @@ static_assert(offsetof(QueueHeader, generation) == 184);
 static_assert(offsetof(QueueHeader, next_deadline_ns) == 192);
 static_assert(offsetof(QueueHeader, expired_count) == 200);
 static_assert(offsetof(QueueHeader, ordered_mask) == 208);
+static_assert(offsetof(QueueHeader, latencies_offset) == 216);
+static_assert(is_shareable<LatencyTable> && sizeof(LatencyTable) == 42112);
+static_assert(offsetof(LatencyTable, bounds_ms) == 64);
+static_assert(offsetof(LatencyTable, first) == 576);
+static_assert(offsetof(LatencyTable, sum_us) == 1096);
+static_assert(offsetof(LatencyTable, buckets) == 1136);
 static_assert(is_shareable<InstanceEntry> && sizeof(InstanceEntry) == 192);
 static_assert(offsetof(InstanceEntry, wake_word) == 0);
 static_assert(offsetof(InstanceEntry, max_requests) == 16);

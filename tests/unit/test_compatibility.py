@@ -10,7 +10,6 @@ from tritonclient.grpc import service_pb2
 from mpserve.frontend.http.routes import ROUTES
 from tests.fixtures.compatibility import configuration, documents, messages, model_settings
 from tests.fixtures.compatibility.headers import HEADERS
-from tests.fixtures.compatibility.metrics import NAMES, REASONS, served
 from tests.fixtures.compatibility.pages import PAGES
 from tests.fixtures.compatibility.wire import (
     MLSERVER,
@@ -136,16 +135,6 @@ def test_the_model_sees_what_only_the_model_reads():
     ):
         names = {one.name for one in msgspec.structs.fields(ours)} - {"implementation"}
         assert names <= set(theirs.__annotations__)
-
-
-# --- metrics ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dialect", [TRITON, MLSERVER])
-def test_every_family_of_the_peers_is_listed(dialect):
-    own = {name for name in served(dialect) if not name.startswith("mpserve_")}
-    assert own <= set(NAMES[dialect])
-    assert not own & set(REASONS)
 
 
 # --- JSON ---------------------------------------------------------------------------------------

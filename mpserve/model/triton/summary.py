@@ -26,6 +26,7 @@ from mpserve.model.triton.config import (
     QueuePolicyConfig,
     TritonConfig,
 )
+from mpserve.model.triton.metric_control import first_response_bounds
 from mpserve.model.triton.sequence_summary import sequence_policy
 
 ENVIRONMENT_PARAMETER: Final = "EXECUTION_ENV_PATH"
@@ -79,6 +80,7 @@ def summarize(config: TritonConfig) -> ModelConfig:
             _parameter(config, MEMORY_LIMIT_PARAMETER) or "0",
             where=f"parameter '{MEMORY_LIMIT_PARAMETER}' for {config.name}",
         ),
+        first_response_bounds_ms=first_response_bounds(config),
         label_files={
             output.name: output.label_filename for output in config.output if output.label_filename
         },

@@ -13,6 +13,7 @@ from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.config import InstanceKind
 from mpserve.model.triton.config import DynamicBatching, ModelInput, ModelOutput, TritonConfig
 from mpserve.model.triton.ensemble_validation import check_ensemble
+from mpserve.model.triton.metric_control import check_metric_control
 from mpserve.model.triton.normalization import BACKEND_RULES, ENSEMBLE
 from mpserve.model.triton.sequence_validation import check_sequence
 
@@ -53,6 +54,7 @@ def validate(config: TritonConfig) -> None:
         _check_dynamic_batching(config, config.dynamic_batching)
     check_sequence(config)
     check_ensemble(config)
+    check_metric_control(config)
     _check_cache(config)
 
 

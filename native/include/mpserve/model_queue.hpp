@@ -4,7 +4,7 @@
 //
 //     QueueHeader | InstanceEntry[kMaxInstances] | FrontendCounters[kMaxRings] |
 //     BatchRow[kBatchRows] | ResponseRow[kResponseRows] | QueueSlot[slots] | sequences
-//     (sequence_table.hpp; when there are any)
+//     (sequence_table.hpp; when there are any) | LatencyTable (when it is kept)
 //
 // A slot is free, waiting (in the list by `next`/`previous`), running (held by an instance), or
 // expired (its deadline passed while it waited; its frontend collects it). `state` of a slot is the
@@ -46,6 +46,7 @@
 
 #include "mpserve/batch_plan.hpp"
 #include "mpserve/counters.hpp"
+#include "mpserve/latency_table.hpp"
 #include "mpserve/robust_mutex.hpp"
 #include "mpserve/segment.hpp"
 #include "mpserve/sequence_table.hpp"
@@ -137,8 +138,9 @@ struct QueueHeader {
     std::uint64_t next_deadline_ns;  // none of what waits is earlier; 0: none has any
     std::uint32_t expired_count;
     std::uint32_t reserved_small_;
-    std::uint64_t ordered_mask;  // instances that wait until those before them have answered
-    std::uint64_t reserved_[5];
+    std::uint64_t ordered_mask;      // instances that wait until those before them have answered
+    std::uint64_t latencies_offset;  // 0: none are kept
+    std::uint64_t reserved_[4];
 };
 static_assert(sizeof(QueueHeader) == 256);
 
@@ -214,12 +216,13 @@ class ModelQueue {
         kResponsesOffset + kResponseRows * sizeof(ResponseRow);
 
 public:
-    static std::uint64_t required_bytes(std::uint32_t slots,
-                                        const SequenceRule& sequences = {}) noexcept {
-        return sequences_offset(slots) + SequenceTable::required_bytes(slots, sequences);
+    static std::uint64_t required_bytes(std::uint32_t slots, const SequenceRule& sequences = {},
+                                        bool keeps_latencies = false) noexcept {
+        return latencies_offset(slots, sequences) + (keeps_latencies ? sizeof(LatencyTable) : 0);
     }
     bool format(Segment segment, std::uint32_t slots, std::uint64_t generation,
-                const SequenceRule& sequences = {}) noexcept;
+                const SequenceRule& sequences = {},
+                const LatencyRule* latencies = nullptr) noexcept;
     bool attach(Segment segment) noexcept;
 
     // Frontend. Handles the first of `requests`; wakes instances after the lock is released.
@@ -269,6 +272,8 @@ public:
         return instances_[instance].counters;
     }
     FrontendCounters& frontend_counters(std::uint32_t ring) noexcept { return frontends_[ring]; }
+    // `nullptr` when none are kept.
+    LatencyTable* latencies() noexcept { return latencies_; }
     std::span<BatchRow> batch_rows() noexcept { return {batches_, kBatchRows}; }
     std::span<ResponseRow> response_rows() noexcept { return {responses_, kResponseRows}; }
 
@@ -310,6 +315,11 @@ public:
 private:
     static constexpr std::uint64_t sequences_offset(std::uint32_t slots) noexcept {
         return (kSlotsOffset + std::uint64_t{slots} * sizeof(QueueSlot) + 63) & ~std::uint64_t{63};
+    }
+    static std::uint64_t latencies_offset(std::uint32_t slots,
+                                          const SequenceRule& sequences) noexcept {
+        const auto end = sequences_offset(slots) + SequenceTable::required_bytes(slots, sequences);
+        return (end + 63) & ~std::uint64_t{63};
     }
     void repair() noexcept;
     std::uint32_t take_free() noexcept;
@@ -362,6 +372,7 @@ private:
     FrontendCounters* frontends_ = nullptr;
     BatchRow* batches_ = nullptr;
     ResponseRow* responses_ = nullptr;
+    LatencyTable* latencies_ = nullptr;
     QueueSlot* slots_ = nullptr;
     std::uint32_t slot_count_ = 0;
     SequenceTable sequences_;

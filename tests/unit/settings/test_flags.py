@@ -80,6 +80,8 @@ def test_every_field_of_settings_can_be_told():
         "trace",
         "span_export",
         "metrics_http_prefix",
+        "metrics_summary_quantiles",
+        "metrics_histogram_latencies",
     }
     filled = {flag.field for flag in SERVE_FLAGS if flag.field}
     assert FIELDS - filled == told_elsewhere

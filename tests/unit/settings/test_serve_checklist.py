@@ -249,12 +249,6 @@ def test_the_counters_of_latencies_may_be_left_out(argument, is_told):
     assert settings_of(argument).metrics_counter_latencies is is_told
 
 
-@pytest.mark.parametrize("name", ["summary_latencies", "histogram_latencies"])
-def test_latencies_that_are_not_kept_are_refused(name):
-    with pytest.raises(UsageError, match=f"{name} is not kept"):
-        read(f"--metrics-config={name}=true")
-
-
 def test_metrics_have_their_own_settings():
     settings = settings_of(
         "--allow-metrics=0", "--metrics-address=::1", "--metrics-port=9", "--metrics-endpoint=/m",

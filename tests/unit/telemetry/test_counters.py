@@ -7,6 +7,7 @@ CORE = {
     "other": 4, "inferences": 9, "executions": 3, "queue_ns": 10, "input_ns": 11, "execute_ns": 12,
     "output_ns": 13, "last_inference_unix_ms": 1000, "waiting": 2,
     "batches": [(3, 1, 10, 20, 30), (1, 1, 1, 2, 3), (3, 2, 100, 200, 300)],
+    "latencies": None,
     "responses": [
         (1, 1, 2, 3, 4, 5, 6, 7, 8),
         (0, 1, 1, 1, 1, 1, 1, 1, 1),

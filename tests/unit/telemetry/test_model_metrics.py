@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from mpserve.telemetry.exposition import Kind, exposition
+from mpserve.telemetry.exposition import PROMETHEUS_PYTHON, Kind, exposition
 from mpserve.telemetry.model_metrics import (
     MetricFamily,
     MetricSeries,
@@ -51,7 +51,7 @@ def test_a_histogram_is_exposed_as_prometheus_reads_it(recorder):
     histogram = recorder.histogram("seconds", "Time", BOUNDS)
     for value in (0.25, 0.75, 0.75, 9):
         histogram.observe({"model_name": "m"}, value)
-    assert exposition(exposed(recorder.told())).decode() == (
+    assert exposition(exposed(recorder.told()), PROMETHEUS_PYTHON).decode() == (
         "# HELP seconds Time\n"
         "# TYPE seconds histogram\n"
         'seconds_bucket{le="0.5",model_name="m"} 1\n'

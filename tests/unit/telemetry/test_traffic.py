@@ -44,7 +44,10 @@ def told(*areas, prefix="rest_server"):
     found = {}
     for family in traffic_families(areas, prefix=prefix):
         for sample in family.samples:
-            labels = ",".join(f"{name}={sample.labels[name]}" for name in sorted(sample.labels))
+            texts = dict(sample.labels)
+            if sample.place is not None:
+                texts[sample.place.label] = str(sample.place.number)
+            labels = ",".join(f"{name}={texts[name]}" for name in sorted(texts))
             found[f"{family.name}{sample.suffix}{{{labels}}}"] = sample.value
     return found
 
