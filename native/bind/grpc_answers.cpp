@@ -233,11 +233,8 @@ int GrpcConnection::send_piece(GrpcStream& stream, const std::uint8_t* frame_hea
     } else if (bytes < kLendFrom) {
         out_.append({reinterpret_cast<const char*>(piece.borrowed), bytes});
     } else {
-        write_out();
-        if (!transport_.is_none()) {
-            written_bytes_ += bytes;
-            write_(lent_memoryview(stream.borrow, piece.borrowed, bytes));
-        }
+        queue_out();
+        if (outlet_.is_open()) outlet_.lend(lent_memoryview(stream.borrow, piece.borrowed, bytes));
     }
     sent_piece_ = true;
     return http2::kErrorPause;

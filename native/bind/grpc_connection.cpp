@@ -60,7 +60,7 @@ void GrpcConnection::make_session() {
 }
 
 void GrpcConnection::connection_made(nb::object transport) {
-    write_ = transport.attr("write");
+    outlet_.open(transport);
     transport_ = std::move(transport);
     const bool has_place = config_.connections.size() < config_.limits.max_connections;
     config_.connections.insert(this);
@@ -74,7 +74,7 @@ void GrpcConnection::connection_made(nb::object transport) {
 
 void GrpcConnection::connection_lost() {
     transport_ = nb::none();
-    write_ = nb::none();
+    outlet_.close();
     updating_ = true;  // nothing is written any more
     drop_session();
     config_.forget(this);
@@ -118,7 +118,10 @@ void GrpcConnection::pump() {
         pull();
     } while (!touched_.empty());
     updating_ = false;
-    write_out();
+    if (!out_.empty()) {
+        outlet_.send(out_.view());
+        out_.clear();
+    }
     close_when_done();
 }
 
@@ -140,17 +143,14 @@ void GrpcConnection::pull() {
         if (bytes == 0 && std::exchange(sent_piece_, false)) continue;
         if (bytes == 0) return;
         out_.append({reinterpret_cast<const char*>(data), static_cast<std::size_t>(bytes)});
-        if (out_.size() >= kWriteBytes) write_out();
+        if (out_.size() >= kWriteBytes) queue_out();
     }
 }
 
-void GrpcConnection::write_out() {
-    if (out_.empty() || transport_.is_none()) return;
-    const auto data =
-        nb::steal(PyBytes_FromStringAndSize(out_.data(), static_cast<Py_ssize_t>(out_.size())));
-    written_bytes_ += out_.size();
+void GrpcConnection::queue_out() {
+    if (out_.empty()) return;
+    outlet_.queue(out_.view());
     out_.clear();
-    write_(data);
 }
 
 void GrpcConnection::mark_dirty() {
@@ -187,6 +187,7 @@ void GrpcConnection::close_when_done() {
 void GrpcConnection::abort() {
     closing_ = closed_ = true;
     out_.clear();
+    outlet_.close();
     if (!transport_.is_none()) transport_.attr("abort")();
 }
 

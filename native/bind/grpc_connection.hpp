@@ -21,6 +21,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include "client_outlet.hpp"
 #include "grpc_config.hpp"
 #include "mpserve/frame_budget.hpp"
 
@@ -148,7 +149,7 @@ private:
     void drop_session();
     void pump();
     void pull();
-    void write_out();
+    void queue_out();
     void look_at_pace_of(GrpcStream& stream, std::uint64_t now_ns);
     void refuse_connection();
     void fail(http2::Code code);
@@ -164,7 +165,7 @@ private:
     Dispatcher& dispatcher_;
     nanobind::handle self_;
     nanobind::object transport_;
-    nanobind::object write_;
+    ClientOutlet outlet_;
     http2::Session* session_ = nullptr;
 
     std::vector<std::unique_ptr<GrpcStream>> streams_;
@@ -182,7 +183,6 @@ private:
 
     std::uint64_t calls_ = 0;      // ever begun
     std::uint64_t answer_ns_ = 0;  // when the answer came that is put, where that is known
-    std::uint64_t written_bytes_ = 0;
     PaceWindow pace_;
     FrameBudget budget_;
     PingStrikes strikes_;

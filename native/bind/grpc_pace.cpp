@@ -28,8 +28,8 @@ void GrpcConnection::look_at_pace(std::uint64_t now) {
     const auto keep = nb::borrow(self_);
     const auto& limits = config_.limits;
     if (writing_paused_ || closed_) {
-        const auto unsent = nb::cast<std::uint64_t>(transport_.attr("get_write_buffer_size")());
-        if (pace_.is_too_slow(now, kSending, written_bytes_ - unsent, limits.send_ns)) abort();
+        const auto sent = outlet_.given_bytes() - outlet_.unsent_bytes();
+        if (pace_.is_too_slow(now, kSending, sent, limits.send_ns)) abort();
         return;
     }
     if (!has_settings_) {  // not even its preface

@@ -185,7 +185,7 @@ void HttpConnection::stream(std::uint64_t sequence, nb::list parts, bool ends) {
     } else if (pending == &pending_.front()) {
         write_in_order();
     }
-    if (!updating_) flush();
+    if (!updating_) flush_piece();
 }
 
 void HttpConnection::make_last(std::uint64_t sequence) {
@@ -230,24 +230,17 @@ void HttpConnection::write_in_order() {
                 out_.append({PyBytes_AS_STRING(part.ptr()),
                              static_cast<std::size_t>(PyBytes_GET_SIZE(part.ptr()))});
             } else {
-                write_out();
-                write(part);
+                queue_out();
+                outlet_.lend(part);
             }
         }
     }
 }
 
-void HttpConnection::write(nb::handle data) {
-    if (!is_open()) return;
-    written_bytes_ += static_cast<std::uint64_t>(PyObject_Length(data.ptr()));
-    write_(data);
-}
-
-void HttpConnection::write_out() {
+void HttpConnection::queue_out() {
     if (out_.empty()) return;
-    const auto data = bytes_of(out_.view());
+    outlet_.queue(out_.view());
     out_.clear();
-    write(data);
 }
 
 void HttpConnection::mark_dirty() {
@@ -257,9 +250,18 @@ void HttpConnection::mark_dirty() {
 }
 
 void HttpConnection::flush() {
+    if (!out_.empty() && is_open()) {
+        outlet_.send(out_.view());
+        out_.clear();
+    }
+    flush_piece();
+}
+
+// More pieces may come in this turn: they leave together.
+void HttpConnection::flush_piece() {
     dirty_ = false;
     if (!is_open()) return;
-    write_out();
+    queue_out();
     if (closing_ && pending_.empty()) {
         close();
         return;
@@ -281,7 +283,7 @@ void HttpConnection::resume_stalled() {
     if (!input_.empty()) consume(input_.view());
     updating_ = false;
     if (!stalled_ && is_open()) transport_.attr("resume_reading")();
-    write_out();
+    queue_out();
     if (closing_ && pending_.empty()) close();
 }
 

@@ -29,7 +29,7 @@ HttpConnection::~HttpConnection() {
 }
 
 void HttpConnection::connection_made(nb::object transport) {
-    write_ = transport.attr("write");
+    outlet_.open(transport);
     transport_ = std::move(transport);
     const bool has_place = this->has_place();
     config_.connections.insert(this);
@@ -38,7 +38,7 @@ void HttpConnection::connection_made(nb::object transport) {
 
 void HttpConnection::connection_lost() {
     transport_ = nb::none();
-    write_ = nb::none();
+    outlet_.close();
     config_.connections.erase(this);
     state_ = State::ignore;
     if (body_block_) dispatcher_.arena().release(std::exchange(body_block_, {}).ref);

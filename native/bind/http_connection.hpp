@@ -21,6 +21,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include "client_outlet.hpp"
 #include "http_config.hpp"
 #include "mpserve/byte_buffer.hpp"
 #include "mpserve/http_chunked.hpp"
@@ -119,8 +120,8 @@ private:
     void write_in_order();
     void tell_writable();
     void park(Pending& pending, std::size_t from);
-    void write_out();
-    void write(nanobind::handle data);
+    void queue_out();
+    void flush_piece();
     void resume_stalled();
     void mark_dirty();
     bool has_place();
@@ -135,7 +136,7 @@ private:
     Dispatcher& dispatcher_;
     nanobind::handle self_;
     nanobind::object transport_;
-    nanobind::object write_;
+    ClientOutlet outlet_;
 
     State state_ = State::head;
     HttpHead head_;
@@ -165,7 +166,6 @@ private:
     bool lingering_ = false;
     std::size_t lingered_bytes_ = 0;
     std::uint64_t received_bytes_ = 0;
-    std::uint64_t written_bytes_ = 0;
     PaceWindow pace_;
 };
 

@@ -38,8 +38,8 @@ void HttpConnection::look_at_pace(std::uint64_t now) {
     const bool is_ending = lingering_ || (closing_ && pending_.empty());
     const bool is_receiving = state_ == State::body || state_ == State::chunked || !input_.empty();
     if (writing_paused_ || is_ending) {
-        const auto unsent = nb::cast<std::uint64_t>(transport_.attr("get_write_buffer_size")());
-        if (pace_.is_too_slow(now, kSending, written_bytes_ - unsent, limits.send_ns)) cut_off();
+        const auto sent = outlet_.given_bytes() - outlet_.unsent_bytes();
+        if (pace_.is_too_slow(now, kSending, sent, limits.send_ns)) cut_off();
     } else if (is_receiving && !stalled_ && state_ != State::ignore) {
         const auto body_bytes = state_ == State::head ? 0 : received_bytes_;
         if (pace_.is_too_slow(now, next_sequence_, body_bytes, limits.receive_ns)) time_out();
@@ -63,6 +63,7 @@ void HttpConnection::time_out() {
 void HttpConnection::cut_off() {
     const auto keep = nb::borrow(self_);
     out_.clear();
+    outlet_.close();
     transport_.attr("abort")();
 }
 

@@ -67,6 +67,10 @@ class Transport:
     def resume_reading(self) -> None:
         """Nothing was held back."""
 
+    def get_write_buffer_size(self) -> int:
+        """Nothing is held back."""
+        return 0
+
     def get_extra_info(self, _name: str, default: object = None) -> object:
         """There is no socket."""
         return default

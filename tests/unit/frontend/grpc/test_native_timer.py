@@ -57,6 +57,12 @@ class Transport:
     def close(self):
         """The test ends the connection itself."""
 
+    def get_extra_info(self, _name):
+        """There is no socket."""
+
+    def get_write_buffer_size(self):
+        return 0
+
 
 @pytest.fixture
 def dispatcher():
