@@ -16,6 +16,7 @@ SECONDS = int(full_or(30, 3))
 SERVICE_SECONDS = 0.02
 INSTANCES = 2
 CAPACITY = INSTANCES / SERVICE_SECONDS
+ACCEPTED = full_or(0.99, 0.95)  # of a short run, one stall of the machine is some percent
 INSTANCES_ONLY = "instance_group [ { count: 2 } ]"
 LIMIT = f"""
 {INSTANCES_ONLY}
@@ -76,7 +77,7 @@ def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repos
     repository.add("teller", "m", config=config, files={"1/model.py": MODEL})
     server = serve(repository.path, flags=flags)
     usual = offer(server, rate=0.7 * CAPACITY, seconds=SECONDS)
-    assert usual.accepted() > 0.99
+    assert usual.accepted() > ACCEPTED
     flood = offer(server, rate=3 * CAPACITY, seconds=SECONDS)
     after = offer(server, rate=0.7 * CAPACITY, seconds=max(SECONDS // 3, 1))
     with capsys.disabled():
@@ -88,7 +89,7 @@ def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repos
     assert flood.goodput >= 0.9 * CAPACITY
     assert np.percentile(flood.refused, 99) <= within(50)
     assert np.median(flood.refused) <= 50
-    assert after.accepted() > 0.99
+    assert after.accepted() > ACCEPTED
     assert after.p99() <= 1.5 * usual.p99() + within(5), "it recovers at once"
 
 
