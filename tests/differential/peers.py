@@ -35,6 +35,15 @@ class Pair(NamedTuple):
 
     http_port: int
     grpc_port: int
+    metrics_port: int = 0
+
+
+Adapt = Callable[[Launch, Site], Launch]
+"""Changes how a peer is started: its benchmark's settings favour speed."""
+
+
+def _as_it_is(launch: Launch, _: Site) -> Launch:
+    return launch
 
 
 class Peer(Protocol):
@@ -50,7 +59,13 @@ class Peer(Protocol):
 
 @contextlib.contextmanager
 def running(
-    peer: Peer, repository: Path, scratch: Path, *, control: Control, more: Sequence[str] = ()
+    peer: Peer,
+    repository: Path,
+    scratch: Path,
+    *,
+    control: Control,
+    more: Sequence[str] = (),
+    adapt: Adapt = _as_it_is,
 ) -> Iterator[Pair]:
     """Run a peer; it is killed at the end, because it would wait for idle connections.
 
@@ -61,17 +76,16 @@ def running(
     """
     peer.install()
     http_port, grpc_port, metrics_port = free_ports(3)
-    launch = peer.launch(
-        Site(
-            repository=repository,
-            scratch=scratch,
-            control=control,
-            http_port=http_port,
-            grpc_port=grpc_port,
-            metrics_port=metrics_port,
-            with_grpc=True,
-        )
+    site = Site(
+        repository=repository,
+        scratch=scratch,
+        control=control,
+        http_port=http_port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+        with_grpc=True,
     )
+    launch = adapt(peer.launch(site), site)
     # What is installed for mpserve is none of the peer's.
     environment = {**os.environ, "PYTHONPATH": "", **launch.environment}
     with (scratch / "peer.log").open("wb") as log:
@@ -81,7 +95,7 @@ def running(
         )  # fmt: skip
         try:
             wait_until(lambda: is_ready(http_port), deadline=60.0, what="the peer to be ready")
-            yield Pair(http_port, grpc_port)
+            yield Pair(http_port, grpc_port, metrics_port)
         finally:
             segments = _mapped_by(process.pid)
             os.killpg(process.pid, signal.SIGKILL)
