@@ -97,10 +97,7 @@ def ours(repository: Path, scratch: Path) -> Iterator[Pair]:
 def settled(value: Any) -> Any:
     """Return a value with ids, and the version of the server, hidden; events as a list."""
     if isinstance(value, bytes):
-        if not value.startswith(b"data: "):
-            return value
-        events = value.decode().split("\n\n")
-        return [settled(json.loads(one.removeprefix("data: "))) for one in events if one]
+        return _settled_body(value)
     if isinstance(value, str):
         return UUID.sub("some id", value)
     if isinstance(value, list):
@@ -112,6 +109,16 @@ def settled(value: Any) -> Any:
             told["version"] = "some version"
         return told
     return value
+
+
+def _settled_body(body: bytes) -> Any:
+    if body.startswith(b"data: "):
+        events = body.decode().split("\n\n")
+        return [settled(json.loads(one.removeprefix("data: "))) for one in events if one]
+    try:
+        return settled(json.loads(body))
+    except ValueError:
+        return body
 
 
 def _is_index(rows: list[Any]) -> bool:
