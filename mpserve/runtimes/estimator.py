@@ -46,10 +46,14 @@ class EstimatorRules(msgspec.Struct, frozen=True, kw_only=True):
         Name of MLServer's class, as its messages say it.
     methods
         Names of outputs: methods of the estimator.
+    default_setting
+        Member of `parameters.extra` that names another method than `predict` for requests that
+        name none; "" where there is none. It may be any method.
     """
 
     peer_class: str
     methods: tuple[str, ...]
+    default_setting: str = ""
 
     @property
     def methods_text(self) -> str:
@@ -82,6 +86,7 @@ class EstimatorModel:
         members |= {"name": context.model_name, "implementation": rules.peer_class}
         self._decoder = MLModel(ModelSettings.model_validate(members))
         self._has_declared_types = _declares_content_types(self._decoder)
+        self._default_methods = (_default_method(self._decoder, rules),)
 
     def predict(self, request: Request) -> Answer:
         """Answer one request.
@@ -110,7 +115,7 @@ class EstimatorModel:
                     f"{self._rules.peer_class} only supports {self._rules.methods_text}"
                     f" ({name} was received)"
                 )
-        return names or (DEFAULT_METHOD,)
+        return names or self._default_methods
 
     def _features(self, request: Request) -> Any:  # noqa: ANN401  # what the content type says
         """Return the input of the estimator: an array, or what the request's codec decodes."""
@@ -215,6 +220,12 @@ def _is_array(parameters_json: str) -> bool:
     if "content_type" not in parameters_json:
         return True
     return bool(orjson.loads(parameters_json).get("content_type") == NumpyCodec.ContentType)
+
+
+def _default_method(decoder: MLModel, rules: EstimatorRules) -> str:
+    parameters = decoder.settings.parameters
+    extra = (parameters.extra if parameters is not None else None) or {}
+    return str(extra.get(rules.default_setting, DEFAULT_METHOD))
 
 
 def _declares_content_types(decoder: MLModel) -> bool:

@@ -12,7 +12,9 @@ from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, last_li
 from mpserve.runtimes.stacking import answer_together
 
 RULES: Final = EstimatorRules(
-    peer_class="SKLearnModel", methods=("predict", "predict_proba", "transform")
+    peer_class="SKLearnModel",
+    methods=("predict", "predict_proba", "transform"),
+    default_setting="predict_fn",
 )
 
 

@@ -129,6 +129,15 @@ def test_outputs_come_in_the_order_asked_for_with_the_codec_of_arrays(load):
     assert proba.parameters_json() == '{"content_type":"np"}'
 
 
+def test_the_settings_name_the_method_of_requests_that_name_none(load):
+    infer = load(classifier(), parameters={"extra": {"predict_fn": "decision_function"}})
+    answer = outputs(infer(tensor("x", FEATURES)))
+    assert list(answer) == ["decision_function"]
+    scores = classifier().decision_function(FEATURES)
+    assert answer["decision_function"].ravel() == pytest.approx(scores)
+    assert list(outputs(infer(tensor("x", FEATURES), outputs=["predict"]))) == ["predict"]
+
+
 def test_an_unknown_output_is_refused_in_the_words_of_mlserver(load):
     failure = load(classifier())(tensor("x", FEATURES), outputs=["predict", "zzz"]).failure
     assert failure.code is ErrorCode.INVALID_ARGUMENT
