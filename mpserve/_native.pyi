@@ -390,7 +390,10 @@ class TritonError:
 class InferenceResponse:
     """One answer: output tensors, or an error."""
 
-    def __init__(self, output_tensors: object = (), error: object | None = None, parameters: object | None = None, *, parameters_json: str = '') -> None: ...
+    def __init__(self, output_tensors: object = (), error: object | None = None, parameters: object | None = None, *, parameters_json: str = '', headers: bytes = ...) -> None:
+        """
+        `headers`: name, NUL, value, NUL each, for the head of an answer over HTTP.
+        """
 
     def output_tensors(self) -> object: ...
 
@@ -479,6 +482,11 @@ class InferenceRequest:
 
     def is_handler_call(self) -> bool:
         """For a handler of a path of the model's own."""
+
+    def headers(self) -> bytes:
+        """
+        Headers that it came with: name, NUL, value, NUL each; empty where nobody asked.
+        """
 
     def trace(self) -> InferenceTrace: ...
 
@@ -656,6 +664,10 @@ class Answer:
     def parameters_json(self) -> str: ...
 
     @property
+    def headers(self) -> bytes:
+        """Headers that the model wants with it: name, NUL, value, NUL each."""
+
+    @property
     def model_name(self) -> str: ...
 
     @property
@@ -714,7 +726,7 @@ class QueuePort:
 class Route:
     """Where requests for one version of one model go."""
 
-    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, queue_policy: object | None = None, native: bool = True, keep_tensor_parameters: bool = False, sequences: object | None = None, has_siblings: bool = False) -> None: ...
+    def __init__(self, *, port: QueuePort, model_name: str, model_version: str, generation: int, inputs: object, outputs: object, max_batch_size: int, open_inputs: bool, open_outputs: bool, queue_policy: object | None = None, native: bool = True, keep_tensor_parameters: bool = False, takes_headers: bool = False, answers_streams: bool = False, sequences: object | None = None, has_siblings: bool = False) -> None: ...
 
     def has_sequence(self, sequence_id: int, sequence_text: str) -> bool:
         """
@@ -752,9 +764,9 @@ class Dispatcher:
     def on_wake(self) -> None:
         """The eventfd is readable: take answers."""
 
-    def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, deadline_ns: int = 0, trace_context: str = '', callback: object) -> int:
+    def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, deadline_ns: int = 0, trace_context: str = '', headers: bytes = ..., callback: object) -> int:
         """
-        Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared memory, or None; what waits past `deadline_ns` of the monotonic clock is not executed; `callback(Answer)` is called once, unless the request is cancelled.
+        Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared memory, or None; what waits past `deadline_ns` of the monotonic clock is not executed; `headers`: name, NUL, value, NUL each; `callback(Answer)` is called once, unless the request is cancelled.
         """
 
     def cancel(self, token: int) -> None:
@@ -784,6 +796,10 @@ class Dispatcher:
     def traces(self) -> bool:
         """Some requests are traced."""
 
+    @property
+    def takes_headers(self) -> bool:
+        """Some model wants the headers of its requests."""
+
     def trim(self) -> None:
         """Give unused shared memory back."""
 
@@ -811,7 +827,7 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '') -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '', request_events: bytes = ...) -> None: ...
 
     def set_busy_answer(self, answer: bytes) -> None:
         """Whole answer to a connection that is one too many."""
@@ -954,6 +970,16 @@ class Exchange:
         Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of such. Content-Length and Connection are added.
         """
 
+def http_fields_of(headers: bytes, *, is_event: bool) -> list[tuple[bytes, bytes]]:
+    """
+    Those of a model's headers (name, NUL, value, NUL each) that its answer may have; of an event the CloudEvents fields are the server's.
+    """
+
+def metadata_of(headers: bytes) -> list[tuple[str, str]]:
+    """
+    Those of a model's headers that may stand in the metadata of a gRPC call.
+    """
+
 class ParsedHead:
     """What the bytes of a request head are."""
 
@@ -1061,15 +1087,18 @@ class ProtoSink:
 class ProtoInfer:
     """`ModelInfer` in bytes, as far as it is common."""
 
-    def __init__(self, *, dispatcher: object, on_failure: object, on_rare: object) -> None:
+    def __init__(self, *, dispatcher: object, on_failure: object, on_rare: object, on_headers: object) -> None:
         """
-        `on_failure(code, message)` makes what a callback gets for a failure; `on_rare(Answer, in_stream)` encodes an answer that the core does not.
+        `on_failure(code, message)` makes what a callback gets for a failure; `on_rare(Answer, in_stream)` encodes an answer that the core does not; `on_headers(message, headers)` makes what it gets for one with headers.
         """
 
-    def submit(self, message: bytes, callback: object, in_stream: bool = False, has_context: bool = False, deadline_ns: int = 0) -> int:
+    def submit(self, message: bytes, callback: object, in_stream: bool = False, has_context: bool = False, headers: bytes = ..., of_stream: bool = False, deadline_ns: int = 0) -> int:
         """
-        Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later; `in_stream` says that it is a message of Triton's stream; what waits past `deadline_ns` of the monotonic clock is not executed.
+        Submit an encoded `ModelInferRequest`; return its token for `Dispatcher.cancel`, 0 when Python has to read it. `callback(result)` is called once, later; `in_stream` says that it is a message of Triton's stream, `headers` what a model may see of the metadata (name, NUL, value, NUL each), `of_stream` that its model may be one that answers streams, which is then Python's; what waits past `deadline_ns` of the monotonic clock is not executed.
         """
+
+    def set_request_events(self, pairs: bytes) -> None:
+        """CloudEvents fields that models see with their headers."""
 
     def counts(self) -> dict:
         """How many requests were taken, and declined for what."""
@@ -1149,6 +1178,9 @@ class GrpcCall:
 
     def end(self, failure: object | None) -> None:
         """End a stream, with OK for None."""
+
+    def set_trailers(self, headers: bytes) -> None:
+        """Metadata behind the answer: name, NUL, value, NUL each."""
 
     def metadata(self) -> dict[str, str]:
         """What the client sent, by lower-case name; of repeated ones the last."""

@@ -9,8 +9,11 @@ from typing import Any
 import msgspec
 import orjson
 
+from mpserve.codec.header_pairs import from_pairs, to_pairs
+
 _MAX_FIELD_BYTES = 1024
-_TYPE = "io.seldon.serving.inference.response"
+_REQUEST = "io.seldon.serving.inference.request"
+_RESPONSE = "io.seldon.serving.inference.response"
 
 
 class EventSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,15 +30,20 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def with_event_headers(
-    parameters_json: str, *, source: EventSource, model_name: str, answer_id: str | None
+    parameters_json: str,
+    headers: bytes,
+    *,
+    source: EventSource,
+    model_name: str,
+    answer_id: str | None,
 ) -> str:
     """Return the parameters of an answer with the attributes in their member `headers`.
 
-    Headers of the model's own stay, unless they have the same name.
+    Headers of the model's own (`codec.header_pairs`) stay, unless they have the same name.
     """
     parameters: dict[str, Any] = orjson.loads(parameters_json or "{}")
-    headers = _headers(source, model_name=model_name, answer_id=answer_id)
-    parameters["headers"] = {**(parameters.get("headers") or {}), **headers}
+    events = _headers(source, model_name=model_name, answer_id=answer_id)
+    parameters["headers"] = {**from_pairs(headers), **events}
     return orjson.dumps(parameters).decode()
 
 
@@ -51,6 +59,15 @@ def event_headers(
     ]
 
 
+def request_events(source: EventSource) -> bytes:
+    """Return the attributes that all requests have, as their models see them beside the headers.
+
+    What is a model's or a request's own, the worker adds.
+    """
+    headers = {**_headers(source, model_name="", answer_id=None), "Ce-Type": _REQUEST}
+    return to_pairs((name.encode(), value.encode()) for name, value in headers.items() if value)
+
+
 def constant_fields(source: EventSource) -> str:
     """Return the attributes that all answers have, as text for the head of the native core."""
     headers = _headers(source, model_name="", answer_id=None)
@@ -62,7 +79,7 @@ def _headers(source: EventSource, *, model_name: str, answer_id: str | None) -> 
     headers = {
         "Ce-Specversion": "0.3",
         "Ce-Source": f"{place}.{source.namespace}" if source.namespace else place,
-        "Ce-Type": _TYPE,
+        "Ce-Type": _RESPONSE,
         "Ce-Modelid": model_name,
         "Ce-Inferenceservicename": source.server_name,
         "Ce-Endpoint": model_name,

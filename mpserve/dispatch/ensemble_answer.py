@@ -30,6 +30,7 @@ class EnsembleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     final: bool = True
     is_mark: bool = False
     parameters_json: str = ""
+    headers: bytes = b""
     outputs: tuple[EnsembleOutput, ...] = ()
     times: tuple[int, int, int, int] = (0, 0, 0, 0)  # no instance has had it
 

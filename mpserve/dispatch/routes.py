@@ -243,6 +243,8 @@ class Routes:
             queue_policy=entry.config.queue_policies,
             native=self._is_for_the_core(entry),
             keep_tensor_parameters=model.format is ConfigFormat.MLSERVER,
+            takes_headers=entry.config.takes_headers,
+            answers_streams=entry.config.answers_streams,
             sequences=_native_terms(entry.config.sequences),
             has_siblings=has_siblings,
         )

@@ -71,6 +71,7 @@ def submit(
         timeout_us=request.timeout_us,
         deadline_ns=request.deadline_ns,
         trace_context=request.trace_context,
+        headers=request.headers,
         callback=on_answer,
     )
     return token

@@ -189,6 +189,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Paths of the model's own; known when it is loaded."""
     first_response_bounds_ms: tuple[float, ...] = ()
     """Buckets of the histogram of first responses; none for those of every model."""
+    takes_headers: bool = False
+    """Its requests carry the headers that they came with; known when it is loaded."""
+    answers_streams: bool = False
+    """It answers a stream of requests as a whole (MLServer's `predict_stream`); known when it is
+    loaded."""
 
 
 class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -103,6 +103,8 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ns
         When its client will wait no more, on the monotonic clock: it is not begun after that. 0 for
         never.
+    headers
+        What it came with, for a model that wants to see it: name, NUL, value, NUL each.
     trace_context
         The trace that it belongs to (`mpserve.model.trace_link`), "" for none.
     """
@@ -118,6 +120,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     takes_many: bool = False
     is_handler_call: bool = False
     parameters_json: str = ""
+    headers: bytes = b""
     trace_context: str = ""
 
     @property

@@ -102,7 +102,7 @@ class MLServerModelRuntime:
         assert self._responses is not None, "stream before load"
         try:
             with self._model_context(self._settings):
-                payload = to_inference_request(request, self._types)
+                payload = self._payload(request)
                 async for response in self._model.predict_stream(_only(payload)):
                     yield self._responses.answer(to_answer(response))
         except self._error_class as error:
@@ -152,7 +152,12 @@ class MLServerModelRuntime:
         self._handlers = HandlerMethods(model)
         config = _with_declared_tensors(context.config, model)
         return CompletedConfig(
-            config=msgspec.structs.replace(config, handlers=self._handlers.routes),
+            config=msgspec.structs.replace(
+                config,
+                handlers=self._handlers.routes,
+                takes_headers=True,
+                answers_streams=_answers_streams(model),
+            ),
             config_json=context.config_json,
         )
 
@@ -176,8 +181,11 @@ class MLServerModelRuntime:
         with self._model_context(self._settings):
             if request.is_handler_call():
                 return await self._handlers.answer(request)
-            response = await self._model.predict(to_inference_request(request, self._types))
+            response = await self._model.predict(self._payload(request))
         return to_answer(response)
+
+    def _payload(self, request: Request) -> Any:  # noqa: ANN401  # either package's
+        return to_inference_request(request, self._types, model_name=self._settings.name)
 
     async def _predict(self, request: Request) -> Response:
         assert self._responses is not None, "execute before load"
@@ -187,6 +195,12 @@ class MLServerModelRuntime:
             return self._responses.refuse(_failure_with_status(error))
         except Exception as error:  # noqa: BLE001  # the border around the model's code
             return self._responses.refuse(failure_of(error))
+
+
+def _answers_streams(model: Any) -> bool:  # noqa: ANN401  # the user's
+    """Tell whether `predict_stream` is the model's own."""
+    base = importlib.import_module("mlserver").MLModel
+    return getattr(type(model), "predict_stream", None) is not base.predict_stream
 
 
 def _add_import_path(folder: str) -> None:

@@ -4,7 +4,8 @@ The shapes come from the compatible package, which keeps arrays as they are, or 
 which is given lists.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -16,19 +17,27 @@ from mpserve.compat.mlserver import types as compatible_types
 from mpserve.compat.mlserver.codecs.numpy import DTYPE_OF
 from mpserve.errors import InvalidRequest, ModelError
 from mpserve.model.tensor import Datatype
+from mpserve.runtimes.mlserver_headers import request_headers, take_response_headers
 from mpserve.runtimes.protocol import Request, Tensor
 from mpserve.runtimes.responses import Answer, Output
 
 Array = npt.NDArray[Any]  # any of the datatypes
 
 
-def to_inference_request(request: Request, types: Any = compatible_types) -> Any:  # noqa: ANN401  # either package's
+def to_inference_request(
+    request: Request,
+    types: Any = compatible_types,  # noqa: ANN401  # either package's
+    *,
+    model_name: str = "",
+) -> Any:  # noqa: ANN401
     """Return the request as `types.InferenceRequest`.
 
     Parameters
     ----------
     types
         Module `mlserver.types`, the compatible or the real one.
+    model_name
+        Told among the headers, where the request carries some.
 
     Raises
     ------
@@ -36,10 +45,17 @@ def to_inference_request(request: Request, types: Any = compatible_types) -> Any
         An input is of a datatype that MLServer does not know.
     """
     names = request.requested_output_names()
+    given_id = request.request_id()
+    if pairs := request.headers():
+        text = request.parameters()
+        make = partial(request_headers, pairs, model_name=model_name, request_id=given_id)
+        parameters = _with_headers(types, orjson.loads(text) if text else {}, make)
+    else:
+        parameters = _parameters(types, request.parameters()) or types.Parameters.model_construct()
     # Unchecked: all members are of their types already.
     return types.InferenceRequest.model_construct(
-        id=request.request_id() or str(uuid4()),
-        parameters=_parameters(types, request.parameters()) or types.Parameters.model_construct(),
+        id=given_id or str(uuid4()),
+        parameters=parameters,
         inputs=[_request_input(tensor, types) for tensor in request.inputs()],
         outputs=[_request_output(name, request, types) for name in names] or None,
     )
@@ -58,9 +74,12 @@ def to_answer(response: Any) -> Answer:  # noqa: ANN401  # a user's model made i
         raise ModelError(
             f"predict returned {type(response).__name__}; it must return an InferenceResponse"
         )
+    parameters = _given(response.parameters)
+    headers = take_response_headers(parameters)
     return Answer(
         outputs=[to_output(output) for output in outputs],
-        parameters_json=_parameters_json(response.parameters),
+        parameters_json=_json(parameters),
+        headers=headers,
     )
 
 
@@ -80,9 +99,7 @@ def to_output(output: Any) -> Output:  # noqa: ANN401  # either package's Respon
             f"output '{output.name}' of shape {shape} and datatype {output.datatype} does not fit"
             f" its data: {error}"
         ) from error
-    return Output(
-        name=output.name, array=array, parameters_json=_parameters_json(output.parameters)
-    )
+    return Output(name=output.name, array=array, parameters_json=_json(_given(output.parameters)))
 
 
 def bytes_array(elements: Sequence[Any]) -> Array:
@@ -170,12 +187,22 @@ def _parameters(types: Any, text: str) -> Any:  # noqa: ANN401
     return types.Parameters(**orjson.loads(text)) if text else None
 
 
-def _parameters_json(parameters: Any) -> str:  # noqa: ANN401
+def _with_headers(types: Any, values: dict[str, Any], make: Callable[[], dict[str, str]]) -> Any:  # noqa: ANN401
+    make_later = getattr(types.Parameters, "with_headers", None)  # the compatible package's
+    if make_later is not None:
+        return make_later(values, make)
+    return types.Parameters(**{**values, "headers": make()})
+
+
+def _given(parameters: Any) -> dict[str, Any]:  # noqa: ANN401  # either package's, or None
     if parameters is None:
-        return ""
-    given = {
+        return {}
+    return {
         name: value
         for name, value in parameters.model_dump(exclude_none=True).items()
         if not name.startswith("_")
     }
-    return orjson.dumps(given).decode() if given else ""
+
+
+def _json(parameters: dict[str, Any]) -> str:
+    return orjson.dumps(parameters).decode() if parameters else ""

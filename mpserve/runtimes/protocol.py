@@ -106,6 +106,13 @@ class Request(Protocol):
         """Return the parameters the client gave a requested output, "" when there are none."""
         ...
 
+    def headers(self) -> bytes:
+        """Return what it came with, where `ModelConfig.takes_headers`: name, NUL, value, NUL each.
+
+        Of repeated names the last counts.
+        """
+        ...
+
     def takes_many(self) -> bool:
         """Say whether the client takes any number of answers."""
         ...

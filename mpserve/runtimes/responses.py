@@ -40,10 +40,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     parameters_json
         Parameters of the response as a JSON object, "" for none.
+    headers
+        For the head of the answer over HTTP, or the metadata of gRPC: name, NUL, value, NUL each.
     """
 
     outputs: Sequence[Output]
     parameters_json: str = ""
+    headers: bytes = b""
 
 
 class ResponseBuilder(Protocol):
@@ -74,7 +77,9 @@ class NativeResponses:
             self._native.Tensor(output.name, output.array, parameters_json=output.parameters_json)
             for output in answer.outputs
         ]
-        response = self._native.InferenceResponse(tensors, parameters_json=answer.parameters_json)
+        response = self._native.InferenceResponse(
+            tensors, parameters_json=answer.parameters_json, headers=answer.headers
+        )
         return cast("Response", response)
 
     def refuse(self, failure: Failure) -> Response:

@@ -88,6 +88,10 @@ class StackedRequest:
         """Return the parameters that all give a requested output."""
         return self._first.output_parameters_json(name)
 
+    def headers(self) -> bytes:
+        """Return those of the first: what is stacked is answered once."""
+        return self._first.headers()
+
     def takes_many(self) -> bool:
         """Say no: what is stacked is answered once."""
         return False

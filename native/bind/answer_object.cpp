@@ -56,6 +56,7 @@ nb::object make_answer_object(Answer& answer) {
     }
     if (answer.response != nullptr) {
         object->parameters.assign(answer.response->text(answer.response->header().parameters));
+        object->headers.assign(answer.response->text(answer.response->header().headers));
         read_outputs(*object, answer);
     }
     return nb::cast(std::move(object));
@@ -84,6 +85,12 @@ void bind_answer_object(nb::module_& m) {
         .def_ro("request_id", &AnswerObject::request_id)
         .def_ro("has_request_id", &AnswerObject::has_request_id)
         .def_ro("parameters_json", &AnswerObject::parameters)
+        .def_prop_ro(
+            "headers",
+            [](const AnswerObject& self) {
+                return nb::bytes(self.headers.data(), self.headers.size());
+            },
+            "Headers that the model wants with it: name, NUL, value, NUL each.")
         .def_ro("model_name", &AnswerObject::model_name)
         .def_ro("model_version", &AnswerObject::model_version)
         .def_prop_ro(

@@ -21,6 +21,7 @@ struct AnswerObject {
     std::string request_id;
     bool has_request_id = false;
     std::string parameters;
+    std::string headers;  // name NUL value NUL, each
     std::string model_name;
     std::string model_version;
     std::uint64_t popped_ns = 0;

@@ -14,6 +14,7 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "mpserve/header_pairs.hpp"
 #include "mpserve/http_chunked.hpp"
 #include "mpserve/http_head.hpp"
 #include "mpserve/proto_decode.hpp"
@@ -51,6 +52,34 @@ std::vector<std::pair<nb::bytes, nb::bytes>> fields_of(const HttpHead& head) {
         fields.emplace_back(bytes_of(head.field_name(index)), bytes_of(head.field_value(index)));
     }
     return fields;
+}
+
+std::vector<std::pair<nb::bytes, nb::bytes>> http_fields_of(const nb::bytes& pairs, bool is_event) {
+    std::vector<std::pair<nb::bytes, nb::bytes>> fields;
+    HeaderPairs all(view_of(pairs));
+    while (const auto pair = all.next()) {
+        if (is_for_http(*pair, is_event)) {
+            fields.emplace_back(bytes_of(pair->name), bytes_of(pair->value));
+        }
+    }
+    return fields;
+}
+
+std::vector<std::pair<std::string, std::string>> metadata_of(const nb::bytes& pairs) {
+    std::vector<std::pair<std::string, std::string>> metadata;
+    HeaderPairs all(view_of(pairs));
+    while (const auto pair = all.next()) {
+        if (is_for_grpc(*pair)) metadata.emplace_back(pair->name, pair->value);
+    }
+    return metadata;
+}
+
+void bind_header_pairs(nb::module_& m) {
+    m.def("http_fields_of", &http_fields_of, "headers"_a, nb::kw_only(), "is_event"_a,
+          "Those of a model's headers (name, NUL, value, NUL each) that its answer may have; of an "
+          "event the CloudEvents fields are the server's.");
+    m.def("metadata_of", &metadata_of, "headers"_a,
+          "Those of a model's headers that may stand in the metadata of a gRPC call.");
 }
 
 void bind_head(nb::module_& m) {
@@ -346,6 +375,7 @@ std::pair<std::string, nb::bytes> encode(const std::vector<AnswerRow>& outputs, 
 }  // namespace
 
 void bind_codec(nb::module_& m) {
+    bind_header_pairs(m);
     bind_head(m);
     m.def(
         "dechunk", &dechunk, "data"_a, nb::kw_only(), "max_body_bytes"_a = UINT64_MAX,

@@ -48,11 +48,20 @@ Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t ep
 
 void Dispatcher::update(std::string name, StringMap<RouteRef> versions) {
     routes_.insert_or_assign(std::move(name), std::move(versions));
+    look_for_headers();
+}
+
+void Dispatcher::look_for_headers() noexcept {
+    takes_headers_ = std::ranges::any_of(routes_, [](const auto& model) {
+        return std::ranges::any_of(
+            model.second, [](const auto& version) { return version.second->takes_headers; });
+    });
 }
 
 void Dispatcher::remove(std::string_view name) {
     const auto found = routes_.find(name);
     if (found != routes_.end()) routes_.erase(found);
+    look_for_headers();
 }
 
 const RouteRef* Dispatcher::find(std::string_view name, std::string_view version) const noexcept {

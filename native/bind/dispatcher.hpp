@@ -64,6 +64,8 @@ public:
     void update(std::string name, StringMap<RouteRef> versions);
     void remove(std::string_view name);
     const RouteRef* find(std::string_view name, std::string_view version) const noexcept;
+    // Whether any model wants the headers of its requests.
+    bool takes_headers() const noexcept { return takes_headers_; }
 
     // Whether one more request may be submitted to this route now. What its queue's policy says is
     // known later, when it is pushed.
@@ -137,6 +139,7 @@ private:
     void settle(std::uint64_t token, Answer& answer, bool inputs_leased,
                 const Completion* completion);
     void flush_dirty();
+    void look_for_headers() noexcept;
 
     nanobind::object board_owner_;
     nanobind::object arena_owner_;
@@ -163,6 +166,7 @@ private:
     std::uint32_t in_flight_ = 0;
 
     StringMap<StringMap<RouteRef>> routes_;
+    bool takes_headers_ = false;
     std::vector<InFlight> entries_;
     std::vector<std::uint32_t> unused_entries_;
     std::vector<std::shared_ptr<QueuePort>> scheduled_;

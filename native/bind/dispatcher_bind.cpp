@@ -128,7 +128,8 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
                          const std::string& parameters, std::uint32_t flags,
                          std::uint64_t sequence_id, std::string sequence_text,
                          std::uint64_t priority, std::uint64_t timeout_us,
-                         std::uint64_t deadline_ns, const std::string& trace_context) {
+                         std::uint64_t deadline_ns, const std::string& trace_context,
+                         std::string_view headers) {
     const auto tensors = read_tensors(inputs);
     if (route->sequences && route->sequences->iterative) {
         give_own_sequence(*route->sequences, dispatcher.next_sequence(), sequence_id, sequence_text,
@@ -136,7 +137,7 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     }
     std::vector<std::unique_ptr<BufferView>> buffers;
     std::uint64_t bytes = sizeof(MessageHeader) + parameters.size() + sequence_text.size() +
-                          trace_context.size() + 256;
+                          trace_context.size() + headers.size() + 256;
     if (request_id) bytes += request_id->size();
     for (const auto& tensor : tensors) {
         buffers.push_back(std::make_unique<BufferView>(tensor.data));
@@ -163,7 +164,8 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     bool fits = builder.append_text(request_id.value_or(""), header.id) &&
                 builder.append_text(parameters, header.parameters) &&
                 builder.append_text(sequence_text, header.sequence_text) &&
-                builder.append_text(trace_context, header.trace_context);
+                builder.append_text(trace_context, header.trace_context) &&
+                builder.append_text(headers, header.headers);
     for (nb::handle item : nb::borrow<nb::iterable>(outputs)) {
         OutputRecord record{};
         record.flags = nb::cast<std::uint32_t>(item[1]);
@@ -238,7 +240,8 @@ void bind_route(nb::module_& m) {
                std::string model_version, std::uint64_t generation, nb::object inputs,
                nb::object outputs, std::int32_t max_batch_size, bool open_inputs, bool open_outputs,
                nb::handle queue_policy, bool native, bool keep_tensor_parameters,
-               const nb::object& sequences, bool has_siblings) {
+               bool takes_headers, bool answers_streams, const nb::object& sequences,
+               bool has_siblings) {
                 auto route = std::make_shared<Route>();
                 route->port = port.port;
                 route->model_name = std::move(model_name);
@@ -250,6 +253,8 @@ void bind_route(nb::module_& m) {
                 route->native = native;
                 route->keep_tensor_parameters = keep_tensor_parameters;
                 route->has_siblings = has_siblings;
+                route->takes_headers = takes_headers;
+                route->answers_streams = answers_streams;
                 if (!sequences.is_none()) {
                     route->sequences.emplace();
                     route->sequences->corrid_name = nb::cast<std::string>(sequences[0]);
@@ -261,7 +266,8 @@ void bind_route(nb::module_& m) {
             nb::kw_only(), "port"_a, "model_name"_a, "model_version"_a, "generation"_a, "inputs"_a,
             "outputs"_a, "max_batch_size"_a, "open_inputs"_a, "open_outputs"_a,
             "queue_policy"_a = nb::none(), "native"_a = true, "keep_tensor_parameters"_a = false,
-            "sequences"_a = nb::none(), "has_siblings"_a = false)
+            "takes_headers"_a = false, "answers_streams"_a = false, "sequences"_a = nb::none(),
+            "has_siblings"_a = false)
         .def(
             "has_sequence",
             [](const RouteObject& self, std::uint64_t number, const std::string& text) {
@@ -335,14 +341,15 @@ void bind_dispatcher(nb::module_& m) {
                const std::optional<std::string>& request_id, const std::string& parameters_json,
                std::uint32_t flags, std::uint64_t sequence_id, const std::string& sequence_text,
                std::uint64_t priority, std::uint64_t timeout_us, std::uint64_t deadline_ns,
-               const std::string& trace_context, nb::object callback) {
+               const std::string& trace_context, const nb::bytes& headers, nb::object callback) {
                 if (!self.has_room(*route.route)) {
                     count_refusal(*route.route);
                     raise("QueueFull", queue_full_text(request_id.value_or("")));
                 }
-                auto submission = write_request(self, route.route, inputs, outputs, request_id,
-                                                parameters_json, flags, sequence_id, sequence_text,
-                                                priority, timeout_us, deadline_ns, trace_context);
+                auto submission =
+                    write_request(self, route.route, inputs, outputs, request_id, parameters_json,
+                                  flags, sequence_id, sequence_text, priority, timeout_us,
+                                  deadline_ns, trace_context, {headers.c_str(), headers.size()});
                 auto* sink = new CallbackSink(std::move(callback));
                 auto owner = nb::cast(sink, nb::rv_policy::take_ownership);
                 return self.submit(std::move(submission), sink, std::move(owner), 0);
@@ -350,12 +357,13 @@ void bind_dispatcher(nb::module_& m) {
             "route"_a, "inputs"_a, nb::kw_only(), "outputs"_a = nb::tuple(),
             "request_id"_a = nb::none(), "parameters_json"_a = "", "flags"_a = 0,
             "sequence_id"_a = 0, "sequence_text"_a = "", "priority"_a = 0, "timeout_us"_a = 0,
-            "deadline_ns"_a = 0, "trace_context"_a = "", "callback"_a,
+            "deadline_ns"_a = 0, "trace_context"_a = "", "headers"_a = nb::bytes("", 0),
+            "callback"_a,
             "Submit a request; return its token. `inputs`: (name, datatype, shape, data"
             "[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, "
             "parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared "
             "memory, or None; what waits past `deadline_ns` of the monotonic clock is not "
-            "executed; "
+            "executed; `headers`: name, NUL, value, NUL each; "
             "`callback(Answer)` is called once, unless the request is cancelled.")
         .def("cancel", &Dispatcher::forget, "token"_a,
              "Drop the answer of a request; take it back when it still waits.")
@@ -410,6 +418,8 @@ void bind_dispatcher(nb::module_& m) {
         .def_prop_ro(
             "traces", [](Dispatcher& self) { return self.traces().is_on(); },
             "Some requests are traced.")
+        .def_prop_ro("takes_headers", &Dispatcher::takes_headers,
+                     "Some model wants the headers of its requests.")
         .def("trim", &Dispatcher::trim, "Give unused shared memory back.")
         .def_prop_ro("has_unpushed", &Dispatcher::has_unpushed,
                      "Requests wait for room in a queue, or for `flush`.")

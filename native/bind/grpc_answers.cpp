@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "grpc_connection.hpp"
+#include "mpserve/header_pairs.hpp"
 #include "mpserve/wake.hpp"
 #include "proto_infer.hpp"
 
@@ -54,26 +55,34 @@ void put_prefix(char* place, std::size_t bytes, bool compressed) noexcept {
     }
 }
 
-// Status and message of a call as the fields behind its answer; holds the texts they look into.
+// Status, message and metadata of a call as the fields behind its answer; holds the texts they look
+// into, but for the metadata.
 class StatusFields {
 public:
-    StatusFields(std::uint32_t status, std::string_view message) {
+    StatusFields(std::uint32_t status, std::string_view message, std::string_view trailers) {
         if (status == 0) {
             fields_[count_++] = kStatusOk;
-            return;
+        } else {
+            const auto end = std::to_chars(number_, number_ + sizeof number_, status).ptr;
+            fields_[count_++] =
+                copied_field("grpc-status", {number_, static_cast<std::size_t>(end - number_)});
+            message_ = percent_encode(message.substr(0, kMaxMessageBytes));
+            if (!message_.empty()) fields_[count_++] = copied_field("grpc-message", message_);
         }
-        const auto end = std::to_chars(number_, number_ + sizeof number_, status).ptr;
-        fields_[count_++] =
-            copied_field("grpc-status", {number_, static_cast<std::size_t>(end - number_)});
-        message_ = percent_encode(message.substr(0, kMaxMessageBytes));
-        if (!message_.empty()) fields_[count_++] = copied_field("grpc-message", message_);
+        HeaderPairs pairs(trailers);
+        while (count_ < kMaxFields) {
+            const auto pair = pairs.next();
+            if (!pair) break;
+            fields_[count_++] = copied_field(pair->name, pair->value);
+        }
     }
     const http2::Field* data() const noexcept { return fields_; }
     std::size_t count() const noexcept { return count_; }
 
 private:
     static constexpr std::size_t kMaxMessageBytes = 4096;  // clients take about 8 KiB of trailers
-    http2::Field fields_[2];
+    static constexpr std::size_t kMaxFields = 64;
+    http2::Field fields_[kMaxFields];
     std::size_t count_ = 0;
     char number_[12];
     std::string message_;
@@ -159,11 +168,11 @@ void GrpcConnection::end_answer(GrpcStream& stream, std::uint32_t status,
         stream.status_message = message;
         return start_answer(stream);
     }
-    const StatusFields status_fields(status, message);
-    http2::Field fields[4] = {kOk, kContentType};
-    std::copy_n(status_fields.data(), status_fields.count(), fields + 2);
+    const StatusFields status_fields(status, message, stream.trailers);
+    std::vector<http2::Field> fields{kOk, kContentType};
+    fields.insert(fields.end(), status_fields.data(), status_fields.data() + status_fields.count());
     stream.responded = true;
-    http2().submit_response(session_, stream.id, fields, 2 + status_fields.count(), nullptr);
+    http2().submit_response(session_, stream.id, fields.data(), fields.size(), nullptr);
 }
 
 void GrpcConnection::refuse_http(GrpcStream& stream, std::string_view status) {
@@ -197,7 +206,7 @@ ssize_t GrpcConnection::read_body(GrpcStream& stream, std::uint8_t* place, std::
     }
     if (stream.ended) {
         flags |= http2::kDataEof | http2::kDataNoEndStream;
-        const StatusFields fields(stream.status, stream.status_message);
+        const StatusFields fields(stream.status, stream.status_message, stream.trailers);
         http2().submit_trailer(session_, stream.id, fields.data(), fields.count());
     } else if (taken == 0) {
         stream.deferred = true;
@@ -270,6 +279,9 @@ void GrpcConnection::on_answer(std::uint64_t tag, Answer& answer) {
     if (!answer.final) return;
     stream->token = 0;
     mark_dirty();
+    if (answer.response != nullptr) {
+        set_trailers(*stream, answer.response->text(answer.response->header().headers));
+    }
     auto& infer = *config_.infer;
     if (answer.status != Status::ok) {
         end_answer(*stream, config_.status_codes[static_cast<std::size_t>(answer.status)],
@@ -335,6 +347,24 @@ void GrpcConnection::refuse_with(GrpcStream& stream, nb::handle failure) {
     const auto status = PyLong_AsUnsignedLong(code.ptr());  // an IntEnum
     if (!message.is_valid() || PyErr_Occurred() != nullptr) throw nb::python_error();
     end_answer(stream, static_cast<std::uint32_t>(status), {message.c_str(), message.size()});
+}
+
+// Names in lower case, as HTTP/2 has them. What may not stand there is left out.
+void GrpcConnection::set_trailers(GrpcStream& stream, std::string_view pairs) {
+    stream.trailers.clear();
+    HeaderPairs all(pairs);
+    while (const auto pair = all.next()) {
+        if (!is_for_grpc(*pair)) continue;
+        std::string name(pair->name);
+        std::ranges::transform(name, name.begin(), [](char byte) {
+            return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte | 0x20) : byte;
+        });
+        append_pair(stream.trailers, name, pair->value);
+    }
+}
+
+void GrpcConnection::set_trailers(std::int32_t id, std::string_view pairs) {
+    if (auto* stream = live(id); stream != nullptr) set_trailers(*stream, pairs);
 }
 
 void GrpcConnection::finish(std::int32_t id, nb::handle result) {

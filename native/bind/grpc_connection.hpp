@@ -46,6 +46,8 @@ public:
 
     // Calls, for Python; a call that is not open any more is left alone.
     void finish(std::int32_t id, nanobind::handle result);
+    // Metadata behind the answer, as a model gave it (header_pairs.hpp).
+    void set_trailers(std::int32_t id, std::string_view pairs);
     void send(std::int32_t id, nanobind::handle message);
     void end(std::int32_t id, nanobind::handle failure);
     void set_on_client_gone(std::int32_t id, nanobind::object callback);
@@ -140,6 +142,7 @@ private:
     }
     void refuse_http(GrpcStream& stream, std::string_view status);
     void refuse_with(GrpcStream& stream, nanobind::handle failure);
+    void set_trailers(GrpcStream& stream, std::string_view pairs);
     void put_result(GrpcStream& stream, nanobind::handle result);
     bool put_message(GrpcStream& stream, std::string_view message);
     GrpcEncoding wanted_encoding(const GrpcStream& stream) const noexcept;

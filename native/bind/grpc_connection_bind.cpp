@@ -77,6 +77,12 @@ void bind_grpc_call(nb::module_& m) {
             },
             "failure"_a.none(), "End a stream, with OK for None.")
         .def(
+            "set_trailers",
+            [](const GrpcCall& self, const nb::bytes& headers) {
+                connection_of(self).set_trailers(self.id, {headers.c_str(), headers.size()});
+            },
+            "headers"_a, "Metadata behind the answer: name, NUL, value, NUL each.")
+        .def(
             "metadata", [](const GrpcCall& self) { return connection_of(self).metadata(self.id); },
             nb::sig("def metadata(self) -> dict[str, str]"),
             "What the client sent, by lower-case name; of repeated ones the last.")

@@ -11,7 +11,8 @@ constexpr std::uint32_t kMaxHeadBytesHard = 1024 * 1024;  // past it the connect
 // From here on a message is received into the arena; a smaller one is copied into it.
 constexpr std::uint32_t kReceiveInPlace = 64 * 1024;
 constexpr std::uint32_t kMaxBytesBeforeTensors = 4096;
-constexpr std::uint32_t kFieldOverhead = 32;  // as HTTP/2 counts
+constexpr std::uint64_t kMaxEventBytes = 1024;  // of what models see with the headers
+constexpr std::uint32_t kFieldOverhead = 32;    // as HTTP/2 counts
 
 bool is_for_services(std::string_view name) noexcept {
     return name.front() != ':' && !name.starts_with("grpc-") && !name.ends_with("-bin") &&
@@ -103,7 +104,7 @@ void GrpcConnection::take_field(GrpcStream& stream, std::string_view name, std::
     }
     // The path is among the first fields, so the method is known here.
     if (stream.method != nullptr && is_for_services(name) &&
-        (stream.method->wants_metadata || is_trace_context(name))) {
+        (stream.method->wants_metadata || dispatcher_.takes_headers() || is_trace_context(name))) {
         stream.metadata.append(name);
         stream.metadata.push_back('\0');
         stream.metadata.append(value);
@@ -155,7 +156,8 @@ void GrpcConnection::start_block(GrpcStream& stream, const GrpcFrameStep& step) 
     }
     const auto before = ProtoInferDecoder::bytes_before_tensors(step.body);
     if (!before || *before > kMaxBytesBeforeTensors) return;
-    const auto bound = ProtoInferDecoder::in_place_bound(*before);
+    auto bound = ProtoInferDecoder::in_place_bound(*before);
+    if (dispatcher_.takes_headers()) bound += stream.metadata.size() + kMaxEventBytes;
     stream.block_offset =
         (bound + *before + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment - *before;
     stream.block = dispatcher_.arena().allocate(stream.block_offset + step.bytes);

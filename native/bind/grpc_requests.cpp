@@ -24,6 +24,10 @@ std::string_view text_of(const nb::bytes& bytes) noexcept { return {bytes.c_str(
 
 nb::bytes bytes_of(std::string_view text) { return nb::bytes(text.data(), text.size()); }
 
+CallFacts call_for(const GrpcStream& stream) noexcept {
+    return {.has_context = stream.has_trace_context, .pairs = stream.metadata.view()};
+}
+
 }  // namespace
 
 void GrpcConnection::advance_touched() {
@@ -223,14 +227,14 @@ void GrpcConnection::answer_unary(GrpcStream& stream, std::string_view message,
 }
 
 bool GrpcConnection::submit_inference(GrpcStream& stream, std::string_view message) {
-    auto submission = config_.infer->prepare(message, stream.has_trace_context);
+    auto submission = config_.infer->prepare(message, call_for(stream));
     if (submission) submit(stream, std::move(*submission));
     return submission.has_value();
 }
 
 bool GrpcConnection::submit_in_place(GrpcStream& stream, GrpcMessage& message) {
-    auto submission = config_.infer->prepare_in_place(
-        message.block, message.block_offset, message.bytes.size(), stream.has_trace_context);
+    auto submission = config_.infer->prepare_in_place(message.block, message.block_offset,
+                                                      message.bytes.size(), call_for(stream));
     if (!submission) return false;
     message.block = {};  // the request's now
     submit(stream, std::move(*submission));

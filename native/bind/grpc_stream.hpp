@@ -110,6 +110,7 @@ struct GrpcStream {
     bool ended = false;
     std::uint32_t status = 0;
     std::string status_message;
+    std::string trailers;  // metadata behind the answer: pairs (header_pairs.hpp)
 
     bool has_waiting() const noexcept { return next_waiting < waiting.size(); }
     // As new; large memory is given back.

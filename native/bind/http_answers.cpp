@@ -111,8 +111,10 @@ void HttpConnection::encode_answer(Pending& pending, Answer& answer) {
     std::string fields;
     if (!config_.event_fields.empty()) {
         append_event_fields(config_, context.model_name, context.id, fields);
-        context.fields = fields;
     }
+    const auto pairs = answer.response->text(answer.response->header().headers);
+    if (!pairs.empty()) append_model_fields(config_, pairs, fields);
+    context.fields = fields;
     auto& segments = config_.segments;
     segments.clear();
     const auto result = encode_infer_response(*answer.response, context, out_, segments);

@@ -9,6 +9,7 @@
 
 #include "client_limits.hpp"
 #include "http_connection.hpp"
+#include "mpserve/header_pairs.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -82,6 +83,14 @@ void append_event_fields(const HttpConfig& config, std::string_view model_name, 
     append_field("Ce-Requestid", id, out);
 }
 
+void append_model_fields(const HttpConfig& config, std::string_view pairs, std::string& out) {
+    HeaderPairs all(pairs);
+    while (const auto pair = all.next()) {
+        if (!is_for_http(*pair, !config.event_fields.empty())) continue;
+        out.append("\r\n").append(pair->name).append(": ").append(pair->value);
+    }
+}
+
 void bind_http_config(nb::module_& m) {
     nb::class_<HttpConfig> config(m, "HttpServerConfig",
                                   "What all HTTP connections of a frontend share.");
@@ -94,7 +103,7 @@ void bind_http_config(nb::module_& m) {
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
                const std::string& style, const std::vector<std::uint16_t>& http_statuses,
                const std::vector<std::uint16_t>& retry_after_s, bool native_inference,
-               std::string event_fields) {
+               std::string event_fields, nb::bytes request_events) {
                 if (http_statuses.size() != kStatusCount || retry_after_s.size() != kStatusCount) {
                     throw nb::value_error("http_statuses, retry_after_s: one for each ErrorCode");
                 }
@@ -116,11 +125,13 @@ void bind_http_config(nb::module_& m) {
                 std::copy(retry_after_s.begin(), retry_after_s.end(), self->retry_after_s.begin());
                 self->native_inference = native_inference;
                 self->event_fields = std::move(event_fields);
+                self->request_events.assign(request_events.c_str(), request_events.size());
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
-            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "")
+            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "",
+            "request_events"_a = nb::bytes("", 0))
         .def(
             "set_busy_answer",
             [](HttpConfig& self, nb::bytes answer) {

@@ -35,6 +35,7 @@ struct HttpConfig {
     std::uint32_t max_pipelined = 0;
     ResponseStyle style = ResponseStyle::triton;
     std::string event_fields;      // CloudEvents fields that all answers have; "": none have any
+    std::string request_events;    // the same of requests, as their models see them: pairs
     bool native_inference = true;  // false: every inference needs what only Python does
     std::array<std::uint16_t, kStatusCount> http_status{};    // by Status
     std::array<std::uint16_t, kStatusCount> retry_after_s{};  // by Status; 0: not told
@@ -58,6 +59,7 @@ struct HttpConfig {
     MessageBuilder builder;
     std::vector<ResponseSegment> segments;
     std::uint64_t id_state[2] = {0, 0};  // of the generator of MLServer's made-up ids
+    std::string pairs;                   // headers of the request that is read
 
     // Counts for the metrics and for tests of the fast path.
     std::uint64_t requests_native = 0;
@@ -72,6 +74,9 @@ std::string make_request_id(HttpConfig& config);
 // The CloudEvents fields of an answer, for its head. A text that a head can not carry is left out.
 void append_event_fields(const HttpConfig& config, std::string_view model_name, std::string_view id,
                          std::string& out);
+
+// Headers that a model wants with its answer, for the head. What may not stand there is left out.
+void append_model_fields(const HttpConfig& config, std::string_view pairs, std::string& out);
 
 // Looks for clients that are too slow, or idle for too long.
 void look_at_pace(HttpConfig& config);

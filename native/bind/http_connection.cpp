@@ -186,7 +186,8 @@ bool HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
     if (dispatcher_.traffic().is_on()) body_begun_ns_ = now_ns();
     if (bytes >= kReceiveInPlace && receives_in_place()) {
         // The message's own part comes first; the byte behind the JSON lies on a tensor boundary.
-        const auto area = decode_bound(head_.header_length) + sizeof(MessageHeader);
+        auto area = decode_bound(head_.header_length) + sizeof(MessageHeader);
+        if (dispatcher_.takes_headers()) area += head.size() + config_.request_events.size();
         body_offset_ = align_up(area + head_.header_length, kTensorAlignment) - head_.header_length;
         body_block_ = dispatcher_.arena().allocate(body_offset_ + bytes);
         if (!body_block_ && bytes > config_.max_body_bytes) {

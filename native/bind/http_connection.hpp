@@ -105,6 +105,7 @@ private:
     void hand_to_python(std::string_view body, ByteBuffer* owned_body, Block block,
                         BodyOutcome outcome);
     const RouteRef* find_route(std::string_view path) const noexcept;
+    std::string_view pairs_of_head();
     void protocol_error(std::uint32_t status, std::string_view reason);
     void keep_head(std::string_view head);
     Pending& open_pending();

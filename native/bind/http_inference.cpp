@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "http_connection.hpp"
+#include "mpserve/header_pairs.hpp"
 
 namespace nb = nanobind;
 
@@ -51,6 +52,20 @@ const RouteRef* HttpConnection::find_route(std::string_view path) const noexcept
     return route != nullptr && (*route)->native ? route : nullptr;
 }
 
+// The headers of the request as its model sees them, names in lower case. From the last to the
+// first: of repeated ones the first then comes last, and counts.
+std::string_view HttpConnection::pairs_of_head() {
+    auto& pairs = config_.pairs;
+    pairs.assign(config_.request_events);
+    for (auto index = head_.field_count(); index-- > 0;) {
+        for (const char byte : head_.field_name(index)) {
+            pairs.push_back(byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte | 0x20) : byte);
+        }
+        append_pair(pairs, {}, head_.field_value(index));
+    }
+    return pairs;
+}
+
 // Takes the block over when it says true.
 bool HttpConnection::submit_inference(std::string_view body, const Block& block,
                                       std::uint64_t body_offset) {
@@ -87,19 +102,33 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     }
     // Here, because what is declined above is counted where Python takes it.
     if (dispatcher_.traces().holds_back(route.model_name, head_.has_trace_context)) return false;
+    // The model sees the id that the answer has.
+    const bool needs_id =
+        route.takes_headers && config_.style == ResponseStyle::mlserver && !decoder.has_id();
+    const auto made_up = needs_id ? make_request_id(config_) : std::string();
+    const auto pairs = route.takes_headers ? pairs_of_head() : std::string_view{};
+    const auto more_bytes = pairs.size() + made_up.size();
     const Block target =
-        in_block ? block : dispatcher_.arena().allocate(decoder.block_bytes(false));
+        in_block ? block : dispatcher_.arena().allocate(decoder.block_bytes(false) + more_bytes);
     if (!target) return false;
     auto& builder = config_.builder;
     builder.begin(target.data, in_block ? body_offset : target.bytes, target.bytes,
                   MessageKind::request);
-    outcome = decoder.fill(builder,
-                           {.data = reinterpret_cast<const std::byte*>(json.data() + json.size()),
-                            .in_block = in_block});
+    Text id{};
+    outcome = DecodeOutcome::room;
+    if (more_bytes == 0 || (builder.append_text(made_up, id) &&
+                            builder.append_text(pairs, builder.header().headers))) {
+        const auto* behind = reinterpret_cast<const std::byte*>(json.data() + json.size());
+        outcome = decoder.fill(builder, {.data = behind, .in_block = in_block});
+    }
     if (outcome != DecodeOutcome::accepted) {
         ++config_.declined[static_cast<std::size_t>(outcome)];
         if (!in_block) dispatcher_.arena().release(target.ref);
         return false;
+    }
+    if (needs_id) {
+        builder.header().id = id;
+        builder.header().flags |= kHasId;
     }
     const auto bytes = builder.header().total_bytes;
     const auto view = MessageView::open(target.data, bytes);

@@ -193,6 +193,12 @@ InferenceTrace trace_of(const InferenceRequest& request) {
     return {.link = std::string(text)};
 }
 
+nb::bytes headers_of(const InferenceRequest& request) {
+    const auto* view = request.view();
+    const auto text = view != nullptr ? view->text(view->header().headers) : std::string_view{};
+    return nb::bytes(text.data(), text.size());
+}
+
 bool is_marked(const InferenceRequest& request, std::uint32_t mark) noexcept {
     return request.view() != nullptr && (request.view()->header().flags & mark) != 0;
 }
@@ -329,6 +335,8 @@ void bind_inference_request(nb::module_& m) {
             "is_handler_call",
             [](const InferenceRequest& self) { return is_marked(self, kHandlerCall); },
             "For a handler of a path of the model's own.")
+        .def("headers", &headers_of,
+             "Headers that it came with: name, NUL, value, NUL each; empty where nobody asked.")
         .def("trace", &trace_of)
         .def("get_response_sender",
              [](nb::handle self) { return ResponseSender{nb::borrow(self)}; })

@@ -95,13 +95,16 @@ void bind_inference_response(nb::module_& m) {
         .def(
             "__init__",
             [](InferenceResponse* self, nb::handle tensors, nb::handle error, nb::handle parameters,
-               std::string parameters_json) {
+               std::string parameters_json, const nb::bytes& headers) {
                 if (parameters_json.empty()) parameters_json = parameters_to_json(parameters);
                 new (self) InferenceResponse(checked_tensors(tensors), checked_error(error),
-                                             std::move(parameters_json));
+                                             std::move(parameters_json),
+                                             std::string(headers.c_str(), headers.size()));
             },
             nb::arg("output_tensors") = nb::make_tuple(), nb::arg("error") = nb::none(),
-            nb::arg("parameters") = nb::none(), nb::kw_only(), nb::arg("parameters_json") = "")
+            nb::arg("parameters") = nb::none(), nb::kw_only(), nb::arg("parameters_json") = "",
+            nb::arg("headers") = nb::bytes("", 0),
+            "`headers`: name, NUL, value, NUL each, for the head of an answer over HTTP.")
         .def("output_tensors",
              [](const InferenceResponse& self) { return copy_of(self.output_tensors()); })
         .def("has_error", [](const InferenceResponse& self) { return self.error() != nullptr; })

@@ -33,14 +33,17 @@ struct TritonError {
 class InferenceResponse {
 public:
     // `output_tensors` is a list of Tensor objects; `error` a TritonError object or null.
-    InferenceResponse(nanobind::list output_tensors, nanobind::object error, std::string parameters)
+    InferenceResponse(nanobind::list output_tensors, nanobind::object error, std::string parameters,
+                      std::string headers)
         : output_tensors_(std::move(output_tensors)),
           error_(std::move(error)),
-          parameters_(std::move(parameters)) {}
+          parameters_(std::move(parameters)),
+          headers_(std::move(headers)) {}
 
     const nanobind::list& output_tensors() const noexcept { return output_tensors_; }
     const nanobind::object& error_object() const noexcept { return error_; }
     const std::string& parameters() const noexcept { return parameters_; }  // JSON object text
+    const std::string& headers() const noexcept { return headers_; }  // name NUL value NUL, each
 
     // nullptr when the request succeeded.
     const TritonError* error() const noexcept;
@@ -49,6 +52,7 @@ private:
     nanobind::list output_tensors_;
     nanobind::object error_;
     std::string parameters_;
+    std::string headers_;
 };
 
 void bind_inference_response(nanobind::module_& m);

@@ -36,7 +36,8 @@ std::uint64_t ResponseWriter::measure(const InferenceRequest& request,
     outputs_.clear();
     const auto* error = response.error();
     std::uint64_t total = sizeof(MessageHeader) + response.parameters().size() +
-                          padded(0, alignof(TensorRecord)) + padded(0, alignof(OutputRecord));
+                          response.headers().size() + padded(0, alignof(TensorRecord)) +
+                          padded(0, alignof(OutputRecord));
     if (error != nullptr) return total + error->message.size();
     for (const nb::handle output : response.output_tensors()) {
         auto* tensor = nb::inst_ptr<Tensor>(output);
@@ -65,7 +66,10 @@ bool ResponseWriter::write(std::byte* base, std::uint64_t capacity, std::uint32_
     builder_.begin(base, capacity, capacity, MessageKind::response);
     auto& header = builder_.header();
     header.flags = message_flags;
-    if (!builder_.append_text(response_->parameters(), header.parameters)) return false;
+    if (!builder_.append_text(response_->parameters(), header.parameters) ||
+        !builder_.append_text(response_->headers(), header.headers)) {
+        return false;
+    }
     if (const auto* error = response_->error(); error != nullptr) {
         header.status = static_cast<std::uint32_t>(status_of(error->code));
         return builder_.append_text(error->message, header.error) && builder_.finish();

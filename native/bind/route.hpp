@@ -43,6 +43,8 @@ struct Route {
     QueuePolicy policy;
     bool native = true;  // false: every request is Python's to read
     bool keep_tensor_parameters = false;
+    bool takes_headers = false;              // its requests carry the headers that they came with
+    bool answers_streams = false;            // a stream of requests is Python's to read
     std::optional<SequenceTerms> sequences;  // of a model whose requests belong to sequences
     // A sequence may have begun in another version, or in an earlier generation.
     bool has_siblings = false;

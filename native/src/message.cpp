@@ -45,8 +45,8 @@ std::optional<MessageView> MessageView::open(const std::byte* base,
     if (header.magic != kMessageMagic || header.version != kMessageVersion) return std::nullopt;
     const auto total = header.total_bytes;
     if (total > capacity || total < sizeof(MessageHeader)) return std::nullopt;
-    for (const auto& text :
-         {header.id, header.parameters, header.sequence_text, header.error, header.trace_context}) {
+    for (const auto& text : {header.id, header.parameters, header.sequence_text, header.error,
+                             header.trace_context, header.headers}) {
         if (!text_fits(text, total)) return std::nullopt;
     }
     if (header.status >= kStatusCount) return std::nullopt;

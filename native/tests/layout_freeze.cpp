@@ -19,7 +19,7 @@
 namespace mpserve {
 
 static_assert(kLayoutVersion == 13);
-static_assert(kMessageVersion == 1);
+static_assert(kMessageVersion == 2);
 
 template <typename Shared>
 constexpr bool is_shareable =
@@ -139,6 +139,7 @@ static_assert(offsetof(MessageHeader, tensor_table_offset) == 24);
 static_assert(offsetof(MessageHeader, id) == 40);
 static_assert(offsetof(MessageHeader, error) == 64);
 static_assert(offsetof(MessageHeader, flags) == 96);
+static_assert(offsetof(MessageHeader, headers) == 112);
 static_assert(is_shareable<TensorRecord> && sizeof(TensorRecord) == 64);
 static_assert(is_shareable<OutputRecord> && sizeof(OutputRecord) == 48);
 

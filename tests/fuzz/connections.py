@@ -128,7 +128,9 @@ class Bench:
             source=EventSource(server_name="fuzz"),
             clients=ClientLimits(),
         )
-        self.infer = ProtoInfer(dispatcher=dispatcher, on_failure=_failed, on_rare=_rare)
+        self.infer = ProtoInfer(
+            dispatcher=dispatcher, on_failure=_failed, on_rare=_rare, on_headers=_with_headers
+        )
         self._grpc = _grpc_config(dispatcher, self.infer)
 
     def _route(self) -> Route:
@@ -258,6 +260,10 @@ def _never(_seconds: float, _callback: Callable[[], None]) -> Timer:
 
 def _failed(code: int, message: str) -> GrpcFailure:
     return GrpcFailure(code=GrpcCode.UNAVAILABLE, message=f"{code}: {message}")
+
+
+def _with_headers(message: bytes, _: bytes) -> bytes:
+    return message
 
 
 def _rare(answer: Answer, in_stream: bool) -> bytes:

@@ -5,12 +5,13 @@ Source: KServe V2 inference protocol; members and defaults of MLServer 1.7.1.
 """
 
 import enum
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from mpserve.compat.mlserver.shape import MISSING, Extra, RootShape, Shape
+from mpserve.compat.mlserver.shape import MISSING, Extra, Members, RootShape, Shape
 
 
 class Datatype(enum.Enum):
@@ -48,6 +49,54 @@ class Parameters(Shape):
 
     content_type: str | None = None
     headers: dict[str, Any] | None = None
+
+    @classmethod
+    def with_headers(cls, values: Members, make_headers: Callable[[], Members]) -> "Parameters":
+        """Return parameters whose headers are made when they are looked at."""
+        kind = _ParametersOfRequest
+        parameters = kind(**values) if values else kind.model_construct()
+        attributes = parameters.__dict__
+        attributes.pop("headers", None)
+        attributes["_make_headers"] = make_headers
+        attributes["_fields_set"].add("headers")
+        return parameters
+
+
+class _ParametersOfRequest(Parameters):
+    """Most models never look at the headers of a request, which cost more than all else of it."""
+
+    _make_headers: Callable[[], Members]
+
+    @property
+    def headers(self) -> Members | None:
+        attributes = self.__dict__
+        if "headers" not in attributes:
+            attributes["headers"] = self._make_headers()
+        made: Members | None = attributes["headers"]
+        return made
+
+    @headers.setter
+    def headers(  # pyright: ignore[reportIncompatibleVariableOverride]  # of the base a value
+        self, headers: Members | None
+    ) -> None:
+        self.__dict__["headers"] = headers
+
+    def _public(self) -> Members:
+        self.headers  # noqa: B018  # it is made
+        return super()._public()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Parameters) and self._public() == other._public()
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What is copied, or sent to another process, is like any other.
+        return Parameters, (), {**self._public(), "_fields_set": self._fields_set}
+
+
+_ParametersOfRequest.model_fields = Parameters.model_fields  # the property is no default
+_ParametersOfRequest.__name__ = _ParametersOfRequest.__qualname__ = Parameters.__name__
 
 
 class TensorData(RootShape):

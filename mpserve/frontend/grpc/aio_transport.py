@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
+from mpserve.codec.header_pairs import metadata_of
 from mpserve.dialect import GrpcCode
 from mpserve.frontend.grpc.call import (
     SHUTTING_DOWN,
@@ -104,6 +105,10 @@ class AioCall:
         if not self.result.done():
             self.result.set_result(result)
 
+    def set_trailers(self, headers: bytes) -> None:
+        """Send a model's headers behind the answer."""
+        self._context.set_trailing_metadata(tuple(metadata_of(headers)))
+
     def metadata(self) -> Metadata:
         """Return the metadata that the client sent."""
         return _texts(self._context.invocation_metadata())
@@ -127,6 +132,7 @@ class AioStreamOutput:
         self._changed = asyncio.Event()
         self._written = asyncio.Event()
         self._failure: GrpcFailure | None = None
+        self._trailers = b""
         self._on_writable: Callable[[], None] | None = None
         self.has_ended = False
 
@@ -144,6 +150,10 @@ class AioStreamOutput:
         self._waiting.append(message)
         self._changed.set()
 
+    def set_trailers(self, headers: bytes) -> None:
+        """Keep a model's headers until the end."""
+        self._trailers = headers
+
     def end(self, failure: GrpcFailure | None) -> None:
         """End the stream when everything is written."""
         self._failure = failure
@@ -160,6 +170,8 @@ class AioStreamOutput:
                 self._tell_writable()
             self._written.set()
             if self.has_ended and not self._waiting:
+                if self._trailers:
+                    context.set_trailing_metadata(tuple(metadata_of(self._trailers)))
                 if self._failure is not None:
                     _set_status(context, self._failure)
                 return

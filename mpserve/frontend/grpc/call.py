@@ -26,6 +26,19 @@ class GrpcFailure(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class GrpcAnswer(msgspec.Struct, frozen=True):
+    """An encoded message, and what a model wants in the metadata behind it.
+
+    Attributes
+    ----------
+    headers
+        As `codec.header_pairs` has them.
+    """
+
+    message: bytes
+    headers: bytes
+
+
 SHUTTING_DOWN: Final = GrpcFailure(
     code=GrpcCode.UNAVAILABLE,
     message="GRPC server is shutting down and has stopped accepting new requests.",
@@ -43,6 +56,9 @@ class Call(Protocol):
 
     def finish(self, result: bytes | GrpcFailure) -> None:
         """Answer with an encoded message, or with a status."""
+
+    def set_trailers(self, headers: bytes) -> None:
+        """Send a model's headers (`codec.header_pairs`) as metadata behind the answer."""
 
     def metadata(self) -> Metadata:
         """Return the metadata that the client sent."""
@@ -80,6 +96,9 @@ class StreamOutput(Protocol):
 
     def send(self, message: bytes) -> None:
         """Send one encoded message."""
+
+    def set_trailers(self, headers: bytes) -> None:
+        """Send a model's headers (`codec.header_pairs`) as metadata behind the last message."""
 
     def end(self, failure: GrpcFailure | None) -> None:
         """End the stream, with OK for `None`. Nothing can be sent after that."""

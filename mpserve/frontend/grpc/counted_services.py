@@ -83,6 +83,9 @@ class _CountedCall:
     def metadata(self) -> Metadata:
         return self._call.metadata()
 
+    def set_trailers(self, headers: bytes) -> None:
+        self._call.set_trailers(headers)
+
     def finish(self, result: bytes | GrpcFailure) -> None:
         self._counting.end(result.code if isinstance(result, GrpcFailure) else GrpcCode.OK)
         self._call.finish(result)
@@ -125,6 +128,9 @@ class _CountedOutput:
     def send(self, message: bytes) -> None:
         self._place.traffic.message_sent(self._place.index)
         self._output.send(message)
+
+    def set_trailers(self, headers: bytes) -> None:
+        self._output.set_trailers(headers)
 
     def end(self, failure: GrpcFailure | None) -> None:
         self._counting.end(failure.code if failure is not None else GrpcCode.OK)

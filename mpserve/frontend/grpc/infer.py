@@ -8,6 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mpserve.codec import mlserver_proto, proto_response, v2_proto
+from mpserve.codec.header_pairs import to_pairs
 from mpserve.codec.proto_infer import ProtoInfer
 from mpserve.codec.proto_response import ProtoAnswer
 from mpserve.codec.v2_response import AnswerContext
@@ -15,7 +16,7 @@ from mpserve.dialect import Dialect, DialectName, GrpcCode, Operation
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import ErrorCode, Failure, MpserveError
 from mpserve.frontend.grpc.arrival import grpc_arrival
-from mpserve.frontend.grpc.call import Call, GrpcFailure, Metadata, grpc_failure
+from mpserve.frontend.grpc.call import Call, GrpcAnswer, GrpcFailure, Metadata, grpc_failure
 from mpserve.frontend.grpc.messages import INFER_REQUEST, INFER_RESPONSE, inference_schema, parse
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
@@ -41,13 +42,17 @@ class InferResult(msgspec.Struct, frozen=True, kw_only=True):
         Returns the encoded `ModelInferResponse`, or why there is none; `None` for the mark that no
         more answers follow. Until it was called, or forgotten, the answer takes no memory but the
         worker's, which is how the model learns that its client is slow.
+    headers
+        What the model wants in the metadata behind the answers (`codec.header_pairs`).
     """
 
     encode: Callable[[], bytes | GrpcFailure | None]
     is_final: bool
+    headers: bytes = b""
 
 
 OnResult = Callable[[InferResult], None]
+NativeResult = bytes | GrpcAnswer | GrpcFailure
 
 
 class Decode(Protocol):
@@ -88,8 +93,12 @@ class GrpcInfer:
         self._dispatcher = dispatcher
         self._forwarding = forwarding
         self._native = ProtoInfer(
-            dispatcher=dispatcher, on_failure=self._on_failure, on_rare=self._on_rare_answer
+            dispatcher=dispatcher,
+            on_failure=self._on_failure,
+            on_rare=self._on_rare_answer,
+            on_headers=GrpcAnswer,
         )
+        self._native.set_request_events(forwarding.events)
         self._labels = labels
         self._dialect = dialect
         self._decode = DECODERS[dialect.name]
@@ -108,9 +117,12 @@ class GrpcInfer:
         # What is common goes past protobuf's objects (bench: infer-small over gRPC).
         token = 0
         if not self._forwarding.forwards:
-            has_context = self._has_context(call.metadata)
             token = self._native.submit(
-                encoded, call.finish, has_context=has_context, deadline_ns=call.deadline_ns
+                encoded,
+                partial(_finish_native, call),
+                has_context=self._has_context(call.metadata),
+                headers=self._pairs(call.metadata),
+                deadline_ns=call.deadline_ns,
             )
         if token:
             call.on_client_gone(partial(self._handler.cancel, token))
@@ -137,13 +149,13 @@ class GrpcInfer:
     def start_native(
         self,
         encoded: bytes,
-        on_result: Callable[[bytes | GrpcFailure], None],
+        on_result: Callable[[NativeResult], None],
         *,
         metadata: Callable[[], Metadata],
         deadline_ns: int,
         in_stream: bool,
     ) -> int | None:
-        """Submit a common request for a model with one answer; `None`: it has to be parsed.
+        """Submit a common request of a stream for a model with one answer; `None`: parse it.
 
         Parameters
         ----------
@@ -154,8 +166,16 @@ class GrpcInfer:
         """
         if self._forwarding.forwards:
             return None
-        has_context = self._has_context(metadata)
-        return self._native.submit(encoded, on_result, in_stream, has_context, deadline_ns) or None
+        token = self._native.submit(
+            encoded,
+            on_result,
+            in_stream,
+            has_context=self._has_context(metadata),
+            headers=self._pairs(metadata),
+            of_stream=True,
+            deadline_ns=deadline_ns,
+        )
+        return token or None
 
     def parse(self, encoded: bytes) -> Any:  # noqa: ANN401  a ModelInferRequest
         """Return the message of a request; raises `MalformedRequest`."""
@@ -207,6 +227,9 @@ class GrpcInfer:
         )
         if self._forwarding.forwards:
             request = self._forwarding.apply(request, _headers(metadata()))
+        config = routed.version.config
+        if config.takes_headers:
+            request = self._forwarding.carry(request, _headers(metadata()), config)
         if takes_many or deadline_ns:
             request = replace(request, takes_many=takes_many, deadline_ns=deadline_ns)
         routed = self._handler.follow(request, routed)
@@ -217,6 +240,10 @@ class GrpcInfer:
             on_answer=on_answer,
             arrival=lambda: grpc_arrival(metadata(), begun_ns),
         )
+
+    def _pairs(self, metadata: Callable[[], Metadata]) -> bytes:
+        """Return the metadata as the core takes it, when some model wants it."""
+        return to_pairs(_headers(metadata())) if self._dispatcher.takes_headers else b""
 
     def _has_context(self, metadata: Callable[[], Metadata]) -> bool:
         """Tell whether the client says which trace its request belongs to, and that matters."""
@@ -252,7 +279,7 @@ class GrpcInfer:
     ) -> None:
         """Hand the result on."""
         encode = partial(self._encode, request, routed, tells_final, answer)
-        on_result(InferResult(encode=encode, is_final=answer.final))
+        on_result(InferResult(encode=encode, is_final=answer.final, headers=answer.headers))
 
     def _encode(
         self,
@@ -330,8 +357,17 @@ class GrpcInfer:
         )
 
 
+def _finish_native(call: Call, result: NativeResult) -> None:
+    if isinstance(result, GrpcAnswer):
+        call.set_trailers(result.headers)
+        result = result.message
+    call.finish(result)
+
+
 def _finish(call: Call, result: InferResult) -> None:
     answer = result.encode()
+    if result.headers:
+        call.set_trailers(result.headers)
     if answer is None:
         message = "the model sent no response"
         answer = GrpcFailure(code=GrpcCode.INTERNAL, message=message)

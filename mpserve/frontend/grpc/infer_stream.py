@@ -21,8 +21,14 @@ from mpserve.codec.proto_response import FINAL_PARAMETER, in_stream
 from mpserve.codec.v2_proto import EMPTY_FINAL_PARAMETER
 from mpserve.dialect import Dialect
 from mpserve.errors import MpserveError
-from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure, Metadata, StreamOutput
-from mpserve.frontend.grpc.infer import GrpcInfer, InferResult
+from mpserve.frontend.grpc.call import (
+    SHUTTING_DOWN,
+    GrpcAnswer,
+    GrpcFailure,
+    Metadata,
+    StreamOutput,
+)
+from mpserve.frontend.grpc.infer import GrpcInfer, InferResult, NativeResult
 from mpserve.frontend.grpc.messages import inference_schema
 
 MAX_OUTSTANDING: Final = 256
@@ -179,10 +185,13 @@ class InferStream:
         """Tell whether one more request may be read."""
         return len(self._slots) + len(self._ready) < MAX_OUTSTANDING
 
-    def _on_encoded(self, slot: _Slot, answer: bytes | GrpcFailure) -> None:
+    def _on_encoded(self, slot: _Slot, answer: NativeResult) -> None:
         """Take the one answer of a common request; it is a message of the stream already."""
         if self._has_ended:
             return
+        if isinstance(answer, GrpcAnswer):
+            self._output.set_trailers(answer.headers)
+            answer = answer.message
         slot.is_finished = True
         if self._slots[0] is slot and not self._ready and isinstance(answer, bytes):
             self._slots.popleft()
@@ -235,6 +244,8 @@ class InferStream:
 
     def _send_result(self, slot: _Slot, result: InferResult) -> None:
         answer = result.encode()
+        if result.headers:
+            self._output.set_trailers(result.headers)
         if isinstance(answer, GrpcFailure):
             self._send_failure(slot, answer, is_final=result.is_final)
             return

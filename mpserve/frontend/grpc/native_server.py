@@ -189,6 +189,9 @@ class _OnlyAnswer:
     def metadata(self) -> dict[str, str]:
         return {}
 
+    def set_trailers(self, headers: bytes) -> None:
+        """Nobody gives any."""
+
     def on_client_gone(self, callback: object) -> None:
         """It is answered before."""
 

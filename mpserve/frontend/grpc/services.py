@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mpserve.codec.cloud_events import EventSource, request_events
 from mpserve.dialect import Dialect
 from mpserve.frontend.grpc.call import Services, StreamMethod, UnaryMethod
 from mpserve.frontend.grpc.health_service import CHECK_PATH, WATCH_PATH, HealthService
@@ -29,7 +30,12 @@ _REPOSITORY_SERVICE: Final = "inference.model_repository.ModelRepositoryService"
 
 
 def make_services(
-    handlers: Handlers, *, dialect: Dialect, dispatcher: Dispatcher, settings: GrpcSettings
+    handlers: Handlers,
+    *,
+    dialect: Dialect,
+    dispatcher: Dispatcher,
+    settings: GrpcSettings,
+    source: EventSource,
 ) -> Services:
     """Return every method that the dialect serves, over the handlers that HTTP uses too."""
     offered = dialect.grpc_services
@@ -42,11 +48,12 @@ def make_services(
         repository=handlers.repository,
         regions=handlers.regions,
     )
+    events = request_events(source) if dialect.answers_are_events else b""
     grpc_infer = GrpcInfer(
         handler=handlers.infer,
         dispatcher=dispatcher,
         labels=handlers.labels,
-        forwarding=HeaderForwarding(settings.header_forward_pattern),
+        forwarding=HeaderForwarding(settings.header_forward_pattern, events=events),
         dialect=dialect,
     )
     checks = HealthService(handlers.health)

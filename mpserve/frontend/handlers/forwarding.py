@@ -1,6 +1,6 @@
-"""Headers of a request that its model gets to see as parameters.
+"""Headers of a request that its model gets to see: some as parameters, or all as headers.
 
-Source: triton.md 3.5 (`--http-header-forward-pattern`).
+Source: triton.md 3.5 (`--http-header-forward-pattern`); MLServer 1.7.1 (`parameters.headers`).
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,9 @@ from typing import Final
 import msgspec
 import orjson
 
+from mpserve.codec.header_pairs import to_pairs
 from mpserve.errors import InvalidRequest
+from mpserve.model.config import ModelConfig
 from mpserve.model.request import InferRequest
 from mpserve.settings.header_pattern import MAX_NAME_BYTES, compile_header_pattern
 
@@ -28,16 +30,19 @@ RESERVED_PREFIX: Final = "triton_"
 
 
 class HeaderForwarding:
-    """Forwards the headers whose names a pattern finds.
+    """Forwards the headers whose names a pattern finds, and all to models that take them.
 
     Parameters
     ----------
     pattern
         As `--http-header-forward-pattern`; "" forwards nothing.
+    events
+        What models that take headers see besides (`codec.cloud_events.request_events`).
     """
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, *, events: bytes = b"") -> None:
         self._pattern = compile_header_pattern(pattern) if pattern else None
+        self.events = events
 
     @property
     def forwards(self) -> bool:
@@ -66,6 +71,20 @@ class HeaderForwarding:
         return msgspec.structs.replace(
             request, parameters_json=orjson.dumps({**own, **found}).decode()
         )
+
+    def carry(
+        self, request: InferRequest, headers: Iterable[tuple[bytes, bytes]], config: ModelConfig
+    ) -> InferRequest:
+        """Return the request with its headers, where the model takes them.
+
+        Parameters
+        ----------
+        headers
+            Of repeated ones the last counts.
+        """
+        if not config.takes_headers:
+            return request
+        return msgspec.structs.replace(request, headers=self.events + to_pairs(headers))
 
     def _found(self, headers: Iterable[tuple[bytes, bytes]]) -> Iterable[tuple[str, str]]:
         if self._pattern is None:

@@ -65,6 +65,7 @@ class HttpGenerate:
     ) -> None:
         routed = self._handler.find(name, version, decoupled_refusal=None)
         request = self._forwarding.apply(self._read(http, routed), exchange.headers_as_sent)
+        request = self._forwarding.carry(request, reversed(exchange.headers), routed.version.config)
         request = replace(request, takes_many=kind is EventStream)
         routed = self._handler.follow(request, routed)
         answers = kind(exchange, encode=partial(self._encode, request, routed), refuse=self._refuse)

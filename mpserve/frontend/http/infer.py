@@ -14,6 +14,7 @@ import msgspec
 from mpserve.codec import mlserver_json, v2_json
 from mpserve.codec.cloud_events import EventSource, event_headers
 from mpserve.codec.content_encoding import ContentEncoding, accepted_encoding, deflate
+from mpserve.codec.header_pairs import http_fields_of
 from mpserve.codec.v2_binary import HEADER_NAME, json_part_bytes
 from mpserve.codec.v2_json import RequestContext
 from mpserve.codec.v2_response import AnswerContext, EncodedAnswer, encode
@@ -145,7 +146,10 @@ class HttpInfer:
         )
         decoded = self._decode(opened.body, json_bytes=opened.json_bytes, context=context)
         request = self._handler.identified(decoded)
-        return self._forwarding.apply(request, exchange.headers_as_sent)
+        request = self._forwarding.apply(request, exchange.headers_as_sent)
+        # Of repeated ones the first counts.
+        headers = reversed(exchange.headers)
+        return self._forwarding.carry(request, headers, routed.version.config)
 
     def _on_answer(
         self,
@@ -186,6 +190,8 @@ class HttpInfer:
             headers = event_headers(
                 self._source, model_name=routed.model.name, answer_id=request.id
             )
+        is_event = self._dialect.answers_are_events
+        headers += http_fields_of(answer.headers, is_event=is_event)
         if encoded.blobs:
             headers.append((HEADER_NAME.encode(), str(len(encoded.json_text)).encode()))
         body = self._compressed(http, [encoded.json_text, *encoded.blobs], headers)

@@ -62,6 +62,7 @@ class HttpInferStream:
     def _encode(self, request: InferRequest, routed: RoutedModel, answer: Answer) -> bytes:
         parameters_json = with_event_headers(
             answer.parameters_json,
+            answer.headers,
             source=self._source,
             model_name=routed.model.name,
             answer_id=request.id,

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from mpserve.codec.cloud_events import EventSource, constant_fields
+from mpserve.codec.cloud_events import EventSource, constant_fields, request_events
 from mpserve.codec.http_connection import Exchange, HttpServerConfig
 from mpserve.codec.management_json import server_metadata_body
 from mpserve.dialect import Dialect, Operation
@@ -66,6 +66,7 @@ def http_config(
         retry_after_s=[0, *(row.retry_after_s for row in rows)],
         native_inference=native_inference,
         event_fields=constant_fields(source) if dialect.answers_are_events else "",
+        request_events=request_events(source) if dialect.answers_are_events else b"",
     )
     config.count_inferences(INFER_ROUTE, VERSIONED_INFER_ROUTE)
     set_limits(config, dialect=dialect, clients=clients)

@@ -2,10 +2,9 @@
 
 import asyncio
 import socket
-from pathlib import Path
 from typing import Final, cast
 
-from mpserve.codec.cloud_events import EventSource
+from mpserve.codec.cloud_events import EventSource, request_events
 from mpserve.codec.http_connection import HttpConnection
 from mpserve.dialect import DIALECTS
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
@@ -20,7 +19,6 @@ from mpserve.settings import Category, HttpSettings, Settings
 from mpserve.shm.dispatcher import Dispatcher
 
 ALPN: Final = "http/1.1"
-_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class HttpService:
@@ -30,6 +28,8 @@ class HttpService:
     ----------
     handlers
         What is asked, shared with the other wires.
+    source
+        Who answers, where answers are events.
     """
 
     def __init__(
@@ -38,13 +38,14 @@ class HttpService:
         settings: Settings,
         dispatcher: Dispatcher,
         handlers: Handlers,
+        source: EventSource,
     ) -> None:
         self._dialect = DIALECTS[settings.dialect]
         self._handlers = handlers
         self._listening: Listening | None = None
         self._restrictions = Restrictions(settings.http.restrictions)
-        forwarding = HeaderForwarding(settings.http.header_forward_pattern)
-        source = EventSource(server_name=settings.server_name, namespace=_namespace())
+        events = request_events(source) if self._dialect.answers_are_events else b""
+        forwarding = HeaderForwarding(settings.http.header_forward_pattern, events=events)
         inferences = make_inferences(
             handler=handlers.infer,
             labels=handlers.labels,
@@ -133,11 +134,3 @@ class HttpService:
     def _make_connection(self) -> asyncio.BufferedProtocol:
         # Native, so it has the methods of the protocol but not its base class.
         return cast("asyncio.BufferedProtocol", HttpConnection(self._config))
-
-
-def _namespace() -> str:
-    """Return the namespace of Kubernetes that this runs in, "" outside of it."""
-    try:
-        return _NAMESPACE_FILE.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

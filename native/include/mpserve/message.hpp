@@ -30,7 +30,7 @@
 namespace mpserve {
 
 inline constexpr std::uint32_t kMessageMagic = 0x4d53504du;  // "MPSM"
-inline constexpr std::uint16_t kMessageVersion = 1;
+inline constexpr std::uint16_t kMessageVersion = 2;
 inline constexpr std::size_t kTensorAlignment = 64;
 inline constexpr std::size_t kMaxRank = 32;
 inline constexpr std::size_t kMaxTensors = 4096;
@@ -72,7 +72,8 @@ struct MessageHeader {
     std::uint32_t flags;
     std::uint32_t status;  // response: Status
     Text trace_context;
-    std::uint64_t reserved_[2];
+    Text headers;  // of the HTTP request or answer, as `name NUL value NUL` each
+    std::uint64_t reserved_;
 };
 
 struct TensorRecord {

@@ -78,6 +78,8 @@ public:
     // After an accepted `plan`.
     const SequenceWords& sequence() const noexcept { return sequence_; }
     std::span<const std::int64_t> first_shape() const noexcept { return inputs_[0].dimensions(); }
+    // After an accepted `plan`: whether the client gave an id.
+    bool has_id() const noexcept { return has_id_ && !id_.empty(); }
 
     // After an accepted `plan`: bytes that `fill` appends at most; without binary tensors when
     // these lie in the block already.

@@ -225,3 +225,30 @@ def test_the_index_is_a_list_of_rows():
     index = RepositoryIndexResponse([row, {"name": "b", "state": "LOADING", "reason": ""}])
     assert [item.state for item in index] == ["READY", "LOADING"]
     assert index.json().startswith('[{"name":"a","version":null,"state":"READY","reason":""}')
+
+
+def test_headers_of_a_request_are_made_when_they_are_looked_at():
+    made = []
+    parameters = Parameters.with_headers({"mine": 1}, lambda: made.append(1) or {"a": "b"})
+    assert (parameters.mine, parameters.content_type, made) == (1, None, [])
+    assert parameters.headers == {"a": "b"}
+    assert parameters.headers is parameters.headers
+    assert made == [1]
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        repr, str, dict, Parameters.model_dump, Parameters.model_copy, copy.deepcopy,
+        lambda one: pickle.loads(pickle.dumps(one)), lambda one: one.model_dump_json(),
+    ],
+)  # fmt: skip
+def test_headers_of_a_request_are_like_given_ones(look):
+    given = Parameters(mine=1, headers={"a": "b"})
+    assert look(Parameters.with_headers({"mine": 1}, given.headers.copy)) == look(given)
+
+
+def test_headers_of_a_request_may_be_replaced():
+    parameters = Parameters.with_headers({}, dict)
+    parameters.headers = {"a": "b"}
+    assert parameters == Parameters(headers={"a": "b"})

@@ -43,7 +43,10 @@ class CoreWorld(World):
         super().__init__(place)
         self.routes = Routes(place.dispatcher, reads_sequences=reads_sequences)
         self.core = ProtoInfer(
-            dispatcher=place.dispatcher, on_failure=lambda *told: told, on_rare=lambda *told: told
+            dispatcher=place.dispatcher,
+            on_failure=lambda *told: told,
+            on_rare=lambda *told: told,
+            on_headers=lambda *told: told,
         )
         self.answers: list[object] = []
 

@@ -242,7 +242,9 @@ def test_names_that_could_leave_the_repository_never_reach_the_supervisor(triton
 
 
 def answer(code: int = 0, error: str = "", *outputs: object) -> SimpleNamespace:
-    return SimpleNamespace(code=code, error=error, outputs=list(outputs), parameters_json="")
+    return SimpleNamespace(
+        code=code, error=error, outputs=list(outputs), parameters_json="", headers=b""
+    )
 
 
 def output(data: bytes, shape: tuple[int, ...] = (2,)) -> SimpleNamespace:

@@ -57,7 +57,16 @@ class PlainTensor:
 
 
 class PlainRequest:
-    def __init__(self, *inputs, request_id="", parameters=None, outputs=(), output_parameters=None):
+    def __init__(
+        self,
+        *inputs,
+        request_id="",
+        parameters=None,
+        outputs=(),
+        output_parameters=None,
+        headers=b"",
+    ):
+        self._headers = headers
         self._inputs = list(inputs)
         self._id = request_id
         self._parameters = json.dumps(parameters) if parameters else ""
@@ -79,6 +88,9 @@ class PlainRequest:
     def output_parameters_json(self, name):
         given = self._output_parameters.get(name)
         return json.dumps(given) if given else ""
+
+    def headers(self):
+        return self._headers
 
     def takes_many(self):
         return False

@@ -1,0 +1,64 @@
+#include "mpserve/header_pairs.hpp"
+
+#include <algorithm>
+#include <array>
+#include <span>
+
+#include "http_text.hpp"
+
+namespace mpserve {
+
+namespace {
+
+using http_text::all_of_class;
+using http_text::equals_ignoring_case;
+
+constexpr std::size_t kMaxFieldBytes = 8 * 1024;  // clients take heads of 8 to 64 KiB
+
+// How an answer is framed, and what it is, is the server's to say.
+constexpr std::array<std::string_view, 10> kServersOwn = {
+    "connection",   "content-encoding",  "content-length",
+    "content-type", "keep-alive",        "inference-header-content-length",
+    "trailer",      "transfer-encoding", "upgrade",
+    "retry-after"};
+
+constexpr std::array<std::string_view, 9> kEvent = {
+    "ce-specversion", "ce-source",    "ce-type", "ce-modelid",  "ce-inferenceservicename",
+    "ce-namespace",   "ce-requestid", "ce-id",   "ce-endpoint",
+};
+
+bool is_among(std::span<const std::string_view> names, std::string_view name) noexcept {
+    return std::ranges::any_of(
+        names, [name](std::string_view one) { return equals_ignoring_case(name, one); });
+}
+
+bool has_form(const HeaderPair& pair) noexcept {
+    return !pair.name.empty() && pair.name.size() + pair.value.size() <= kMaxFieldBytes &&
+           all_of_class(pair.name, http_text::kToken) &&
+           (pair.value.empty() || all_of_class(pair.value, http_text::kValue));
+}
+
+}  // namespace
+
+bool is_for_http(const HeaderPair& pair, bool is_event) noexcept {
+    return has_form(pair) && !is_among(kServersOwn, pair.name) &&
+           !(is_event && is_among(kEvent, pair.name));
+}
+
+bool is_for_grpc(const HeaderPair& pair) noexcept {
+    constexpr auto is_name_byte = [](char byte) {
+        return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+               (byte >= '0' && byte <= '9') || byte == '_' || byte == '-' || byte == '.';
+    };
+    const auto ends_with = [&pair](std::string_view end) {
+        return pair.name.size() >= end.size() &&
+               equals_ignoring_case(pair.name.substr(pair.name.size() - end.size()), end);
+    };
+    constexpr std::string_view kReserved = "grpc-";
+    return has_form(pair) && std::ranges::all_of(pair.name, is_name_byte) &&
+           !equals_ignoring_case(pair.name.substr(0, kReserved.size()), kReserved) &&
+           !ends_with("-bin") && !is_among(kServersOwn, pair.name) &&
+           std::ranges::all_of(pair.value, [](char byte) { return byte >= ' ' && byte < 0x7f; });
+}
+
+}  // namespace mpserve

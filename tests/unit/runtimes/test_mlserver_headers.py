@@ -1,0 +1,27 @@
+"""Headers in the parameters of MLServer's requests and responses."""
+
+from mpserve.runtimes.mlserver_headers import request_headers, take_response_headers
+
+
+def test_the_last_of_repeated_headers_counts():
+    headers = request_headers(b"a\0001\0b\0\0a\0002\0", model_name="m", request_id="")
+    assert headers == {"a": "2", "b": "", "Ce-Modelid": "m", "Ce-Endpoint": "m"}
+
+
+def test_the_id_of_a_request_is_told_where_it_has_one():
+    headers = request_headers(b"a\0001\0", model_name="m", request_id="7")
+    assert (headers["Ce-Id"], headers["Ce-Requestid"]) == ("7", "7")
+
+
+def test_bytes_of_a_header_are_latin_1():
+    assert request_headers(b"a\0\xe9\0", model_name="", request_id="")["a"] == "\xe9"
+
+
+def test_headers_of_a_response_leave_its_parameters():
+    parameters = {"kept": 1, "headers": {"a": 1, "b": "x\0y", "c": "\u20ac"}}
+    assert take_response_headers(parameters) == b"a\0001\0c\0?\0"
+    assert parameters == {"kept": 1}
+
+
+def test_a_response_without_headers_has_none():
+    assert take_response_headers({"headers": "text"}) == take_response_headers({}) == b""
