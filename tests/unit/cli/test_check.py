@@ -119,16 +119,17 @@ def test_a_field_that_the_server_settings_do_not_have_is_told_with_its_line(writ
     )
 
 
-@pytest.mark.parametrize(("environment", "instances"), [({}, 3), ({"PARALLEL_WORKERS": "2"}, 2)])
+@pytest.mark.parametrize(
+    ("settings_json", "instances"), [('{"parallel_workers": 3}', 3), ("{}", 2)]
+)
 def test_instances_are_those_that_the_servers_settings_say(
-    write, check, monkeypatch, environment, instances
+    write, check, monkeypatch, settings_json, instances
 ):
-    for name, text in environment.items():
-        monkeypatch.setenv(f"MLSERVER_{name}", text)
+    monkeypatch.setenv("MLSERVER_PARALLEL_WORKERS", "2")
     settings = {"name": "a", "implementation": "card.Card"}
     write(
         {
-            "settings.json": '{"parallel_workers": 3}',
+            "settings.json": settings_json,
             "a/model-settings.json": json.dumps(settings),
             "a/card.py": "",
             "b/model-settings.json": json.dumps(settings | {"name": "b", "parallel_workers": 1}),
