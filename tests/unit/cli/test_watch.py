@@ -6,6 +6,7 @@ import subprocess
 import sys
 from itertools import islice
 
+import pytest
 from click.testing import CliRunner
 
 from mpserve.cli.main import main
@@ -50,6 +51,15 @@ def test_only_changes_are_shown():
     ]
 
 
+@pytest.fixture
+def heeds_ctrl_c():
+    """Programs that are started heed it, though the tests may run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_watching_ends_well_at_ctrl_c(peer):
     command = [sys.executable, "-m", "mpserve", "models", "list", "--watch", "--url", peer.url]
     with subprocess.Popen([*command, "--interval=0.05"], stdout=subprocess.PIPE) as watching:
