@@ -1,16 +1,14 @@
 """An upgrade in place takes mpserve's files away: what is started later needs none of them."""
 
 import contextlib
-import importlib.util
-import shutil
 from pathlib import Path
 
 import grpc
 import psutil
 import pytest
 
-import mpserve
 from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.installed_copy import copy_mpserve
 from tests.fixtures.server import Server
 from tests.fixtures.teller import tell
 from tests.fixtures.waiting import wait_until
@@ -20,12 +18,7 @@ from tests.fixtures.waiting import wait_until
 def installed(tmp_path):
     """A folder with a copy of mpserve that may go."""
     folder = tmp_path / "installed"
-    package = folder / "mpserve"
-    skipped = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(mpserve.__file__).parent, package, ignore=skipped)
-    spec = importlib.util.find_spec("mpserve._native")
-    assert spec is not None
-    shutil.copy(str(spec.origin), package)
+    copy_mpserve(folder)
     return folder
 
 

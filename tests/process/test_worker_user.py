@@ -1,7 +1,6 @@
 """`--worker-user`: models run as another user, who can touch nothing of the server's."""
 
 import errno
-import importlib.util
 import json
 import os
 import pwd
@@ -17,8 +16,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-import mpserve
 from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.installed_copy import copy_mpserve, copy_requirements
 from tests.fixtures.repository import Repository
 from tests.fixtures.scripted import run_script
 from tests.fixtures.server import Server
@@ -32,21 +31,18 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 
 class Place:
-    """A folder that everybody can read, with mpserve and a repository in it."""
+    """A folder that everybody can read, with mpserve, what it needs and a repository in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.chmod(0o755)
         self.installed = folder / "installed"
-        package = self.installed / "mpserve"
-        skipped = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(Path(mpserve.__file__).parent, package, ignore=skipped)
-        spec = importlib.util.find_spec("mpserve._native")
-        assert spec is not None
-        shutil.copy(str(spec.origin), package)
+        copy_mpserve(self.installed)
+        packages = folder / "packages"
+        copy_requirements(packages)
         self.repository = Repository(folder / "models")
-        self.packages = [path for path in sys.path if path.endswith("site-packages")]
-        self.environment = {"PYTHONPATH": ":".join([str(self.installed), *self.packages])}
+        self.packages = str(packages)
+        self.environment = {"PYTHONPATH": f"{self.installed}:{self.packages}"}
 
     def python(self) -> Path | None:
         """Return a Python of our version with which the user can import this copy."""
@@ -74,7 +70,7 @@ def installed() -> Iterator[Place]:
     place = Place(Path(tempfile.mkdtemp(prefix="mpserve-test-")))
     try:
         if place.python() is None:
-            pytest.skip("the user can not read any Python with these packages")
+            pytest.skip("the user can not read any Python of our version")
         yield place
     finally:
         shutil.rmtree(place.folder)
@@ -271,7 +267,7 @@ def test_a_user_who_can_not_read_mpserve_is_told_at_the_start(serve, place):
     server = serve(
         place.repository.path,
         flags=["--worker-user=nobody"],
-        environment={"PYTHONPATH": ":".join([str(hidden / "installed"), *place.packages])},
+        environment={"PYTHONPATH": f"{hidden / 'installed'}:{place.packages}"},
         directory=hidden / "installed",
         python=place.python(),
         wait_ready=False,
