@@ -19,6 +19,7 @@ from mpserve.control.message import Message
 from mpserve.errors import InternalError
 
 _READ_BYTES: Final = 1 << 16
+_MOST_READS: Final = 64  # in a turn; more than a socket buffer can hold
 _INT_BYTES: Final = 4
 
 M = TypeVar("M")
@@ -75,7 +76,7 @@ class Channel(Generic[M]):
         """
         connected.settimeout(0.0)
         channel = cls(connected, union, on_message=on_message, on_end=on_end)
-        channel._loop.add_reader(connected, channel._readable)
+        channel._loop.add_reader(connected, channel._on_readable)
         return channel
 
     def send(self, message: Message, *, fds: Sequence[int] = ()) -> None:
@@ -106,7 +107,7 @@ class Channel(Generic[M]):
 
         Its last message may be younger than the news of its death.
         """
-        while self._is_open and self._readable():
+        while self._is_open and self._read():
             continue
 
     def close(self) -> None:
@@ -115,7 +116,17 @@ class Channel(Generic[M]):
         if not self._unsent:
             self._shut()
 
-    def _readable(self) -> bool:
+    def _on_readable(self) -> None:
+        """Read what is there.
+
+        More than once: of a process that died with messages unread, uvloop tells by one last call,
+        and its own last messages may still lie before the end of the stream.
+        """
+        for _ in range(_MOST_READS):
+            if not (self._is_open and self._read()):
+                return
+
+    def _read(self) -> bool:
         """Read once; false when nothing came."""
         try:
             chunk = self._socket.recv(_READ_BYTES)

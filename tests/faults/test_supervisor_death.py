@@ -37,6 +37,7 @@ def names(server) -> dict[str, str]:
 def test_under_load_no_request_fails_and_no_model_is_loaded_anew(serve, repository):
     repository.add("teller", "m")
     server = serve(repository.path, flags=[*EXPLICIT, "--frontends=2"])
+    wait_until(lambda: server.events("server.ready"), what="both frontends to be there")
     before = tell(server, "m")
     pids = {process.pid for process in server.processes()}
     with ClosedLoop(server, teller_bytes("m"), clients=4) as load:

@@ -4,6 +4,7 @@ import socket
 import threading
 
 import pytest
+import uvloop
 
 from mpserve.control.channel import BlockingChannel, Channel
 from mpserve.control.messages import (
@@ -68,6 +69,24 @@ def test_the_end_of_the_other_process_is_told_without_a_reason():
         assert listener.reason is None
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_the_end_is_seen_behind_the_last_messages_of_one_that_read_nothing(run):
+    """The system then tells of an error at once, with messages still to be read."""
+
+    async def scenario():
+        ours, theirs = socket.socketpair()
+        listener = Listener()
+        channel = open_channel(ours, listener)
+        channel.send(StopFrontend(grace_ms=9))
+        BlockingChannel[object](theirs, ToFrontend).send(TableAcknowledged(number=1))
+        theirs.close()
+        async with asyncio.timeout(DEADLINE_S):
+            await listener.ended.wait()
+        assert listener.messages == [TableAcknowledged(number=1)]
+
+    run(scenario())
 
 
 def test_rubbish_ends_the_channel_and_is_named():
