@@ -117,6 +117,7 @@ def test_several_frontends_share_a_unix_socket_and_one_that_dies_takes_it_again(
     before = server.process_named("mps frontend 0")
     server.process_named("mps frontend 1").send_signal(signal.SIGKILL)
     before.kill()
+    wait_until(lambda: not before.is_running(), what="it to be dead")
     wait_until(lambda: is_ready(lambda: UnixConnection(path)), what="a frontend to be back")
     assert server.process_named("mps frontend 0").pid != before.pid
 
