@@ -103,7 +103,10 @@ def read_triton_model(
         "present"
         for version in choice.missing
     )
-    return TritonModel(definition=definition, notes=(*found.notes, *missing, *_ignored(config)))
+    return TritonModel(
+        definition=definition,
+        notes=(*found.notes, *missing, *_ignored(config), *_skipped_samples(config)),
+    )
 
 
 def _read_config(snapshot: Snapshot, *, options: ScanOptions, override: str) -> TritonConfig:
@@ -213,4 +216,14 @@ def _ignored(config: TritonConfig) -> tuple[str, ...]:
         f"'{field}' of model '{config.name}' has no effect in this server"
         for field, is_used in IGNORED_FIELDS.items()
         if is_used(config)
+    )
+
+
+def _skipped_samples(config: TritonConfig) -> tuple[str, ...]:
+    """Samples without a batch size: Triton skips them, too, and the model is not warm after it."""
+    return tuple(
+        f"warm-up sample '{sample.name}' of model '{config.name}' is skipped: its batch_size is 0;"
+        " 1 is that of a model without batches"
+        for sample in config.model_warmup
+        if sample.batch_size == 0
     )

@@ -197,6 +197,7 @@ def test_missing_and_ignored_things_are_noted(write, read):
                 runtime: "model.py"
                 batch_input { kind: BATCH_ELEMENT_COUNT }
                 response_cache { enable: false }
+                model_warmup [{ name: "cold" }, { name: "warm" batch_size: 1 }]
             """,
         }
     )
@@ -205,6 +206,8 @@ def test_missing_and_ignored_things_are_noted(write, read):
         "version 9 is specified for model 'm', but the version directory is not present",
         "'batch_input' of model 'm' has no effect in this server",
         "'runtime' of model 'm' has no effect in this server",
+        "warm-up sample 'cold' of model 'm' is skipped: its batch_size is 0;"
+        " 1 is that of a model without batches",
     )
 
 
