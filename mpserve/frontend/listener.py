@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mpserve.errors import ConfigError
+from mpserve.frontend.handover import hand_over
 
 BACKLOG: Final = 1024
 # A client whose machine is gone without a word is noticed after 60 + 4 x 15 s; what is accepted
@@ -52,8 +53,11 @@ def listen_inherited(fd: int) -> socket.socket:
 class Listening:
     """Takes connections until it is closed; `open` makes it."""
 
-    def __init__(self, make: Callable[[], asyncio.BufferedProtocol]) -> None:
+    def __init__(
+        self, make: Callable[[], asyncio.BufferedProtocol], *, shares_port: bool
+    ) -> None:
         self._make = make
+        self._shares_port = shares_port
         self._server: asyncio.Server | None = None
 
     @classmethod
@@ -63,9 +67,16 @@ class Listening:
         make: Callable[[], asyncio.BufferedProtocol],
         *,
         tls: ssl.SSLContext | None,
+        shares_port: bool,
     ) -> "Listening":
-        """Take connections of `listener`, which is closed with the result."""
-        listening = cls(make)
+        """Take connections of `listener`, which is closed with the result.
+
+        Parameters
+        ----------
+        shares_port
+            Another server may listen on the same port, with a socket of its own.
+        """
+        listening = cls(make, shares_port=shares_port)
         await listening._take(listener, tls)
         return listening
 
@@ -75,6 +86,19 @@ class Listening:
         assert before is not None, "it is open"
         await self._take(socket.socket(fileno=os.dup(before.sockets[0].fileno())), tls)
         before.close()
+
+    def hand_over(self) -> bool:
+        """Leave connections that begin from now on to the other server on a shared port.
+
+        Returns
+        -------
+        bool
+            It is to be closed `HANDSHAKE_SECONDS` later, not at once.
+        """
+        if not self._shares_port or self._server is None:
+            return False
+        with socket.socket(fileno=os.dup(self._server.sockets[0].fileno())) as listener:
+            return hand_over(listener)
 
     def close(self) -> None:
         """Take no more connections."""

@@ -55,6 +55,7 @@ from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
+from mpserve.frontend.handover import HANDSHAKE_SECONDS
 from mpserve.frontend.http.service import HttpService
 from mpserve.frontend.listener import listen, listen_inherited, port_of, shut
 from mpserve.settings import Settings, decode_settings
@@ -187,7 +188,11 @@ class Frontend:
             service = "HTTP"
             listener = self._listen() if self._settings.allow_http else None
             if listener is not None:
-                await self._http.serve(listener, settings=self._settings.http)
+                await self._http.serve(
+                    listener,
+                    settings=self._settings.http,
+                    shares_port=self._settings.reuse_http_port and self._start.http_fd < 0,
+                )
         except ConfigError as error:
             message = f"failed to start {service} service: Unavailable - {error.message}"
             failure = Failure(code=error.code, message=message)
@@ -208,6 +213,7 @@ class Frontend:
                 taking = tasks.create_task(self._take_settings(grpc), name="settings")
                 grace_seconds = await self._upkeep_until_stop(grpc)
                 taking.cancel()
+            grace_seconds -= await self._hand_over(grpc)
         async with asyncio.TaskGroup() as drains:
             drains.create_task(self._drain(grace_seconds), name="drain")
             if grpc is not None:
@@ -282,10 +288,18 @@ class Frontend:
                     faults.append(error.message)
             self._send(SettingsTaken(number=change.number, fault="; ".join(faults)))
 
-    async def _drain(self, grace_seconds: float) -> None:
-        """Answer what is in flight; what is not answered in time is cut off."""
+    async def _hand_over(self, grpc: "GrpcServer | None") -> float:
+        """Be ready no more, and leave new connections to others on the port; return the time."""
         self._health.stop()
         self._http.set_fixed_answers()
+        needs_time = [self._http.hand_over(), grpc is not None and grpc.hand_over()]
+        if not any(needs_time):
+            return 0.0
+        await asyncio.sleep(HANDSHAKE_SECONDS)
+        return HANDSHAKE_SECONDS
+
+    async def _drain(self, grace_seconds: float) -> None:
+        """Answer what is in flight; what is not answered in time is cut off."""
         self._http.drain()
         self._loop.call_later(UNTOUCHED_SECONDS, self._http.close_untouched)
         deadline = self._loop.time() + grace_seconds

@@ -34,6 +34,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "model.raised": "The model's own code raised; the traceback is below.",
     "model.unreadable": "A model's folder can not be used; says why.",
     "model.withdrawn": "A model is no longer served.",
+    "port.kept": "Connections that wait when a shared port is handed over may be lost; says why.",
     "queue.refused": "No queue could be made for a model version, e.g. because `/dev/shm` is full.",
     "queue.vanished": "A queue was gone before a frontend could open it; the next table follows.",
     "process.stopped": "A process was stopped by a signal; it is killed unless it goes on soon.",

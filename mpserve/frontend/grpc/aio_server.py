@@ -105,6 +105,10 @@ class AioGrpcServer:
                 "grpc.aio does not read the certificates of gRPC again; start a new server"
             )
 
+    def hand_over(self) -> bool:
+        """Leave it to the kernel: grpcio's sockets are its own."""
+        return False
+
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
         self._handlers.drain()

@@ -6,7 +6,6 @@ Source: docs/adr/0010-native-grpc.md.
 
 import asyncio
 import socket
-import ssl
 import traceback
 from typing import Final, cast
 
@@ -44,7 +43,7 @@ class NativeGrpcServer:
         self._health = health
         self._is_empty = asyncio.Event()
         self._listening: Listening | None = None
-        self._inherited_fd = -1
+        self._shut_fd = -1
         self._config = GrpcServerConfig(
             dispatcher=dispatcher,
             infer=services.native_infer,
@@ -94,12 +93,15 @@ class NativeGrpcServer:
         dispatcher: Dispatcher,
         health: Health,
         listener: socket.socket,
+        shares_port: bool,
         shut_fd: int,
     ) -> "NativeGrpcServer":
         """Take connections.
 
         Parameters
         ----------
+        shares_port
+            Another server may listen on the same port, with a socket of its own.
         shut_fd
             Socket that is shut at the end, in every process that has it; -1 for none.
 
@@ -117,7 +119,10 @@ class NativeGrpcServer:
             dispatcher=dispatcher,
             health=health,
         )
-        await server._serve(listener, tls, shut_fd=shut_fd)
+        server._shut_fd = shut_fd
+        server._listening = await Listening.open(
+            listener, server._make_connection, tls=tls, shares_port=shares_port
+        )
         return server
 
     def look_at_pace(self) -> None:
@@ -139,6 +144,10 @@ class NativeGrpcServer:
         if tls is not None:
             await self._listening.encrypt_by(tls)
 
+    def hand_over(self) -> bool:
+        """Leave connections that begin from now on to another server; as `Listening`'s."""
+        return self._listening is not None and self._listening.hand_over()
+
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
         assert self._listening is not None, "a server that was opened"
@@ -154,12 +163,6 @@ class NativeGrpcServer:
                     await self._is_empty.wait()
         except TimeoutError:
             self._config.abort()
-
-    async def _serve(
-        self, listener: socket.socket, tls: ssl.SSLContext | None, *, shut_fd: int
-    ) -> None:
-        self._shut_fd = shut_fd
-        self._listening = await Listening.open(listener, self._make_connection, tls=tls)
 
     def _make_connection(self) -> asyncio.BufferedProtocol:
         # Native, so it has the methods of the protocol but not its base class.

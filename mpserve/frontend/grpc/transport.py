@@ -39,6 +39,9 @@ class GrpcServer(Protocol):
             A certificate can not be used; all else was taken.
         """
 
+    def hand_over(self) -> bool:
+        """Leave connections that begin from now on to another server; as `Listening`'s."""
+
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
 
@@ -88,6 +91,7 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
             dispatcher=place.dispatcher,
             health=place.health,
             listener=_listener(place),
+            shares_port=place.settings.reuse_port and place.inherited_fd < 0,
             shut_fd=-1 if place.is_lent else place.inherited_fd,
         )
     # Here, because it imports grpcio: 100 ms and 20 MiB that the native transport does not need.

@@ -79,8 +79,15 @@ class HttpService:
         """Number of open connections."""
         return self._config.connections
 
-    async def serve(self, listener: socket.socket, *, settings: HttpSettings) -> None:
+    async def serve(
+        self, listener: socket.socket, *, settings: HttpSettings, shares_port: bool
+    ) -> None:
         """Take connections until `close`.
+
+        Parameters
+        ----------
+        shares_port
+            Another server may listen on the same port, with a socket of its own.
 
         Raises
         ------
@@ -88,7 +95,9 @@ class HttpService:
             A certificate can not be used.
         """
         tls = tls_context(settings, flags="http", protocol=ALPN)
-        self._listening = await Listening.open(listener, self._make_connection, tls=tls)
+        self._listening = await Listening.open(
+            listener, self._make_connection, tls=tls, shares_port=shares_port
+        )
 
     async def change(self, settings: Settings) -> None:
         """Go on by settings in which only what may change differs; certificates are read again.
@@ -103,6 +112,10 @@ class HttpService:
         tls = tls_context(settings.http, flags="http", protocol=ALPN)
         if self._listening is not None and tls is not None:
             await self._listening.encrypt_by(tls)
+
+    def hand_over(self) -> bool:
+        """Leave connections that begin from now on to another server; as `Listening`'s."""
+        return self._listening is not None and self._listening.hand_over()
 
     def close(self) -> None:
         """Take no more connections; those that there are go on."""
