@@ -50,6 +50,25 @@ def test_there_are_commands_to_check():
     assert commands("make")
 
 
+def threats() -> list[str]:
+    """Rows of the threat model, without their head."""
+    page = (ROOT / "docs" / "security.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    assert rows[0] == "| threat | what holds | shown by |"
+    return rows[1:]
+
+
+@pytest.mark.parametrize("row", threats())
+def test_a_threat_names_tests_that_are_there(row):
+    *_, shown_by, _ = row.split("|")
+    named = re.findall(r"`([^`]+)`", shown_by)
+    assert named
+    for one in named:
+        places = [ROOT / "tests" / one, ROOT / one]
+        tests = [place for place in places if place.is_file() or any(place.glob("test_*.py"))]
+        assert tests, one
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_link_inside_the_project_leads_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())

@@ -138,6 +138,10 @@ def test_a_model_of_files_alone_serves_and_is_not_in_the_index(serve, repository
         pytest.param(
             {"config": teller_config(), "file:/tmp/escaped": "eA=="}, id="an absolute path"
         ),
+        pytest.param(
+            {"config": teller_config(default_model_filename="../../escaped.py")},
+            id="a model file that lies outside",
+        ),
     ],
 )
 def test_a_call_that_can_not_be_carried_out_leaves_what_serves(serve, repository, parameters):

@@ -100,17 +100,22 @@ def validate_instance_groups(config: TritonConfig, *, gpus: tuple[int, ...]) -> 
             )
 
 
-def validate_label_files(config: TritonConfig) -> None:
-    """Check that label files stay within the model directory.
+def validate_file_names(config: TritonConfig) -> None:
+    """Check that the model's file and label files stay within the model directory.
 
     Raises
     ------
     Unsupported
         When one does not.
     """
+    if _leads_out(config.default_model_filename):
+        raise Unsupported(
+            f"'default_model_filename' '{config.default_model_filename}' of model '{config.name}' "
+            "is outside version directory"
+        )
     for output in config.output:
         path = output.label_filename
-        if path.startswith("/") or ".." in path.split("/"):
+        if _leads_out(path):
             raise Unsupported(
                 f"label file path '{path}' for output '{output.name}' in model '{config.name}' "
                 "is outside model directory"
@@ -134,6 +139,10 @@ def refuse_unserved(config: TritonConfig) -> None:
                 f"'{field}' of model '{config.name}' is not supported by this server; "
                 "only the backend 'python', which does not look at it, may have it"
             )
+
+
+def _leads_out(path: str) -> bool:
+    return path.startswith("/") or ".." in path.split("/") or "\0" in path
 
 
 # --- backend and batching -----------------------------------------------------------------------

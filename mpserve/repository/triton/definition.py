@@ -28,7 +28,7 @@ from mpserve.model.triton.validation import (
     refuse_unserved,
     validate,
     validate_instance_groups,
-    validate_label_files,
+    validate_file_names,
     validate_tensors,
 )
 from mpserve.repository.fingerprint import snapshot_digest, version_fingerprint
@@ -153,7 +153,7 @@ def _check(config: TritonConfig, *, name: ModelName, options: ScanOptions) -> No
     validate(config)
     if not options.auto_complete or config.platform == ENSEMBLE:
         validate_tensors(config)
-    validate_label_files(config)
+    validate_file_names(config)
     if config.name != name:
         raise InvalidRequest(
             f"unexpected directory name '{name}' for model '{config.name}', directory name must "

@@ -5,7 +5,7 @@ from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.validation import (
     validate,
     validate_instance_groups,
-    validate_label_files,
+    validate_file_names,
     validate_tensors,
 )
 from mpserve.repository.triton.pbtxt import parse_text_config
@@ -401,14 +401,27 @@ def test_invalid_instance_groups_are_refused(group, gpus, message):
 @pytest.mark.parametrize("path", ["/etc/labels", "../labels", "a/../../labels"])
 def test_labels_outside_the_model_are_refused(path):
     with pytest.raises(Unsupported) as refused:
-        validate_label_files(parsed(f'output {{ name: "o" label_filename: "{path}" }}'))
+        validate_file_names(parsed(f'output {{ name: "o" label_filename: "{path}" }}'))
     assert str(refused.value) == (
         f"label file path '{path}' for output 'o' in model 'm' is outside model directory"
     )
 
 
+@pytest.mark.parametrize("path", ["/etc/model.py", "../2/model.py", "a/../../model.py"])
+def test_a_model_file_outside_its_version_is_refused(path):
+    with pytest.raises(Unsupported) as refused:
+        validate_file_names(parsed(f'{PYTHON} default_model_filename: "{path}"'))
+    assert str(refused.value) == (
+        f"'default_model_filename' '{path}' of model 'm' is outside version directory"
+    )
+
+
+def test_a_model_file_below_its_version_passes():
+    validate_file_names(parsed(f'{PYTHON} default_model_filename: "code/a..b.py"'))
+
+
 def test_labels_within_the_model_pass():
-    validate_label_files(parsed('output { name: "o" label_filename: "labels/a..b.txt" }'))
+    validate_file_names(parsed('output { name: "o" label_filename: "labels/a..b.txt" }'))
 
 
 @pytest.mark.parametrize(
