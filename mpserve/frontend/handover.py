@@ -1,9 +1,9 @@
 """Handing a shared port over: who connects from now on is another server's client.
 
-A listening socket that closes resets connections that wait in its queue and those whose handshake is
-under way, although another socket listens on the port (`SO_REUSEPORT`). So it first refuses to see
-the beginnings of handshakes: those that have begun end and are accepted, and clients that come repeat
-theirs a second later (RFC 6298 section 2.1), when the other socket alone is left. With
+A listening socket that closes resets connections that wait in its queue and those whose handshake
+is under way, although another socket listens on the port (`SO_REUSEPORT`). So it first refuses to
+see the beginnings of handshakes: those that have begun end and are accepted, and clients that come
+repeat theirs a second later (RFC 6298 section 2.1), when the other socket alone is left. With
 `net.ipv4.tcp_migrate_req` the kernel moves them by itself, and there is nothing to do.
 """
 

@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from mpserve.errors import ConfigError
 from mpserve.frontend.handover import hand_over
@@ -50,12 +50,23 @@ def listen_inherited(fd: int) -> socket.socket:
     return _listening(socket.socket(fileno=os.dup(fd)))
 
 
+class Listener(NamedTuple):
+    """A listening socket.
+
+    Attributes
+    ----------
+    shares_port
+        Another server may listen on the same port, with a socket of its own.
+    """
+
+    socket: socket.socket
+    shares_port: bool
+
+
 class Listening:
     """Takes connections until it is closed; `open` makes it."""
 
-    def __init__(
-        self, make: Callable[[], asyncio.BufferedProtocol], *, shares_port: bool
-    ) -> None:
+    def __init__(self, make: Callable[[], asyncio.BufferedProtocol], *, shares_port: bool) -> None:
         self._make = make
         self._shares_port = shares_port
         self._server: asyncio.Server | None = None
@@ -63,21 +74,14 @@ class Listening:
     @classmethod
     async def open(
         cls,
-        listener: socket.socket,
+        listener: Listener,
         make: Callable[[], asyncio.BufferedProtocol],
         *,
         tls: ssl.SSLContext | None,
-        shares_port: bool,
     ) -> "Listening":
-        """Take connections of `listener`, which is closed with the result.
-
-        Parameters
-        ----------
-        shares_port
-            Another server may listen on the same port, with a socket of its own.
-        """
-        listening = cls(make, shares_port=shares_port)
-        await listening._take(listener, tls)
+        """Take connections of `listener`, which is closed with the result."""
+        listening = cls(make, shares_port=listener.shares_port)
+        await listening._take(listener.socket, tls)
         return listening
 
     async def encrypt_by(self, tls: ssl.SSLContext) -> None:

@@ -57,7 +57,7 @@ from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.handover import HANDSHAKE_SECONDS
 from mpserve.frontend.http.service import HttpService
-from mpserve.frontend.listener import listen, listen_inherited, port_of, shut
+from mpserve.frontend.listener import Listener, listen, listen_inherited, port_of, shut
 from mpserve.settings import Settings, decode_settings
 from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
 from mpserve.shm.segment import share_with
@@ -188,10 +188,9 @@ class Frontend:
             service = "HTTP"
             listener = self._listen() if self._settings.allow_http else None
             if listener is not None:
+                shares_port = self._settings.reuse_http_port and self._start.http_fd < 0
                 await self._http.serve(
-                    listener,
-                    settings=self._settings.http,
-                    shares_port=self._settings.reuse_http_port and self._start.http_fd < 0,
+                    Listener(listener, shares_port=shares_port), settings=self._settings.http
                 )
         except ConfigError as error:
             message = f"failed to start {service} service: Unavailable - {error.message}"

@@ -5,7 +5,6 @@ Source: docs/adr/0010-native-grpc.md.
 """
 
 import asyncio
-import socket
 import traceback
 from typing import Final, cast
 
@@ -17,7 +16,7 @@ from mpserve.errors import ErrorCode
 from mpserve.frontend.grpc.call import GrpcFailure, Services
 from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
 from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.listener import Listening, shut
+from mpserve.frontend.listener import Listener, Listening, shut
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import ClientLimits, GrpcSettings
 from mpserve.shm.dispatcher import Dispatcher
@@ -92,16 +91,13 @@ class NativeGrpcServer:
         dialect: Dialect,
         dispatcher: Dispatcher,
         health: Health,
-        listener: socket.socket,
-        shares_port: bool,
+        listener: Listener,
         shut_fd: int,
     ) -> "NativeGrpcServer":
         """Take connections.
 
         Parameters
         ----------
-        shares_port
-            Another server may listen on the same port, with a socket of its own.
         shut_fd
             Socket that is shut at the end, in every process that has it; -1 for none.
 
@@ -120,9 +116,7 @@ class NativeGrpcServer:
             health=health,
         )
         server._shut_fd = shut_fd
-        server._listening = await Listening.open(
-            listener, server._make_connection, tls=tls, shares_port=shares_port
-        )
+        server._listening = await Listening.open(listener, server._make_connection, tls=tls)
         return server
 
     def look_at_pace(self) -> None:

@@ -1,7 +1,6 @@
 """Which of the two transports carries gRPC: the native one, or `grpc.aio` where that can not."""
 
 import importlib.util
-import socket
 from typing import Final, Protocol
 
 import msgspec
@@ -14,7 +13,7 @@ from mpserve.frontend.grpc.call import Services
 from mpserve.frontend.grpc.counted_services import counted
 from mpserve.frontend.grpc.native_server import NativeGrpcServer
 from mpserve.frontend.handlers.health import Health
-from mpserve.frontend.listener import listen, listen_inherited
+from mpserve.frontend.listener import Listener, listen, listen_inherited
 from mpserve.settings import ClientLimits, GrpcSettings, GrpcTransport
 from mpserve.settings.unix_address import unix_path
 from mpserve.shm.dispatcher import Dispatcher
@@ -91,7 +90,6 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
             dispatcher=place.dispatcher,
             health=place.health,
             listener=_listener(place),
-            shares_port=place.settings.reuse_port and place.inherited_fd < 0,
             shut_fd=-1 if place.is_lent else place.inherited_fd,
         )
     # Here, because it imports grpcio: 100 ms and 20 MiB that the native transport does not need.
@@ -105,11 +103,12 @@ async def open_server(services: Services, place: Place) -> GrpcServer:
     return await AioGrpcServer.open(services, settings=place.settings, exclusive=place.exclusive)
 
 
-def _listener(place: Place) -> socket.socket:
+def _listener(place: Place) -> Listener:
     if place.inherited_fd >= 0:
-        return listen_inherited(place.inherited_fd)
+        return Listener(listen_inherited(place.inherited_fd), shares_port=False)
     settings = place.settings
-    return listen(address=settings.address, port=settings.port, exclusive=place.exclusive)
+    made = listen(address=settings.address, port=settings.port, exclusive=place.exclusive)
+    return Listener(made, shares_port=settings.reuse_port)
 
 
 def _check_portable(place: Place, *, fault: str) -> None:

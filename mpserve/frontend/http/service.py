@@ -1,7 +1,6 @@
 """HTTP of a frontend as one thing: its endpoints, its fixed answers, its listener."""
 
 import asyncio
-import socket
 from typing import Final, cast
 
 from mpserve.codec.cloud_events import EventSource, request_events
@@ -13,7 +12,7 @@ from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.inferences import make_inferences
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.server import http_config, set_fixed_answers, set_limits
-from mpserve.frontend.listener import Listening
+from mpserve.frontend.listener import Listener, Listening
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import Category, HttpSettings, Settings
 from mpserve.shm.dispatcher import Dispatcher
@@ -79,15 +78,8 @@ class HttpService:
         """Number of open connections."""
         return self._config.connections
 
-    async def serve(
-        self, listener: socket.socket, *, settings: HttpSettings, shares_port: bool
-    ) -> None:
+    async def serve(self, listener: Listener, *, settings: HttpSettings) -> None:
         """Take connections until `close`.
-
-        Parameters
-        ----------
-        shares_port
-            Another server may listen on the same port, with a socket of its own.
 
         Raises
         ------
@@ -95,9 +87,7 @@ class HttpService:
             A certificate can not be used.
         """
         tls = tls_context(settings, flags="http", protocol=ALPN)
-        self._listening = await Listening.open(
-            listener, self._make_connection, tls=tls, shares_port=shares_port
-        )
+        self._listening = await Listening.open(listener, self._make_connection, tls=tls)
 
     async def change(self, settings: Settings) -> None:
         """Go on by settings in which only what may change differs; certificates are read again.

@@ -27,8 +27,8 @@ from mpserve.model.triton.summary import summarize
 from mpserve.model.triton.validation import (
     refuse_unserved,
     validate,
-    validate_instance_groups,
     validate_file_names,
+    validate_instance_groups,
     validate_tensors,
 )
 from mpserve.repository.fingerprint import snapshot_digest, version_fingerprint

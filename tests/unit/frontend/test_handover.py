@@ -54,7 +54,7 @@ def test_who_connects_afterwards_is_the_next_ones_client(address):
         for one in late:
             taken = stack.enter_context(new.accept()[0])
             taken.sendall(b"new")
-            one.setblocking(True)  # noqa: FBT003  its only parameter
+            one.setblocking(True)
         assert {one.recv(3) for one in late} == {b"new"}
         assert waiting.recv(3) == b"old"
 

@@ -4,8 +4,8 @@ from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.validation import (
     validate,
-    validate_instance_groups,
     validate_file_names,
+    validate_instance_groups,
     validate_tensors,
 )
 from mpserve.repository.triton.pbtxt import parse_text_config
