@@ -11,6 +11,7 @@ import pytest
 
 from tests.fixtures.pace import within
 from tests.fixtures.teller import in_flight, tell, teller_config
+from tests.fixtures.waiting import wait_until
 
 ENDED_SECONDS = within(5)
 
@@ -42,8 +43,8 @@ def test_without_a_root_all_processes_end_and_the_next_start_cleans_up(
     tell(first, "m")
     left = first.segments()
     assert left, "the test would show nothing"
+    wait_until(lambda: len(first.processes()) == 3 + frontends + 2)
     processes = first.processes()
-    assert len(processes) == 3 + frontends + 2
     kill_root(first)
     wait_gone(processes)
     second = serve(repository.path)
