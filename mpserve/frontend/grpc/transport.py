@@ -40,6 +40,7 @@ class GrpcServer(Protocol):
 
     def hand_over(self) -> bool:
         """Leave connections that begin from now on to another server; as `Listening`'s."""
+        ...
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""
