@@ -53,6 +53,8 @@ struct ArenaObject {
     Arena arena;
 };
 
+// `ModelQueue`: queue_object.cpp.
+void bind_queue(nanobind::module_& m);
 void bind_shared_objects(nanobind::module_& m);
 
 }  // namespace mpserve::bind
