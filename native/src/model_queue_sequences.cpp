@@ -255,8 +255,9 @@ PopOutcome ModelQueue::nothing_of_sequences(std::uint32_t instance, const BatchR
     auto& entry = instances_[instance];
     const bool is_retiring = entry.state == static_cast<std::uint32_t>(InstanceState::retiring);
     const bool holds_none = sequences_.held_by(instance) == 0;
-    if (look_again_ns == 0 && (header_->retired != 0 || (is_retiring && holds_none)))
-        return PopOutcome::retired;
+    // What waits behind a request that still runs here, or for its slot, comes when that has ended.
+    const bool is_over = header_->retired != 0 && (holds_none || header_->wait_count == 0);
+    if (look_again_ns == 0 && (is_over || (is_retiring && holds_none))) return PopOutcome::retired;
     announce_idle(instance, rule);
     const auto settle_ns = sequences_.look_again_ns(is_retiring);
     entry.look_again_ns = look_again_ns == 0 ? settle_ns
@@ -280,15 +281,14 @@ PopOutcome ModelQueue::pop_sequences(std::uint32_t instance, BatchRule rule,
         static_cast<std::uint32_t>(std::min<std::size_t>(out.size(), rule.max_requests));
     const auto pop_one = [&](std::uint32_t index) {
         const auto& slot = sequences_.slot(index);
+        take(index, instance, now);
         auto& popped = out[count++];
         popped = popped_of(index, slots_[index]);
-        popped.popped_ns = now;
         popped.verdict = static_cast<SequenceVerdict>(slot.verdict);
         if (popped.verdict == SequenceVerdict::none) {
             popped.sequence = sequences_.entry(slot.entry).serial;
             popped.sequence_slot = sequences_.entry(slot.entry).slot;
         }
-        take(index, instance, now);
     };
     while (count < out.size() && sequences_.first_doomed() != kNoSlot)
         pop_one(sequences_.first_doomed());

@@ -346,6 +346,44 @@ TEST_CASE(a_retired_queue_finishes_what_waits_also_in_the_backlog) {
     CHECK(f.queue.is_drained());
 }
 
+TEST_CASE(a_retired_queue_waits_for_what_is_behind_a_running_request) {
+    Fixture f(1);
+    f.push(1, 10, kStart);
+    f.push(1, 11);
+    f.push(2, 20, kStart);  // the backlog
+    const auto first = f.pop();
+    CHECK(first.tokens == Tokens{10});
+    f.queue.retire();
+    // A decoupled model comes again before it has ended its answers.
+    CHECK(f.pop().outcome == PopOutcome::empty);
+    const auto second = f.pop(0, kDirect, first.slots);
+    CHECK(second.tokens == Tokens{11});
+    const auto third = f.pop(0, kDirect, second.slots);
+    CHECK(third.tokens == Tokens{20});
+    CHECK(f.pop().outcome == PopOutcome::retired);
+    CHECK(f.pop(0, kDirect, third.slots).outcome == PopOutcome::retired);
+    CHECK(f.queue.is_drained());
+}
+
+TEST_CASE(a_request_is_taken_no_earlier_than_it_came) {
+    Fixture f(1);
+    SequencedRequest request{};
+    request.request.token = 10;
+    request.request.rows = 1;
+    request.mark.key = key(1);
+    request.mark.flags = kStart;
+    // Who pops has read the clock, and waits for the lock meanwhile.
+    CHECK_EQUAL(f.queue.push_sequenced({&request, 1}, 1, 1, 0, 1000).pushed, std::uint32_t{1});
+    std::vector<PoppedRequest> out(4);
+    std::size_t count = 0;
+    std::uint64_t starved = 0;
+    std::uint32_t seen = 0;
+    f.queue.pop(0, kDirect, {}, out, count, starved, seen, 900);
+    CHECK_EQUAL(count, std::size_t{1});
+    CHECK_EQUAL(out[0].enqueued_ns, std::uint64_t{1000});
+    CHECK_EQUAL(out[0].popped_ns, std::uint64_t{1000});
+}
+
 TEST_CASE(a_dead_frontend_ends_only_the_sequences_whose_start_it_took_along) {
     Fixture f(2);
     f.push(key(1), 10, kStart, 0, 0, 1);
