@@ -77,8 +77,10 @@ nb::list areas_of(const nb::object& buffer) {
         const auto& area = board.area(index);
         nb::list in_progress;
         for (const auto& count : area.in_progress) in_progress.append(value_of(count));
-        areas.append(nb::make_tuple(nb::tuple(in_progress), row_of(area.in_flight), places_of(area),
-                                    rows_of(area)));
+        // First the rows: a place is made before the rows that name it.
+        const auto rows = rows_of(area);
+        areas.append(
+            nb::make_tuple(nb::tuple(in_progress), row_of(area.in_flight), places_of(area), rows));
     }
     return areas;
 }
