@@ -14,6 +14,7 @@ from mpserve.telemetry.latencies import LatencyRule
 KIND = "queue"
 SLOTS = 512  # requests that wait or run; more of them wait in the frontends. 64 KiB
 MAX_INSTANCES: int = _native.MAX_INSTANCES
+_LONGEST_IDLE_US = 31_536_000_000_000  # a year: no sum with a clock overflows
 
 
 CallerRing = Callable[[int, int], CompletionRing | None]
@@ -82,7 +83,7 @@ class ModelQueue:
             Which are kept.
         """
         held = sequences.slots if sequences is not None else 0
-        idle_ns = sequences.idle_us * 1000 if sequences is not None else 0
+        idle_us = min(sequences.idle_us, _LONGEST_IDLE_US) if sequences is not None else 0
         size = _native.ModelQueue.required_bytes(slots, held, latencies.keeps_any)
         segment = Segment.create(server_id, f"{KIND}{generation}", size)
         _native.ModelQueue.format(
@@ -90,7 +91,7 @@ class ModelQueue:
             slots,
             generation,
             held,
-            idle_ns,
+            idle_us * 1000,
             latencies.summaries,
             list(latencies.first_bounds_ms),
         )
