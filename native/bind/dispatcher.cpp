@@ -213,7 +213,8 @@ void Dispatcher::refuse(std::uint64_t token, Answer answer) {
 }
 
 void Dispatcher::watch(std::uint64_t deadline_ns, std::uint64_t token) {
-    timer_.add(deadline_ns, token);
+    timer_.add(deadline_ns, token,
+               [this](std::uint64_t other) { return find_in_flight(other) != nullptr; });
     timer_.arm(turn_ns(), timer_callable);
 }
 
