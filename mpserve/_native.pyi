@@ -775,6 +775,9 @@ class Dispatcher:
     def count(self, route: Route, code: int, taken_ns: int, rows: int) -> None:
         """Count a request of an ensemble, which this process answers itself."""
 
+    def count_first_response(self, route: Route, taken_ns: int) -> None:
+        """How long the first response of an ensemble's request took."""
+
     def trace_by(self, board: object, gates: dict) -> None:
         """
         Trace from now on as these say, by model, "" for the others: (slot, rate, limit, takes_contexts), or None for a model that is not traced.

@@ -95,6 +95,7 @@ class Ensembles:
             request,
             steps=self,
             on_answer=on_answer,
+            on_first=partial(self._dispatcher.count_first_response, member.route),
             on_end=partial(self._end, token),
         )
         self._runs[token] = run

@@ -54,6 +54,8 @@ class EnsembleRun:
     ----------
     on_answer
         Told each answer; several of a decoupled ensemble. Never called from `begin`.
+    on_first
+        Called before the first response is told, an error too: the nanoseconds it took.
     on_end
         Called once, before the last answer is told: how it ended and the nanoseconds it took.
     """
@@ -65,6 +67,7 @@ class EnsembleRun:
         *,
         steps: Steps,
         on_answer: OnAnswer,
+        on_first: Callable[[int], None],
         on_end: Callable[[ErrorCode, int], None],
     ) -> None:
         assert member.config.ensemble is not None, f"{member.name} is no ensemble"
@@ -72,6 +75,7 @@ class EnsembleRun:
         self._request = request
         self._steps = steps
         self._on_answer = on_answer
+        self._on_first = on_first
         self._on_end = on_end
         self._sequence = request.sequence
         self._limit = member.config.ensemble.max_inflight_requests
@@ -82,6 +86,7 @@ class EnsembleRun:
         self._tokens: dict[int, int] = {}  # of the requests that run, by their number
         self._numbers = count()
         self._is_over = False
+        self._has_responded = False
         self._begun_ns = time.monotonic_ns()
         self._root = self._new_pass(beat=None, outer=None)
         self._passes = [self._root]
@@ -242,13 +247,13 @@ class EnsembleRun:
         outputs = tuple(self._output(name, tensor) for name, tensor in found if tensor is not None)
         if not final:
             if outputs:
-                self._on_answer(self._answer(outputs=outputs, final=False))
+                self._respond(self._answer(outputs=outputs, final=False))
             return not self._is_over
         if len(outputs) < len(found):
             self._fail(Failure(code=ErrorCode.INVALID_ARGUMENT, message=DEADLOCK))
             return False
         self._close(ErrorCode.OK)
-        self._on_answer(self._answer(outputs=outputs))
+        self._respond(self._answer(outputs=outputs))
         return False
 
     def _output(self, name: str, tensor: EnsembleTensor) -> EnsembleOutput:
@@ -274,6 +279,13 @@ class EnsembleRun:
             outputs=outputs,
         )
 
+    def _respond(self, answer: EnsembleAnswer) -> None:
+        """Tell an answer that is more than the mark of the end."""
+        if not self._has_responded:
+            self._has_responded = True
+            self._on_first(time.monotonic_ns() - self._begun_ns)
+        self._on_answer(answer)
+
     # --- the end ---------------------------------------------------------------------------------
 
     def _fail(self, failure: Failure) -> None:
@@ -281,9 +293,7 @@ class EnsembleRun:
             return
         self._close(failure.code)
         error = in_ensemble(self.member.name, failure.message)
-        self._on_answer(
-            msgspec.structs.replace(self._answer(), code=int(failure.code), error=error)
-        )
+        self._respond(msgspec.structs.replace(self._answer(), code=int(failure.code), error=error))
 
     def _close(self, code: ErrorCode) -> None:
         """Let go of everything; whoever is told something more is told by the caller."""

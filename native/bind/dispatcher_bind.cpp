@@ -377,6 +377,14 @@ void bind_dispatcher(nb::module_& m) {
             "route"_a, "code"_a, "taken_ns"_a, "rows"_a,
             "Count a request of an ensemble, which this process answers itself.")
         .def(
+            "count_first_response",
+            [](Dispatcher&, const RouteObject& route, std::uint64_t taken_ns) {
+                auto* latencies = route.route->port->latencies;
+                if (latencies != nullptr && latencies->first_bounds != 0)
+                    latencies->observe_first(taken_ns);
+            },
+            "route"_a, "taken_ns"_a, "How long the first response of an ensemble's request took.")
+        .def(
             "trace_by",
             [](Dispatcher& self, nb::object board, const nb::dict& gates) {
                 StringMap<TraceGate> models;

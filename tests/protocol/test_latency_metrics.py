@@ -39,6 +39,14 @@ def models(tmp_path):
             + tensors("input", ("N", "TYPE_INT32", [1]))
             + tensors("output", ("OUT", "TYPE_INT32", [1])),
         )
+    step = 'input_map { key: "N" value: "N" } output_map { key: "OUT" value: "OUT" }'
+    (root / "e" / "1").mkdir(parents=True)
+    (root / "e" / "config.pbtxt").write_text(
+        'platform: "ensemble"\nmodel_transaction_policy { decoupled: true }\n'
+        + tensors("input", ("N", "TYPE_INT32", [1]))
+        + tensors("output", ("OUT", "TYPE_INT32", [1]))
+        + f'ensemble_scheduling {{ step [ {{ model_name: "own" model_version: -1 {step} }} ] }}'
+    )
     return root
 
 
@@ -111,6 +119,16 @@ def test_first_responses_of_decoupled_models_are_counted_in_buckets(serve, model
     assert [bound for bound, _ in own] == ["-1", "0.5", "1000", "+Inf"]
     assert (own[0][1], own[-1][1]) == (0, 2)
     assert "summary_us" not in server.metrics()
+
+
+def test_first_responses_of_a_decoupled_ensemble_are_counted_for_it_and_for_its_step(serve, models):
+    server = serve(models, flags=(*EXPLICIT, "--metrics-config=histogram_latencies=true"))
+    for count in (2, 0, -1):  # no response is no first response, an error is one
+        stream(server, "e", count)
+    found = series(server, FIRST)
+    for name in ("e", "own"):
+        assert found[f'_count{{model="{name}",version="1"}}'] == 2
+    assert found['_sum{model="e",version="1"}'] >= found['_sum{model="own",version="1"}']
 
 
 def test_without_a_word_neither_is_there(serve, models):

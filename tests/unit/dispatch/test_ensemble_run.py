@@ -62,6 +62,7 @@ class Bench:
         self.sent = []  # (member's name, request, callback)
         self.cancelled = []
         self.answers = []
+        self.firsts = []  # number of answers that were told before
         self.ends = []
         self.soon = []
         self._refuse = refuse
@@ -79,6 +80,7 @@ class Bench:
             request,
             steps=self,
             on_answer=self.answers.append,
+            on_first=lambda _: self.firsts.append(len(self.answers)),
             on_end=lambda code, _: self.ends.append(code),
         )
         self.it.begin()
@@ -251,6 +253,7 @@ def test_each_answer_of_a_decoupled_step_makes_a_pass_of_its_own():
     bench.answer(0)
     assert bench.told() == [({"Y": b"B"}, False), ({"Y": b"A"}, False), ({}, True)]
     assert bench.ends == [ErrorCode.OK]
+    assert bench.firsts == [0], "the first response is told of once, before it"
 
 
 def test_only_so_many_requests_of_a_step_are_in_flight():
@@ -272,6 +275,19 @@ def test_a_decoupled_step_without_answers_ends_the_request():
     bench = Bench(STREAM, X=b"x").run()
     bench.answer(0)
     assert bench.told() == [({}, True)]
+    assert bench.firsts == [], "the mark of the end is no response"
+
+
+def test_an_error_is_a_response_too():
+    bench = Bench(STREAM, X=b"x").run()
+    bench.answer(0, code=int(ErrorCode.MODEL_FAILED), error="broken")
+    assert bench.firsts == [0]
+    bench = Bench(STREAM, X=b"x").run()
+    bench.answer(0, final=False, o=b"1")
+    bench.answer(1, o=b"A")
+    bench.answer(0, code=int(ErrorCode.MODEL_FAILED), error="broken")
+    assert [one.code for one in bench.answers] == [0, int(ErrorCode.MODEL_FAILED)]
+    assert bench.firsts == [0]
 
 
 @pytest.mark.parametrize(
