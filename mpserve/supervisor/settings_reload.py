@@ -22,6 +22,7 @@ from mpserve.shm.server_id import ServerIdentity
 from mpserve.shm.server_note import ServerNote, read_note, write_note
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.root_link import RootLink
+from mpserve.supervisor.trace_api import check_trace_file
 from mpserve.telemetry import log
 from mpserve.telemetry.log_file import redirect
 
@@ -111,6 +112,8 @@ class SettingsReload:
             )
         for listener in (wanted.http, wanted.grpc):
             _check_certificates(listener)
+        if wanted.trace != self._present.trace:
+            check_trace_file(wanted.trace)
         return wanted, found
 
     def _told(self, *, changed: tuple[str, ...], fault: str) -> None:

@@ -157,7 +157,7 @@ def begin_trace_file(setting: TraceSetting) -> None:
     Raises
     ------
     ConfigError
-        It can not be written.
+        It can not be written, or is somebody's own.
     """
     if setting.mode is not TraceMode.TRITON or not setting.file:
         return
@@ -168,3 +168,18 @@ def begin_trace_file(setting: TraceSetting) -> None:
             f"--trace-config triton,file={setting.file}: {error.strerror}; give a file that can be"
             " written"
         ) from error
+
+
+def check_trace_file(setting: TraceSetting) -> None:
+    """Raise `ConfigError` where a running server could not add its traces to the file."""
+    if setting.mode is not TraceMode.TRITON or not setting.file:
+        return
+    try:
+        is_foreign = trace_file.is_foreign(setting.file)
+    except OSError as error:
+        raise ConfigError(f"--trace-config triton,file={setting.file}: {error.strerror}") from error
+    if is_foreign:
+        raise ConfigError(
+            f"--trace-config triton,file={setting.file}: the file holds something else than traces;"
+            " give another one"
+        )

@@ -359,3 +359,18 @@ def test_a_terminal_that_goes_ends_the_server(repository, tmp_path):
     wait_until(lambda: "settings.taken" in log.read_text(), deadline=within(10))
     os.close(terminal)
     assert process.wait(within(20)) == 0
+
+
+def test_traces_do_not_go_into_a_file_of_somebodys_own(serve, repository, settings, tmp_path):
+    repository.add("teller", "m")
+    settings.write(trace_config=["level=TIMESTAMPS", "rate=1", f"triton,file={tmp_path}/t.json"])
+    server = serve(repository.path, flags=[settings.flag, *EXPLICIT])
+    mine = tmp_path / "mine.json"
+    mine.write_text('{"mine": 1}')
+    settings.write(trace_config=["level=TIMESTAMPS", "rate=1", f"triton,file={mine}"])
+    done = reload(server)
+    assert done.returncode == 1
+    assert "mine.json: the file holds something else than traces; give another one" in done.stderr
+    tell(server, "m")
+    assert mine.read_text() == '{"mine": 1}'
+    wait_until(lambda: (tmp_path / "t.json").read_text().endswith("]"))

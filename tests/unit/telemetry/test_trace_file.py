@@ -7,14 +7,23 @@ import numpy as np
 import pytest
 
 from mpserve.dispatch.ensemble_answer import EnsembleOutput
-from mpserve.telemetry.trace_file import append, clear, file_of
-from mpserve.telemetry.trace_record import tensor_record
+from mpserve.telemetry.trace_file import append, clear, file_of, is_foreign
+from mpserve.telemetry.trace_record import identity_record, moment_record, tensor_record
+
+TRACE = moment_record(1, "HTTP_RECV_START", 5)
+IDENTITY = identity_record(12, model="m", version="1", request_id="", parent_id=0)
+TENSOR = tensor_record(
+    3,
+    "TENSOR_QUEUE_INPUT",
+    EnsembleOutput(name="T", datatype="INT8", shape=(1,), data=memoryview(b"1")),
+    "INT8",
+)
 
 
 def test_a_file_is_an_array_after_each_trace(tmp_path):
     path = tmp_path / "t.json"
     for number in range(3):
-        append(str(path), [{"id": number}, {"id": number, "more": "]"}])
+        append(str(path), [moment_record(number, "A", 1), {"id": number, "more": "]"}])
         assert len(json.loads(path.read_text())) == 2 * (number + 1)
     append(str(path), [])
     assert len(json.loads(path.read_text())) == 6
@@ -23,22 +32,51 @@ def test_a_file_is_an_array_after_each_trace(tmp_path):
 def test_writers_take_turns(tmp_path):
     path = str(tmp_path / "t.json")
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: append(path, [{"id": number}] * 5), range(100)))
+        list(pool.map(lambda number: append(path, [moment_record(number, "A", 1)] * 5), range(100)))
     found = [record["id"] for record in json.loads((tmp_path / "t.json").read_text())]
     assert found[::5] == found[4::5]
     assert sorted(found[::5]) == list(range(100))
 
 
-def test_a_start_clears_the_file_and_its_parts(tmp_path):
-    path = tmp_path / "t.json"
-    for name in ("t.json", "t.json.0", "t.json.12", "t.json.bak"):
-        append(str(tmp_path / name), [{"id": 1}])
-    (tmp_path / "t.json.13").write_text("somebody's own")
-    (tmp_path / "t.json.14").mkdir()
+@pytest.mark.parametrize("name", ["t.json", "t[1].json"])
+def test_a_start_clears_the_file_and_its_parts(tmp_path, name):
+    path = tmp_path / name
+    for end in ("", ".0", ".12", ".bak"):
+        append(f"{path}{end}", [TRACE])
+    foreign = {f"{name}.13": "somebody's own", f"{name}.14": '[{"id":1,"name":"x"}]'}
+    for other, text in foreign.items():
+        (tmp_path / other).write_text(text)
+    (tmp_path / f"{name}.15").mkdir()
+    (tmp_path / f"{name}.16").touch()
     clear(str(path))
-    left = ["t.json", "t.json.13", "t.json.14", "t.json.bak"]
+    left = [name, f"{name}.13", f"{name}.14", f"{name}.15", f"{name}.16", f"{name}.bak"]
     assert sorted(one.name for one in tmp_path.iterdir()) == left
     assert path.read_text() == ""
+    assert {other: (tmp_path / other).read_text() for other in foreign} == foreign
+
+
+@pytest.mark.parametrize("text", ["x", "somebody's own", '[{"id":1,"name":"x"}]', "[]"])
+def test_what_is_no_trace_is_neither_cleared_nor_added_to(tmp_path, text, capfd):
+    path = tmp_path / "t.json"
+    path.write_text(text)
+    with pytest.raises(FileExistsError, match="something else than traces"):
+        clear(str(path))
+    append(str(path), [TRACE])
+    assert path.read_text() == text
+    told = capfd.readouterr()
+    assert "something else than traces" in told.err + told.out
+    assert is_foreign(str(path))
+
+
+@pytest.mark.parametrize("record", [TRACE, IDENTITY, TENSOR], ids=["moment", "model", "tensor"])
+def test_whatever_a_trace_begins_with_is_known(tmp_path, record):
+    path = str(tmp_path / "t.json")
+    assert not is_foreign(path)
+    append(path, [record])
+    assert not is_foreign(path)
+    append(path, [record])
+    clear(path)
+    assert (tmp_path / "t.json").read_text() == ""
 
 
 def test_a_file_that_can_not_be_written_is_told_and_costs_nothing_else(tmp_path, capfd):
