@@ -8,6 +8,7 @@ import msgspec
 from mpserve.errors import ConfigError
 
 ROOT_ID = 0
+_MAX_ID = 2**32 - 2  # the next one means "as it is" to the kernel
 
 
 class WorkerUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,9 @@ def _groups(name: str, gid: int) -> list[int]:
 
 def _group_id(group: str, text: str) -> int:
     try:
-        return int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
+        number = int(group) if group.isdecimal() else grp.getgrnam(group).gr_gid
     except KeyError as error:
         raise ConfigError(f"--worker-user={text}: there is no group '{group}'") from error
+    if number > _MAX_ID:
+        raise ConfigError(f"--worker-user={text}: {number} is no group, at most {_MAX_ID} is")
+    return number
