@@ -57,8 +57,8 @@ def test_a_killed_caller_leaves_nothing_to_the_models_it_called(serve, repositor
         wait_until(lambda: run_script(server, "caller", CALL) == 7)
         assert time.monotonic() - begun < within(2), "what the dead one asked for is not executed"
     wait_until(lambda: len(server.segments()) <= before + 1, what="segments of the dead to go")
-    waiting = [line for line in server.metrics().splitlines() if "pending" in line]
-    assert all(line.endswith(" 0") for line in waiting if 'model="called"' in line), waiting
+    pending = 'nv_inference_pending_request_count{model="called",version="1"}'
+    assert f"{pending} 0" in server.metrics().splitlines()
 
 
 def test_callers_and_called_are_killed_under_load(serve, repository):
