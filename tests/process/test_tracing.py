@@ -203,9 +203,21 @@ def test_settings_outlive_the_supervisor(traced, trace_path):
 
 
 def test_a_new_server_begins_its_file_anew(traced, trace_path):
-    trace_path.write_text("[{}]")
+    trace_path.write_text('[{"id":1,"model_name":"first","model_version":1}]')
     infer(traced("rate=1"))
     traces(trace_path, 1)
+
+
+def test_a_file_of_somebodys_own_ends_the_start(serve, repository, trace_path):
+    repository.add("adder", "first")
+    trace_path.write_text("mine")
+    server = serve(
+        repository.path, flags=[f"--trace-config=triton,file={trace_path}"], wait_ready=False
+    )
+    server.expected_exit_code = 1
+    assert server.wait_exit() == 1
+    assert f"triton,file={trace_path}: the file holds something else" in server.log_text
+    assert trace_path.read_text() == "mine"
 
 
 def test_a_file_that_can_not_be_written_ends_the_start(serve, repository):
