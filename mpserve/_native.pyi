@@ -615,7 +615,7 @@ class InstancePort:
         """Let `pop` return; from any thread."""
 
 class LentBytes:
-    """Read-only bytes of a block that another process owns."""
+    """Read-only bytes of a block that another process owns, or of a buffer."""
 
 class OutputTensor:
     """One output of an answer."""

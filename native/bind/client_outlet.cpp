@@ -2,9 +2,20 @@
 
 #include <sys/socket.h>
 
+#include <memory>
+
+#include "lent_bytes.hpp"
+
 namespace nb = nanobind;
 
 namespace mpserve::bind {
+
+namespace {
+
+// From here on a buffer is given away rather than copied or kept.
+constexpr std::size_t kLargeBytes = 64 * 1024;
+
+}  // namespace
 
 void ClientOutlet::open(const nb::object& transport) {
     write_ = transport.attr("write");
@@ -22,20 +33,27 @@ void ClientOutlet::close() {
     unsent_.reset();
 }
 
-// What is left when it says false goes through the transport; so does an error, to be found there.
-bool ClientOutlet::send_now(std::string_view& bytes) {
-    if (socket_ < 0) return false;
+// How much has left. The rest goes through the transport; so does an error, to be found there.
+std::size_t ClientOutlet::send_now(std::string_view bytes) {
+    if (socket_ < 0) return 0;
     if (transport_may_hold_) transport_may_hold_ = unsent_bytes() != 0;
-    if (transport_may_hold_) return false;
+    if (transport_may_hold_) return 0;
     const auto sent = ::send(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent <= 0) return false;
+    if (sent <= 0) return 0;
     given_bytes_ += static_cast<std::uint64_t>(sent);
-    bytes.remove_prefix(static_cast<std::size_t>(sent));
-    return bytes.empty();
+    return static_cast<std::size_t>(sent);
 }
 
-void ClientOutlet::send(std::string_view bytes) {
-    if (!send_now(bytes)) queue(bytes);
+void ClientOutlet::send(ByteBuffer& bytes) {
+    const auto left = bytes.view().substr(send_now(bytes.view()));
+    if (left.size() >= kLargeBytes) {
+        const auto kept = std::make_shared<ByteBuffer>(std::move(bytes));
+        lend(lent_memoryview(kept, reinterpret_cast<const std::byte*>(left.data()), left.size()));
+    } else if (!left.empty()) {
+        queue(left);
+    }
+    bytes.clear();
+    if (bytes.capacity() > kLargeBytes) bytes = ByteBuffer();
 }
 
 void ClientOutlet::queue(std::string_view bytes) {

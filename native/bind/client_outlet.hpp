@@ -5,6 +5,7 @@
 //   - What the socket does not take at once is the transport's: it waits for the client, says when
 //     to pause, and finds out that the client is gone.
 //   - Nothing goes past TLS.
+//   - No byte of a large answer is copied on the way: what is left of it goes with its memory.
 // Assumes: the transport closes its socket after it has called `connection_lost`, as asyncio's and
 //   uvloop's do; `close` was called by then.
 // Why: a small answer costs an object, a queue of the loop and its end of turn on the way through
@@ -16,6 +17,8 @@
 
 #include <nanobind/nanobind.h>
 
+#include "mpserve/byte_buffer.hpp"
+
 namespace mpserve::bind {
 
 class ClientOutlet {
@@ -24,8 +27,9 @@ public:
     void close();
     bool is_open() const noexcept { return write_.is_valid(); }
 
-    // One answer, or all of a turn: leaves now where it can.
-    void send(std::string_view bytes);
+    // One answer, or all of a turn: leaves now where it can. The buffer is empty then, and keeps
+    // no more memory than small answers need.
+    void send(ByteBuffer& bytes);
     // One of several pieces: the transport puts those of a turn together.
     void queue(std::string_view bytes);
     // Bytes-like; kept, and read later.
@@ -37,7 +41,7 @@ public:
     std::uint64_t unsent_bytes() const;
 
 private:
-    bool send_now(std::string_view& bytes);
+    std::size_t send_now(std::string_view bytes);
 
     nanobind::object write_;  // the transport's
     nanobind::object unsent_;

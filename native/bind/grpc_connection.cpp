@@ -118,10 +118,7 @@ void GrpcConnection::pump() {
         pull();
     } while (!touched_.empty());
     updating_ = false;
-    if (!out_.empty()) {
-        outlet_.send(out_.view());
-        out_.clear();
-    }
+    if (!out_.empty()) outlet_.send(out_);
     close_when_done();
 }
 

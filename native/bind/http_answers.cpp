@@ -253,8 +253,7 @@ void HttpConnection::mark_dirty() {
 
 void HttpConnection::flush() {
     if (!out_.empty() && is_open()) {
-        outlet_.send(out_.view());
-        out_.clear();
+        outlet_.send(out_);
     }
     flush_piece();
 }

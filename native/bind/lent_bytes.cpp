@@ -7,7 +7,7 @@ namespace mpserve::bind {
 namespace {
 
 struct LentBytes {
-    std::shared_ptr<SharedBorrow> borrow;
+    std::shared_ptr<void> keeper;
     const std::byte* data;
     std::uint64_t bytes;
 };
@@ -22,16 +22,16 @@ PyType_Slot lent_slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer
 
 }  // namespace
 
-nb::object lent_memoryview(std::shared_ptr<SharedBorrow> borrow, const std::byte* data,
+nb::object lent_memoryview(std::shared_ptr<void> keeper, const std::byte* data,
                            std::uint64_t bytes) {
     auto lent =
-        nb::cast(new LentBytes{std::move(borrow), data, bytes}, nb::rv_policy::take_ownership);
+        nb::cast(new LentBytes{std::move(keeper), data, bytes}, nb::rv_policy::take_ownership);
     return nb::steal(PyMemoryView_FromObject(lent.ptr()));
 }
 
 void bind_lent_bytes(nb::module_& m) {
     nb::class_<LentBytes>(m, "LentBytes", nb::type_slots(lent_slots),
-                          "Read-only bytes of a block that another process owns.");
+                          "Read-only bytes of a block that another process owns, or of a buffer.");
 }
 
 }  // namespace mpserve::bind

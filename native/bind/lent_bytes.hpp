@@ -1,4 +1,5 @@
-// Bytes of a borrowed block as a Python buffer: written to a socket, or read, without a copy.
+// Bytes that something keeps alive (a borrowed block, a buffer) as a Python buffer: written to a
+// socket, or read, without a copy.
 #pragma once
 
 #include <memory>
@@ -18,8 +19,8 @@ struct SharedBorrow {
     SharedBorrow& operator=(const SharedBorrow&) = delete;
 };
 
-// A read-only memoryview of a run of the block.
-nanobind::object lent_memoryview(std::shared_ptr<SharedBorrow> borrow, const std::byte* data,
+// A read-only memoryview of bytes that hold as long as `keeper` does.
+nanobind::object lent_memoryview(std::shared_ptr<void> keeper, const std::byte* data,
                                  std::uint64_t bytes);
 
 void bind_lent_bytes(nanobind::module_& m);

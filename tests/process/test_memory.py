@@ -1,8 +1,12 @@
 """What an unload and an end give back: all of it."""
 
+import contextlib
+import http.client
 import sys
 from pathlib import Path
 
+import numpy as np
+import orjson
 import pytest
 
 from tests.fixtures.memory import pss_bytes
@@ -15,6 +19,7 @@ WARM_CYCLES = 3
 CYCLES = int(full_or(50, 15))
 LARGE = 1 << 20  # elements; 4 MiB
 LARGE_REQUESTS = 2
+CONNECTIONS = 12
 MAY_GROW = 5 * MEBIBYTE
 QUESTION = {"inputs": [{"name": "INPUT0", "shape": [1], "datatype": "FP32", "data": [1]}]}
 
@@ -86,3 +91,29 @@ def send(server, *, elements: int) -> int:
     answer = server.infer("m", {"inputs": [tensor]})
     assert answer.status == 200, answer.body[:200]
     return len(answer.json()["outputs"][0]["data"])
+
+
+def test_open_connections_do_not_keep_the_memory_of_large_answers(serve, repository):
+    """A frontend's allocator keeps some of it for the next answer, whoever gets that."""
+    repository.add("identity", "m")
+    server = serve(repository.path, flags=["--frontends=1"])
+    frontend = server.process_named("mps frontend 0")
+    values = np.random.default_rng(0).random(LARGE, np.float32).tolist()
+    fields = {"name": "INPUT0", "shape": [LARGE], "datatype": "FP32", "data": values}
+    body = orjson.dumps({"inputs": [fields]})
+    with contextlib.ExitStack() as held:
+
+        def ask() -> int:
+            client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            held.enter_context(contextlib.closing(client))
+            client.request("POST", "/v2/models/m/infer", body)
+            answer = client.getresponse()
+            assert answer.status == 200
+            return len(answer.read())
+
+        answer_bytes = ask()
+        before = pss_bytes([frontend])
+        for _ in range(CONNECTIONS):
+            ask()
+        grown = pss_bytes([frontend]) - before
+    assert grown < CONNECTIONS * answer_bytes // 3, f"{grown / MEBIBYTE:.0f} MiB more"
