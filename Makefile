@@ -194,8 +194,8 @@ fuzz: build $(BIN)/.fuzz ## Fuzz codecs and connections, the core under ASan wit
 		$(NICE) $(BIN)/python -m tests.fuzz $$target --inputs $(FUZZ_INPUTS) || exit 1; done
 
 .PHONY: bench
-bench: build ## Measure beside Triton and MLServer (BENCH_ARGS="--help" lists the options)
-	$(BIN)/python -m bench $(BENCH_ARGS)
+bench: build ## Measure beside Triton and MLServer, write docs/performance/comparison.md (BENCH_ARGS="--help")
+	$(BIN)/python -m bench report $(BENCH_ARGS)
 
 # --- writing ------------------------------------------------------------------------------------
 

@@ -16,23 +16,19 @@ from bench.commands.compare import compare_command
 from bench.commands.growth import growth_command
 from bench.commands.load import load_command
 from bench.commands.regions import regions_command
+from bench.commands.report import report_command
 from bench.errors import BenchError
-from bench.installation import install, install_peers
-from bench.loading import closed_loop
-from bench.loading.payload import Encoding
-from bench.measuring.bytecode import compile_bytecode
-from bench.measuring.leftovers import sweep
-from bench.measuring.machine import read_facts
+from bench.installation import install
 from bench.measuring.measurement import Pace
-from bench.measuring.rounds import Plan, Turn, carry_out, turns
+from bench.measuring.rounds import Plan, turns
 from bench.names import choose
 from bench.peers import PEERS
-from bench.peers.mpserve import Mpserve
 from bench.report.bars import bars_table, verdicts
 from bench.report.results import Results, write_results
 from bench.report.table import markdown
+from bench.run import run
 from bench.scenarios import SCENARIOS
-from bench.workshop import WORKSHOP, clear_scratch, lock
+from bench.workshop import WORKSHOP
 
 QUICK_ROUNDS: Final = 1
 QUICK_SECONDS: Final = 2
@@ -128,7 +124,10 @@ def main(  # noqa: PLR0913  # one parameter per option
             rounds=QUICK_ROUNDS if quick else rounds,
             pace=Pace(seconds=QUICK_SECONDS if quick else seconds, warmup_seconds=warmup),
         )
-        results = _run(plan, for_bars=for_bars)
+        wanted = tuple(
+            turn for turn in turns(plan) if not for_bars or is_needed(turn.scenario, turn.server)
+        )
+        results = run(plan, wanted, tell=_tell)
         path = json_path or WORKSHOP / "results" / time.strftime(TIME_FORMAT, time.gmtime())
         write_results(results, path)
     except BenchError as error:
@@ -147,54 +146,13 @@ main.add_command(bars_command)
 main.add_command(compare_command)
 main.add_command(growth_command)
 main.add_command(regions_command)
-
-
-def _run(plan: Plan, *, for_bars: bool) -> Results:
-    wanted = tuple(
-        turn for turn in turns(plan) if not for_bars or is_needed(turn.scenario, turn.server)
-    )
-    _require_generators(wanted)
-    with lock():
-        sweep(_tell)
-        clear_scratch()
-        bytecode = compile_bytecode(Mpserve().python)
-        _tell(bytecode)
-        facts = read_facts()
-        failures = install_peers(plan.servers, tell=_tell)
-        missing = {failure.server for failure in failures}
-        possible = tuple(turn for turn in wanted if turn.server not in missing)
-        run = carry_out(possible, pace=plan.pace, tell=_tell)
-    return Results(
-        machine=facts,
-        servers=plan.servers,
-        scenarios=plan.scenarios,
-        versions={name: PEERS[name].version() for name in plan.servers if name not in missing},
-        bytecode=bytecode,
-        rounds=plan.rounds,
-        seconds=plan.pace.seconds,
-        warmup_seconds=plan.pace.warmup_seconds,
-        samples=run.samples,
-        failures=(*failures, *run.failures),
-        remarks=run.remarks,
-        library_costs=run.library_costs,
-        is_complete=run.is_complete,
-    )
+main.add_command(report_command)
 
 
 def _exit_code(results: Results) -> int:
     if not results.is_complete:
         return INTERRUPTED
     return 1 if results.failures else 0
-
-
-def _require_generators(wanted: tuple[Turn, ...]) -> None:
-    encodings = {
-        kind
-        for turn in wanted
-        for server, kind in SCENARIOS[turn.scenario].encodings.items()
-        if server == turn.server
-    }
-    closed_loop.require("wrk", *(("h2load", "nghttp") if Encoding.GRPC in encodings else ()))
 
 
 def _list() -> None:
