@@ -1,5 +1,6 @@
 """`mpserve doctor`: whether this machine is fit for a server, and what to change if it is not."""
 
+import contextlib
 import os
 import resource
 import socket
@@ -11,6 +12,7 @@ from typing import Final
 
 import click
 import msgspec
+import psutil
 
 from mpserve.errors import LoadError
 from mpserve.settings import Allocator
@@ -21,6 +23,15 @@ MIN_SHARED_BYTES: Final = 64 << 20  # a container's default; enough for small te
 MIN_DESCRIPTORS: Final = 4096  # one for each connection, two for each mapped arena
 MIN_BACKLOG: Final = 1024  # what the listeners ask for
 WALL_CLOCK_BEGIN: Final = 1_700_000_000  # November 2023: before that, nobody has set the clock
+DEFAULT_PORTS: Final = {
+    8000: "HTTP of `mpserve serve`",
+    8001: "gRPC of `mpserve serve`",
+    8002: "metrics of `mpserve serve`",
+    8080: "HTTP of `mpserve start`",
+    8081: "gRPC of `mpserve start`",
+    8082: "metrics of `mpserve start`",
+}
+"""Looked at when no port is named."""
 _MIB: Final = 1 << 20
 
 
@@ -33,7 +44,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.option("--port", "ports", multiple=True, type=int, help="Also see whether a port is free.")
+@click.option(
+    "--port",
+    "ports",
+    multiple=True,
+    type=click.IntRange(1, 65535),
+    help="See whether this port is free; repeatable.  [default: 8000-8002, 8080-8082]",
+)
 def doctor(ports: tuple[int, ...]) -> None:
     """Look at kernel limits, shared memory, ports, the clock and allocators.
 
@@ -55,7 +72,7 @@ def examine(ports: tuple[int, ...]) -> Iterator[Finding]:
     yield backlog(_number("/proc/sys/net/core/somaxconn"))
     yield memory_maps(_number("/proc/sys/vm/max_map_count"))
     yield clock(time.time())
-    yield from (port(number) for number in ports)
+    yield from (port(number) for number in ports or DEFAULT_PORTS)
     yield from (allocator(one) for one in Allocator if one is not Allocator.MALLOC)
 
 
@@ -117,17 +134,53 @@ def clock(now: float) -> Finding:
 
 
 def port(number: int) -> Finding:
-    """Whether a server could listen there."""
+    """Whether a server could listen there, or does."""
+    use = DEFAULT_PORTS.get(number)
+    what = f"port {number}" + (f", {use}" if use else "")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", number))
         except OSError as error:
-            seen = error.strerror or str(error)
-            advice = "choose another one, or end what listens there"
+            refused = error.strerror or str(error)
         else:
-            seen, advice = "free", ""
-    return Finding(what=f"port {number}", seen=seen, advice=advice)
+            return Finding(what=what, seen="free")
+    command = _listener(number)
+    return Finding(
+        what=what,
+        seen=f"taken by {command.title} (pid {command.pid})" if command else refused,
+        advice=_unless(command is not None and command.is_server, _OTHER_PORT),
+    )
+
+
+_OTHER_PORT: Final = "choose another one (--http-port and the like), or end what listens there"
+
+
+class _Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that has a port."""
+
+    pid: int
+    title: str
+    is_server: bool
+
+
+def _listener(number: int) -> _Listener | None:
+    """Return who listens; `None` when it is another user's, and not to be seen from here."""
+    with contextlib.suppress(psutil.Error):
+        for one in psutil.net_connections("tcp"):
+            if (
+                one.status == psutil.CONN_LISTEN
+                and one.laddr
+                and one.laddr.port == number
+                and one.pid
+            ):
+                command = psutil.Process(one.pid).cmdline()
+                return _Listener(
+                    pid=one.pid,
+                    title=" ".join(command[:3]),
+                    is_server=any(Path(word).name == "mpserve" for word in command),
+                )
+    return None
 
 
 def allocator(one: Allocator) -> Finding:

@@ -3,6 +3,9 @@
 import os
 import resource
 import socket
+import subprocess
+import sys
+from subprocess import PIPE
 
 import pytest
 from click.testing import CliRunner
@@ -42,5 +45,32 @@ def test_a_port_that_is_taken_is_told_and_makes_the_exit_code_1():
         number = taken.getsockname()[1]
         result = CliRunner().invoke(main, ["doctor", f"--port={number}"])
     assert result.exit_code == 1
-    assert f"!!  port {number}: Address already in use" in result.output
+    assert f"!!  port {number}: taken by " in result.output
+    assert f"(pid {os.getpid()})" in result.output
     assert "free in /dev/shm" in result.output
+
+
+def test_the_ports_of_both_dialects_are_looked_at_by_themselves():
+    found = [one.what for one in room.examine(())]
+    assert "port 8000, HTTP of `mpserve serve`" in found
+    assert "port 8081, gRPC of `mpserve start`" in found
+
+
+def test_a_port_that_mpserve_has_is_well(serve_on_a_port):
+    assert not room.port(serve_on_a_port).advice
+
+
+@pytest.fixture
+def serve_on_a_port():
+    """Something that is called as a server is, and listens."""
+    code = """
+import socket, sys
+listener = socket.create_server(("", 0))
+print(listener.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "-m", "mpserve"], stdin=PIPE, stdout=PIPE, text=True
+    ) as listener:
+        yield int(listener.stdout.readline())
+        listener.stdin.close()
