@@ -39,6 +39,8 @@ def read_settings_file(path: str, flags: Sequence[Flag]) -> Chosen:
         if isinstance(value, list) and not flag.repeatable:
             raise ConfigError(f"{path}: {name}: one value is needed, not a list")
         texts = tuple(map(_text, value if isinstance(value, list) else [value]))
+        if any("\0" in text for text in texts):  # no command line could hold it either
+            raise ConfigError(f"{path}: {name}: the character U+0000 can not be used")
         try:
             chosen[name] = flag.read_all(texts)
         except BadValue as error:

@@ -14,6 +14,8 @@ from mpserve.shm.server_id import OWNER, ServerIdentity
 
 _PAGE = 4096
 """Bytes of a note with what fills it up: one `pwrite`, so that a reader sees one note."""
+_FAULT_CHARACTERS = 600
+"""So many fit in a page, however they are escaped."""
 
 
 class ServerNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,7 @@ def write_note(identity: ServerIdentity, note: ServerNote) -> None:
     text = msgspec.json.encode(note)
     if len(text) > _PAGE:
         text = msgspec.json.encode(
-            msgspec.structs.replace(note, changed=(), fault=note.fault[:1000])
+            msgspec.structs.replace(note, changed=(), fault=note.fault[:_FAULT_CHARACTERS])
         )
     os.pwrite(identity.owner_fd, text.ljust(_PAGE), 0)
 

@@ -78,8 +78,10 @@ class SettingsReload:
         try:
             wanted, found = await asyncio.to_thread(self._read)
         except ConfigError as error:
-            log.error("settings.refused", reason=error.message)
-            self._told(changed=(), fault=f"nothing changed: {error.message}")
+            self._refuse(error.message)
+            return
+        except Exception as error:  # noqa: BLE001  the border: the server goes on as it was
+            self._refuse(f"internal error: {error!r}")
             return
         self._present = wanted
         self._checkpoint.put(KEY, wanted)  # first: who takes over reads again, and tells all
@@ -116,10 +118,15 @@ class SettingsReload:
             check_trace_file(wanted.trace)
         return wanted, found
 
+    def _refuse(self, reason: str) -> None:
+        reason = reason.encode(errors="replace").decode()  # of paths that are no UTF-8
+        log.error("settings.refused", reason=reason)
+        self._told(changed=(), fault=f"nothing changed: {reason}")
+
     def _told(self, *, changed: tuple[str, ...], fault: str) -> None:
-        readings = read_note(self._identity).readings + 1
+        before = read_note(self._identity)
         note = ServerNote(
-            pid=read_note(self._identity).pid, readings=readings, changed=changed, fault=fault
+            pid=before.pid, readings=before.readings + 1, changed=changed, fault=fault
         )
         outcome = fault or f"changed {', '.join(changed) or 'nothing'}"
         self._root.settings_reloaded(f"serving; settings read again: {outcome}")

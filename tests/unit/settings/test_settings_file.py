@@ -68,6 +68,7 @@ def test_it_goes_before_what_mlserver_reads(tmp_path):
         ({"http-port": [1]}, "http-port: one value is needed, not a list"),
         ({"http-port": "x"}, "http-port: "),
         ({"http-port": 0}, "http-port: 0 is out of range"),
+        ({"worker-user": "a\0b"}, "worker-user: the character U+0000 can not be used"),
         ({"exit-on-error": {}}, "no JSON object of flags and their values"),
     ],
 )
