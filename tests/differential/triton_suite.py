@@ -15,7 +15,7 @@ from tests.differential.suite import Suite
 from tests.differential.triton_differences import DIFFERENCES
 from tests.fixtures.grpc_calls import TRITON
 from tests.fixtures.server import Server
-from tests.protocol.models import WORDS, tensors, write_triton
+from tests.protocol.models import WORDS, all_types, tensors, write_named, write_triton
 
 IDENTITY = dedent(
     """
@@ -59,32 +59,9 @@ HIDDEN = "..."
 
 def write_models(root: Path) -> Path:
     """Write the models that both serve; the peer's stub knows no BF16."""
-    four = ("TYPE_FP32", [4])
-    write_triton(
-        root / "m",
-        source=IDENTITY,
-        config="max_batch_size: 8\n"
-        + tensors("input", ("INPUT0", *four))
-        + tensors("output", ("OUTPUT0", *four), more='label_filename: "labels.txt"'),
-        labels="zero\none\ntwo\nthree\n",
-    )
-    words = [word for word in WORDS if word not in {"BF16", "FP16"}]
-    write_triton(
-        root / "all_types",
-        source=IDENTITY,
-        config=tensors(
-            "input",
-            *((f"IN_{word}", f"TYPE_{word}", [-1]) for word in words),
-            more="optional: true",
-        )
-        + tensors("output", *((f"OUT_{word}", f"TYPE_{word}", [-1]) for word in words)),
-    )
-    write_triton(
-        root / "text",
-        source=IDENTITY,
-        config=tensors("input", ("IN", "TYPE_STRING", [1]))
-        + tensors("output", ("OUT", "TYPE_STRING", [1])),
-    )
+    write_named(root, "m", "text", source=IDENTITY)
+    words = tuple(word for word in WORDS if word not in {"BF16", "FP16"})
+    write_triton(root / "all_types", source=IDENTITY, config=all_types(words))
     write_triton(
         root / "several",
         source=SEVERAL,

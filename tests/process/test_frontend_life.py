@@ -13,17 +13,12 @@ import pytest
 from tests.fixtures.ports import free_ports
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
-from tests.protocol.models import SLOW, tensors, write_triton
-
-CONFIG = tensors("input", ("SECONDS", "TYPE_FP32", [1])) + tensors(
-    "output", ("SLEPT", "TYPE_FP32", [1])
-)
+from tests.protocol.models import write_named
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    write_triton(tmp_path / "models" / "slow", source=SLOW, config=CONFIG)
-    return tmp_path / "models"
+    return write_named(tmp_path / "models", "slow")
 
 
 def slow(seconds: float) -> bytes:

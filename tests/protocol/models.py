@@ -1,8 +1,10 @@
 """Model repositories of the protocol tests, written on demand."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
+from typing import Final
 
 IDENTITY = dedent(
     """
@@ -128,58 +130,61 @@ def write_identity(root: Path) -> Path:
     return root
 
 
+def all_types(words: tuple[str, ...]) -> str:
+    """Return config text of a vector of each type, in and out."""
+    inputs = ((f"IN_{word}", f"TYPE_{word}", [-1]) for word in words)
+    outputs = ((f"OUT_{word}", f"TYPE_{word}", [-1]) for word in words)
+    return tensors("input", *inputs, more="optional: true") + tensors("output", *outputs)
+
+
+def write_named(root: Path, *names: str, source: str = "") -> Path:
+    """Write models of `TRITON_MODELS`, with another source than theirs when one is given."""
+    for name in names:
+        model = TRITON_MODELS[name]
+        write_triton(root / name, **{**model, "source": source or model["source"]})
+    return root
+
+
 def triton_repository(root: Path) -> Path:
     """Write the models that the tests of Triton's dialect use."""
-    four = ("TYPE_FP32", [4])
-    write_triton(
-        root / "m",
-        source=IDENTITY,
-        config="max_batch_size: 8\n"
-        + tensors("input", ("INPUT0", *four))
-        + tensors("output", ("OUTPUT0", *four), more='label_filename: "labels.txt"'),
-        labels="zero\none\ntwo\nthree\n",
-    )
-    write_triton(
-        root / "all_types",
-        source=IDENTITY,
-        config=tensors(
-            "input",
-            *((f"IN_{word}", f"TYPE_{word}", [-1]) for word in WORDS),
-            more="optional: true",
-        )
-        + tensors("output", *((f"OUT_{word}", f"TYPE_{word}", [-1]) for word in WORDS)),
-    )
-    write_triton(
-        root / "text",
-        source=IDENTITY,
-        config=tensors("input", ("IN", "TYPE_STRING", [1]))
+    return write_named(root, *TRITON_MODELS)
+
+
+TRITON_MODELS: Final[Mapping[str, Mapping[str, str]]] = {
+    "m": {
+        "source": IDENTITY,
+        "config": "max_batch_size: 8\n"
+        + tensors("input", ("INPUT0", "TYPE_FP32", [4]))
+        + tensors("output", ("OUTPUT0", "TYPE_FP32", [4]), more='label_filename: "labels.txt"'),
+        "labels": "zero\none\ntwo\nthree\n",
+    },
+    "all_types": {"source": IDENTITY, "config": all_types(WORDS)},
+    "text": {
+        "source": IDENTITY,
+        "config": tensors("input", ("IN", "TYPE_STRING", [1]))
         + tensors("output", ("OUT", "TYPE_STRING", [1])),
-    )
-    write_triton(
-        root / "pair",
-        source=IDENTITY,
-        config=tensors("input", ("INA", "TYPE_INT32", [-1, -1]), ("INB", "TYPE_INT32", [-1, -1]))
+    },
+    "pair": {
+        "source": IDENTITY,
+        "config": tensors("input", ("INA", "TYPE_INT32", [-1, -1]), ("INB", "TYPE_INT32", [-1, -1]))
         + tensors("output", ("OUTA", "TYPE_INT32", [-1, -1]), ("OUTB", "TYPE_INT32", [-1, -1])),
-    )
-    write_triton(
-        root / "teller",
-        source=TELLER,
-        config=tensors("input", ("IN", "TYPE_FP32", [1]))
+    },
+    "teller": {
+        "source": TELLER,
+        "config": tensors("input", ("IN", "TYPE_FP32", [1]))
         + tensors("output", ("TOLD", "TYPE_STRING", [1])),
-    )
-    write_triton(
-        root / "slow",
-        source=SLOW,
-        config=tensors("input", ("SECONDS", "TYPE_FP32", [1]))
+    },
+    "slow": {
+        "source": SLOW,
+        "config": tensors("input", ("SECONDS", "TYPE_FP32", [1]))
         + tensors("output", ("SLEPT", "TYPE_FP32", [1])),
-    )
-    write_triton(
-        root / "raising",
-        source=RAISING,
-        config=tensors("input", ("IN", "TYPE_FP32", [1]))
+    },
+    "raising": {
+        "source": RAISING,
+        "config": tensors("input", ("IN", "TYPE_FP32", [1]))
         + tensors("output", ("OUT", "TYPE_FP32", [1])),
-    )
-    return root
+    },
+}
 
 
 def mlserver_repository(root: Path) -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.fixtures import http2_frames as h2
 from tests.fixtures.http2_frames import Connection, frame
-from tests.protocol.models import SLOW, tensors, write_triton
+from tests.protocol.models import write_named
 
 LIVE = "/inference.GRPCInferenceService/ServerLive"
 IS_LIVE = h2.message(b"\x08\x01")
@@ -14,13 +14,8 @@ IS_LIVE = h2.message(b"\x08\x01")
 
 @pytest.fixture
 def serve_native(serve, tmp_path):
-    write_triton(
-        tmp_path / "models" / "slow",
-        source=SLOW,
-        config=tensors("input", ("SECONDS", "TYPE_FP32", [1]))
-        + tensors("output", ("SLEPT", "TYPE_FP32", [1])),
-    )
-    return lambda *flags: serve(tmp_path / "models", flags=["--grpc-transport=native", *flags])
+    models = write_named(tmp_path / "models", "slow")
+    return lambda *flags: serve(models, flags=["--grpc-transport=native", *flags])
 
 
 def answer(connection, stream):

@@ -17,7 +17,7 @@ from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, TRITON, Calls
 from tests.fixtures.relay import Relay
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
-from tests.protocol.models import IDENTITY, SLOW, TELLER, tensors, write_triton
+from tests.protocol.models import IDENTITY, tensors, write_named, write_triton
 
 CODE = grpc.StatusCode
 pytestmark = BOTH_TRANSPORTS
@@ -31,19 +31,7 @@ def models(root: Path) -> Path:
         config=tensors("input", ("IN", "TYPE_FP32", [-1]))
         + tensors("output", ("OUT", "TYPE_FP32", [-1])),
     )
-    write_triton(
-        root / "slow",
-        source=SLOW,
-        config=tensors("input", ("SECONDS", "TYPE_FP32", [1]))
-        + tensors("output", ("SLEPT", "TYPE_FP32", [1])),
-    )
-    write_triton(
-        root / "teller",
-        source=TELLER,
-        config=tensors("input", ("IN", "TYPE_FP32", [1]))
-        + tensors("output", ("TOLD", "TYPE_STRING", [1])),
-    )
-    return root
+    return write_named(root, "slow", "teller")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,13 @@ import pytest
 
 from tests.fixtures.server import Answer, Server
 from tests.fixtures.waiting import wait_until
-from tests.protocol.models import IDENTITY, mlserver_repository, tensors, write_triton
+from tests.protocol.models import (
+    IDENTITY,
+    mlserver_repository,
+    tensors,
+    write_named,
+    write_triton,
+)
 
 REPEATING = dedent(
     """
@@ -63,19 +69,7 @@ def server(
     """A server with an ordinary and a decoupled model."""
     folder = tmp_path_factory.mktemp("generate")
     root = folder / "models"
-    write_triton(
-        root / "m",
-        source=IDENTITY,
-        config="max_batch_size: 8\n"
-        + tensors("input", ("INPUT0", "TYPE_FP32", [4]))
-        + tensors("output", ("OUTPUT0", "TYPE_FP32", [4])),
-    )
-    write_triton(
-        root / "text",
-        source=IDENTITY,
-        config=tensors("input", ("IN", "TYPE_STRING", [1]))
-        + tensors("output", ("OUT", "TYPE_STRING", [1])),
-    )
+    write_named(root, "m", "text")
     write_triton(
         root / "half",
         source=IDENTITY.replace("tensor.as_numpy()", "tensor.as_numpy().astype('float16')"),
