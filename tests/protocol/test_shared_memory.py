@@ -123,7 +123,7 @@ def rows(client) -> list:
     return [(one.name, one.key, one.offset, one.byte_size) for one in found.regions.values()]
 
 
-def test_row_105_register_status_unregister(wire, memory):
+def test_row_104_register_status_unregister(wire, memory):
     client, _ = wire
     assert rows(client) == []
     client.register_system_shared_memory("mine", "/wire_test", ROOM)
@@ -142,7 +142,7 @@ def test_row_105_register_status_unregister(wire, memory):
     assert rows(client) == []
 
 
-def test_row_106_inputs_and_outputs_in_one_region(wire, memory):
+def test_inputs_and_outputs_in_one_region(wire, memory):
     client, module = wire
     client_memory.set_shared_memory_region(memory, [FOUR])
     client.register_system_shared_memory("mine", "/wire_test", ROOM)
@@ -205,13 +205,13 @@ def test_elements_of_bytes_are_checked_and_may_be_written(wire, memory):
                        "got 32"),
     ],
 )  # fmt: skip
-def test_row_107_inputs_outside_of_regions_are_refused(wire, memory, place, text):
+def test_row_104_inputs_outside_of_regions_are_refused(wire, memory, place, text):
     client, module = wire
     client.register_system_shared_memory("mine", "/wire_test", ROOM)
     assert text in refusal(client.infer, "m", [in_region(module, **place)])
 
 
-def test_row_108_an_output_that_does_not_fit_is_refused(wire, memory):
+def test_row_104_an_output_that_does_not_fit_is_refused(wire, memory):
     client, module = wire
     client_memory.set_shared_memory_region(memory, [FOUR])
     client.register_system_shared_memory("mine", "/wire_test", ROOM)
@@ -247,7 +247,7 @@ def test_row_108_an_output_that_does_not_fit_is_refused(wire, memory):
         ("/wire_alias", 16, 0, "contains the reserved prefix 'mps-'"),
     ],
 )
-def test_row_109_what_can_not_be_registered(
+def test_row_104_what_can_not_be_registered(
     server, wire, memory, strange_names, key, size, offset, text
 ):
     client, _ = wire
