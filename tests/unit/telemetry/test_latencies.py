@@ -100,9 +100,14 @@ def test_a_model_that_was_loaded_again_begins_anew():
 
 def test_the_window_forgets_what_is_gone():
     window = LatencyWindow()
-    window.recent("m", (counted(1),), now_ns=0)
-    window.keep(["n"])
-    assert window._seen == {}
+    for name in ("gone", "kept"):
+        window.recent(name, (counted(1),), now_ns=0)
+    window.keep(["kept"])
+    found = {
+        name: window.recent(name, (counted(1, 2),), now_ns=70 * SECOND)[0].count
+        for name in ("gone", "kept")
+    }
+    assert found == {"gone": 2, "kept": 1}
 
 
 # --- together -------------------------------------------------------------------------------------
