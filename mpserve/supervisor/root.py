@@ -142,6 +142,7 @@ class Root:
         self._log_path = log_path
         self._has_terminal = _has_terminal()
         self._is_reload_open = False
+        self._has_lived = False  # some supervisor
         self._running: _Running | None = None
         self._stops: list[StopServer] = []
         self._untold: list[ChildExited] = []  # ends that no supervisor was there to hear of
@@ -249,6 +250,7 @@ class Root:
             match message:
                 case Alive():
                     running.heard_ns = time.monotonic_ns()
+                    self._has_lived = True
                     self._manager.beat()
                 case Notice():
                     self._manager.tell(*message.lines)
@@ -283,7 +285,7 @@ class Root:
             self._exit_code = running.exit_code
             return
         log.error("supervisor.died", pid=running.pid, exit_code=code)
-        if running.heard_ns is None and code >= 0:  # it would not start the next time either
+        if not self._has_lived and code >= 0:  # it would not start the next time either
             self._is_given_up = True
             self._exit_code = code or EXIT_FAILED
             return

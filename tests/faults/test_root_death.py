@@ -52,6 +52,26 @@ def test_without_a_root_all_processes_end_and_the_next_start_cleans_up(
     assert not existing(left)
 
 
+@pytest.mark.parametrize("after", ["mps supervisor", "mpserve spawner", "mps frontend 0", "mps:m"])
+def test_the_root_dies_right_after_another_process(serve, repository, after):
+    """Nobody is left who could replace the other one: all the same, everything ends."""
+    repository.add("teller", "m")
+    server = serve(repository.path)
+    wait_until(lambda: "server.ready" in server.log_text)
+    left = server.segments()
+    processes = server.processes()
+    root = server.process_named("mpserve")
+    other = server.process_named(after)
+    root.suspend()  # it can not start another one meanwhile
+    wait_until(lambda: root.status() == "stopped")
+    other.kill()
+    kill_root(server)
+    wait_gone(processes)
+    second = serve(repository.path)
+    assert tell(second, "m").version == 1
+    assert not existing(left)
+
+
 def test_a_request_in_flight_is_answered_though_the_root_died(serve, repository):
     repository.add("teller", "m")
     server = serve(repository.path)

@@ -21,7 +21,7 @@ from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.pace import within
 from tests.fixtures.ports import free_ports
 from tests.fixtures.server import ROOT, Server
-from tests.fixtures.teller import tell, teller_bytes
+from tests.fixtures.teller import in_flight, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=m", "--log-format=json"]
@@ -171,6 +171,35 @@ def test_a_signal_is_not_lost_when_the_supervisor_dies(serve, repository, settin
     server.process.send_signal(signal.SIGHUP)
     supervisor.kill()
     wait_until(lambda: server.events("settings.taken", changed="--exit-timeout-secs"))
+
+
+def test_signals_while_models_of_the_start_load_are_heeded_once_they_are_there(serve, repository, settings):
+    repository.add("teller", "m", parameters={"load_seconds": "1"})
+    settings.write(exit_timeout_secs=30)
+    server = serve(repository.path, flags=[settings.flag, *EXPLICIT], wait_ready=False)
+    wait_until(lambda: server.processes_named("mps:m"), what="a worker that loads")
+    settings.write(exit_timeout_secs=29)
+    for _ in range(3):
+        server.process.send_signal(signal.SIGHUP)
+    server.wait_ready()
+    wait_until(lambda: server.events("settings.taken", changed="--exit-timeout-secs"))
+    assert tell(server, "m").version == 1
+    assert server.stop() == 0
+    assert server.events("server.stopping", exit_timeout_secs=29)
+
+
+def test_a_signal_while_the_server_ends_changes_nothing(serve, repository, settings):
+    repository.add("teller", "m")
+    settings.write(exit_timeout_secs=30)
+    server = serve(repository.path, flags=[settings.flag, *EXPLICIT])
+    with in_flight(server, "m", seconds=1) as request:
+        server.process.terminate()
+        wait_until(lambda: server.events("server.stopping"))
+        settings.spoil("no JSON")
+        server.process.send_signal(signal.SIGHUP)
+        assert request.result.status == 200
+    assert server.wait_exit() == 0
+    assert not server.events("settings.refused")
 
 
 def test_polling_follows_its_new_interval(serve, repository, settings):
