@@ -96,14 +96,20 @@ differential: build ## Ask the peers and mpserve the same requests (installs the
 test-fast: build ## Run unit and property tests with few examples
 	HYPOTHESIS_PROFILE=dev $(BIN)/python -m pytest tests/unit tests/property $(PYTEST_ARGS)
 
-COVERAGE := COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/python -m coverage
+COVERAGE := COVERAGE_FILE=$(CURDIR)/build/coverage/data $(NICE) $(BIN)/python -m coverage
+COVERED_TESTS := unit property fuzz process protocol faults packaging
 
+# In parts, so that a test which fails does not cost the figures of all; it fails the target at the end.
 .PHONY: coverage
 coverage: build native-coverage ## Run all tests and report the lines of mpserve/ and native/ they reach
 	rm -rf build/coverage && mkdir -p build/coverage
-	HYPOTHESIS_PROFILE=dev MPSERVE_TEST_SLACK=10 $(COVERAGE) run -m pytest --timeout=600 $(PYTEST_ARGS)
-	$(COVERAGE) combine --quiet
-	$(COVERAGE) report --fail-under=90
+	@failed=; for part in $(COVERED_TESTS); do \
+		HYPOTHESIS_PROFILE=dev MPSERVE_TEST_SLACK=10 \
+			$(COVERAGE) run -m pytest --timeout=600 tests/$$part $(PYTEST_ARGS) || failed="$$failed $$part"; \
+	done; \
+	$(COVERAGE) combine --quiet && $(COVERAGE) report --fail-under=90 || failed="$$failed report"; \
+	cat build/native-coverage/summary.txt; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 .PHONY: native-coverage
 native-coverage: $(BIN)/.dev ## Run the C++ tests and report the lines of native/ they reach
@@ -112,7 +118,9 @@ native-coverage: $(BIN)/.dev ## Run the C++ tests and report the lines of native
 	$(CMAKE) --build build/native-coverage
 	find build/native-coverage -name '*.gcda' -delete
 	$(BIN)/ctest --test-dir build/native-coverage --output-on-failure --no-tests=error
-	$(BIN)/gcovr --root native --filter native/src --filter native/include build/native-coverage
+	$(BIN)/gcovr --root native --filter native/src --filter native/include \
+		--print-summary build/native-coverage | tee build/native-coverage/report.txt
+	@sed -n 's/^lines: /native lines: /p' build/native-coverage/report.txt > build/native-coverage/summary.txt
 
 .PHONY: dependencies
 dependencies: $(BIN)/.dev ## Write build/sbom.json, and ask osv.dev for known faults in it
