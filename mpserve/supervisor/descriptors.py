@@ -5,9 +5,25 @@ What it does not own it closes, so that the end of a stream is seen.
 
 import os
 import resource
+import sys
 from collections.abc import Iterable
+from typing import Final
 
+STANDARD_FDS: Final = (0, 1, 2)
 _HIGHEST = 1 << 20
+
+
+def open_standard_streams() -> None:
+    """Open those that the server was started without.
+
+    Else one of its sockets gets such a number, and whoever prints writes into it.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) in STANDARD_FDS:
+        os.set_inheritable(fd, True)  # noqa: FBT003  # the function's only form
+    os.close(fd)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:  # as Python leaves it then
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 def raise_limit() -> None:

@@ -23,7 +23,7 @@ from mpserve.shm.server_note import ServerNote, write_note
 from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.allocator import find_allocator
 from mpserve.supervisor.checkpoint import checkpoint_files
-from mpserve.supervisor.descriptors import raise_limit
+from mpserve.supervisor.descriptors import open_standard_streams, raise_limit
 from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints, with_grpc
 from mpserve.supervisor.inheritance import (
     FirstSpawner,
@@ -63,6 +63,7 @@ def run(
     int
         Exit code: 0 after an orderly end, 1 when it could not start or not end in time.
     """
+    open_standard_streams()
     set_process_title("mpserve")
     gc.disable()  # until all is imported: nothing of that is garbage
     try:

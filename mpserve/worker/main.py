@@ -32,6 +32,7 @@ from mpserve.worker.memory_bound import bound_memory
 from mpserve.worker.metrics_thread import MetricsThread
 from mpserve.worker.model_server import ModelServer
 from mpserve.worker.readiness import Readiness
+from mpserve.worker.standard_output import bear_lost_output
 from mpserve.worker.stop_request import StopRequest
 from mpserve.worker.supervisor_link import SupervisorLink
 
@@ -81,8 +82,9 @@ def main(
 
 
 def prepare(start: WorkerStart) -> None:
-    """Make this process that of an instance: signals, log, random numbers."""
+    """Make this process that of an instance: signals, output, log, random numbers."""
     _leave_signals_to_supervisor()
+    bear_lost_output()
     key = start.instance
     log.configure(
         start.log,

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 from tests.fixtures.ports import free_ports
+from tests.fixtures.scripted import run_script
 from tests.fixtures.waiting import wait_until
 
 
@@ -36,3 +38,43 @@ def test_sigterm_ends_a_server_whose_output_pipe_is_broken(tmp_path):
     finally:
         server.kill()
         server.wait()
+
+
+CLOSED = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+PRINT = """
+import sys
+for stream in (sys.stdout, sys.stderr):
+    stream.write("x" * 100_000)
+    stream.flush()
+return 7
+"""
+
+
+def standard_files(pid: int) -> set[str]:
+    return {str(Path(f"/proc/{pid}/fd/{fd}").readlink()) for fd in range(3)}
+
+
+def test_a_server_without_standard_streams_has_none_of_its_own_in_their_place(
+    serve, repository, tmp_path
+):
+    """What prints there would write into a socket or a segment."""
+    repository.add("scripted", "m")
+    log = tmp_path / "log"
+    server = serve(repository.path, flags=[f"--log-file={log}"], prefix=CLOSED)
+    assert run_script(server, "m", PRINT) == 7
+    expected = {"/dev/null", str(log)}
+    for process in server.processes():
+        others = {one for one in standard_files(process.pid) if not one.startswith("pipe:")}
+        assert others <= expected, process  # a pipe is a child's standard error
+    server.process_named("mps supervisor").kill()
+    wait_until(lambda: server.index()[0]["state"] == "READY")
+    assert run_script(server, "m", PRINT) == 7
+    assert server.stop() == 0
+
+
+def test_what_a_model_prints_on_a_full_disk_is_lost_and_fails_no_request(serve, repository):
+    repository.add("scripted", "m")
+    onto = 'exec "$@" >/dev/full 2>/dev/full'
+    server = serve(repository.path, prefix=["sh", "-c", onto, "sh"])
+    for _ in range(3):
+        assert run_script(server, "m", PRINT) == 7

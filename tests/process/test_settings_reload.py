@@ -173,7 +173,9 @@ def test_a_signal_is_not_lost_when_the_supervisor_dies(serve, repository, settin
     wait_until(lambda: server.events("settings.taken", changed="--exit-timeout-secs"))
 
 
-def test_signals_while_models_of_the_start_load_are_heeded_once_they_are_there(serve, repository, settings):
+def test_signals_while_models_of_the_start_load_are_heeded_once_they_are_there(
+    serve, repository, settings
+):
     repository.add("teller", "m", parameters={"load_seconds": "1"})
     settings.write(exit_timeout_secs=30)
     server = serve(repository.path, flags=[settings.flag, *EXPLICIT], wait_ready=False)
