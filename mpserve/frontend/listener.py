@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from mpserve.errors import ConfigError
 from mpserve.frontend.handover import hand_over
 
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096  # the most that Linux allows as it comes (net.core.somaxconn)
 # A client whose machine is gone without a word is noticed after 60 + 4 x 15 s; what is accepted
 # inherits this from its listener.
 KEEPALIVE: Final = (
@@ -112,9 +112,13 @@ class Listening:
     async def _take(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
         loop = asyncio.get_running_loop()
         if listener.family is socket.AF_UNIX:
-            self._server = await loop.create_unix_server(self._make, sock=listener, ssl=tls)
+            self._server = await loop.create_unix_server(
+                self._make, sock=listener, ssl=tls, backlog=BACKLOG
+            )
         else:
-            self._server = await loop.create_server(self._make, sock=listener, ssl=tls)
+            self._server = await loop.create_server(
+                self._make, sock=listener, ssl=tls, backlog=BACKLOG
+            )
 
 
 def shut(fd: int) -> None:

@@ -1,9 +1,11 @@
 """Where a server listens by default, and what it says when it can not listen where it should."""
 
+import contextlib
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -14,6 +16,7 @@ from tests.fixtures.ports import free_ports
 from tests.fixtures.server import ROOT, Server
 from tests.fixtures.waiting import wait_until
 
+BURST = 500
 NOT_OURS = "192.0.2.1"  # RFC 5737: documentation only
 TRANSPORTS = ["aio"] if http2_library_fault() else ["native", "aio"]
 SERVE_FLAGS = {
@@ -111,3 +114,20 @@ def test_by_default_it_listens_where_the_peer_does_and_warns(repository, tmp_pat
     for name, port in by_name.items():
         warning = f"{name} listens on every interface of this machine (0.0.0.0:{port})"
         assert warning in log.read_text()
+
+
+@pytest.mark.parametrize("service", ["HTTP", "gRPC"])
+def test_a_burst_of_connections_waits_until_the_frontend_takes_them(serve, repository, service):
+    """Without room in the queue they would be dropped, and tried again after a second or three."""
+    if int(Path("/proc/sys/net/core/somaxconn").read_text()) < BURST:
+        pytest.skip("this kernel lets fewer connections wait (net.core.somaxconn)")
+    server = serve(repository.path, flags=["--frontends=1"])
+    frontend = server.process_named("mps frontend 0")
+    port = server.port if service == "HTTP" else server.grpc_port
+    with contextlib.ExitStack() as held:
+        frontend.suspend()
+        held.callback(frontend.resume)
+        for _ in range(BURST):
+            held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=within(2)))
+        frontend.resume()
+        wait_until(lambda: len(frontend.net_connections("tcp")) > BURST, what="all to be taken")
