@@ -19,9 +19,10 @@ from mpserve.settings import Allocator
 from mpserve.supervisor.allocator import find_allocator
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108  where Linux keeps POSIX shared memory
+HUGE_PAGES: Final = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 MIN_SHARED_BYTES: Final = 64 << 20  # a container's default; enough for small tensors
 MIN_DESCRIPTORS: Final = 4096  # one for each connection, two for each mapped arena
-MIN_BACKLOG: Final = 1024  # what the listeners ask for
+MIN_BACKLOG: Final = 4096  # what the listeners ask for, and Linux gives as it comes
 WALL_CLOCK_BEGIN: Final = 1_700_000_000  # November 2023: before that, nobody has set the clock
 DEFAULT_PORTS: Final = {
     8000: "HTTP of `mpserve serve`",
@@ -68,6 +69,7 @@ def doctor(ports: tuple[int, ...]) -> None:
 def examine(ports: tuple[int, ...]) -> Iterator[Finding]:
     """Return what there is to say of this machine."""
     yield shared_memory(os.statvfs(SHARED_MEMORY))
+    yield huge_pages(_text("/proc/self/mounts"), _text(HUGE_PAGES))
     yield descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])  # the server raises the soft
     yield backlog(_number("/proc/sys/net/core/somaxconn"))
     yield memory_maps(_number("/proc/sys/vm/max_map_count"))
@@ -87,6 +89,36 @@ def shared_memory(found: os.statvfs_result) -> Finding:
             "tensors need at least 64 MiB: docker run --shm-size=1g, or mount -o remount,size=1g",
         ),
     )
+
+
+def huge_pages(mounts: str, everywhere: str) -> Finding:
+    """Tensors of 2 MiB and more have them where they are given; their lack is no fault.
+
+    Parameters
+    ----------
+    mounts
+        Lines of `/proc/self/mounts`; the last mount of a place is the one that is seen.
+    everywhere
+        `shmem_enabled`, whose chosen word stands in brackets: `deny` and `force` go before what the
+        mount says.
+    """
+    options = [
+        fields[3].split(",")
+        for fields in (line.split() for line in mounts.splitlines())
+        if len(fields) > 3 and fields[1] == SHARED_MEMORY
+    ]
+    asked = next((one for one in (options or [[]])[-1] if one.startswith("huge=")), "huge=never")
+    if not everywhere:
+        seen = "this kernel has none"
+    elif "[deny]" in everywhere:
+        seen = f"denied by {HUGE_PAGES}"
+    elif "[force]" in everywhere:
+        seen = f"forced by {HUGE_PAGES}"
+    elif asked == "huge=never":
+        seen = f"no (mount -o remount,huge=advise {SHARED_MEMORY} gives them to tensors from 2 MiB)"
+    else:
+        seen = f"yes ({asked})"
+    return Finding(what=f"huge pages in {SHARED_MEMORY}", seen=seen)
 
 
 def descriptors(limit: int) -> Finding:
@@ -198,6 +230,13 @@ def _unless(is_well: bool, advice: str) -> str:  # noqa: FBT001  # what is asked
 
 def _number(path: str) -> int | None:
     try:
-        return int(Path(path).read_text())
-    except (OSError, ValueError):
+        return int(_text(path))
+    except ValueError:
         return None
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

@@ -4,6 +4,8 @@ Guarantees
 ----------
 - A segment is fully allocated when made (`posix_fallocate`): a small `/dev/shm` is an error here
   and never a SIGBUS later.
+- Segments of `HUGE_PAGE_BYTES` and more have huge pages where the kernel gives them on request, and
+  whoever makes one takes no page faults in it.
 - Segments are readable and writable by their user only (mode 0600), or by one group beside it,
   when workers are another user (`share_with`).
 
@@ -17,7 +19,9 @@ Source: POSIX `shm_open(3)`; `multiprocessing.shared_memory` sizes with `ftrunca
 attached segments with the tracker too (`track=` exists from Python 3.13 on).
 """
 
+import contextlib
 import errno
+import mmap
 import os
 import sys
 from multiprocessing import shared_memory
@@ -27,6 +31,8 @@ from typing import Self
 from mpserve.errors import ArenaFull
 
 PREFIX = "mps-"
+HUGE_PAGE_BYTES = 2 << 20  # on x86, and on ARM with pages of 4 KiB
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14, for which Python has no name
 NO_GROUP = -1
 _group = NO_GROUP
 DIRECTORY = "/dev/shm"  # noqa: S108  where Linux keeps POSIX shared memory
@@ -63,6 +69,21 @@ def _open(name: str, *, create: bool, size: int) -> shared_memory.SharedMemory:
         shared_memory.resource_tracker = tracker  # type: ignore[attr-defined]  # see above
 
 
+def _map_at_once(memory: shared_memory.SharedMemory) -> None:
+    """Ask for huge pages, then for all pages; a kernel that refuses either changes nothing else.
+
+    The order matters: `posix_fallocate` knows no mapping, so it gives small pages where huge ones
+    come on request only (`huge=advise` of the mount).
+    """
+    buffer = memory.buf
+    assert buffer is not None, "a segment that was just opened has a buffer"
+    mapping = buffer.obj
+    assert isinstance(mapping, mmap.mmap), "shared memory is mapped by Python's mmap"
+    for advice in (mmap.MADV_HUGEPAGE, _POPULATE_WRITE):
+        with contextlib.suppress(OSError):
+            mapping.madvise(advice)
+
+
 class Segment:
     """One mapped segment.
 
@@ -95,6 +116,8 @@ class Segment:
             memory = _open(name, create=True, size=size)
         except OSError as error:
             raise _no_room(name, size, error) from error
+        if size >= HUGE_PAGE_BYTES:
+            _map_at_once(memory)
         try:
             descriptor = os.open(f"{DIRECTORY}/{name}", os.O_RDWR | os.O_CLOEXEC)
             try:

@@ -1,32 +1,18 @@
 """A small `/dev/shm`, as in a container: the defaults work, and what does not fit is refused."""
 
-import os
-import shutil
-import subprocess
-
 import pytest
 
 from tests.fixtures.closed_loop import ClosedLoop
+from tests.fixtures.own_shared_memory import skip_without_namespaces, with_shared_memory
 from tests.fixtures.teller import tell, teller_bytes
 
 MEBIBYTE = 1 << 20
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=*"]
 
 
-def with_shared_memory(size: str) -> list[str]:
-    """Return a command that runs the next one with a `/dev/shm` of its own, of this size."""
-    mount = f'mount -t tmpfs -o size={size} tmpfs /dev/shm && exec "$@"'
-    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
-    return ["unshare", *as_root, "--mount", "sh", "-c", mount, "sh"]
-
-
 @pytest.fixture(autouse=True)
 def needs_namespaces():
-    if shutil.which("unshare") is None:
-        pytest.skip("no `unshare` here")
-    tried = subprocess.run([*with_shared_memory("1m"), "true"], capture_output=True, check=False)
-    if tried.returncode != 0:
-        pytest.skip(f"no mount namespaces here: {tried.stderr.decode().strip()}")
+    skip_without_namespaces()
 
 
 def identity(elements: int) -> dict:
@@ -41,7 +27,7 @@ def test_the_defaults_serve_several_models_in_64_mebibytes(serve, repository):
     server = serve(
         repository.path,
         flags=[*EXPLICIT, "--frontends=2"],
-        prefix=with_shared_memory("64m"),
+        prefix=with_shared_memory("size=64m"),
     )
     with ClosedLoop(server, teller_bytes("m0"), clients=16) as load:
         load.wait_answered(by_each=20)
@@ -51,7 +37,7 @@ def test_the_defaults_serve_several_models_in_64_mebibytes(serve, repository):
 
 def test_a_tensor_that_does_not_fit_is_refused_and_the_next_is_served(serve, repository):
     repository.add("identity", "m")
-    server = serve(repository.path, flags=EXPLICIT, prefix=with_shared_memory("16m"))
+    server = serve(repository.path, flags=EXPLICIT, prefix=with_shared_memory("size=16m"))
     for _ in range(3):
         answer = server.infer("m", identity(5 * MEBIBYTE))
         assert answer.status == 503, answer.body[:200]
@@ -64,7 +50,7 @@ def test_a_model_whose_queue_does_not_fit_fails_to_load_with_the_reason(serve, r
     server = serve(
         repository.path,
         flags=["--model-control-mode=explicit", "--queue-slots=60000"],
-        prefix=with_shared_memory("4m"),
+        prefix=with_shared_memory("size=4m"),
     )
     answer = server.load("m")
     assert answer.status == 400
@@ -73,7 +59,7 @@ def test_a_model_whose_queue_does_not_fit_fails_to_load_with_the_reason(serve, r
 
 
 def test_a_start_without_room_ends_with_the_reason(serve, repository):
-    server = serve(repository.path, prefix=with_shared_memory("64k"), wait_ready=False)
+    server = serve(repository.path, prefix=with_shared_memory("size=64k"), wait_ready=False)
     assert server.wait_exit() == 1
     server.expected_exit_code = None
     assert "/dev/shm" in server.log_text

@@ -38,6 +38,32 @@ def test_what_is_too_little_comes_with_an_advice(finding, is_well):
     assert (finding.advice == "") is is_well
 
 
+@pytest.mark.parametrize(
+    ("options", "everywhere", "seen"),
+    [
+        ("rw,nosuid", "always advise [never] deny force", "no (mount -o remount,huge=advise"),
+        ("rw,huge=advise", "always advise [never] deny force", "yes (huge=advise)"),
+        ("rw,huge=always,size=1g", "[always] advise never deny force", "yes (huge=always)"),
+        ("rw,huge=always", "always advise never [deny] force", "denied by /sys/kernel"),
+        ("rw", "always advise never deny [force]", "forced by /sys/kernel"),
+        ("rw", "", "this kernel has none"),
+    ],
+    ids=["as Linux comes", "on request", "always", "denied", "forced", "not built in"],
+)
+def test_whether_tensors_have_huge_pages_is_told_and_is_no_fault(options, everywhere, seen):
+    mounts = f"tmpfs /dev tmpfs rw,huge=always 0 0\ntmpfs /dev/shm tmpfs {options} 0 0\n"
+
+    finding = room.huge_pages(mounts, everywhere)
+
+    assert finding.seen.startswith(seen)
+    assert finding.advice == ""
+
+
+def test_of_two_mounts_of_shared_memory_the_one_on_top_counts():
+    mounts = "tmpfs /dev/shm tmpfs rw,huge=always 0 0\ntmpfs /dev/shm tmpfs rw,huge=never 0 0\n"
+    assert room.huge_pages(mounts, "[never]").seen.startswith("no")
+
+
 def test_a_port_that_is_taken_is_told_and_makes_the_exit_code_1():
     with socket.socket() as taken:
         taken.bind(("", 0))
