@@ -56,7 +56,7 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     rounds: int
     seconds: int
     curves: tuple[Curve, ...]
-    failures: dict[int, str]  # point: why it could not be measured
+    failures: dict[int, str]  # point: why it could not be measured, in a round or in all
 
 
 def measure_sweep(  # facts of the run, and how it goes
@@ -68,13 +68,11 @@ def measure_sweep(  # facts of the run, and how it goes
     pace: Pace,
     tell: Callable[[str], None],
 ) -> Growth:
-    """Measure all points of `sweep`; a point that fails is told, and the others go on."""
+    """Measure all points of `sweep`; one that fails is told, and tried again in the next round."""
     samples: dict[int, list[Sample]] = {}
     failures: dict[int, str] = {}
     for round_index in range(rounds):
         for point in sweep.points:
-            if point in failures:
-                continue
             subject = sweep.at(point)
             try:
                 measured = measure(

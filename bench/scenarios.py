@@ -44,6 +44,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     rate: float = 0.0  # of OPEN, in requests per second
     client_threads: int = 1
     least_seconds: int = 1  # of load, where slow servers answer too few requests otherwise
+    least_warmup_seconds: int = 0  # where a load generator takes long to begin
     repeats: int = 1  # of LOAD, UNLOAD and START in one round
     copies: int = 1  # of each model, under names of their own: NAME_0, NAME_1, …
     versions: int = 1  # of each model, all of them served

@@ -95,9 +95,12 @@ SWEEPS: Final[dict[str, Sweep]] = {
             name="connections",
             axis="connections that send all the time",
             points=(1, 4, 16, 64, 256, 1024, 4096, 10_000),
-            # A load generator takes seconds to open thousands.
+            # A load generator takes a second or more to open thousands.
             at=lambda point: _subject(
-                point, connections=point, least_seconds=1 if point < 4096 else 4
+                point,
+                connections=point,
+                least_seconds=1 if point < 4096 else 4,
+                least_warmup_seconds=0 if point < 4096 else 3,
             ),
             figures=(_cpu(FLAT), _memory(LINEAR)),
         ),

@@ -93,7 +93,7 @@ def page(found: Sequence[Growth]) -> Iterator[str]:
             f"Python {machine.python}; {growth.bytecode}."
         )
         for point, reason in growth.failures.items():
-            yield f"**{point:,} could not be measured**: {reason}"
+            yield f"**{point:,} could not be measured in each round**: {reason}"
 
 
 def _measure(names: Sequence[str], *, rounds: int, pace: Pace, folder: Path) -> None:

@@ -169,8 +169,9 @@ def _measure_requests(
         server.note_segments()
         generate = _generator(scenario, peer.name, site=site)
         held.enter_context(idle_connections(scenario.idle_connections, port=site.http_port))
-        if pace.warmup_seconds:
-            generate(pace.warmup_seconds)
+        warmup_seconds = max(pace.warmup_seconds, scenario.least_warmup_seconds)
+        if warmup_seconds:
+            generate(warmup_seconds)
         before = _executed(scenario, server.port)
         observation = Observation.of_running(server.root_pid, peer.roles)
         result = generate(max(pace.seconds, scenario.least_seconds))

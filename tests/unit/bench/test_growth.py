@@ -86,7 +86,7 @@ def test_the_page_shows_each_point_and_what_failed():
     assert "| 2 | 20.0 |" in text
     assert "1.00 (may be 1)" in text
     assert "| [things](#things) | CPU | 1.00 | 1.00 | 1 | yes |" in text
-    assert "**4 could not be measured**: too many" in text
+    assert "**4 could not be measured in each round**: too many" in text
 
 
 def test_a_plot_is_the_same_bytes_each_time(tmp_path):
