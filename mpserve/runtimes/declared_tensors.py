@@ -15,14 +15,9 @@ from mpserve.errors import InvalidRequest
 from mpserve.model.signature import TensorSpec
 from mpserve.model.tensor import Datatype
 from mpserve.model.triton.completion import SCHEDULING_CHOICES, complete
-from mpserve.model.triton.config import (
-    DynamicBatching,
-    ModelInput,
-    ModelOutput,
-    TensorReshape,
-    TritonConfig,
-)
+from mpserve.model.triton.config import ModelInput, ModelOutput, TensorReshape, TritonConfig
 from mpserve.model.triton.config_json import decode_config, encode_config
+from mpserve.model.triton.scheduling_config import DynamicBatching
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext
 
 DEFAULT_MAX_BATCH_SIZE: Final = 4

@@ -13,28 +13,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from mpserve.model.config import InstanceKind
-
-DataTypeName = Literal[
-    "TYPE_INVALID",
-    "TYPE_BOOL",
-    "TYPE_UINT8",
-    "TYPE_UINT16",
-    "TYPE_UINT32",
-    "TYPE_UINT64",
-    "TYPE_INT8",
-    "TYPE_INT16",
-    "TYPE_INT32",
-    "TYPE_INT64",
-    "TYPE_FP16",
-    "TYPE_FP32",
-    "TYPE_FP64",
-    "TYPE_STRING",
-    "TYPE_BF16",
-]
-
-
-class ConfigMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all messages."""
+from mpserve.model.triton.config_message import ConfigMessage, DataTypeName
+from mpserve.model.triton.scheduling_config import (
+    DynamicBatching,
+    EnsembleScheduling,
+    SequenceBatching,
+)
 
 
 class TensorReshape(ConfigMessage, frozen=True, kw_only=True):
@@ -169,14 +153,14 @@ class GraphLowerBound(ConfigMessage, frozen=True, kw_only=True):
     """Smallest request a captured graph is used for."""
 
     batch_size: int = 0
-    input: dict[str, GraphShape] = {}
+    input: dict[str, GraphShape] = msgspec.field(default_factory=dict)
 
 
 class GraphSpec(ConfigMessage, frozen=True, kw_only=True):
     """A graph to capture."""
 
     batch_size: int = 0
-    input: dict[str, GraphShape] = {}
+    input: dict[str, GraphShape] = msgspec.field(default_factory=dict)
     graph_lower_bound: GraphLowerBound | UnsetType = UNSET
 
 
@@ -193,7 +177,7 @@ class Accelerator(ConfigMessage, frozen=True, kw_only=True):
     """An execution accelerator of a backend."""
 
     name: str = ""
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ExecutionAccelerators(ConfigMessage, frozen=True, kw_only=True):
@@ -222,118 +206,6 @@ class OptimizationPolicy(ConfigMessage, frozen=True, kw_only=True):
     eager_batching: bool = False
 
 
-# --- scheduling ---------------------------------------------------------------------------------
-
-
-class QueuePolicyConfig(ConfigMessage, frozen=True, kw_only=True):
-    """Bounds of a queue."""
-
-    timeout_action: Literal["REJECT", "DELAY"] = "REJECT"
-    default_timeout_microseconds: int = 0
-    allow_timeout_override: bool = False
-    max_queue_size: int = 0
-
-
-class DynamicBatching(ConfigMessage, frozen=True, kw_only=True):
-    """Batches put together from requests."""
-
-    preferred_batch_size: tuple[int, ...] = ()
-    max_queue_delay_microseconds: int = 0
-    preserve_ordering: bool = False
-    priority_levels: int = 0
-    default_priority_level: int = 0
-    default_queue_policy: QueuePolicyConfig | UnsetType = UNSET
-    priority_queue_policy: dict[str, QueuePolicyConfig] = {}
-
-
-class SequenceDirect(ConfigMessage, frozen=True, kw_only=True):
-    """Each sequence has a row of the batch of its own."""
-
-    max_queue_delay_microseconds: int = 0
-    minimum_slot_utilization: float = 0.0
-
-
-class SequenceOldest(ConfigMessage, frozen=True, kw_only=True):
-    """Requests of the oldest sequences are batched."""
-
-    max_candidate_sequences: int = 0
-    preferred_batch_size: tuple[int, ...] = ()
-    max_queue_delay_microseconds: int = 0
-    preserve_ordering: bool = False
-
-
-class SequenceControl(ConfigMessage, frozen=True, kw_only=True):
-    """What a control tensor tells."""
-
-    kind: Literal[
-        "CONTROL_SEQUENCE_START",
-        "CONTROL_SEQUENCE_READY",
-        "CONTROL_SEQUENCE_END",
-        "CONTROL_SEQUENCE_CORRID",
-    ] = "CONTROL_SEQUENCE_START"
-    int32_false_true: tuple[int, ...] = ()
-    fp32_false_true: tuple[float, ...] = ()
-    bool_false_true: tuple[bool, ...] = ()
-    data_type: DataTypeName = "TYPE_INVALID"
-
-
-class SequenceControlInput(ConfigMessage, frozen=True, kw_only=True):
-    """A control tensor."""
-
-    name: str = ""
-    control: tuple[SequenceControl, ...] = ()
-
-
-class SequenceInitialState(ConfigMessage, frozen=True, kw_only=True):
-    """First value of an implicit state; one of `zero_data` and `data_file`."""
-
-    data_type: DataTypeName = "TYPE_INVALID"
-    dims: tuple[int, ...] = ()
-    zero_data: bool | UnsetType = UNSET
-    data_file: str | UnsetType = UNSET
-    name: str = ""
-
-
-class SequenceState(ConfigMessage, frozen=True, kw_only=True):
-    """An implicit state."""
-
-    input_name: str = ""
-    output_name: str = ""
-    data_type: DataTypeName = "TYPE_INVALID"
-    dims: tuple[int, ...] = ()
-    initial_state: tuple[SequenceInitialState, ...] = ()
-    use_same_buffer_for_input_output: bool = False
-    use_growable_memory: bool = False
-
-
-class SequenceBatching(ConfigMessage, frozen=True, kw_only=True):
-    """Requests belong to sequences; at most one of `direct` and `oldest`."""
-
-    direct: SequenceDirect | UnsetType = UNSET
-    oldest: SequenceOldest | UnsetType = UNSET
-    max_sequence_idle_microseconds: int = 0
-    control_input: tuple[SequenceControlInput, ...] = ()
-    state: tuple[SequenceState, ...] = ()
-    iterative_sequence: bool = False
-
-
-class EnsembleStep(ConfigMessage, frozen=True, kw_only=True):
-    """One model of an ensemble."""
-
-    model_name: str = ""
-    model_version: int = 0
-    input_map: dict[str, str] = {}
-    output_map: dict[str, str] = {}
-    model_namespace: str = ""
-
-
-class EnsembleScheduling(ConfigMessage, frozen=True, kw_only=True):
-    """The graph of an ensemble."""
-
-    step: tuple[EnsembleStep, ...] = ()
-    max_inflight_requests: int = 0
-
-
 # --- the rest -----------------------------------------------------------------------------------
 
 
@@ -358,7 +230,7 @@ class Warmup(ConfigMessage, frozen=True, kw_only=True):
 
     name: str = ""
     batch_size: int = 0
-    inputs: dict[str, WarmupInput] = {}
+    inputs: dict[str, WarmupInput] = msgspec.field(default_factory=dict)
     count: int = 0
 
 
@@ -378,7 +250,7 @@ class RepositoryAgent(ConfigMessage, frozen=True, kw_only=True):
     """A library that may rewrite the model's location."""
 
     name: str = ""
-    parameters: dict[str, str] = {}
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class RepositoryAgents(ConfigMessage, frozen=True, kw_only=True):
@@ -437,9 +309,9 @@ class TritonConfig(ConfigMessage, frozen=True, kw_only=True):
     ensemble_scheduling: EnsembleScheduling | UnsetType = UNSET
     instance_group: tuple[InstanceGroupConfig, ...] = ()
     default_model_filename: str = ""
-    cc_model_filenames: dict[str, str] = {}
-    metric_tags: dict[str, str] = {}
-    parameters: dict[str, ModelParameter] = {}
+    cc_model_filenames: dict[str, str] = msgspec.field(default_factory=dict)
+    metric_tags: dict[str, str] = msgspec.field(default_factory=dict)
+    parameters: dict[str, ModelParameter] = msgspec.field(default_factory=dict)
     model_warmup: tuple[Warmup, ...] = ()
     model_operations: ModelOperations | UnsetType = UNSET
     model_transaction_policy: TransactionPolicy | UnsetType = UNSET

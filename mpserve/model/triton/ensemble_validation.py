@@ -7,8 +7,9 @@ Source: Triton's validation messages, word by word.
 from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest
-from mpserve.model.triton.config import EnsembleScheduling, EnsembleStep, TritonConfig
+from mpserve.model.triton.config import TritonConfig
 from mpserve.model.triton.normalization import ENSEMBLE
+from mpserve.model.triton.scheduling_config import EnsembleScheduling, EnsembleStep
 
 
 def check_ensemble(config: TritonConfig) -> None:

@@ -8,9 +8,10 @@ from msgspec import UNSET
 
 from mpserve.model.sequence import ControlKind, SequenceControl, SequencePolicy, SequenceState
 from mpserve.model.tensor import Datatype
-from mpserve.model.triton.config import SequenceBatching, TritonConfig
-from mpserve.model.triton.config import SequenceControl as ControlMessage
-from mpserve.model.triton.config import SequenceState as StateMessage
+from mpserve.model.triton.config import TritonConfig
+from mpserve.model.triton.scheduling_config import SequenceBatching
+from mpserve.model.triton.scheduling_config import SequenceControl as ControlMessage
+from mpserve.model.triton.scheduling_config import SequenceState as StateMessage
 
 _PAIRS: Final = {
     "int32_false_true": (Datatype.INT32, struct.Struct("<i")),

@@ -6,12 +6,12 @@ from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest
 from mpserve.model.config import InstanceKind
-from mpserve.model.triton.config import (
+from mpserve.model.triton.config import TritonConfig
+from mpserve.model.triton.scheduling_config import (
     SequenceBatching,
     SequenceControl,
     SequenceInitialState,
     SequenceState,
-    TritonConfig,
 )
 
 CORRELATION: Final = "CONTROL_SEQUENCE_CORRID"

@@ -19,14 +19,9 @@ from mpserve.model.identity import ModelName, Version
 from mpserve.model.memory_limit import memory_limit
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
-from mpserve.model.triton.config import (
-    InstanceGroupConfig,
-    ModelInput,
-    ModelOutput,
-    QueuePolicyConfig,
-    TritonConfig,
-)
+from mpserve.model.triton.config import InstanceGroupConfig, ModelInput, ModelOutput, TritonConfig
 from mpserve.model.triton.metric_control import first_response_bounds
+from mpserve.model.triton.scheduling_config import QueuePolicyConfig
 from mpserve.model.triton.sequence_summary import sequence_policy
 
 ENVIRONMENT_PARAMETER: Final = "EXECUTION_ENV_PATH"

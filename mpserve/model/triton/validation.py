@@ -11,10 +11,11 @@ from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.config import InstanceKind
-from mpserve.model.triton.config import DynamicBatching, ModelInput, ModelOutput, TritonConfig
+from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
 from mpserve.model.triton.ensemble_validation import check_ensemble
 from mpserve.model.triton.metric_control import check_metric_control
 from mpserve.model.triton.normalization import BACKEND_RULES, ENSEMBLE
+from mpserve.model.triton.scheduling_config import DynamicBatching
 from mpserve.model.triton.sequence_validation import check_sequence
 
 PLATFORMS_OF: Final = {

@@ -1,11 +1,6 @@
 import pytest
 
-from mpserve.model.triton.config import (
-    AllVersions,
-    LatestVersions,
-    SpecificVersions,
-    VersionPolicy,
-)
+from mpserve.model.triton.config import AllVersions, LatestVersions, SpecificVersions, VersionPolicy
 from mpserve.repository.version_policy import choose_versions
 
 PRESENT = (1, 2, 7)

@@ -6,6 +6,7 @@ from mpserve.errors import InternalError
 from mpserve.model.proto.proto_text import parse_proto
 from mpserve.model.proto.schema import config_class, config_descriptor
 from mpserve.model.triton import config as triton_config
+from mpserve.model.triton.config_message import ConfigMessage
 
 
 def test_field_numbers_are_those_of_the_wire():
@@ -41,7 +42,7 @@ def structs_in(annotation):
     return [
         argument
         for argument in getattr(annotation, "__args__", ())
-        if isinstance(argument, type) and issubclass(argument, triton_config.ConfigMessage)
+        if isinstance(argument, type) and issubclass(argument, ConfigMessage)
     ]
 
 
