@@ -76,13 +76,10 @@ class GrpcServices(msgspec.Struct, frozen=True, kw_only=True):
         MLServer's repository service of its own.
     health_watch
         `Watch` of the health service, which always has `Check`.
-    reflection
-        Clients may ask for the services and their messages.
     """
 
     model_repository: bool
     health_watch: bool
-    reflection: bool
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,6 +133,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     stream_carries_errors
         A stream of inferences goes on after an error, which is one of its messages; otherwise it
         ends with the error's status.
+    redirects_slashes
+        A path with a slash too many or too few at its end is sent on to the one that is known.
     grpc_services
         Services besides the inference service, and whether health can be watched.
     counts_traffic
@@ -170,6 +169,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     answers_in_kind: bool
     reads_sequences: bool
     stream_carries_errors: bool
+    redirects_slashes: bool
     grpc_services: GrpcServices
     counts_traffic: bool
 

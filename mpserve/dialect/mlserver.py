@@ -1,8 +1,8 @@
 """MLServer's answers.
 
 Source: MLServer 1.7.1 as seen running. Its health routes answer with an empty body; KServe's Python
-client reads JSON there, so mpserve sends it. It has no health service and no reflection over gRPC,
-which cost its clients nothing.
+client reads JSON there, so mpserve sends it. It has no health service over gRPC, which
+costs its clients nothing.
 """
 
 from typing import Final
@@ -59,6 +59,7 @@ MLSERVER: Final = Dialect(
     answers_in_kind=True,
     reads_sequences=False,
     stream_carries_errors=False,
-    grpc_services=GrpcServices(model_repository=True, health_watch=True, reflection=True),
+    redirects_slashes=True,
+    grpc_services=GrpcServices(model_repository=True, health_watch=True),
     counts_traffic=True,
 )

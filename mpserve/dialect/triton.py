@@ -60,6 +60,7 @@ TRITON: Final = Dialect(
     answers_in_kind=False,
     reads_sequences=True,
     stream_carries_errors=True,
-    grpc_services=GrpcServices(model_repository=False, health_watch=False, reflection=False),
+    redirects_slashes=False,
+    grpc_services=GrpcServices(model_repository=False, health_watch=False),
     counts_traffic=False,
 )

@@ -150,7 +150,8 @@ def test_reflection_tells_the_services_and_their_messages(calls):
         "inference.GRPCInferenceService",
         "grpc.health.v1.Health",
         REPOSITORY,
-        f"{package}.ServerReflection",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
     ]
     names = [
         descriptor_pb2.FileDescriptorProto.FromString(file).package

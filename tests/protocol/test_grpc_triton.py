@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
+from tests.fixtures.reflection import Reflection
 
 CODE = grpc.StatusCode
 pytestmark = BOTH_TRANSPORTS
@@ -69,11 +70,19 @@ def test_116_health_checks_take_any_service_and_can_not_be_watched(calls):
     assert caught.value.code() is CODE.UNIMPLEMENTED
 
 
-def test_reflection_is_not_offered(calls):
-    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-    with pytest.raises(grpc.RpcError) as caught:
-        next(iter(calls.channel.stream_stream(path)(iter([b""]), timeout=10)))
-    assert caught.value.code() is CODE.UNIMPLEMENTED
+@pytest.mark.parametrize("package", ["grpc.reflection.v1", "grpc.reflection.v1alpha"])
+def test_reflection_tells_the_services_and_all_files_of_their_messages(calls, package):
+    ask = Reflection(calls.channel, package)
+    (services,) = ask([{"list_services": ""}])
+    assert [one.name for one in services.list_services_response.service] == [
+        "inference.GRPCInferenceService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "grpc.reflection.v1alpha.ServerReflection",
+    ]
+    for one in services.list_services_response.service:
+        pool = ask.pool_of(one.name)
+        assert pool.FindServiceByName(one.name).methods
 
 
 def test_raw_and_typed_inputs_have_raw_outputs(calls):

@@ -1,4 +1,4 @@
-"""`grpc.reflection.v1alpha.ServerReflection`: the services and their messages, for tools.
+"""`grpc.reflection.v1.ServerReflection` and `v1alpha`: what is served, for tools.
 
 Source: the gRPC server reflection protocol. Extensions do not exist in proto3.
 """
@@ -8,24 +8,42 @@ from typing import Any, Final
 
 from mpserve.dialect import GrpcCode
 from mpserve.errors import MpserveError
-from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure, Metadata, StreamOutput
+from mpserve.frontend.grpc.call import (
+    SHUTTING_DOWN,
+    GrpcFailure,
+    Metadata,
+    StreamMethod,
+    StreamOutput,
+)
 from mpserve.frontend.grpc.messages import parse
-from mpserve.model.proto.schema import REFLECTION, Schema, schema
+from mpserve.model.proto.schema import REFLECTION, REFLECTION_V1, Schema, schema
 
-PATH: Final = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+_FILES: Final = {"grpc.reflection.v1": REFLECTION_V1, "grpc.reflection.v1alpha": REFLECTION}
+"""Package -> its file. The two differ in nothing else."""
 
-_PACKAGE: Final = "grpc.reflection.v1alpha"
 _NOT_FOUND: Final = GrpcCode.NOT_FOUND.value
 _UNIMPLEMENTED: Final = GrpcCode.UNIMPLEMENTED.value
+
+
+def reflection_methods(schemas: Sequence[Schema]) -> dict[str, StreamMethod]:
+    """Return the methods of both services by their paths."""
+    told = (*schemas, *(schema(file) for file in _FILES.values()))
+    return {
+        f"/{package}.ServerReflection/ServerReflectionInfo": ReflectionService(
+            told, package=package
+        ).open
+        for package in _FILES
+    }
 
 
 class ReflectionService:
     """Answers from the schemas that are served."""
 
-    def __init__(self, schemas: Sequence[Schema]) -> None:
-        self._schemas = (*schemas, schema(REFLECTION))
-        self._request_class = schema(REFLECTION).message(f"{_PACKAGE}.ServerReflectionRequest")
-        self._answer_class = schema(REFLECTION).message(f"{_PACKAGE}.ServerReflectionResponse")
+    def __init__(self, schemas: Sequence[Schema], *, package: str) -> None:
+        self._schemas = schemas
+        own = schema(_FILES[package])
+        self._request_class = own.message(f"{package}.ServerReflectionRequest")
+        self._answer_class = own.message(f"{package}.ServerReflectionResponse")
 
     def open(self, output: StreamOutput, _: Metadata) -> "ReflectionStream":
         """Open a stream of questions."""

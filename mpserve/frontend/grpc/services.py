@@ -10,8 +10,7 @@ from mpserve.frontend.grpc.infer import GrpcInfer
 from mpserve.frontend.grpc.infer_stream import InferStreams
 from mpserve.frontend.grpc.inference_service import InferenceService
 from mpserve.frontend.grpc.messages import INFERENCE_SERVICE, inference_schema
-from mpserve.frontend.grpc.reflection_service import PATH as REFLECTION_PATH
-from mpserve.frontend.grpc.reflection_service import ReflectionService
+from mpserve.frontend.grpc.reflection_service import reflection_methods
 from mpserve.frontend.grpc.restriction import MethodRestrictions
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.handlers import Handlers
@@ -73,8 +72,7 @@ def make_services(
         unary |= service.methods_of(repository_schema, _REPOSITORY_SERVICE)
     if offered.health_watch:
         streams[WATCH_PATH] = checks.watch
-    if offered.reflection:
-        streams[REFLECTION_PATH] = ReflectionService(schemas).open
+    streams |= reflection_methods(schemas)
     restrictions = MethodRestrictions(settings.restrictions)
     return Services(
         unary=unary,

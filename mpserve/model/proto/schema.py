@@ -6,7 +6,7 @@ Importing this imports protobuf, so it is imported by those who need it, when th
 
 import functools
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FileDescriptor, ServiceDescriptor
@@ -20,6 +20,9 @@ MLSERVER_DATAPLANE = "mlserver_dataplane.proto"
 MLSERVER_REPOSITORY = "mlserver_repository.proto"
 HEALTH = "health.proto"
 REFLECTION = "reflection.proto"
+REFLECTION_V1 = "reflection_v1.proto"
+_RENAMED: Final = {REFLECTION_V1: (REFLECTION, "grpc.reflection.v1alpha", "grpc.reflection.v1")}
+"""File -> file that it is like, package there, package here."""
 
 
 class Schema:
@@ -35,10 +38,8 @@ class Schema:
         self._pool = descriptor_pool.DescriptorPool()
         self._names = names
         self._classes: dict[str, type[Message]] = {}
-        folder = resources.files("mpserve.model.proto")
         for name in names:
-            text = folder.joinpath(name).read_text("utf-8")
-            self._pool.Add(parse_proto(text, name=name))
+            self._pool.Add(parse_proto(_text_of(name), name=name))
 
     def descriptor(self, full_name: str) -> Descriptor:
         """Return the descriptor of a message."""
@@ -73,6 +74,12 @@ class Schema:
         proto = descriptor_pb2.FileDescriptorProto()
         self.file(name).CopyToProto(proto)
         return proto.SerializeToString()
+
+
+def _text_of(name: str) -> str:
+    source, there, here = _RENAMED.get(name, (name, "", ""))
+    text = resources.files("mpserve.model.proto").joinpath(source).read_text("utf-8")
+    return text.replace(there, here) if there else text
 
 
 @functools.cache
