@@ -16,8 +16,8 @@ Owner
 import contextlib
 import os
 import time
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import orjson
@@ -77,18 +77,30 @@ class Repetition:
         return left_out
 
 
-class Log:
+class Sink(Protocol):
+    """Where events go."""
+
+    def writes(self, level: LogLevel) -> bool:
+        """Return whether events of `level` are written."""
+
+    def switch(self, switches: LogSwitches) -> None:
+        """Write what `switches` say from now on."""
+
+    def write(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
+        """Write an event; never raises."""
+
+
+class Lines:
     """Writes events to a descriptor in one format."""
 
-    def __init__(self, switches: LogSwitches, *, role: str, fd: int = STDERR_FD) -> None:
+    def __init__(self, switches: LogSwitches, *, role: str, fd: int) -> None:
         self._role = role
         self._fd = fd
         self._is_terminal = os.isatty(fd)
-        self._repetition = Repetition()
         self.switch(switches)
 
     def writes(self, level: LogLevel) -> bool:
-        """Return whether events of `level` are written, to spare costly fields."""
+        """Return whether events of `level` are written."""
         return level in self._written
 
     def switch(self, switches: LogSwitches) -> None:
@@ -97,18 +109,8 @@ class Log:
         self._colours = self._is_terminal and self._format is LogFormat.DEFAULT
         self._written = written_levels(switches)
 
-    def emit(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
-        """Write one event if its level is written and it did not repeat too often."""
-        if not self.writes(level):
-            return
-        now_ns = time.monotonic_ns()
-        for key, left_out in self._repetition.take_ended(now_ns=now_ns):
-            if self.writes(key.level):
-                self._write(key.level, "lines.suppressed", {"line": key.words, "count": left_out})
-        if self._repetition.admits(repetition_key(level, event, fields), now_ns=now_ns):
-            self._write(level, event, fields)
-
-    def _write(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
+    def write(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
+        """Write one event."""
         at_unix_ns = time.time_ns()
         if self._format is LogFormat.JSON:
             line = json_line(level, event, fields, role=self._role, at_unix_ns=at_unix_ns)
@@ -123,6 +125,38 @@ class Log:
             line = f"{colour}{text}\x1b[0m\n" if colour else f"{text}\n"
         with contextlib.suppress(OSError):  # nobody reads any more: there is nowhere to say so
             os.write(self._fd, line.encode("utf-8", "replace"))
+
+
+class Log:
+    """Events of one process on their way to a sink: standard error's, unless it is diverted."""
+
+    def __init__(self, switches: LogSwitches, *, role: str, fd: int = STDERR_FD) -> None:
+        self._sink: Sink = Lines(switches, role=role, fd=fd)
+        self._repetition = Repetition()
+
+    def writes(self, level: LogLevel) -> bool:
+        """Return whether events of `level` are written, to spare costly fields."""
+        return self._sink.writes(level)
+
+    def switch(self, switches: LogSwitches) -> None:
+        """Write what `switches` say from now on."""
+        self._sink.switch(switches)
+
+    def divert(self, make: Callable[[Sink], Sink]) -> None:
+        """Write to another sink from now on, made from the present one."""
+        self._sink = make(self._sink)
+
+    def emit(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
+        """Write one event if its level is written and it did not repeat too often."""
+        if not self.writes(level):
+            return
+        now_ns = time.monotonic_ns()
+        for key, left_out in self._repetition.take_ended(now_ns=now_ns):
+            if self.writes(key.level):
+                fields_of_key = {"line": key.words, "count": left_out}
+                self._sink.write(key.level, "lines.suppressed", fields_of_key)
+        if self._repetition.admits(repetition_key(level, event, fields), now_ns=now_ns):
+            self._sink.write(level, event, fields)
 
 
 def repetition_key(level: LogLevel, event: str, fields: Mapping[str, object]) -> RepetitionKey:
@@ -154,7 +188,11 @@ def text_line(
     level: LogLevel, event: str, fields: Mapping[str, object], *, role: str, stamp: str
 ) -> str:
     """Return the event for a person: `key=value` on one line, texts of several lines below it."""
-    head = f"{stamp} {_LETTERS[level]} {role}[{os.getpid()}] {event}"
+    return f"{stamp} {_LETTERS[level]} {role}[{os.getpid()}] {event_text(event, fields)}"
+
+
+def event_text(event: str, fields: Mapping[str, object]) -> str:
+    """Return what a text line says besides when, who and how severe."""
     short: list[str] = []
     blocks: list[str] = []
     for key, value in fields.items():
@@ -163,7 +201,7 @@ def text_line(
             blocks.append(f"\n  {key}:\n    " + text.rstrip("\n").replace("\n", "\n    "))
         else:
             short.append(f" {key}={_quoted(text)}")
-    return head + "".join(short) + "".join(blocks)
+    return event + "".join(short) + "".join(blocks)
 
 
 def local_stamp(at_unix_ns: int) -> str:
@@ -208,6 +246,11 @@ def configure(switches: LogSwitches, *, role: str) -> None:
 def switch(switches: LogSwitches) -> None:
     """Let this process write what `switches` say from now on."""
     _current.switch(switches)
+
+
+def divert(make: Callable[[Sink], Sink]) -> None:
+    """Let the events of this process go to another sink, made from the present one."""
+    _current.divert(make)
 
 
 def described(switches: LogSwitches) -> dict[str, object]:

@@ -23,15 +23,20 @@ class LoggingBridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write `record`; a record that can not be formatted goes the way of `logging`'s errors."""
         try:
-            message = record.getMessage()
-            fields = {"logger": record.name, "message": message}
-            if record.exc_info:
-                fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+            fields = fields_of(record)
         except Exception:  # noqa: BLE001  # the model's own arguments: any __str__ may raise
             self.handleError(record)
             return
         write = next(write for level, write in _WRITERS if record.levelno >= level)
         write("library.logged", **fields)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, str]:
+    """Return what the event of a record tells; raises what the arguments of a record raise."""
+    fields = {"logger": record.name, "message": record.getMessage()}
+    if record.exc_info:
+        fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+    return fields
 
 
 def bridge_logging() -> None:
@@ -43,4 +48,6 @@ def bridge_logging() -> None:
 
 def follow_level() -> None:
     """Let the root logger make the records that our log writes now."""
-    logging.getLogger().setLevel(logging.DEBUG if log.is_debug() else logging.INFO)
+    root = logging.getLogger()
+    if any(isinstance(handler, LoggingBridge) for handler in root.handlers):
+        root.setLevel(logging.DEBUG if log.is_debug() else logging.INFO)
