@@ -830,7 +830,7 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '', request_events: bytes = ...) -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '', request_events: bytes = ..., reads_origin: bool = False, compresses: bool = True, root_path: str = '') -> None: ...
 
     def set_busy_answer(self, answer: bytes) -> None:
         """Whole answer to a connection that is one too many."""
@@ -940,6 +940,9 @@ class Exchange:
 
     def count_at(self, route: str) -> None:
         """Count the answer at this route, whose variable parts are named."""
+
+    def add_headers(self, headers: object) -> None:
+        """Send these (bytes, bytes) pairs with the answer, whatever it is."""
 
     @property
     def client_gone(self) -> bool: ...

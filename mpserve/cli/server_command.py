@@ -122,12 +122,26 @@ def run_server(reading: Reading, *, reread: Callable[[], Reading]) -> int:
     settings = reading.settings
     _redirect_log(settings)
     log.configure(settings.log, role="supervisor")
+    _divert_log(settings)
     for warning in reading.warnings:
         log.warning("setting.doubted", reason=warning)
     # Imported late: usage errors, --help and `models` must not pay for the server.
     from mpserve.supervisor.main import run  # noqa: PLC0415
 
     return run(settings, reread=reread)
+
+
+def _divert_log(settings: Settings) -> None:
+    """Let the log go where `logging_settings` of MLServer's settings say."""
+    if not settings.logging.is_set:
+        return
+    from mpserve.telemetry.logging_sink import divert_to_logging  # noqa: PLC0415  it costs time
+
+    try:
+        divert_to_logging(settings.logging)
+    except ConfigError as error:
+        click.echo(f"mpserve: {error}", err=True)
+        sys.exit(EXIT_CONFIG)
 
 
 def _redirect_log(settings: Settings) -> None:

@@ -18,6 +18,7 @@ from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.log_switches import LogChange, LogSwitches
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.model.trace_setting import SpanExport, TraceRow
+from mpserve.settings.logging_settings import LoggingSettings
 from mpserve.telemetry.model_metrics import MetricFamily
 
 # --- what a child process is told at its start -------------------------------------------------
@@ -76,6 +77,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
         Of the rate limiter, in which the process is enrolled; "" for none.
     span_export
         Where the spans of traces go.
+    logging
+        How Python's `logging` is set up.
     """
 
     instance: InstanceKey
@@ -98,6 +101,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     cpus: tuple[int, ...] = ()
     limiter_segment: str = ""
     span_export: SpanExport = SpanExport()
+    logging: LoggingSettings = LoggingSettings()
 
 
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):

@@ -86,6 +86,11 @@ def main(start: FrontendStart, control: socket.socket) -> int:
     if settings.worker_user is not None:
         share_with(settings.worker_user.gid)
     log.configure(settings.log, role=f"frontend:{start.frontend_index}")
+    if settings.logging.is_set:
+        # Here, because few want it and `logging` costs milliseconds.
+        from mpserve.telemetry.logging_sink import divert_to_logging  # noqa: PLC0415
+
+        divert_to_logging(settings.logging)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(start, settings, control))
 

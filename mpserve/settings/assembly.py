@@ -72,7 +72,7 @@ def assemble(
     fields |= _repository(fields, values, mode=mode)
     fields |= _metrics(fields, values)
     fields["grpc"] = _grpc(command, fields, values, chosen=chosen)
-    fields["http"] = _http(fields, values)
+    fields["http"] = _http(fields, values, mlserver)
     fields["clients"] = _taken(fields, _CLIENTS_PREFIX)
     fields["log"] = _taken(fields, _LOG_PREFIX)
     fields |= read_tracing(values, chosen)
@@ -87,6 +87,7 @@ def assemble(
         "server_version": mlserver.server_version or version,
         "extensions": _extensions(command, mlserver),
         "parallel_workers": mlserver.parallel_workers,
+        "logging": mlserver.logging,
     }
     return msgspec.convert(fields, Settings)
 
@@ -152,7 +153,11 @@ def _internet_address(fields: Mapping[str, Any]) -> str:
     return LOOPBACK if unix_path(address) is not None else address
 
 
-def _http(fields: dict[str, Any], values: Mapping[str, tuple[Value, ...]]) -> dict[str, object]:
+def _http(
+    fields: dict[str, Any],
+    values: Mapping[str, tuple[Value, ...]],
+    mlserver: MLServerChoice,
+) -> dict[str, object]:
     """Take the fields of HTTP together that are not its listener's."""
     http = _taken(fields, _HTTP_PREFIX)
     restricted = [str(text) for text in values["http-restricted-api"] if text]
@@ -160,6 +165,9 @@ def _http(fields: dict[str, Any], values: Mapping[str, tuple[Value, ...]]) -> di
         **http,
         "restrictions": read_restrictions(restricted),
         "use_ssl": http["use_ssl"] or http["use_ssl_mutual"],
+        "cors": mlserver.cors,
+        "root_path": mlserver.root_path,
+        "compresses": mlserver.compresses,
     }
 
 

@@ -51,6 +51,10 @@ _WORDS: Final = {
     "trace": "--trace-config",
     "span_export": "--trace-config",
     "worker_user": "--worker-user",
+    "http.cors": "cors_settings",
+    "http.root_path": "root_path",
+    "http.compresses": "gzip_enabled",
+    "logging": "logging_settings",
     "metrics_counter_latencies": "--metrics-config",
     "model_environment": "MLSERVER_MODEL_*",
 }

@@ -3,14 +3,16 @@
 Nothing here reads `os.environ`: the mapping is handed in by the command.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from mpserve.errors import ConfigError
+from mpserve.settings.cors import CorsSettings, read_cors
 from mpserve.settings.flags import Flag, Standing, Value
+from mpserve.settings.logging_settings import LoggingSettings, read_logging
 from mpserve.settings.mlserver_fields import (
     BY_NAME,
     MLSERVER_FIELDS,
@@ -22,6 +24,7 @@ from mpserve.settings.mlserver_fields import (
     read_text,
     read_words,
 )
+from mpserve.settings.root_path import read_root_path
 from mpserve.settings.values import BadValue
 
 SETTINGS_FILE: Final = "settings.json"
@@ -39,6 +42,10 @@ class MLServerChoice(msgspec.Struct, frozen=True, kw_only=True):
         Values of flags.
     server_version, extensions, metrics_http_prefix
         `None` when not said.
+    cors
+        `None` for no CORS.
+    compresses
+        Answers are compressed for clients that ask for it.
     warnings
         Fields that were set and change nothing.
     """
@@ -49,6 +56,10 @@ class MLServerChoice(msgspec.Struct, frozen=True, kw_only=True):
     load_models_at_startup: bool = True
     parallel_workers: int = 1
     metrics_http_prefix: str | None = None
+    cors: CorsSettings | None = None
+    root_path: str = ""
+    logging: LoggingSettings = LoggingSettings()
+    compresses: bool = True
     warnings: tuple[str, ...] = ()
 
 
@@ -108,41 +119,51 @@ def read_mlserver(folder: Path, environment: Mapping[str, str]) -> MLServerChoic
         for name, (where, _) in raws.items()
         if BY_NAME[name].standing is Standing.NO_EFFECT
     ]
-    return _interpret(raws, warnings=tuple(warnings))
+    choice = _interpret(raws, environment=upper, warnings=tuple(warnings))
+    # As the peer, which puts both before all else that Python looks through.
+    folders = (str(folder.absolute()), str(Path.cwd()))
+    logging = msgspec.structs.replace(choice.logging, folders=folders)
+    return msgspec.structs.replace(choice, logging=logging) if logging.is_set else choice
 
 
-def _interpret(raws: Mapping[str, tuple[str, Raw]], *, warnings: tuple[str, ...]) -> MLServerChoice:
+def _interpret(
+    raws: Mapping[str, tuple[str, Raw]],
+    *,
+    environment: Mapping[str, str],
+    warnings: tuple[str, ...],
+) -> MLServerChoice:
     chosen: Chosen = {}
-    version: str | None = None
-    extensions: tuple[str, ...] | None = None
-    loads = True
-    workers = 1
-    prefix: str | None = None
+    read: dict[str, Any] = {}
     for name, (where, raw) in raws.items():
         try:
             chosen.update(_flag_value(BY_NAME[name], raw))
-            match name:
-                case "server_version":
-                    version = read_text(raw)
-                case "extensions":
-                    extensions = read_words(raw)
-                case "load_models_at_startup":
-                    loads = read_bool(raw)
-                case "parallel_workers":
-                    workers = read_count(raw)
-                case "metrics_rest_server_prefix":
-                    prefix = read_metric_name(raw)
+            own = _WITHOUT_FLAG.get(name)
+            if own is not None:
+                read[own.attribute] = own.read(raw)
+            elif name == "cors_settings":
+                read["cors"] = read_cors(raw, environment)
         except BadValue as error:
             raise ConfigError(f"{where}: {error}") from error
-    return MLServerChoice(
-        chosen=chosen,
-        server_version=version,
-        extensions=extensions,
-        load_models_at_startup=loads,
-        parallel_workers=workers,
-        metrics_http_prefix=prefix,
-        warnings=warnings,
-    )
+    return MLServerChoice(chosen=chosen, warnings=warnings, **read)
+
+
+class _WithoutFlag(NamedTuple):
+    """An attribute of `MLServerChoice`, and how its value is read."""
+
+    attribute: str
+    read: Callable[[Raw], object]
+
+
+_WITHOUT_FLAG: Final = {
+    "server_version": _WithoutFlag("server_version", read_text),
+    "extensions": _WithoutFlag("extensions", read_words),
+    "load_models_at_startup": _WithoutFlag("load_models_at_startup", read_bool),
+    "parallel_workers": _WithoutFlag("parallel_workers", read_count),
+    "metrics_rest_server_prefix": _WithoutFlag("metrics_http_prefix", read_metric_name),
+    "root_path": _WithoutFlag("root_path", read_root_path),
+    "logging_settings": _WithoutFlag("logging", read_logging),
+    "gzip_enabled": _WithoutFlag("compresses", read_bool),
+}
 
 
 def _flag_value(field: MLServerField, raw: Raw) -> Chosen:

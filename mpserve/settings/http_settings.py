@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from mpserve.settings.cors import CorsSettings
+
 
 class Category(enum.Enum):
     """Group of calls that can be restricted together. Spelled as in Triton's flags."""
@@ -44,6 +46,12 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         TLS; with the latter, clients must show a certificate that `root_cert` has signed.
     server_cert, server_key, root_cert
         Paths of PEM files, "" for none.
+    cors
+        What pages of other origins may do; `None`: nothing is said about it.
+    root_path
+        Path that a proxy in front shows the server under, with a slash before it; "" for none.
+    compresses
+        Answers are compressed for clients that ask for it.
     """
 
     restrictions: tuple[Restriction, ...] = ()
@@ -54,6 +62,9 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     server_cert: str = ""
     server_key: str = ""
     root_cert: str = ""
+    cors: CorsSettings | None = None
+    root_path: str = ""
+    compresses: bool = True
 
 
 def read_restrictions(texts: Iterable[str]) -> tuple[Restriction, ...]:

@@ -143,7 +143,7 @@ MLSERVER_FIELDS: Final = (
     MLServerField(name="debug", flag="log-verbose", read=_as_verbosity),
     MLServerField(name="use_structured_logging", flag="log-format", read=_as_log_format),
     MLServerField(name="environments_dir", flag="environments-dir", read=read_text),
-    # The next five have no flag: `assembly.py` takes them by name.
+    # The next have no flag: `assembly.py` takes them by name.
     MLServerField(
         name="metrics_rest_server_prefix",
         reason="how the names of the metrics of HTTP begin",
@@ -156,6 +156,24 @@ MLSERVER_FIELDS: Final = (
         reason="instances of each model that has no number of its own; 0 is one too, since no "
         "model runs in the server's process",
     ),
+    MLServerField(
+        name="cors_settings",
+        reason="headers of answers to pages of other origins, and answers to their preflights; "
+        "`expose_headers` too, which the peer reads and does not send",
+    ),
+    MLServerField(
+        name="root_path",
+        reason="stands before the links of `/v2/docs`, of OpenAPI and of redirections; paths are "
+        "served with it too, for proxies that do not take it off",
+    ),
+    MLServerField(
+        name="logging_settings",
+        reason="a path or an object for Python's `logging`: models and the server log by it",
+    ),
+    MLServerField(
+        name="gzip_enabled",
+        reason="if not, answers are never compressed",
+    ),
     _no_effect("model_repository_root", "the FOLDER of the command is the repository"),
     _no_effect(
         "parallel_workers_timeout",
@@ -166,12 +184,8 @@ MLSERVER_FIELDS: Final = (
     _no_effect("kafka_topic_input", _NO_KAFKA),
     _no_effect("kafka_topic_output", _NO_KAFKA),
     _no_effect("cache_size", "there is no response cache yet"),
-    _no_effect("gzip_enabled", "answers are compressed for clients that ask for it"),
     _refused("model_repository_implementation", "another repository class can not be plugged in"),
     _refused("model_repository_implementation_args", "there is no other repository class"),
-    _refused("root_path", "routes can not be moved below another path"),
-    _refused("cors_settings", "CORS headers are not sent yet"),
-    _refused("logging_settings", "use --log-format, --log-verbose and --log-file"),
     _refused("kafka_enabled", "mpserve does not read from Kafka"),
     _refused(
         "tracing_server", "use --trace-config mode=opentelemetry: spans go out by OTLP over HTTP"

@@ -14,6 +14,7 @@ from mpserve.model.trace_setting import SpanExport, TraceSetting
 from mpserve.settings.client_limits import ClientLimits
 from mpserve.settings.grpc_settings import GrpcSettings
 from mpserve.settings.http_settings import HttpSettings
+from mpserve.settings.logging_settings import LoggingSettings
 from mpserve.settings.worker_user import WorkerUser
 
 MIB = 1 << 20
@@ -91,8 +92,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         frontends of one server always share theirs).
     server_name, server_version, extensions
         As the server's metadata shows them.
-    log
-        What the log writes, until clients change it.
+    log, logging
+        What the log writes, until clients change it; and how Python's `logging` takes it over.
     arena_initial_bytes, arena_max_bytes
         Shared memory for tensors of each process: taken at its start, and at most.
     allow_client_shm
@@ -192,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     extensions: tuple[str, ...] = ()
     # log
     log: LogSwitches = LogSwitches()
+    logging: LoggingSettings = LoggingSettings()
     # traces
     trace: TraceSetting = TraceSetting()
     span_export: SpanExport = SpanExport()

@@ -186,6 +186,7 @@ class Workers:
             settings_json=record.settings.settings_json,
             complete_config=complete_config,
             log=self.settings.log,
+            logging=self.settings.logging,
         )
         child = self._processes.spawn(
             WORKER,

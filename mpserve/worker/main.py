@@ -22,6 +22,7 @@ from mpserve.control.messages import (
 from mpserve.errors import MpserveError
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import bridge_logging
+from mpserve.telemetry.logging_sink import divert_to_logging
 from mpserve.telemetry.model_metrics import RECORDER
 from mpserve.worker.control_calls import ControlCalls
 from mpserve.worker.control_thread import ControlThread
@@ -91,6 +92,8 @@ def prepare(start: WorkerStart) -> None:
         role=f"worker:{key.name}:{key.version}:{key.index}",
     )
     bridge_logging()
+    if start.logging.is_set:
+        divert_to_logging(start.logging)
     _seed_numpy()
 
 

@@ -43,6 +43,15 @@ std::string lower_case(std::string_view name) {
     return lower;
 }
 
+void append_fields(nb::handle headers, std::string& out) {
+    for (nb::handle item : nb::borrow<nb::iterable>(headers)) {
+        const auto name = nb::cast<nb::bytes>(item[0]);
+        const auto value = nb::cast<nb::bytes>(item[1]);
+        out.append(name.c_str(), name.size()).append(": ");
+        out.append(value.c_str(), value.size()).append("\r\n");
+    }
+}
+
 nb::list fields_of(const Exchange& exchange, bool as_sent) {
     nb::list headers;
     const std::string_view raw{exchange.raw_head};
@@ -87,16 +96,14 @@ void Exchange::count_at(const std::string& route) {
     if (traffic.is_on()) place = traffic.place(TrafficKind::get, route);
 }
 
+void Exchange::add_headers(nb::handle headers) { append_fields(headers, more_fields); }
+
 // Status line and the given fields; the framing ones and the empty line are the caller's.
 std::string Exchange::head_of(std::uint32_t status, nb::handle headers) const {
     std::string head = "HTTP/1.1 " + std::to_string(status) + " ";
     head.append(http_reason(status)).append("\r\n");
-    for (nb::handle item : nb::borrow<nb::iterable>(headers)) {
-        const auto name = nb::cast<nb::bytes>(item[0]);
-        const auto value = nb::cast<nb::bytes>(item[1]);
-        head.append(name.c_str(), name.size()).append(": ");
-        head.append(value.c_str(), value.size()).append("\r\n");
-    }
+    append_fields(headers, head);
+    head.append(more_fields);
     return head;
 }
 
@@ -209,6 +216,8 @@ void bind_exchange(nb::module_& m) {
             "When its last byte came (monotonic clock); 0 while nothing is traced.")
         .def("count_at", &Exchange::count_at, "route"_a,
              "Count the answer at this route, whose variable parts are named.")
+        .def("add_headers", &Exchange::add_headers, "headers"_a,
+             "Send these (bytes, bytes) pairs with the answer, whatever it is.")
         .def_prop_ro("client_gone", [](const Exchange& self) { return self.client_gone; })
         .def_prop_ro("answered", [](const Exchange& self) { return self.answered; })
         .def(

@@ -47,6 +47,7 @@ public:
     const char* body = nullptr;
     std::uint64_t body_bytes = 0;
     std::uint32_t place = kNoPlace;  // where it is counted
+    std::string more_fields;         // of the answer's head, whatever the answer is
     bool answered = false;           // the head is on its way
     bool streaming = false;
     bool client_gone = false;
@@ -54,6 +55,7 @@ public:
     nanobind::object on_writable;
 
     void count_at(const std::string& route);
+    void add_headers(nanobind::handle headers);
     void respond(std::uint32_t status, nanobind::handle headers, nanobind::handle body_parts);
     void start_stream(std::uint32_t status, nanobind::handle headers);
     void write_chunk(nanobind::handle data);

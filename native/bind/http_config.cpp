@@ -103,7 +103,8 @@ void bind_http_config(nb::module_& m) {
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
                const std::string& style, const std::vector<std::uint16_t>& http_statuses,
                const std::vector<std::uint16_t>& retry_after_s, bool native_inference,
-               std::string event_fields, nb::bytes request_events) {
+               std::string event_fields, nb::bytes request_events, bool reads_origin,
+               bool compresses, std::string root_path) {
                 if (http_statuses.size() != kStatusCount || retry_after_s.size() != kStatusCount) {
                     throw nb::value_error("http_statuses, retry_after_s: one for each ErrorCode");
                 }
@@ -126,12 +127,16 @@ void bind_http_config(nb::module_& m) {
                 self->native_inference = native_inference;
                 self->event_fields = std::move(event_fields);
                 self->request_events.assign(request_events.c_str(), request_events.size());
+                self->reads_origin = reads_origin;
+                self->compresses = compresses;
+                self->root_path = std::move(root_path);
             },
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
             "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "",
-            "request_events"_a = nb::bytes("", 0))
+            "request_events"_a = nb::bytes("", 0), "reads_origin"_a = false,
+            "compresses"_a = true, "root_path"_a = "")
         .def(
             "set_busy_answer",
             [](HttpConfig& self, nb::bytes answer) {

@@ -37,6 +37,9 @@ struct HttpConfig {
     std::string event_fields;      // CloudEvents fields that all answers have; "": none have any
     std::string request_events;    // the same of requests, as their models see them: pairs
     bool native_inference = true;  // false: every inference needs what only Python does
+    bool reads_origin = false;     // true: likewise what pages of other origins ask for
+    bool compresses = true;        // answers, for clients that ask for it: Python's part
+    std::string root_path;         // a proxy may leave it before paths; "": none
     std::array<std::uint16_t, kStatusCount> http_status{};    // by Status
     std::array<std::uint16_t, kStatusCount> retry_after_s{};  // by Status; 0: not told
     struct Static {

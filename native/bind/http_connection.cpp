@@ -14,6 +14,17 @@ namespace {
 constexpr std::uint64_t kReceiveInPlace = 64 * 1024;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::uint16_t kClientGone = 499;  // nginx's, and MLServer's, for an answer to nobody
+constexpr std::string_view kProtocolPath = "/v2/";
+
+// How much of a path is the root path. A root path that looks like a path of the protocol is one
+// only before another.
+std::size_t root_bytes(std::string_view path, std::string_view root_path) noexcept {
+    if (!path.starts_with(root_path)) return 0;
+    const auto rest = path.substr(root_path.size());
+    if (!rest.starts_with('/')) return 0;
+    const bool is_ambiguous = path.starts_with(kProtocolPath) && !rest.starts_with("/v2");
+    return is_ambiguous ? 0 : root_path.size();
+}
 
 }  // namespace
 
@@ -101,6 +112,17 @@ void HttpConnection::buffer_updated(std::size_t bytes) {
     flush();
 }
 
+// As `parse_head`; paths are those of the server, whether or not a proxy took the root path off.
+HeadResult HttpConnection::read_head(std::string_view data) {
+    const auto result = parse_head(data, head_, config_.head_limits);
+    if (!config_.root_path.empty() && result.status == HeadStatus::complete) {
+        const auto taken_off = root_bytes(head_.path, config_.root_path);
+        head_.path.remove_prefix(taken_off);
+        head_.target.remove_prefix(taken_off);
+    }
+    return result;
+}
+
 // Reads requests from `data`, which is the read buffer or `input_`; what is left goes to `input_`.
 void HttpConnection::consume(std::string_view data) {
     std::size_t at = 0;
@@ -117,7 +139,7 @@ void HttpConnection::consume(std::string_view data) {
             stalled_ = true;
             break;
         }
-        const auto result = parse_head(data.substr(at), head_, config_.head_limits);
+        const auto result = read_head(data.substr(at));
         if (result.status == HeadStatus::incomplete) break;
         if (result.status == HeadStatus::bad) {
             protocol_error(result.http_status, result.reason);
@@ -168,7 +190,7 @@ bool HttpConnection::take_body(std::string_view data, std::size_t& at, std::size
 void HttpConnection::keep_head(std::string_view head) {
     kept_head_.assign(head);
     head_.reset();
-    parse_head(kept_head_, head_, config_.head_limits);  // its views now look into the copy
+    read_head(kept_head_);  // its views now look into the copy
 }
 
 void HttpConnection::refuse_body(BodyOutcome outcome) {
@@ -284,8 +306,12 @@ HttpConnection::Pending* HttpConnection::find_pending(std::uint64_t sequence) no
 
 void HttpConnection::handle(std::string_view body, ByteBuffer* owned_body, Block block,
                             std::uint64_t body_offset) {
-    if (head_.method == HttpMethod::get && body.empty() && answer_static()) return;
-    if (head_.method == HttpMethod::post && submit_inference(body, block, body_offset)) return;
+    const bool is_plain = !config_.reads_origin || head_.find("origin").data() == nullptr;
+    if (is_plain && head_.method == HttpMethod::get && body.empty() && answer_static()) return;
+    if (is_plain && head_.method == HttpMethod::post &&
+        submit_inference(body, block, body_offset)) {
+        return;
+    }
     hand_to_python(body, owned_body, block, BodyOutcome::read);
 }
 

@@ -90,6 +90,7 @@ private:
     };
 
     void consume(std::string_view data);
+    HeadResult read_head(std::string_view data);
     bool receives_in_place() const noexcept;
     std::uint64_t body_limit() const noexcept;
     bool take_body(std::string_view data, std::size_t& at, std::size_t head_bytes);

@@ -73,7 +73,7 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     const auto* found = find_route(head_.path);
     if (found == nullptr || body.empty() || !head_.content_encoding.empty() ||
         head_.repeated_singleton || head_.header_length_state == HeaderLength::invalid ||
-        wants_compression(head_.accept_encoding)) {
+        (config_.compresses && wants_compression(head_.accept_encoding))) {
         return false;
     }
     const auto& route = **found;

@@ -3,7 +3,6 @@
 from typing import Final
 
 _KSERVE: Final = "KServe's clients want the word in a body; the peer sends none"
-_NO_REDIRECT: Final = "paths are taken as they are; the peer sends clients on to the other spelling"
 _DOCUMENT: Final = "OpenAPI is at /v2/docs/dataplane.json; the peer has its framework's own as well"
 _VERSIONS: Final = "the version that is served is told"
 _FLAT: Final = "elements come back flat, as the protocol recommends"
@@ -27,11 +26,6 @@ _REASON: Final = "the reason is told in the words of the log"
 DIFFERENCES: Final[dict[str, str]] = {
     "GET /v2/health/live": _KSERVE,
     "GET /v2/health/ready": _KSERVE,
-    **{
-        f"{method} {path}": _NO_REDIRECT
-        for method in ("GET", "PUT", "DELETE")
-        for path in ("/v2/", "/v2/health/live/")
-    },
     **{f"{method} /openapi.json": _DOCUMENT for method in ("GET", "PUT", "DELETE")},
     "GET /v2/models/versioned": _VERSIONS,
     "GET /v2/models/versioned/versions/v1": _VERSIONS,

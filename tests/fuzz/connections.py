@@ -15,7 +15,7 @@ from mpserve.frontend.grpc.call import GrpcFailure, Metadata, StreamOutput
 from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.server import http_config
-from mpserve.settings import ClientLimits, GrpcCompression, GrpcSettings
+from mpserve.settings import GrpcCompression, GrpcSettings, Settings
 from mpserve.shm.arena import ArenaSegments, open_arena
 from mpserve.shm.board import Board
 from mpserve.shm.client_region import RegionTable
@@ -121,12 +121,10 @@ class Bench:
         self._http = http_config(
             dispatcher=dispatcher,
             dialect=TRITON,
-            max_body_bytes=MAX_BODY_BYTES,
-            max_binary_body_bytes=MAX_BODY_BYTES,
+            settings=Settings(http_max_input_size=MAX_BODY_BYTES, arena_max_bytes=MAX_BODY_BYTES),
             on_exchange=_answer,
             native_inference=True,
             source=EventSource(server_name="fuzz"),
-            clients=ClientLimits(),
         )
         self.infer = ProtoInfer(
             dispatcher=dispatcher, on_failure=_failed, on_rare=_rare, on_headers=_with_headers

@@ -27,17 +27,28 @@ _VERSION: Final = "{model_version}"
 
 
 class DocumentEndpoints:
-    """Documents of the server, and of each model that serves."""
+    """Documents of the server, and of each model that serves.
 
-    def __init__(self, *, metadata: MetadataHandler) -> None:
+    Parameters
+    ----------
+    root_path
+        What stands before the server's paths where clients see them, "" for nothing.
+    """
+
+    def __init__(self, *, metadata: MetadataHandler, root_path: str) -> None:
         self._metadata = metadata
+        self._root_path = root_path
 
     def document(self, _: object, __: object, match: Match) -> HttpResponse:
         """Answer with one of the documents, of the whole server or of a model."""
         if not match.model:
-            return responses.json_response(_file(match.document))
-        self._metadata.model(match.model, match.version)
-        return responses.json_response(orjson.dumps(_of_model(match.model, match.version)))
+            whole: dict[str, Any] = orjson.loads(_file(match.document))
+        else:
+            self._metadata.model(match.model, match.version)
+            whole = _of_model(match.model, match.version)
+        if self._root_path:
+            whole["servers"] = [{"url": self._root_path}]
+        return responses.json_response(orjson.dumps(whole))
 
     def page(self, _: object, __: object, match: Match) -> HttpResponse:
         """Answer with the page, for the whole server or for a model."""
@@ -45,7 +56,8 @@ class DocumentEndpoints:
         if match.model:
             self._metadata.model(match.model, match.version)
             sources = [f"{_place(match.model, match.version)}/docs/{DATA_PLANE}"]
-        listed = orjson.dumps(sources).replace(b"<", b"\\u003c")  # it stands within a script
+        links = [self._root_path + source for source in sources]
+        listed = orjson.dumps(links).replace(b"<", b"\\u003c")  # it stands within a script
         body = _file("page.html").replace(_SOURCES, listed)
         return HttpResponse(status=200, content_type=HTML, body=(body,))
 

@@ -16,6 +16,7 @@ from mpserve.frontend.handlers.repository import RepositoryResult
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.answer_stream import StreamingExchange
 from mpserve.frontend.http.body import HttpRequest
+from mpserve.frontend.http.cors import Cors
 from mpserve.frontend.http.document_endpoints import DocumentEndpoints
 from mpserve.frontend.http.event_query import read_event_query
 from mpserve.frontend.http.region_endpoints import RegionEndpoints
@@ -70,6 +71,10 @@ class Endpoints:
     ----------
     inferences
         Every way to ask for an inference.
+    cors
+        Answers pages of other origins; `None`: they are not told that they may read.
+    root_path
+        What stands before the server's paths in links.
     """
 
     def __init__(
@@ -80,6 +85,8 @@ class Endpoints:
         inferences: Mapping[Endpoint, StartInference],
         restrictions: Restrictions,
         max_body_bytes: int,
+        cors: Cors | None = None,
+        root_path: str = "",
     ) -> None:
         self._dialect = dialect
         self._routes = ROUTES[dialect.name]
@@ -88,9 +95,10 @@ class Endpoints:
         self._statistics = handlers.statistics
         self._repository = calls = handlers.repository
         self._restrictions = restrictions
+        self._cors = cors
         self._max_body_bytes = max_body_bytes
         settings = SettingEndpoints(dialect=dialect, metadata=metadata, calls=calls)
-        documents = DocumentEndpoints(metadata=metadata)
+        documents = DocumentEndpoints(metadata=metadata, root_path=root_path)
         memory = RegionEndpoints(dialect=dialect, regions=handlers.regions, calls=calls)
         self._answers: Mapping[
             Endpoint, Callable[[StreamingExchange, HttpRequest, Match], HttpResponse | None]
@@ -144,6 +152,11 @@ class Endpoints:
     def _response(self, exchange: StreamingExchange) -> HttpResponse | None:
         match = self._routes.match(exchange.target) or _OWN_PATH
         http = HttpRequest(exchange, max_body_bytes=self._max_body_bytes)
+        if self._cors is not None:
+            preflight = self._cors.preflight(exchange.method, http)
+            if preflight is not None:
+                return preflight
+            exchange.add_headers(self._cors.headers(http))
         lacking = self._restrictions.missing_header(match.endpoint, http)
         if lacking is not None:
             return responses.fault_response(

@@ -6,6 +6,7 @@ Source: MLServer 1.7.1 as seen running (FastAPI's paths).
 
 import re
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import unquote
 
 import msgspec
@@ -20,6 +21,7 @@ from mpserve.frontend.http.answer_stream import StreamingExchange
 from mpserve.frontend.http.arrival import http_arrival
 from mpserve.frontend.http.body import HttpRequest
 from mpserve.frontend.http.responses import HttpResponse
+from mpserve.frontend.http.routes import ROUTES
 from mpserve.shm.dispatcher import Answer
 from mpserve.telemetry import log
 
@@ -34,9 +36,16 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HandlerPaths:
-    """Finds and answers them."""
+    """Finds and answers them.
 
-    def __init__(self, *, handler: InferHandler, dialect: Dialect) -> None:
+    Parameters
+    ----------
+    root_path
+        What stands before the server's paths where clients see them, "" for nothing.
+    """
+
+    def __init__(self, *, handler: InferHandler, dialect: Dialect, root_path: str) -> None:
+        self._root_path = root_path
         self._table = handler.table
         self._handler = handler
         self._dialect = dialect
@@ -58,7 +67,7 @@ class HandlerPaths:
         path, _, query = exchange.target.decode("latin-1").partition("?")
         found = [(row, match) for row in self._known() if (match := row.pattern.fullmatch(path))]
         if not found:
-            return responses.fault_response(
+            return self._elsewhere(exchange.target) or responses.fault_response(
                 TransportFault.UNKNOWN_PATH, "Not Found", dialect=self._dialect
             )
         for row, match in found:
@@ -72,6 +81,23 @@ class HandlerPaths:
             "Method Not Allowed",
             dialect=self._dialect,
             headers=((b"Allow", allowed.encode()),),
+        )
+
+    def _elsewhere(self, target: bytes) -> HttpResponse | None:
+        """Send a client on that has a slash too many or too few at the end of a path."""
+        path, mark, query = target.partition(b"?")
+        other = path.rstrip(b"/") if path.endswith(b"/") else path + b"/"
+        if not self._dialect.redirects_slashes or not self._is_known(other):
+            return None
+        place = self._root_path.encode() + other + mark + query
+        return HttpResponse(
+            status=HTTPStatus.TEMPORARY_REDIRECT, content_type="", headers=((b"Location", place),)
+        )
+
+    def _is_known(self, path: bytes) -> bool:
+        text = path.decode("latin-1")
+        return ROUTES[self._dialect.name].match(path) is not None or any(
+            row.pattern.fullmatch(text) for row in self._known()
         )
 
     def _known(self) -> tuple[_Row, ...]:

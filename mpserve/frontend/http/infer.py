@@ -76,7 +76,9 @@ class HttpInfer:
         dialect: Dialect,
         max_input_bytes: int,
         source: EventSource,
+        compresses: bool,
     ) -> None:
+        self._compresses = compresses
         self._handler = handler
         self._labels = labels
         self._forwarding = forwarding
@@ -205,6 +207,8 @@ class HttpInfer:
     def _compressed(
         self, http: HttpRequest, body: list[Bytes], headers: list[Header]
     ) -> list[Bytes]:
+        if not self._compresses:
+            return body
         encoding = accepted_encoding(http.header(b"accept-encoding"))
         size = sum(len(piece) for piece in body)
         if encoding is ContentEncoding.IDENTITY or size < self._dialect.compresses_from_bytes:

@@ -23,6 +23,8 @@ def make_inferences(
     dialect: Dialect,
     max_input_bytes: int,
     source: EventSource,
+    root_path: str = "",
+    compresses: bool = True,
 ) -> Mapping[Endpoint, StartInference]:
     """Return how each of the endpoints starts its inference."""
     infer = HttpInfer(
@@ -32,6 +34,7 @@ def make_inferences(
         dialect=dialect,
         max_input_bytes=max_input_bytes,
         source=source,
+        compresses=compresses,
     )
     stream = HttpInferStream(handler=handler, infer=infer, source=source, dialect=dialect)
     generate = HttpGenerate(
@@ -42,5 +45,7 @@ def make_inferences(
         Endpoint.INFER_STREAM: stream.answer,
         Endpoint.GENERATE: generate.answer,
         Endpoint.GENERATE_STREAM: generate.stream,
-        Endpoint.HANDLER: HandlerPaths(handler=handler, dialect=dialect).answer,
+        Endpoint.HANDLER: HandlerPaths(
+            handler=handler, dialect=dialect, root_path=root_path
+        ).answer,
     }

@@ -62,9 +62,12 @@ class Exchange(Protocol):
         When its first and its last byte came, on the monotonic clock; 0 while nothing is traced.
     count_at
         Says at which route the answer is counted, where routes are.
+    add_headers
+        Sends headers with the answer, whatever it is.
     """
 
     def count_at(self, route: str) -> None: ...  # noqa: D102  the class says it
+    def add_headers(self, headers: Sequence[Header]) -> None: ...  # noqa: D102
     @property
     def method(self) -> str: ...  # noqa: D102
     @property

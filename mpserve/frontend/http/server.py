@@ -16,7 +16,7 @@ from mpserve.frontend.http import responses
 from mpserve.frontend.http.restriction import Restrictions
 from mpserve.frontend.http.routes import INFER_ROUTE, VERSIONED_INFER_ROUTE
 from mpserve.model.metadata import ServerMetadata
-from mpserve.settings import Category, ClientLimits
+from mpserve.settings import Category, ClientLimits, Settings
 from mpserve.shm.dispatcher import Dispatcher
 
 MAX_HEADER_BYTES: Final = 64 * 1024
@@ -32,12 +32,10 @@ def http_config(
     *,
     dispatcher: Dispatcher,
     dialect: Dialect,
-    max_body_bytes: int,
-    max_binary_body_bytes: int,
+    settings: Settings,
     on_exchange: Callable[[Exchange], None],
     native_inference: bool,
     source: EventSource,
-    clients: ClientLimits,
 ) -> HttpServerConfig:
     """Return the configuration that every connection is made with.
 
@@ -47,8 +45,6 @@ def http_config(
         The core may answer inferences, because none needs what only Python looks at.
     source
         Who answers, where answers are events.
-    clients
-        What they may use up.
     """
     codes = [code for code in ErrorCode if code is not ErrorCode.OK]
     rows = [dialect.status(code, operation=Operation.INFER) for code in codes]
@@ -56,8 +52,8 @@ def http_config(
         dispatcher=dispatcher,
         on_exchange=on_exchange,
         on_protocol_error=partial(responses.protocol_error, dialect=dialect),
-        max_body_bytes=max_body_bytes,
-        max_binary_body_bytes=max_binary_body_bytes,
+        max_body_bytes=settings.http_max_input_size,
+        max_binary_body_bytes=settings.arena_max_bytes,
         max_header_bytes=MAX_HEADER_BYTES,
         max_header_fields=MAX_HEADER_FIELDS,
         max_pipelined=MAX_PIPELINED,
@@ -67,9 +63,12 @@ def http_config(
         native_inference=native_inference,
         event_fields=constant_fields(source) if dialect.answers_are_events else "",
         request_events=request_events(source) if dialect.answers_are_events else b"",
+        reads_origin=settings.http.cors is not None,
+        compresses=settings.http.compresses,
+        root_path=settings.http.root_path,
     )
     config.count_inferences(INFER_ROUTE, VERSIONED_INFER_ROUTE)
-    set_limits(config, dialect=dialect, clients=clients)
+    set_limits(config, dialect=dialect, clients=settings.clients)
     return config
 
 

@@ -8,6 +8,7 @@ from mpserve.codec.http_connection import HttpConnection
 from mpserve.dialect import DIALECTS
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.handlers import Handlers
+from mpserve.frontend.http.cors import Cors
 from mpserve.frontend.http.endpoints import Endpoints
 from mpserve.frontend.http.inferences import make_inferences
 from mpserve.frontend.http.restriction import Restrictions
@@ -52,25 +53,27 @@ class HttpService:
             dialect=self._dialect,
             max_input_bytes=settings.http_max_input_size,
             source=source,
+            root_path=settings.http.root_path,
+            compresses=settings.http.compresses,
         )
         endpoints = Endpoints(
             dialect=self._dialect,
             handlers=handlers,
             inferences=inferences,
             restrictions=self._restrictions,
+            cors=Cors(settings.http.cors) if settings.http.cors is not None else None,
+            root_path=settings.http.root_path,
             max_body_bytes=settings.http_max_input_size,
         )
         self._config = http_config(
             dispatcher=dispatcher,
             dialect=self._dialect,
-            max_body_bytes=settings.http_max_input_size,
-            max_binary_body_bytes=settings.arena_max_bytes,
+            settings=settings,
             on_exchange=endpoints.answer,
             native_inference=not (
                 forwarding.forwards or self._restrictions.covers(Category.INFERENCE)
             ),
             source=source,
-            clients=settings.clients,
         )
 
     @property

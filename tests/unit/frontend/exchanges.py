@@ -30,6 +30,7 @@ class RecordedExchange:
         self.content_length = len(body)
         self.received_ns = self.complete_ns = 0
         self.counted_route = ""
+        self.added_headers: list[Header] = []
         self.status: int | None = None
         self.answer_headers: dict[bytes, bytes] = {}
         self.answer = b""
@@ -38,8 +39,11 @@ class RecordedExchange:
     def respond(self, status: int, headers: Sequence[Header], body: Sequence[Bytes]) -> None:
         assert self.status is None, "answered twice"
         self.status = status
-        self.answer_headers = dict(headers)
+        self.answer_headers = dict([*headers, *self.added_headers])
         self.answer = b"".join(bytes(piece) for piece in body)
+
+    def add_headers(self, headers: Sequence[Header]) -> None:
+        self.added_headers += headers
 
     def count_at(self, route: str) -> None:
         self.counted_route = route

@@ -89,8 +89,6 @@ def test_host_debug_and_structured_logging_are_understood(read):
     "member",
     [
         {"kafka_enabled": True},
-        {"cors_settings": {"allow_origins": ["*"]}},
-        {"root_path": "/models"},
         {"cache_enabled": True},
         {"tracing_server": "otel:4317"},
         {"model_repository_implementation": "my.Repository"},
@@ -103,8 +101,9 @@ def test_a_setting_that_is_not_supported_is_refused_with_the_reason(read, member
 
 
 @pytest.mark.parametrize(
-    "member", [{"kafka_enabled": False}, {"cors_settings": None}, {"root_path": ""}]
-)
+    "member", [{"kafka_enabled": False}, {"cors_settings": None}, {"root_path": ""},
+               {"logging_settings": None}],
+)  # fmt: skip
 def test_a_setting_that_is_not_supported_may_be_off(read, member):
     read(file=member)
 
@@ -128,6 +127,70 @@ def test_parallel_workers_are_taken_without_a_warning(read, environment, file, w
     reading = read(environment=environment, file=file)
     assert reading.settings.parallel_workers == workers
     assert not any("parallel_workers" in line.lower() for line in reading.warnings)
+
+
+def test_cors_is_read_and_its_gaps_are_filled_from_the_environment(read):
+    cors = read(
+        file={"cors_settings": {"allow_origins": ["https://a.example"], "max_age": 5}},
+        environment={"MLSERVER_ALLOW_METHODS": '["POST"]', "MLSERVER_MAX_AGE": "9"},
+    ).settings.http.cors
+    assert (cors.allow_origins, cors.max_age) == (("https://a.example",), 5)
+    assert (cors.allow_methods, cors.allow_credentials) == (("POST",), False)
+
+
+def test_cors_stands_in_the_environment_as_json(read):
+    text = '{"allow_origin_regex": "https://.*", "allow_credentials": true}'
+    cors = read(environment={"MLSERVER_CORS_SETTINGS": text}).settings.http.cors
+    assert (cors.allow_origin_regex, cors.allow_credentials) == ("https://.*", True)
+
+
+def test_without_cors_settings_its_variables_are_not_looked_at(read):
+    assert read(environment={"MLSERVER_ALLOW_ORIGINS": '["*"]'}).settings.http.cors is None
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [("/models", "/models"), ("models/", "/models"), ("/a/b", "/a/b"), ("/", ""), (None, "")],
+)
+def test_a_root_path_has_a_slash_before_it_and_none_behind(read, written, path):
+    assert read(file={"root_path": written}).settings.http.root_path == path
+
+
+def test_compression_may_be_off(read):
+    assert read().settings.http.compresses
+    assert not read(file={"gzip_enabled": False}).settings.http.compresses
+
+
+def test_logging_is_read_from_a_file_or_from_the_settings_themselves(read, tmp_path):
+    (tmp_path / "log.json").write_text('{"version": 1}')
+    (tmp_path / "log.conf").write_text("[loggers]\n")
+    as_json = read(file={"logging_settings": str(tmp_path / "log.json")}).settings.logging
+    assert as_json.config_json == '{"version":1}'
+    assert as_json.folders[0] == str(tmp_path)
+    as_ini = read(file={"logging_settings": str(tmp_path / "log.conf")}).settings.logging
+    assert (as_ini.config_json, as_ini.ini_path) == ("", str(tmp_path / "log.conf"))
+    assert read(file={"logging_settings": {"version": 1}}).settings.logging == as_json
+    assert not read(file={}).settings.logging.is_set
+
+
+@pytest.mark.parametrize(
+    ("member", "complaint"),
+    [
+        ({"cors_settings": ["*"]}, "no JSON object of CORS settings"),
+        ({"cors_settings": {"max_age": "soon"}}, r"`int`.* at `\$.max_age`"),
+        ({"cors_settings": {"allow_methods": ["GET X: y"]}}, "no name of a method or header"),
+        ({"cors_settings": {"allow_origins": ["a b"]}}, "no origin"),
+        ({"cors_settings": {"allow_origin_regex": "("}}, "allow_origin_regex"),
+        ({"root_path": "/a b"}, "no path of a URL"),
+        ({"root_path": 1}, "no path of a URL"),
+        ({"logging_settings": "/nowhere/log.json"}, "there is no file"),
+        ({"logging_settings": "{"}, "no JSON object, as dictConfig takes it"),
+    ],
+)
+def test_a_setting_that_can_not_be_read_is_named_with_the_reason(read, member, complaint):
+    (name,) = member
+    with pytest.raises(ConfigError, match=f"^settings.json: {name}: .*{complaint}"):
+        read(file=member)
 
 
 def test_an_unknown_member_is_warned_about(read):
