@@ -135,8 +135,8 @@ void bind_http_config(nb::module_& m) {
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
             "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "",
-            "request_events"_a = nb::bytes("", 0), "reads_origin"_a = false,
-            "compresses"_a = true, "root_path"_a = "")
+            "request_events"_a = nb::bytes("", 0), "reads_origin"_a = false, "compresses"_a = true,
+            "root_path"_a = "")
         .def(
             "set_busy_answer",
             [](HttpConfig& self, nb::bytes answer) {

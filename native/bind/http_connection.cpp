@@ -15,6 +15,8 @@ constexpr std::uint64_t kReceiveInPlace = 64 * 1024;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::uint16_t kClientGone = 499;  // nginx's, and MLServer's, for an answer to nobody
 constexpr std::string_view kProtocolPath = "/v2/";
+constexpr std::string_view kKeepAlive = "Connection: keep-alive\r\n";
+constexpr std::string_view kClose = "Connection: close\r\n";
 
 // How much of a path is the root path. A root path that looks like a path of the protocol is one
 // only before another.
@@ -323,7 +325,14 @@ bool HttpConnection::answer_static() {
     auto& pending = open_pending();
     const auto from = out_.size();
     const auto& answer = found->second;
-    out_.append(answer.bytes);
+    if (pending.keep_alive && pending.minor_version > 0) {
+        out_.append(answer.bytes);
+    } else {
+        const auto line_end = answer.bytes.find("\r\n") + 2;
+        out_.append(std::string_view(answer.bytes).substr(0, line_end));
+        out_.append(pending.keep_alive ? kKeepAlive : kClose);
+        out_.append(std::string_view(answer.bytes).substr(line_end));
+    }
     // It takes no time that could be seen, so it was never in progress.
     if (dispatcher_.traffic().is_on()) {
         dispatcher_.traffic().answered(answer.place, TrafficKind::get, answer.status, 0);

@@ -97,6 +97,19 @@ def test_connection_close_is_obeyed(server):
             assert stream.read() == b""
 
 
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/nope"])
+def test_what_becomes_of_a_connection_is_told(server, path):
+    def told(version: str, *fields: str) -> str | None:
+        lines = [f"GET {path} HTTP/{version}", "Host: x", *fields, "", ""]
+        ((_, headers, _),) = ask(server, "\r\n".join(lines).encode())
+        return headers.get("connection")
+
+    assert told("1.1") is None
+    assert told("1.1", "Connection: close") == "close"
+    assert told("1.0") == "close"
+    assert told("1.0", "Connection: keep-alive") == "keep-alive"
+
+
 def test_chunked_bodies_are_read(triton):
     middle = len(SENT) // 2
     chunks = b"".join(
