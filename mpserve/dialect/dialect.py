@@ -121,6 +121,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         FP16 may be sent and received as JSON numbers; otherwise only as binary data.
     compresses_from_bytes
         Answers smaller than this are not compressed, whatever the client accepts.
+    compresses_documents
+        Likewise everything that is no inference; otherwise inferences alone are compressed.
     single_precision_as_double
         FP32 is printed as the double it equals (4.099999904632568), otherwise as shortly as
         possible.
@@ -164,6 +166,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     shape_precedes_datatype: bool
     half_precision_in_json: bool
     compresses_from_bytes: int
+    compresses_documents: bool
     single_precision_as_double: bool
     non_finite: NonFiniteWords
     answers_in_kind: bool

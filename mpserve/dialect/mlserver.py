@@ -54,6 +54,7 @@ MLSERVER: Final = Dialect(
     shape_precedes_datatype=True,
     half_precision_in_json=True,
     compresses_from_bytes=500,
+    compresses_documents=True,
     single_precision_as_double=True,
     non_finite=NonFiniteWords(nan=b"null", infinity=b"null", negative_infinity=b"null"),
     answers_in_kind=True,

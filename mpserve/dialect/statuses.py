@@ -82,6 +82,8 @@ class TransportFault(enum.Enum):
 
     UNKNOWN_PATH = "unknown_path"
     WRONG_METHOD = "wrong_method"
+    WRONG_METHOD_OF_STATE = "wrong_method_of_state"
+    """Likewise, of health and inference, whose answers Triton labels otherwise."""
     MALFORMED_HTTP = "malformed_http"
     HEADERS_TOO_LARGE = "headers_too_large"
     BODY_TOO_LARGE = "body_too_large"
@@ -216,6 +218,12 @@ PARTICULAR: Final[Mapping[DialectName, Mapping[tuple[Operation, ErrorCode], Stat
     _M: {},
 }
 
+_WRONG_METHOD_OF_MLSERVER: Final = StatusRow(
+    http=405,
+    grpc=GrpcCode.UNIMPLEMENTED,
+    form=BodyForm.DETAIL,
+    fixed_message="Method Not Allowed",
+)
 TRANSPORT: Final[Mapping[DialectName, Mapping[TransportFault, StatusRow]]] = {
     _T: {
         TransportFault.UNKNOWN_PATH: StatusRow(
@@ -225,6 +233,9 @@ TRANSPORT: Final[Mapping[DialectName, Mapping[TransportFault, StatusRow]]] = {
             fixed_message="Not Found",
         ),
         TransportFault.WRONG_METHOD: StatusRow(
+            http=405, grpc=GrpcCode.UNIMPLEMENTED, fixed_message="Method Not Allowed"
+        ),
+        TransportFault.WRONG_METHOD_OF_STATE: StatusRow(
             http=405,
             grpc=GrpcCode.UNIMPLEMENTED,
             content_type=TEXT,
@@ -250,12 +261,8 @@ TRANSPORT: Final[Mapping[DialectName, Mapping[TransportFault, StatusRow]]] = {
             form=BodyForm.DETAIL,
             fixed_message="Not Found",
         ),
-        TransportFault.WRONG_METHOD: StatusRow(
-            http=405,
-            grpc=GrpcCode.UNIMPLEMENTED,
-            form=BodyForm.DETAIL,
-            fixed_message="Method Not Allowed",
-        ),
+        TransportFault.WRONG_METHOD: _WRONG_METHOD_OF_MLSERVER,
+        TransportFault.WRONG_METHOD_OF_STATE: _WRONG_METHOD_OF_MLSERVER,
         TransportFault.MALFORMED_HTTP: StatusRow(http=400, grpc=GrpcCode.INTERNAL),
         TransportFault.HEADERS_TOO_LARGE: StatusRow(http=431, grpc=GrpcCode.RESOURCE_EXHAUSTED),
         TransportFault.BODY_TOO_LARGE: StatusRow(http=413, grpc=GrpcCode.INVALID_ARGUMENT),

@@ -55,6 +55,7 @@ TRITON: Final = Dialect(
     shape_precedes_datatype=False,
     half_precision_in_json=False,
     compresses_from_bytes=0,
+    compresses_documents=False,
     single_precision_as_double=True,
     non_finite=NonFiniteWords(nan=b"NaN", infinity=b"Infinity", negative_infinity=b"-Infinity"),
     answers_in_kind=False,

@@ -82,6 +82,7 @@ class Sink(Protocol):
 
     def writes(self, level: LogLevel) -> bool:
         """Return whether events of `level` are written."""
+        ...
 
     def switch(self, switches: LogSwitches) -> None:
         """Write what `switches` say from now on."""

@@ -17,6 +17,7 @@ from tests.fixtures.server import Server
 EXAMPLES = 500 if os.environ.get("MPSERVE_TEST_FULL") else 8
 SECONDS = 20
 PATHS = (
+    "/openapi.json",
     "/v2/docs/dataplane.json",
     "/v2/docs/model_repository.json",
     "/v2/models/echo/docs/dataplane.json",

@@ -213,6 +213,23 @@ def test_row_101_answers_are_compressed_as_the_client_prefers(triton, accepts, c
     assert json.loads(unpack(answer.body))["outputs"][0]["data"] == [1.0, 2.0, 3.0, 4.0]
 
 
+def test_mlservers_documents_are_compressed_as_the_client_prefers(mlserver):
+    path = "/v2/docs/dataplane.json"
+    plain = mlserver.get(path)
+    assert plain.headers["vary"] == "Accept-Encoding"
+    packed = mlserver.request("GET", path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    small = mlserver.request("GET", "/v2/models/echo", headers={"Accept-Encoding": "gzip"})
+    assert not small.headers.keys() & {"vary", "content-encoding"}
+
+
+def test_tritons_documents_are_not_compressed(triton):
+    answer = triton.request("GET", "/v2/models/m/config", headers={"Accept-Encoding": "gzip"})
+    assert len(answer.body) > 500
+    assert not answer.headers.keys() & {"vary", "content-encoding"}
+
+
 def test_row_101_another_coding_is_501_and_told_what_is_read(triton):
     answer = compressed(triton, SENT, "br")
     assert (answer.status, answer.json()) == (501, {"error": "Unsupported compression type"})

@@ -78,13 +78,14 @@ def test_row_84_an_unknown_path_is_404(triton, path):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [("PUT", "/v2"), ("POST", "/v2/health/live"), ("GET", "/v2/models/m/infer"),
-     ("DELETE", "/v2/models/m"), ("GET", "/v2/repository/index"), ("PATCH", "/v2/models/m/ready"),
-     ("GET", "/v2/repository/models/m/load")],
+    ("method", "path", "kind"),
+    [("PUT", "/v2", JSON), ("POST", "/v2/health/live", TEXT), ("GET", "/v2/models/m/infer", TEXT),
+     ("DELETE", "/v2/models/m", JSON), ("GET", "/v2/repository/index", JSON),
+     ("PATCH", "/v2/models/m/ready", TEXT), ("GET", "/v2/repository/models/m/load", JSON),
+     ("DELETE", "/v2/logging", JSON), ("GET", "/v2/models/m/generate", JSON)],
 )  # fmt: skip
-def test_row_84_a_wrong_method_is_405(triton, method, path):
-    refused(triton.request(method, path), 405, "Method Not Allowed", TEXT)
+def test_row_84_a_wrong_method_is_405(triton, method, path, kind):
+    refused(triton.request(method, path), 405, "Method Not Allowed", kind)
 
 
 @pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/v2/models/m/ready"])

@@ -20,6 +20,7 @@ from mpserve.frontend.http.routes import Match
 HTML: Final = "text/html; charset=utf-8"
 DATA_PLANE: Final = "dataplane.json"
 MODEL_REPOSITORY: Final = "model_repository.json"
+EVERYTHING: Final = "openapi.json"
 _FOLDER: Final = "mpserve.frontend.documents"
 _SOURCES: Final = b"/*sources*/[]"
 _NAME: Final = "{model_name}"
@@ -42,7 +43,7 @@ class DocumentEndpoints:
     def document(self, _: object, __: object, match: Match) -> HttpResponse:
         """Answer with one of the documents, of the whole server or of a model."""
         if not match.model:
-            whole: dict[str, Any] = orjson.loads(_file(match.document))
+            whole = _everything() if match.document == EVERYTHING else _parsed(match.document)
         else:
             self._metadata.model(match.model, match.version)
             whole = _of_model(match.model, match.version)
@@ -70,6 +71,27 @@ def _file(name: str) -> bytes:
     return path.read_bytes()
 
 
+def _parsed(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = orjson.loads(_file(name))
+    return document
+
+
+def _everything() -> dict[str, Any]:
+    """Return all that is served as one document."""
+    first, second = _parsed(DATA_PLANE), _parsed(MODEL_REPOSITORY)
+    parts = {
+        kind: {**first["components"].get(kind, {}), **second["components"].get(kind, {})}
+        for kind in first["components"] | second["components"]
+    }
+    return {
+        **first,
+        "info": {**first["info"], "title": "Data Plane and Model Repository"},
+        "tags": first["tags"] + second["tags"],
+        "paths": first["paths"] | second["paths"],
+        "components": parts,
+    }
+
+
 def _place(model: str, version: str) -> str:
     place = f"/v2/models/{quote(model, safe='')}"
     return f"{place}/versions/{quote(version, safe='')}" if version else place
@@ -77,7 +99,7 @@ def _place(model: str, version: str) -> str:
 
 def _of_model(model: str, version: str) -> dict[str, Any]:
     """Return the document with the paths of one model only, its name filled in."""
-    whole: dict[str, Any] = orjson.loads(_file(DATA_PLANE))
+    whole = _parsed(DATA_PLANE)
     prefix = _place(_NAME, _VERSION if version else "").replace("%7B", "{").replace("%7D", "}")
     found = {}
     for path, methods in whole["paths"].items():

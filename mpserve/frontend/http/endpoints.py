@@ -16,6 +16,7 @@ from mpserve.frontend.handlers.repository import RepositoryResult
 from mpserve.frontend.http import responses
 from mpserve.frontend.http.answer_stream import StreamingExchange
 from mpserve.frontend.http.body import HttpRequest
+from mpserve.frontend.http.compression import compressed
 from mpserve.frontend.http.cors import Cors
 from mpserve.frontend.http.document_endpoints import DocumentEndpoints
 from mpserve.frontend.http.event_query import read_event_query
@@ -56,6 +57,8 @@ _OPERATIONS: Final[Mapping[Endpoint, Operation]] = {
     Endpoint.DOCUMENT_PAGE: Operation.MODEL_METADATA,
     Endpoint.HANDLER: Operation.INFER_OPENING,
 }
+_STATES: Final = frozenset((Endpoint.LIVE, Endpoint.READY, Endpoint.MODEL_READY, Endpoint.INFER))
+"""Of `TransportFault.WRONG_METHOD_OF_STATE`."""
 _OWN_PATH: Final = Match(endpoint=Endpoint.HANDLER, method="")
 """What a path leads to that the protocol does not have."""
 
@@ -75,6 +78,8 @@ class Endpoints:
         Answers pages of other origins; `None`: they are not told that they may read.
     root_path
         What stands before the server's paths in links.
+    compresses
+        Answers may be compressed for clients that ask for it.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class Endpoints:
         max_body_bytes: int,
         cors: Cors | None = None,
         root_path: str = "",
+        compresses: bool = True,
     ) -> None:
         self._dialect = dialect
         self._routes = ROUTES[dialect.name]
@@ -96,6 +102,7 @@ class Endpoints:
         self._repository = calls = handlers.repository
         self._restrictions = restrictions
         self._cors = cors
+        self._compresses = compresses and dialect.compresses_documents
         self._max_body_bytes = max_body_bytes
         settings = SettingEndpoints(dialect=dialect, metadata=metadata, calls=calls)
         documents = DocumentEndpoints(metadata=metadata, root_path=root_path)
@@ -147,7 +154,15 @@ class Endpoints:
                 operation=Operation.INFER,
             )
         if response is not None:
-            responses.send(exchange, response)
+            self._send(exchange, response)
+
+    def _send(self, exchange: StreamingExchange, response: HttpResponse) -> None:
+        """Answer; compressed, where the dialect does that with whatever it answers."""
+        if self._compresses:
+            response = compressed(
+                response, exchange, from_bytes=self._dialect.compresses_from_bytes
+            )
+        responses.send(exchange, response)
 
     def _response(self, exchange: StreamingExchange) -> HttpResponse | None:
         match = self._routes.match(exchange.target) or _OWN_PATH
@@ -165,8 +180,9 @@ class Endpoints:
                 dialect=self._dialect,
             )
         if match is not _OWN_PATH and exchange.method not in {match.method, match.other_method}:
+            is_state = match.endpoint in _STATES
             return responses.fault_response(
-                TransportFault.WRONG_METHOD,
+                TransportFault.WRONG_METHOD_OF_STATE if is_state else TransportFault.WRONG_METHOD,
                 "Method Not Allowed",
                 dialect=self._dialect,
                 headers=((b"Allow", match.allowed.encode()),),
@@ -246,7 +262,7 @@ class Endpoints:
             )
         else:
             response = responses.json_response(msgspec.json.encode(result))
-        responses.send(exchange, response)
+        self._send(exchange, response)
 
     def _load(self, exchange: StreamingExchange, http: HttpRequest, match: Match) -> None:
         self._refuse_repository_name(match)
@@ -282,7 +298,7 @@ class Endpoints:
             response = responses.json_response(
                 management_json.index_body(result, dialect=self._dialect)
             )
-        responses.send(exchange, response)
+        self._send(exchange, response)
 
     # --- parts of paths -------------------------------------------------------------------------
 

@@ -227,6 +227,7 @@ ROUTES: Final = {
                 Endpoint.DOCUMENT,
             ),
             _route(rb"/v2/docs", "GET", Endpoint.DOCUMENT_PAGE),
+            _route(rb"/(?P<document>openapi\.json)", "GET", Endpoint.DOCUMENT),
             _route(
                 _MODEL + _MLSERVER_VERSION + rb"/docs/(?P<document>dataplane\.json)",
                 "GET",

@@ -63,6 +63,7 @@ class HttpService:
             restrictions=self._restrictions,
             cors=Cors(settings.http.cors) if settings.http.cors is not None else None,
             root_path=settings.http.root_path,
+            compresses=settings.http.compresses,
             max_body_bytes=settings.http_max_input_size,
         )
         self._config = http_config(
