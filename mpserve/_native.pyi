@@ -306,7 +306,7 @@ class InstanceContext:
 class Tensor:
     """One tensor of a request or of a response."""
 
-    def __init__(self, name: str, numpy_array: object, parameters_json: str = '') -> None: ...
+    def __init__(self, name: str | bytes, numpy_array: object, parameters_json: str = '') -> None: ...
 
     def name(self) -> str: ...
 
@@ -332,7 +332,7 @@ class Tensor:
     def __dlpack_device__(self) -> tuple: ...
 
     @staticmethod
-    def from_dlpack(name: str, dlpack_tensor: object) -> Tensor: ...
+    def from_dlpack(name: str | bytes, dlpack_tensor: object) -> Tensor: ...
 
 class TensorBytes:
     """Read-only bytes of a tensor, which they keep alive."""
@@ -348,7 +348,7 @@ def tensor_to_buffer(tensor: Tensor) -> memoryview:
 class TritonError:
     """Why one request failed."""
 
-    def __init__(self, message: str, code: TritonError.__ErrorCode = __ErrorCode.INTERNAL) -> None: ...
+    def __init__(self, message: str | bytes, code: TritonError.__ErrorCode = __ErrorCode.INTERNAL) -> None: ...
 
     class __ErrorCode(enum.IntEnum):
         UNKNOWN = 0
@@ -442,12 +442,12 @@ class InferenceRequest:
 
     def __init__(
         self,
-        request_id: str = '',
+        request_id: str | bytes = '',
         correlation_id: int | str = 0,
         *,
         inputs: Sequence[Tensor],
-        requested_output_names: Sequence[str],
-        model_name: str,
+        requested_output_names: Sequence[str | bytes],
+        model_name: str | bytes,
         model_version: int = -1,
         flags: int = 0,
         timeout: int = 0,

@@ -315,7 +315,9 @@ def _server() -> Server:
 # --- the server's models ------------------------------------------------------------------------
 
 
-def load_model(model_name: str, config: str = "", files: dict[str, bytes] | None = None) -> None:
+def load_model(
+    model_name: str | bytes, config: str = "", files: dict[str, bytes] | None = None
+) -> None:
     """Load, or reload, a model of this server; raises `TritonModelException` when that fails.
 
     Parameters
@@ -325,26 +327,33 @@ def load_model(model_name: str, config: str = "", files: dict[str, bytes] | None
     files
         Contents by `file:<path in the model's folder>`, in place of the model's own.
     """
-    failure = _control("load").load(model_name, config, _file_contents(model_name, files))
+    name = _name_of(model_name)
+    failure = _control("load").load(name, config, _file_contents(name, files))
     if failure is not None:
         raise _native.TritonModelException(f"Failed to load model: {failure.message}")
 
 
-def unload_model(model_name: str, unload_dependents: bool = False) -> None:  # noqa: FBT001, FBT002  # Triton's signature
+def unload_model(model_name: str | bytes, unload_dependents: bool = False) -> None:  # noqa: FBT001, FBT002  # Triton's signature
     """Unload a model of this server; raises `TritonModelException` when that fails."""
-    failure = _control("unload").unload(model_name, unload_dependents=unload_dependents)
+    server = _control("unload")
+    failure = server.unload(_name_of(model_name), unload_dependents=unload_dependents)
     if failure is not None:
         raise _native.TritonModelException(f"Failed to unload model: {failure.message}")
 
 
-def is_model_ready(model_name: str, model_version: str = "") -> bool:
+def is_model_ready(model_name: str | bytes, model_version: str = "") -> bool:
     """Tell whether a model of this server takes requests; "" is any version."""
     try:
-        return _control("check").is_ready(model_name, model_version)
+        return _control("check").is_ready(_name_of(model_name), model_version)
     except MpserveError as error:
         raise _native.TritonModelException(
             f"Failed to check model readiness: {error.message}"
         ) from error
+
+
+def _name_of(model: str | bytes) -> str:
+    """Return a name, which may be an element of a BYTES tensor."""
+    return model if isinstance(model, str) else bytes(model).decode()
 
 
 def _file_contents(name: str, files: Any) -> dict[str, bytes]:  # noqa: ANN401  # a model's mistake too

@@ -194,6 +194,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True):
     answers_streams: bool = False
     """It answers a stream of requests as a whole (MLServer's `predict_stream`); known when it is
     loaded."""
+    metadata_json: str = ""
+    """What an MLServer model says of itself (`metadata`), "" for what its settings say; known when
+    it is loaded."""
 
 
 class CompletedConfig(msgspec.Struct, frozen=True, kw_only=True):

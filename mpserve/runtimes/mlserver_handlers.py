@@ -174,7 +174,7 @@ def _take(
                 type=problem.kind,
                 loc=[*place, *problem.location],
                 msg=problem.message,
-                input=given,
+                input=problem.value_in(given),
             )
         )
     except ValueError as error:  # a class of pydantic

@@ -142,7 +142,8 @@ class MLServerModelRuntime:
         with self._model_context(self._settings):
             model = self._settings.implementation(self._settings)
             loaded = await model.load()
-        if not loaded:
+        # Nothing is yes, as it is to MLServer's workers: what many tutorials' models return.
+        if loaded is not None and not loaded:
             raise LoadError(
                 f"load of '{self._settings.implementation_}' returned {loaded!r}; return True when"
                 " the model is ready"
@@ -157,9 +158,20 @@ class MLServerModelRuntime:
                 handlers=self._handlers.routes,
                 takes_headers=True,
                 answers_streams=_answers_streams(model),
+                metadata_json=await self._metadata(model),
             ),
             config_json=context.config_json,
         )
+
+    async def _metadata(self, model: Any) -> str:  # noqa: ANN401
+        """Return what the model says of itself now, "" where it fails to."""
+        try:
+            with self._model_context(self._settings):
+                told = await model.metadata()
+            return str(told.model_dump_json())
+        except Exception as error:  # noqa: BLE001  # it serves without
+            log.warning("metadata.failed", model=self._settings.name, reason=last_line(error))
+            return ""
 
     async def _unload(self, model: Any) -> None:  # noqa: ANN401
         with self._model_context(self._settings):

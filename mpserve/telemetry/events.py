@@ -27,6 +27,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "log.kept": "The log's file could not be opened again; what was written to goes on.",
     "log.switched": "A client changed what the log writes; it says what is written from now on.",
     "message.unexpected": "A process sent a message that makes no sense now: a defect of mpserve.",
+    "metadata.failed": "A model's own metadata failed; what its settings say is shown.",
     "metrics.ready": "The metrics are served.",
     "model.duplicated": "A model lies in two repositories; it is not served.",
     "model.load_failed": "A load of a model failed; what was serving before goes on.",

@@ -83,9 +83,11 @@ def main(
 
 
 def prepare(start: WorkerStart) -> None:
-    """Make this process that of an instance: signals, output, log, random numbers."""
+    """Make this process that of an instance: signals, output, arguments, log, random numbers."""
     _leave_signals_to_supervisor()
     bear_lost_output()
+    # None, as in Triton's stub: a model that parses them (argparse, unittest) gets its defaults.
+    sys.argv = [""]
     key = start.instance
     log.configure(
         start.log,

@@ -6,6 +6,7 @@
 
 #include "inference_trace.hpp"
 #include "model_exception.hpp"
+#include "model_text.hpp"
 #include "parameters.hpp"
 #include "response_sender.hpp"
 #include "tensor.hpp"
@@ -266,17 +267,20 @@ nb::list checked_inputs(nb::handle inputs) {
 
 // The constructor that models use for requests of their own. Where the answer is put
 // (`preferred_memory`) means nothing to requests that stay on the CPU.
-void init_owned(InferenceRequest* self, std::string request_id, nb::handle correlation,
-                nb::handle inputs, std::vector<std::string> requested_output_names,
-                std::string model_name, std::int64_t model_version, std::uint32_t flags,
+void init_owned(InferenceRequest* self, ModelText request_id, nb::handle correlation,
+                nb::handle inputs, std::vector<ModelText> requested_output_names,
+                ModelText model_name, std::int64_t model_version, std::uint32_t flags,
                 std::uint64_t timeout, nb::handle /*preferred_memory*/, nb::handle trace,
                 nb::handle parameters) {
     OwnedRequest owned;
-    owned.request_id = std::move(request_id);
+    owned.request_id = std::move(request_id.value);
     set_correlation_id(owned, correlation);
     owned.parameters = parameters_to_json(parameters);
-    owned.requested_output_names = std::move(requested_output_names);
-    owned.model_name = std::move(model_name);
+    owned.requested_output_names.reserve(requested_output_names.size());
+    for (auto& name : requested_output_names) {
+        owned.requested_output_names.push_back(std::move(name.value));
+    }
+    owned.model_name = std::move(model_name.value);
     owned.model_version = model_version;
     owned.timeout_us = timeout;
     if (!trace.is_none()) {

@@ -4,6 +4,7 @@
 #include <nanobind/stl/string_view.h>
 
 #include "model_exception.hpp"
+#include "model_text.hpp"
 #include "parameters.hpp"
 #include "tensor.hpp"
 
@@ -70,8 +71,8 @@ void bind_triton_error(nb::module_& m) {
     error
         .def(
             "__init__",
-            [](TritonError* self, std::string message, TritonErrorCode code) {
-                new (self) TritonError{std::move(message), code};
+            [](TritonError* self, ModelText message, TritonErrorCode code) {
+                new (self) TritonError{std::move(message.value), code};
             },
             nb::arg("message"), nb::arg("code") = TritonErrorCode::internal)
         .def("code", [](const TritonError& self) { return self.code; })

@@ -8,6 +8,7 @@
 
 #include "dlpack_bridge.hpp"
 #include "model_exception.hpp"
+#include "model_text.hpp"
 #include "mpserve/stream_copy.hpp"
 #include "numpy_bridge.hpp"
 
@@ -171,8 +172,8 @@ void bind_tensor(nb::module_& m) {
     nb::class_<Tensor>(m, "Tensor", "One tensor of a request or of a response.")
         .def(
             "__init__",
-            [](Tensor* self, std::string name, nb::handle array, std::string parameters) {
-                new (self) Tensor(std::move(name), array, std::move(parameters));
+            [](Tensor* self, ModelText name, nb::handle array, std::string parameters) {
+                new (self) Tensor(std::move(name.value), array, std::move(parameters));
             },
             nb::arg("name"), nb::arg("numpy_array"), nb::arg("parameters_json") = "")
         .def("name", &Tensor::name)
@@ -196,8 +197,8 @@ void bind_tensor(nb::module_& m) {
         .def("__dlpack_device__", [](const Tensor&) { return nb::make_tuple(1, 0); })
         .def_static(
             "from_dlpack",
-            [](std::string name, nb::handle source) {
-                return new Tensor(std::move(name), ForeignMemory::take(source));
+            [](ModelText name, nb::handle source) {
+                return new Tensor(std::move(name.value), ForeignMemory::take(source));
             },
             nb::arg("name"), nb::arg("dlpack_tensor"), nb::rv_policy::take_ownership);
 }

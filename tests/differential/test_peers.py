@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.differential import mlserver_suite, triton_suite
+from tests.differential import mlserver_suite, runtime_suite, triton_suite
 from tests.differential.comparison import check
 from tests.differential.suite import Both, Suite, both, compare_grpc, compare_http
 
-SUITES = [triton_suite.SUITE, mlserver_suite.SUITE]
+SUITES = [triton_suite.SUITE, mlserver_suite.SUITE, runtime_suite.SUITE]
 
 
 @pytest.fixture(scope="module", params=SUITES, ids=lambda suite: suite.name)

@@ -57,6 +57,13 @@ def test_exec_asks_a_version_or_the_default_one(server, version, expected):
     assert ask(server, f"    return out(add('versions', 1{version}).exec())") == [expected]
 
 
+def test_the_name_of_a_model_may_be_an_element_of_a_tensor(server):
+    code = """
+    name = np.array([b"versions"], dtype=np.object_)[0]
+    return [out(add(name, 1).exec()), pb_utils.is_model_ready(name)]"""
+    assert ask(server, code) == [[2.0], True]
+
+
 @pytest.mark.parametrize("target", ["'nobody'", "'versions', model_version=7"])
 def test_a_model_that_is_not_ready_is_told_by_the_response(server, target):
     name = "nobody" if "nobody" in target else "versions"

@@ -8,30 +8,45 @@ from tuples and arrays, enums by value, shapes from mappings; text from nothing 
 import enum
 import types
 from collections.abc import Callable, Mapping
-from typing import Any, Self, Union, get_args, get_origin
+from typing import Any, Final, Self, Union, get_args, get_origin
 
 import numpy as np
 
 Convert = Callable[[Any], Any]
 
 
+_NO_VALUE: Final = object()
+
+
 class Problem(Exception):
-    """One value that does not fit, with the way to it."""
+    """One value that does not fit, with the way to it; pydantic's words and kinds."""
 
     def __init__(
-        self, message: str, *, location: tuple[str | int, ...] = (), kind: str = "type_error"
+        self,
+        message: str,
+        *,
+        value: Any = _NO_VALUE,
+        location: tuple[str | int, ...] = (),
+        kind: str = "type_error",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.location = location
         self.kind = kind
+        self._value = value
 
     def inside(self, member: str | int) -> Self:
         """Return the problem as seen from the owner of `member`."""
-        return type(self)(self.message, location=(member, *self.location), kind=self.kind)
+        location = (member, *self.location)
+        return type(self)(self.message, value=self._value, location=location, kind=self.kind)
+
+    def value_in(self, given: Any) -> Any:
+        """Return the value that does not fit; `given`, the whole, for a member that is missing."""
+        return given if self._value is _NO_VALUE else self._value
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.location))}\n  {self.message}"
+        shown = "" if self._value is _NO_VALUE else f", not {_shown(self._value)}"
+        return f"{'.'.join(map(str, self.location))}\n  {self.message}{shown}"
 
 
 def converter(hint: Any) -> Convert:
@@ -56,31 +71,39 @@ def _unchanged(value: Any) -> Any:
 
 def _none(value: Any) -> None:
     if value is not None:
-        raise Problem("Input should be None")
+        raise Problem("Input should be None", value=value, kind="none_required")
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return str(value)
-    raise Problem(f"Input should be a valid string, not {_shown(value)}", kind="string_type")
+    raise Problem("Input should be a valid string", value=value, kind="string_type")
 
 
 def _integer(value: Any) -> int:
-    problem = Problem(f"Input should be a valid integer, not {_shown(value)}", kind="int_type")
+    message = "Input should be a valid integer"
     if isinstance(value, float) and not value.is_integer():
-        raise problem
+        message += ", got a number with a fractional part"
+        raise Problem(message, value=value, kind="int_from_float")
     try:
         return int(value)
     except (TypeError, ValueError) as error:
-        raise problem from error
+        raise _unread(message, "int", "an integer", value) from error
 
 
 def _number(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
-        message = f"Input should be a valid number, not {_shown(value)}"
-        raise Problem(message, kind="float_type") from error
+        raise _unread("Input should be a valid number", "float", "a number", value) from error
+
+
+def _unread(message: str, kind: str, what: str, value: Any) -> Problem:
+    """Return the problem of a number, which a text may stand for."""
+    if not isinstance(value, str | bytes):
+        return Problem(message, value=value, kind=f"{kind}_type")
+    message += f", unable to parse string as {what}"
+    return Problem(message, value=value, kind=f"{kind}_parsing")
 
 
 _TRUTH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False}
@@ -92,7 +115,7 @@ def _boolean(value: Any) -> bool:
         return bool(value)
     word = str(value).lower()
     if word not in _TRUTH:
-        raise Problem(f"Input should be a valid boolean, not {_shown(value)}", kind="bool_type")
+        raise Problem("Input should be a valid boolean", value=value, kind="bool_type")
     return _TRUTH[word]
 
 
@@ -107,14 +130,14 @@ _SCALARS: dict[Any, Convert] = {
 
 def _mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise Problem(f"Input should be a valid dictionary, not {_shown(value)}", kind="dict_type")
+        raise Problem("Input should be a valid dictionary", value=value, kind="dict_type")
     return dict(value)
 
 
 def _list_of(convert: Convert) -> Convert:
     def convert_list(value: Any) -> list[Any]:
         if not isinstance(value, list | tuple | np.ndarray):
-            raise Problem(f"Input should be a valid list, not {_shown(value)}", kind="list_type")
+            raise Problem("Input should be a valid list", value=value, kind="list_type")
         converted = []
         for index, item in enumerate(value):
             try:
@@ -133,7 +156,7 @@ def _enum_value(kind: type[enum.Enum]) -> Convert:
     def convert_enum(value: Any) -> Any:
         word = value.value if isinstance(value, kind) else value
         if word not in words:
-            raise Problem(f"Input should be {wanted}, not {_shown(value)}", kind="enum")
+            raise Problem(f"Input should be {wanted}", value=value, kind="enum")
         return word
 
     return convert_enum

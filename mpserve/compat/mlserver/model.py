@@ -124,11 +124,9 @@ class MLModel:
     ) -> Any:
         """Return the value of a request: by its content type, else by the default, else raw."""
         decoded = decode_inference_request(inference_request, self._settings, self._inputs_index)
-        if decoded is not None:
+        if decoded is not inference_request or default_codec is None:
             return decoded
-        return (
-            default_codec.decode_request(inference_request) if default_codec else inference_request
-        )
+        return default_codec.decode_request(inference_request)
 
     def encode(
         self,

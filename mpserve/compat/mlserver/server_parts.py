@@ -31,6 +31,29 @@ class MetricsServer(_ServerPart):
     """Its server of metrics."""
 
 
+class ModelRepository(_ServerPart):
+    """Where it finds models."""
+
+
+class SchemalessModelRepository(ModelRepository):
+    """Where it finds them, in folders."""
+
+
+class ModelRepositoryFactory(_ServerPart):
+    """What makes one."""
+
+
+def main() -> None:
+    """Refuse: a model can not run the peer's command.
+
+    Raises
+    ------
+    NotImplementedError
+        Always.
+    """
+    MLServer()
+
+
 def configure_metrics(settings: Any) -> None:
     """Do nothing: mpserve serves what models `register` and `log`."""
     del settings

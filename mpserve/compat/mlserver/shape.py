@@ -12,13 +12,14 @@ Guarantees
 
 import copy
 import enum
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, get_origin, get_type_hints
 
 import orjson
 
 from mpserve.compat.mlserver.conversion import Problem, converter
+from mpserve.compat.mlserver.selection import EVERYTHING, Rule, Selection
 
 MISSING: Final = object()
 
@@ -138,7 +139,8 @@ class Shape:
         if isinstance(value, cls):
             return value
         if not isinstance(value, Mapping):
-            problem = Problem(f"Input should be a valid dictionary or instance of {cls.__name__}")
+            message = f"Input should be a valid dictionary or instance of {cls.__name__}"
+            problem = Problem(message, value=value, kind="model_type")
             raise ValidationError(cls.__name__, [problem])
         return cls(**value)
 
@@ -159,8 +161,8 @@ class Shape:
     def model_dump(
         self,
         *,
-        include: Iterable[str] | None = None,
-        exclude: Iterable[str] | None = None,
+        include: Rule = None,
+        exclude: Rule = None,
         by_alias: bool = True,
         exclude_unset: bool = True,
         exclude_none: bool = True,
@@ -172,13 +174,15 @@ class Shape:
             "exclude_unset": exclude_unset,
             "exclude_none": exclude_none,
         }
-        wanted = set(self._public() if include is None else include) - set(exclude or ())
+        selection = Selection(include, exclude)
         dumped = {}
         for name, value in self._public().items():
             unset = exclude_unset and name not in self._fields_set
-            if name not in wanted or unset or (exclude_none and value is None):
+            part = selection.part(name)
+            if part is None or unset or (exclude_none and value is None):
                 continue
-            dumped[self._aliases.get(name, name) if by_alias else name] = dump(value, **options)
+            shown = self._aliases.get(name, name) if by_alias else name
+            dumped[shown] = dump(value, part, **options)
         return dumped
 
     def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
@@ -275,7 +279,8 @@ class RootShape(Shape):
 
     def model_dump(self, **options: Any) -> Any:
         """Return the root, nested shapes dumped."""
-        return dump(self.root, **options)
+        selection = Selection(options.pop("include", None), options.pop("exclude", None))
+        return dump(self.root, selection, **options)
 
     def dict(self, **options: Any) -> Any:
         """Return the root, nested shapes dumped."""
@@ -293,14 +298,18 @@ class RootShape(Shape):
     root: Any
 
 
-def dump(value: Any, **options: Any) -> Any:
+def dump(value: Any, selection: Selection = EVERYTHING, **options: Any) -> Any:
     """Return `value` with all shapes in it replaced by plain Python values."""
     if isinstance(value, Shape):
-        return value.model_dump(**options)
+        return value.model_dump(include=selection.include, exclude=selection.exclude, **options)
     if isinstance(value, list | tuple):
-        return [dump(item, **options) for item in value]
+        if selection.is_whole:  # the elements of a tensor, mostly
+            return [dump(item, **options) for item in value]
+        parts = [(item, selection.part(place)) for place, item in enumerate(value)]
+        return [dump(item, part, **options) for item, part in parts if part is not None]
     if isinstance(value, dict):
-        return {key: dump(item, **options) for key, item in value.items()}
+        members = [(key, item, selection.part(key)) for key, item in value.items()]
+        return {key: dump(item, part, **options) for key, item, part in members if part is not None}
     return value
 
 

@@ -1,6 +1,6 @@
 """What the server and its models tell about themselves."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import orjson
@@ -40,7 +40,7 @@ class MetadataHandler:
         """
         routed = self._table.ready(name, version)
         if routed.model.format is ConfigFormat.MLSERVER:
-            return _declared(routed.model, self._versions(name, version))
+            return _declared(routed.model, routed.version, self._versions(name, version))
         return _configured(routed.model, routed.version, self._versions(name, version))
 
     def check_ready(self, name: str, version: str) -> None:
@@ -113,39 +113,39 @@ class _Declaration(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any] | None = None  # passed on as they stand
 
 
-class _ShownParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """What it shows of `parameters`."""
-
-    content_type: str | None = None
+_SHOWN_PARAMETER: Final = "content_type"
+"""Of the settings; a model may tell any."""
 
 
 class _ShownSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an MLServer model's metadata shows of its settings."""
+    """What an MLServer model's metadata shows of its settings, or the model tells of itself."""
 
     platform: str = ""
     versions: tuple[str, ...] = ()
     inputs: tuple[_Declaration, ...] = ()
     outputs: tuple[_Declaration, ...] = ()
-    parameters: _ShownParameters = _ShownParameters()
+    parameters: dict[str, Any] = {}  # as they stand
 
 
-def _declared(model: ModelEntry, ready: tuple[str, ...]) -> ModelMetadata:
-    """MLServer tells what the settings say; the versions that serve stand in when they say none."""
-    settings = msgspec.json.decode(model.settings_json, type=_ShownSettings)
+def _declared(model: ModelEntry, version: VersionEntry, ready: tuple[str, ...]) -> ModelMetadata:
+    """MLServer tells what the model or its settings say; the versions that serve stand in when they
+    say none.
+    """
+    told = version.config.metadata_json
+    settings = msgspec.json.decode(told or model.settings_json, type=_ShownSettings)
+    parameters = settings.parameters
+    if not told:
+        parameters = {
+            k: v for k, v in parameters.items() if k == _SHOWN_PARAMETER and v is not None
+        }
     return ModelMetadata(
         name=model.name,
         versions=settings.versions or tuple(version for version in ready if version),
         platform=settings.platform,
         inputs=_declared_tensors(settings.inputs),
         outputs=_declared_tensors(settings.outputs),
-        parameters_json=_shown(settings.parameters),
+        parameters_json=orjson.dumps(parameters).decode() if parameters else "",
     )
-
-
-def _shown(parameters: _ShownParameters) -> str:
-    if parameters.content_type is None:
-        return ""
-    return msgspec.json.encode(parameters).decode()
 
 
 def _declared_tensors(declarations: tuple[_Declaration, ...]) -> tuple[TensorMetadata, ...]:

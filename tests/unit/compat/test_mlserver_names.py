@@ -21,7 +21,7 @@ NOT_THERE = {
     "mlserver.MLServer.reload_custom_handlers", "mlserver.MLServer.remove_custom_handlers",
     "mlserver.server.GRPCServer", "mlserver.server.HANDLED_SIGNALS", "mlserver.server.RESTServer",
     "mlserver.server.InferencePoolRegistry", "mlserver.server.KafkaServer",
-    "mlserver.server.ModelRepositoryFactory", "mlserver.server.MultiModelRegistry",
+    "mlserver.server.MultiModelRegistry",
     "mlserver.cloudevents.CloudEventsMiddleware", "mlserver.cloudevents.InferenceMiddleware",
     "mlserver.cloudevents.get_namespace",
     "mlserver.handlers.dataplane.CloudEventsMiddleware", "mlserver.handlers.dataplane.LocalCache",

@@ -252,3 +252,35 @@ def test_headers_of_a_request_may_be_replaced():
     parameters = Parameters.with_headers({}, dict)
     parameters.headers = {"a": "b"}
     assert parameters == Parameters(headers={"a": "b"})
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"exclude": {"parameters": {"mine"}}}, {"parameters": {"other": 2}, "name": "x"}),
+        ({"exclude": {"parameters": {"mine": True}}}, {"parameters": {"other": 2}, "name": "x"}),
+        ({"exclude": {"parameters": ...}}, {"name": "x"}),
+        ({"exclude": {"parameters"}}, {"name": "x"}),
+        ({"exclude": {"name": False}}, {"parameters": {"mine": 1, "other": 2}, "name": "x"}),
+        ({"include": {"parameters": {"mine"}}}, {"parameters": {"mine": 1}}),
+        ({"include": {"name"}}, {"name": "x"}),
+        ({"include": {"name"}, "exclude": {"name"}}, {}),
+    ],
+)  # fmt: skip
+def test_parts_of_a_shape_are_left_out_of_its_dump(options, expected):
+    wanted = RequestOutput(name="x", parameters=Parameters(mine=1, other=2))
+    assert wanted.model_dump(**options) == expected
+
+
+def test_parts_of_listed_shapes_are_left_out_of_a_dump():
+    inputs = [tensor(), tensor(name="y", parameters=Parameters(mine=1, other=2))]
+    request = InferenceRequest(id="a", inputs=inputs)
+    each = {"inputs": {"__all__": {"parameters": {"mine"}, "data": True}}}
+    dumped = request.dict(exclude=each)["inputs"]
+    assert [one["name"] for one in dumped] == ["x", "y"]
+    told = {"content_type": None, "headers": None, "other": 2}
+    assert dumped[1] == {"name": "y", "shape": [1, 2], "datatype": "FP32", "parameters": told}
+    without_first = request.dict(exclude={"inputs": {0: True}})
+    assert [one["name"] for one in without_first["inputs"]] == ["y"]
+    only_a_name = request.json(include={"inputs": {1: {"name"}}})
+    assert json.loads(only_a_name) == {"inputs": [{"name": "y"}]}

@@ -287,3 +287,23 @@ def test_a_request_is_rescheduled_by_its_release_flags():
     assert not pb_utils.is_rescheduled(received)
     with pytest.raises(pb_utils.TritonModelException, match="Unsupported flag"):
         received.set_release_flags(9)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, np.bytes_])
+def test_names_may_be_what_a_tensor_of_texts_holds(kind):
+    name = kind("grün".encode())
+    tensor = pb_utils.Tensor(name, ARRAY)
+    assert tensor.name() == "grün"
+    made = pb_utils.InferenceRequest(
+        request_id=name, inputs=[tensor], requested_output_names=[name, "plain"], model_name=name
+    )
+    assert _native.request_target(made) == ("grün", -1)
+    assert made.request_id() == "grün"
+    assert made.requested_output_names() == ["grün", "plain"]
+    assert pb_utils.TritonError(name).message() == "grün"
+
+
+@pytest.mark.parametrize("name", [b"\xff", 1, None, ["a"]])
+def test_what_is_no_text_is_no_name(name):
+    with pytest.raises(TypeError):
+        pb_utils.InferenceRequest(inputs=[], requested_output_names=[], model_name=name)

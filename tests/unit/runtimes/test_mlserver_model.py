@@ -332,8 +332,37 @@ def test_outputs_of_lists_are_sent_with_their_datatype_and_parameters(load):
     assert response.parameters_json == '{"content_type":"np","note":3}'
 
 
-@pytest.mark.parametrize("returned", ["False", "None"])
-def test_a_load_that_does_not_return_true_is_refused_with_the_reason(load, returned):
+def test_a_load_that_returns_nothing_has_loaded(load):
+    loading = "\n    async def load(self):\n        self.loaded = 1\n"
+    assert outputs(load(ECHO + loading)(tensor("x", np.zeros(1))))
+
+
+def test_what_a_model_says_of_itself_is_told(load, runtime, folder):
+    source = """
+    class Model(MLModel):
+        async def load(self):
+            self.inputs = [types.MetadataTensor(name="x", datatype="FP32", shape=[-1])]
+    """
+    write(folder, source)
+    completed = runtime.load(context_of(folder, platform="mine"))
+    assert json.loads(completed.config.metadata_json) == {
+        "name": "m",
+        "platform": "mine",
+        "versions": [],
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}],
+        "outputs": [],
+        "parameters": {},
+    }
+
+
+def test_a_model_that_can_not_say_what_it_is_serves_all_the_same(runtime, folder):
+    write(folder, ECHO + "\n    async def metadata(self):\n        raise RuntimeError('no')\n")
+    assert runtime.load(context_of(folder)).config.metadata_json == ""
+    assert outputs(runtime.execute([PlainRequest(tensor("x", np.zeros(1)))])[0])
+
+
+@pytest.mark.parametrize("returned", ["False", "0"])
+def test_a_load_that_says_no_is_refused_with_the_reason(load, returned):
     source = f"""
     class Model(MLModel):
         async def load(self):
@@ -517,12 +546,12 @@ class TestHandlers:
             ({"route": "/whole", "body": b"[1]"}, "dict_type", ["body"]),
             ({"route": "/whole"}, "missing", ["body"]),
             ({"route": "/whole", "body": b"{"}, "json_invalid", ["body", 1]),
-            ({"route": "/items/{item}", "method": "GET", "item": "x"}, "int_type",
+            ({"route": "/items/{item}", "method": "GET", "item": "x"}, "int_parsing",
              ["path", "item"]),
-            ({"route": "/items/{item}", "method": "GET", "item": "1", "query": "q=x"}, "int_type",
-             ["query", "q"]),
+            ({"route": "/items/{item}", "method": "GET", "item": "1", "query": "q=x"},
+             "int_parsing", ["query", "q"]),
             ({"route": "/members", "body": b"{}"}, "missing", ["body", "a"]),
-            ({"route": "/members", "body": b'{"a":["x"]}'}, "int_type", ["body", "a", 0]),
+            ({"route": "/members", "body": b'{"a":["x"]}'}, "int_parsing", ["body", "a", 0]),
         ],
     )  # fmt: skip
     def test_what_does_not_fit_is_told_as_with_mlserver(self, loaded, given, kind, place):

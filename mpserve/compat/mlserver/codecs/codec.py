@@ -118,6 +118,8 @@ class RequestCodec:
 _InputCodecClass = type[InputCodec]
 InputCodecLike = type[InputCodec] | InputCodec
 RequestCodecLike = type[RequestCodec] | RequestCodec
+Codec = InputCodecLike | RequestCodecLike
+InputOrOutput = RequestInput | ResponseOutput
 
 
 class SingleInputRequestCodec(RequestCodec):

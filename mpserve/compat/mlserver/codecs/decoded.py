@@ -33,3 +33,7 @@ def get_decoded_or_raw(parametrised_obj: Any) -> Any:
     if has_decoded(parametrised_obj):
         return get_decoded(parametrised_obj)
     return getattr(parametrised_obj, "data", parametrised_obj)
+
+
+_save_decoded = keep_decoded
+"""The peer's name for it, which codecs of users import from `mlserver.codecs.utils`."""

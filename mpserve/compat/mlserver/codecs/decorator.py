@@ -14,6 +14,8 @@ from mpserve.compat.mlserver.codecs.registry import (
 from mpserve.compat.mlserver.errors import CodecNotFound, InputsNotFound, OutputNotFound
 from mpserve.compat.mlserver.types import InferenceRequest, InferenceResponse, ResponseOutput
 
+PredictFunc = Callable[[Any, InferenceRequest], Coroutine[Any, Any, InferenceResponse]]
+
 
 class SignatureCodec(RequestCodec):
     """Between a request and the keyword arguments of one function.

@@ -8,6 +8,9 @@ import numpy as np
 
 from mpserve.compat.mlserver.types import TensorData
 
+ListElement = bytes | str
+ListPayload = ListElement | list[ListElement]
+
 
 def is_list_of(payload: Any, instance_type: type | tuple[type, ...]) -> bool:
     """Say whether `payload` is a list, all of whose elements are of the type."""

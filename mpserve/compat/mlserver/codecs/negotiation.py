@@ -20,6 +20,9 @@ from mpserve.compat.mlserver.types import (
     ResponseOutput,
 )
 
+Parametrised = InferenceRequest | RequestInput | RequestOutput | ResponseOutput | InferenceResponse
+Tagged = MetadataTensor | ModelSettings
+
 NO_METADATA: Mapping[str, MetadataTensor] = {}
 
 
@@ -47,14 +50,15 @@ def decode_inference_request(
     Returns
     -------
     Any
-        The decoded value, which is also kept with the request; `None` when no codec is asked for.
+        The decoded value, which is also kept with the request; the request itself when no codec is
+        asked for.
     """
     for request_input in inference_request.inputs:
         decode_request_input(request_input, metadata_inputs)
     content_type = _own_content_type(inference_request) or _own_content_type(model_settings)
     codec = find_request_codec(content_type=content_type)
     if codec is None:
-        return None
+        return inference_request
     return keep_decoded(inference_request, codec.decode_request(inference_request))
 
 
