@@ -1,12 +1,13 @@
-"""What a model prints: it may be lost, but never fails the model.
+"""What a model prints: it is seen line by line; it may be lost, but never fails the model.
 
 Standard output is whatever the server was started with: a disk may be full, a pipe's reader gone.
 Standard error is a pipe to the supervisor, which bears that (`supervisor.stderr_tail`).
 """
 
+import contextlib
 import io
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -26,7 +27,20 @@ class LossyFile(io.FileIO):
 
 
 def bear_lost_output(fd: int = _STDOUT_FD) -> None:
-    """Make `sys.stdout` one that never fails."""
+    """Make `sys.stdout` one that never fails, and shows each line when it is ended.
+
+    Else a log that is no terminal would show what a model prints in blocks of some kilobytes, lines
+    of several workers torn, and the last ones never. With `PYTHONUNBUFFERED` each piece is shown.
+    """
+    present = cast("io.TextIOWrapper", sys.stdout)
+    with contextlib.suppress(OSError):
+        present.flush()
     file = LossyFile(fd, "wb", closefd=False)
-    buffered = io.BufferedWriter(file)
-    sys.stdout = io.TextIOWrapper(buffered, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    unbuffered = present.write_through
+    sys.stdout = io.TextIOWrapper(
+        cast("BinaryIO", file) if unbuffered else io.BufferedWriter(file),
+        encoding=present.encoding,
+        errors=present.errors,
+        line_buffering=True,
+        write_through=unbuffered,
+    )

@@ -78,3 +78,11 @@ def test_what_a_model_prints_on_a_full_disk_is_lost_and_fails_no_request(serve, 
     server = serve(repository.path, prefix=["sh", "-c", onto, "sh"])
     for _ in range(3):
         assert run_script(server, "m", PRINT) == 7
+
+
+def test_what_a_model_prints_is_seen_line_by_line(serve, repository):
+    """Though a log is no terminal."""
+    repository.add("scripted", "m")
+    server = serve(repository.path)
+    run_script(server, "m", 'print("seen while it serves")')
+    wait_until(lambda: "seen while it serves" in server.log_text)
