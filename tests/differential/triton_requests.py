@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from tests.differential import triton_datatypes
 from tests.differential.cases import GrpcCase, HttpCase, StreamCase
 
 FOUR = [1.0, 2.0, 3.0, 4.0]
@@ -12,7 +13,8 @@ FOUR = [1.0, 2.0, 3.0, 4.0]
 
 def http_cases() -> list[HttpCase]:
     """Return all HTTP requests, each with a name of its own."""
-    return [*_reads(), *_infers(), *_datatypes(), *_binary(), *_generates(), *_management()]
+    return [*_reads(), *_infers(), *_datatypes(), *triton_datatypes.http_cases(), *_binary(),
+            *_generates(), *_management()]  # fmt: skip
 
 
 def _case(name: str, method: str, path: str, body: Any = None, *headers: tuple[str, str]):
@@ -252,7 +254,7 @@ def _management() -> Iterator[HttpCase]:
 
 def grpc_cases() -> list[GrpcCase]:
     """Return all unary calls."""
-    return [*_grpc_reads(), *_grpc_infers()]
+    return [*_grpc_reads(), *_grpc_infers(), *triton_datatypes.grpc_cases()]
 
 
 def stream_cases() -> list[StreamCase]:
