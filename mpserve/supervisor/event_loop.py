@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 import time
 from typing import Final
 
@@ -14,6 +13,7 @@ from mpserve.shm.sweep import sweep_server
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.entrypoints import EntryPoints
 from mpserve.supervisor.inheritance import FirstSpawner, Inheritance
+from mpserve.supervisor.last_words import say
 from mpserve.supervisor.processes import CHILD_PREFIX, ChildRecord
 from mpserve.supervisor.root_link import RootLink
 from mpserve.supervisor.server import Server
@@ -48,7 +48,7 @@ def run_server(
         try:
             memory = _memory(inheritance, settings, checkpoint)
         except ArenaFull as error:  # no room for what every server needs
-            sys.stderr.write(f"error: creating server: Internal - {error.message}\n")
+            say(f"error: creating server: Internal - {error.message}")
             link.ended(EXIT_FAILED)
             return EXIT_FAILED
         async with asyncio.TaskGroup() as tasks:

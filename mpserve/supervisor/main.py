@@ -9,7 +9,6 @@ import ctypes
 import gc
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -31,6 +30,7 @@ from mpserve.supervisor.inheritance import (
     claimed_identity,
     wake_descriptors,
 )
+from mpserve.supervisor.last_words import say
 from mpserve.supervisor.pidfd import started_ticks
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.program import import_directories
@@ -69,7 +69,7 @@ def run(
     try:
         find_allocator(settings.allocator)
     except LoadError as error:
-        sys.stderr.write(f"mpserve: --allocator: {error.message}\n")
+        say(f"mpserve: --allocator: {error.message}")
         return EXIT_FAILED
     _become_subreaper()
     raise_limit()
@@ -81,7 +81,7 @@ def run(
             entry_points = with_grpc(entry_points)
         return _run(settings, reread, entry_points, SignalPipe(), manager)
     except ConfigError as error:  # a Unix-domain socket, the workers' user
-        sys.stderr.write(f"{error.message}\n")
+        say(error.message)
         return EXIT_FAILED
 
 

@@ -16,9 +16,7 @@ import os
 import select
 import signal
 import socket
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -38,6 +36,7 @@ from mpserve.control.root_messages import (
 )
 from mpserve.control.spawner_messages import ChildExited
 from mpserve.lifecycle.restart import Deaths, RestartPolicy, record_death, restart_at_ns
+from mpserve.supervisor.last_words import flush_streams, say_traceback
 from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
 from mpserve.telemetry import log
@@ -188,10 +187,9 @@ class Root:
             self._signals.leave()
             exit_code = self._supervise(theirs)
         except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
-            traceback.print_exc()
+            say_traceback()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            flush_streams()
             os._exit(exit_code)
 
     def _wait(self) -> None:

@@ -6,7 +6,6 @@ Order of the start: load, open ports, follow the repository. Order of the end: t
 import asyncio
 import contextlib
 import os
-import sys
 import time
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
@@ -32,6 +31,7 @@ from mpserve.repository import ScanResult
 from mpserve.settings import ModelControlMode, Settings
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.frontends import Answer, Call, FrontendOwner, Frontends
+from mpserve.supervisor.last_words import say
 from mpserve.supervisor.metrics_port import metrics_port
 from mpserve.supervisor.polling import Polling, taken_over
 from mpserve.supervisor.processes import CHILD_PREFIX, ChildRecord, Processes
@@ -422,8 +422,7 @@ class Server:
     def _refuse(self, reason: str) -> None:
         """Say on stderr, in the peer's words, why the exit code is not 0."""
         self._failure = reason
-        sys.stderr.write(f"{reason}\n")
-        sys.stderr.flush()
+        say(reason)
 
     def _on_child_of_root(self, message: ChildExited | ChildStopped) -> None:
         match message:

@@ -49,6 +49,7 @@ from mpserve.control.spawner_messages import (
 from mpserve.errors import MpserveError
 from mpserve.supervisor.descriptors import close_all_but
 from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
+from mpserve.supervisor.last_words import flush_streams, say_traceback
 from mpserve.supervisor.library_threads import LibraryThreads
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.templates import TemplateEnds, Templates
@@ -224,9 +225,9 @@ class Spawner:
             entry_point = self._entry_points[message.role]
             exit_code = be_template(entry_point, message, ends.templates, stderr_fd=ends.stderr_fd)
         except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
-            traceback.print_exc()
+            say_traceback()
         finally:
-            _flush_streams()
+            flush_streams()
             os._exit(exit_code)
 
     def _leave(self) -> None:
@@ -258,9 +259,9 @@ class Spawner:
         except SystemExit as error:
             exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
-            traceback.print_exc()
+            say_traceback()
         finally:
-            _flush_streams()
+            flush_streams()
             os._exit(exit_code)
 
     def _execute(
@@ -373,9 +374,9 @@ def fork_spawner(arguments: SpawnerArguments, *, prepare: Callable[[], None]) ->
         prepare()
         exit_code = spawner_main(arguments)
     except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
-        traceback.print_exc()
+        say_traceback()
     finally:
-        _flush_streams()
+        flush_streams()
         os._exit(exit_code)
 
 
@@ -413,15 +414,7 @@ def _import(module: str) -> None:
     try:
         importlib.import_module(module)
     except Exception:  # noqa: BLE001  # any code may run at import
-        traceback.print_exc()
-
-
-def _flush_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue
+        say_traceback()
 
 
 def main(argv: Sequence[str]) -> int:

@@ -1,14 +1,18 @@
 """A server whose output nobody reads any more still obeys."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.fixtures.ports import free_ports
-from tests.fixtures.scripted import run_script
+from tests.fixtures.scripted import post_script, run_script
 from tests.fixtures.waiting import wait_until
 
 
@@ -86,3 +90,32 @@ def test_what_a_model_prints_is_seen_line_by_line(serve, repository):
     server = serve(repository.path)
     run_script(server, "m", 'print("seen while it serves")')
     wait_until(lambda: "seen while it serves" in server.log_text)
+
+
+@pytest.mark.parametrize("kind", ["full", "broken"])
+def test_a_reason_that_nobody_can_read_is_no_reason_to_stay(serve, repository, tmp_path, kind):
+    """The last word of a server that has to cut a request off."""
+    repository.add("scripted", "m")
+    asked = tmp_path / "asked"
+    onto = Path("/dev/full") if kind == "full" else tmp_path / "pipe"
+    if kind == "broken":
+        os.mkfifo(onto)
+    reader = os.open(onto, os.O_RDONLY | os.O_NONBLOCK)
+    server = serve(
+        repository.path,
+        flags=["--exit-timeout-secs=1"],
+        prefix=["sh", "-c", f'exec "$@" >{onto} 2>{onto}', "sh"],
+    )
+    os.close(reader)
+
+    def ask() -> None:
+        with contextlib.suppress(OSError):
+            post_script(server, "m", f"open({str(asked)!r}, 'w').close(); time.sleep(60)")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(asked.exists)
+    server.expected_exit_code = 1
+    server.process.terminate()
+    assert server.wait_exit() == 1
+    asking.join()
