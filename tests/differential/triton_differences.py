@@ -17,4 +17,7 @@ DIFFERENCES: Final[dict[str, str]] = {
     "binary: header of length a word": _TOLD,
     "binary: header of length empty": _TOLD,
     "unload of nobody: broken": _TOLD,
+    'settings 10: {"trace_level": ["NOPE"]} to /v2/models/m/trace/setting': _TOLD,
+    'settings 23: {"log_verbose_level": 1099511627776} to /v2/logging': _TOLD,
+    'gRPC settings 8: {"trace_level": {"value": ["NOPE"]}} of \'m\'': _TOLD,
 }

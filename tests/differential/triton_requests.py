@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from tests.differential import triton_datatypes
+from tests.differential import triton_datatypes, triton_settings
 from tests.differential.cases import GrpcCase, HttpCase, StreamCase
 
 FOUR = [1.0, 2.0, 3.0, 4.0]
@@ -14,7 +14,7 @@ FOUR = [1.0, 2.0, 3.0, 4.0]
 def http_cases() -> list[HttpCase]:
     """Return all HTTP requests, each with a name of its own."""
     return [*_reads(), *_infers(), *_datatypes(), *triton_datatypes.http_cases(), *_binary(),
-            *_generates(), *_management()]  # fmt: skip
+            *_generates(), *_management(), *triton_settings.http_cases()]  # fmt: skip
 
 
 def _case(name: str, method: str, path: str, body: Any = None, *headers: tuple[str, str]):
@@ -254,7 +254,8 @@ def _management() -> Iterator[HttpCase]:
 
 def grpc_cases() -> list[GrpcCase]:
     """Return all unary calls."""
-    return [*_grpc_reads(), *_grpc_infers(), *triton_datatypes.grpc_cases()]
+    return [*_grpc_reads(), *_grpc_infers(), *triton_datatypes.grpc_cases(),
+            *triton_settings.grpc_cases()]  # fmt: skip
 
 
 def stream_cases() -> list[StreamCase]:
