@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 13
+LAYOUT_VERSION: int = 14
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -427,6 +427,14 @@ class InferenceResponseSender:
 def has_room(sender: InferenceResponseSender) -> bool:
     """Whether `send` would not wait until its answers are read."""
 
+def ask_input(sender: InferenceResponseSender) -> None:
+    """Let the next request of a stream come."""
+
+def take_input(sender: InferenceResponseSender) -> InferenceRequest | None:
+    """
+    The next request of a stream that was asked for, None when it has not come yet. Raises StopIteration when the client has sent all.
+    """
+
 def sent_response(request: InferenceRequest) -> object:
     """
     Answer that a model sent by the request's response sender, None when it sent none.
@@ -479,6 +487,9 @@ class InferenceRequest:
 
     def takes_many(self) -> bool:
         """The client takes any number of answers."""
+
+    def has_more_inputs(self) -> bool:
+        """It is the first of a stream of requests."""
 
     def is_handler_call(self) -> bool:
         """For a handler of a path of the model's own."""
@@ -570,6 +581,12 @@ class InstancePort:
         Wait until each response sender that was left has sent its final flag; false after the time-out.
         """
 
+    def has_stream_room(self) -> bool:
+        """Whether the queue has room for one more stream that its client ends."""
+
+    def await_news(self, timeout_ms: int) -> None:
+        """Wait until a stream has a further request, or an answer was sent."""
+
     def activate(self) -> None:
         """The model is loaded: requests may be taken."""
 
@@ -653,6 +670,10 @@ class Answer:
     @property
     def is_mark(self) -> bool:
         """No answer, only the mark that none follow."""
+
+    @property
+    def wants_input(self) -> bool:
+        """No answer: the next request of the stream may be sent."""
 
     @property
     def request_id(self) -> str: ...
@@ -769,6 +790,14 @@ class Dispatcher:
         Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared memory, or None; what waits past `deadline_ns` of the monotonic clock is not executed; `headers`: name, NUL, value, NUL each; `callback(Answer)` is called once, unless the request is cancelled.
         """
 
+    def send_input(self, route: Route, token: int, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', headers: bytes = ...) -> bool:
+        """
+        Send a stream its next request, as `submit` takes it; false when it has ended.
+        """
+
+    def end_inputs(self, token: int) -> bool:
+        """Tell a stream that wants a request that there is none."""
+
     def cancel(self, token: int) -> None:
         """Drop the answer of a request; take it back when it still waits."""
 
@@ -822,6 +851,8 @@ BINARY_OUTPUTS_BY_DEFAULT: int = 4
 TAKES_MANY: int = 16
 
 HANDLER_CALL: int = 32
+
+MORE_INPUTS: int = 64
 
 OUTPUT_BINARY: int = 1
 
@@ -1184,6 +1215,9 @@ class GrpcCall:
 
     def end(self, failure: object | None) -> None:
         """End a stream, with OK for None."""
+
+    def read_on(self) -> None:
+        """Ask `StreamInput.has_room` again."""
 
     def set_trailers(self, headers: bytes) -> None:
         """Metadata behind the answer: name, NUL, value, NUL each."""

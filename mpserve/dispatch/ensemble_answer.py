@@ -29,6 +29,7 @@ class EnsembleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     final: bool = True
     is_mark: bool = False
+    wants_input: bool = False
     parameters_json: str = ""
     headers: bytes = b""
     outputs: tuple[EnsembleOutput, ...] = ()

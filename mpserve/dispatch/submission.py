@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Final
 
 from mpserve.model.region import RegionPiece, RegionUse
-from mpserve.model.request import InferRequest
+from mpserve.model.request import Bytes, InferRequest
 from mpserve.shm.dispatcher import (
     BINARY_OUTPUTS_BY_DEFAULT,
     HANDLER_CALL,
+    MORE_INPUTS,
     OUTPUT_BINARY,
     OUTPUT_BINARY_SET,
     SEQUENCE_END,
@@ -41,27 +42,8 @@ def submit(
     """
     token: int = dispatcher.submit(
         route,
-        [
-            (
-                tensor.name,
-                tensor.datatype.name,
-                tensor.shape,
-                tensor.data,
-                tensor.parameters_json,
-                _piece(tensor.region, place),
-            )
-            for tensor in request.inputs
-        ],
-        outputs=[
-            (
-                output.name,
-                _BINARY if output.binary else OUTPUT_BINARY_SET,
-                output.classification,
-                output.parameters_json,
-                _piece(output.region, place),
-            )
-            for output in request.outputs
-        ],
+        _inputs(request, place),
+        outputs=_outputs(request, place),
         request_id=request.id,
         parameters_json=request.parameters_json,
         flags=_flags(request),
@@ -75,6 +57,60 @@ def submit(
         callback=on_answer,
     )
     return token
+
+
+def submit_input(
+    request: InferRequest, *, dispatcher: Dispatcher, route: Route, token: int
+) -> bool:
+    """Send the next request of a stream that wants one; false when the stream has ended.
+
+    Raises
+    ------
+    ArenaFull
+        Refused now.
+    """
+    sent: bool = dispatcher.send_input(
+        route,
+        token,
+        _inputs(request, None),
+        outputs=_outputs(request, None),
+        request_id=request.id,
+        parameters_json=request.parameters_json,
+        headers=request.headers,
+    )
+    return sent
+
+
+_Place = Callable[[RegionUse], RegionPiece]
+_InputRow = tuple[str, str, tuple[int, ...], Bytes, str, tuple[int, int, int] | None]
+_OutputRow = tuple[str, int, int, str, tuple[int, int, int] | None]
+
+
+def _inputs(request: InferRequest, place: _Place | None) -> list[_InputRow]:
+    return [
+        (
+            tensor.name,
+            tensor.datatype.name,
+            tensor.shape,
+            tensor.data,
+            tensor.parameters_json,
+            _piece(tensor.region, place),
+        )
+        for tensor in request.inputs
+    ]
+
+
+def _outputs(request: InferRequest, place: _Place | None) -> list[_OutputRow]:
+    return [
+        (
+            output.name,
+            _BINARY if output.binary else OUTPUT_BINARY_SET,
+            output.classification,
+            output.parameters_json,
+            _piece(output.region, place),
+        )
+        for output in request.outputs
+    ]
 
 
 def _piece(
@@ -97,6 +133,8 @@ def _flags(request: InferRequest) -> int:
         flags |= BINARY_OUTPUTS_BY_DEFAULT
     if request.takes_many:
         flags |= TAKES_MANY
+    if request.has_more_inputs:
+        flags |= MORE_INPUTS
     if request.is_handler_call:
         flags |= HANDLER_CALL
     return flags

@@ -163,6 +163,9 @@ def _gate(row: TraceRow) -> tuple[int, int, int, bool]:
 
 
 def _note(trace: ModelTrace, on_answer: OnAnswer, answer: AnyAnswer) -> None:
+    if answer.wants_input:
+        on_answer(answer)
+        return
     trace.moment(trace_record.RESPONSE_COMPLETE, time.monotonic_ns())
     trace.outputs(answer)
     if answer.final:

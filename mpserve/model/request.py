@@ -91,6 +91,8 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
         Outputs that are not listed are wanted as binary data.
     takes_many
         The client takes any number of answers, whether or not the model is decoupled.
+    has_more_inputs
+        Further requests follow, which the model takes as one stream with this one.
     is_handler_call
         No inference, but a request to a path of the model's own: its body is the only input, what
         else is to be known of it are the parameters.
@@ -118,6 +120,7 @@ class InferRequest(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ns: int = 0
     binary_by_default: bool = False
     takes_many: bool = False
+    has_more_inputs: bool = False
     is_handler_call: bool = False
     parameters_json: str = ""
     headers: bytes = b""

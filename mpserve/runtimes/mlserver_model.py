@@ -11,6 +11,7 @@ import asyncio
 import importlib
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,14 +98,17 @@ class MLServerModelRuntime:
         members = ([requests[place] for place in places] for places in groups)
         return in_order(groups, await asyncio.gather(*map(self._predict_group, members)))
 
-    async def stream(self, request: Request) -> AsyncGenerator[Response, None]:
-        """Yield what `predict_stream` yields for a stream of this one request."""
+    async def stream(
+        self, request: Request, further: AsyncIterator[Request]
+    ) -> AsyncGenerator[Response, None]:
+        """Yield what `predict_stream` yields for a stream of this request and further ones."""
         assert self._responses is not None, "stream before load"
         try:
             with self._model_context(self._settings):
-                payload = self._payload(request)
-                async for response in self._model.predict_stream(_only(payload)):
-                    yield self._responses.answer(to_answer(response))
+                answers = self._model.predict_stream(self._payloads(request, further))
+                async with _closing(answers):
+                    async for response in answers:
+                        yield self._responses.answer(to_answer(response))
         except self._error_class as error:
             yield self._responses.refuse(_failure_with_status(error))
         except Exception as error:  # noqa: BLE001  # the border around the model's code
@@ -199,6 +203,15 @@ class MLServerModelRuntime:
     def _payload(self, request: Request) -> Any:  # noqa: ANN401  # either package's
         return to_inference_request(request, self._types, model_name=self._settings.name)
 
+    async def _payloads(self, request: Request, further: AsyncIterator[Request]) -> Any:  # noqa: ANN401
+        """Yield the requests of a stream, which all have the id of the first."""
+        first = self._payload(request)
+        yield first
+        async for one in further:
+            payload = self._payload(one)
+            payload.id = first.id
+            yield payload
+
     async def _predict(self, request: Request) -> Response:
         assert self._responses is not None, "execute before load"
         try:
@@ -255,8 +268,15 @@ def _tensor_specs(tensors: Any) -> tuple[TensorSpec, ...]:  # noqa: ANN401
     )
 
 
-async def _only(payload: Any) -> AsyncIterator[Any]:  # noqa: ANN401
-    yield payload
+@asynccontextmanager
+async def _closing(answers: Any) -> AsyncIterator[None]:  # noqa: ANN401  # the user's
+    """Close what `predict_stream` returned at the end, if it can be closed."""
+    try:
+        yield
+    finally:
+        close = getattr(answers, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def _failure_with_status(error: Any) -> Failure:  # noqa: ANN401  # an MLServerError

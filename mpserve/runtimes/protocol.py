@@ -14,7 +14,7 @@ Assumes (asked of the runtime)
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
@@ -117,6 +117,10 @@ class Request(Protocol):
         """Say whether the client takes any number of answers."""
         ...
 
+    def has_more_inputs(self) -> bool:
+        """Say whether it is the first of a stream of requests, which is answered as one."""
+        ...
+
     def is_handler_call(self) -> bool:
         """Say whether this is no inference, but a request to a path of the model's own."""
         ...
@@ -209,6 +213,14 @@ class OverlappingRuntime(Runtime, Protocol):
         """Answer each request of a batch, in order, as `execute` does."""
         ...
 
-    def stream(self, request: Request) -> AsyncGenerator[Response, None]:
-        """Answer a request whose client takes any number of answers."""
+    def stream(
+        self, request: Request, further: AsyncIterator[Request]
+    ) -> AsyncGenerator[Response, None]:
+        """Answer a request whose client takes any number of answers.
+
+        Parameters
+        ----------
+        further
+            Requests that come after it and are answered together with it; mostly none.
+        """
         ...

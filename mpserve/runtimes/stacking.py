@@ -96,6 +96,10 @@ class StackedRequest:
         """Say no: what is stacked is answered once."""
         return False
 
+    def has_more_inputs(self) -> bool:
+        """Say no: what is stacked is no stream."""
+        return False
+
     def is_handler_call(self) -> bool:
         """Say no: only inferences are stacked."""
         return False

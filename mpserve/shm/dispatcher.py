@@ -11,6 +11,7 @@ import msgspec
 from mpserve._native import (
     BINARY_OUTPUTS_BY_DEFAULT,
     HANDLER_CALL,
+    MORE_INPUTS,
     OUTPUT_BINARY,
     OUTPUT_BINARY_SET,
     SEQUENCE_END,
@@ -30,6 +31,7 @@ from mpserve.telemetry import log
 __all__ = [
     "BINARY_OUTPUTS_BY_DEFAULT",
     "HANDLER_CALL",
+    "MORE_INPUTS",
     "OUTPUT_BINARY",
     "OUTPUT_BINARY_SET",
     "SEQUENCE_END",

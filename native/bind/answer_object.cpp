@@ -41,6 +41,7 @@ nb::object make_answer_object(Answer& answer) {
     object->code = static_cast<std::uint32_t>(answer.status);
     object->final = answer.final;
     object->is_mark = answer.status == Status::ok && answer.response == nullptr;
+    object->wants_input = answer.wants_input;
     object->error.assign(answer.error);
     object->model_name = answer.route->model_name;
     object->model_version = answer.route->model_version;
@@ -82,6 +83,8 @@ void bind_answer_object(nb::module_& m) {
         .def_ro("error", &AnswerObject::error)
         .def_ro("final", &AnswerObject::final, "No more answers follow.")
         .def_ro("is_mark", &AnswerObject::is_mark, "No answer, only the mark that none follow.")
+        .def_ro("wants_input", &AnswerObject::wants_input,
+                "No answer: the next request of the stream may be sent.")
         .def_ro("request_id", &AnswerObject::request_id)
         .def_ro("has_request_id", &AnswerObject::has_request_id)
         .def_ro("parameters_json", &AnswerObject::parameters)

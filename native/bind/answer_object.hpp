@@ -17,6 +17,7 @@ struct AnswerObject {
     std::uint32_t code = 0;
     bool final = true;
     bool is_mark = false;
+    bool wants_input = false;
     std::string error;
     std::string request_id;
     bool has_request_id = false;

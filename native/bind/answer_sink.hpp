@@ -23,6 +23,7 @@ struct Answer {
     const Completion* completion = nullptr;  // nullptr: no instance has answered
     bool final = true;                       // no more answers follow
     bool refused = false;                    // the queue was full
+    bool wants_input = false;                // no answer: the next request of the stream may come
     std::uint64_t at_ns = 0;                 // of the last answer: now, and
     std::uint64_t taken_ns = 0;              // how long ago the request was submitted
 };

@@ -118,6 +118,7 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     entry.failed = Status::ok;
     entry.regions = std::move(submission.regions);
     entry.responded = false;
+    entry.input_slot = kNoSlot;
     entry.route = std::move(submission.route);
     return token;
 }

@@ -76,6 +76,10 @@ public:
     // Takes the block over. `sink` must live until its answer, or until `forget`.
     std::uint64_t submit(Submission submission, AnswerSink* sink, nanobind::object keep_alive,
                          std::uint64_t tag);
+    // The next request of a stream, whose instance has asked for one; takes the block over. False,
+    // and the block is released, when the stream has ended. `end_inputs`: there is no next one.
+    bool send_input(std::uint64_t token, const Block& block) noexcept;
+    bool end_inputs(std::uint64_t token) noexcept;
     // The sink does not want the answer any more. A request that waits is taken back.
     void forget(std::uint64_t token) noexcept;
 
@@ -107,6 +111,10 @@ private:
         RegionHold regions;
         Status failed = Status::ok;  // of an answer before the final one
         bool responded = false;      // the first response has come
+        // Of a stream: where its instance waits for the next request.
+        std::uint32_t input_slot = kNoSlot;
+        std::uint32_t worker_index = 0;
+        std::uint32_t worker_epoch = 0;
     };
 
     struct Dirty {
@@ -134,6 +142,7 @@ private:
     void count(const InFlight& entry, Answer& answer) noexcept;
     void observe(InFlight& entry, const Answer& answer) noexcept;
     void take(const Completion& completion);
+    void take_wish(const Completion& completion);
     // An answer after which more follow.
     void deliver(std::uint64_t token, Answer& answer);
     void settle(std::uint64_t token, Answer& answer, bool inputs_leased,

@@ -129,6 +129,7 @@ void Dispatcher::take(const Completion& completion) {
         arena_.take_back(completion.block, completion.worker_index, completion.worker_epoch);
         return;
     }
+    if ((completion.flags & kWantsInput) != 0) return take_wish(completion);
     BorrowedBlock block;
     std::optional<MessageView> response;
     if (completion.block != 0) {
@@ -158,6 +159,42 @@ void Dispatcher::take(const Completion& completion) {
     }
     settle(completion.token, answer, (completion.flags & kInputsLeased) != 0, &completion);
     block.give_back();  // unless the sink took it over
+}
+
+void Dispatcher::take_wish(const Completion& completion) {
+    auto* entry = find_in_flight(completion.token);
+    if (entry == nullptr || entry->sink == nullptr) return;
+    entry->input_slot = completion.input_ns;
+    entry->worker_index = completion.worker_index;
+    entry->worker_epoch = completion.worker_epoch;
+    Answer answer;
+    answer.final = false;
+    answer.wants_input = true;
+    deliver(completion.token, answer);
+}
+
+bool Dispatcher::send_input(std::uint64_t token, const Block& block) noexcept {
+    auto* entry = find_in_flight(token);
+    const bool is_awaited = entry != nullptr && entry->input_slot != kNoSlot;
+    if (!is_awaited ||
+        !entry->route->port->queue->give_input(std::exchange(entry->input_slot, kNoSlot), token,
+                                               process_, epoch_, block.ref)) {
+        arena_.release(block.ref);
+        return false;
+    }
+    arena_.lend(block.ref, entry->worker_index, entry->worker_epoch);
+    // Its death may have been looked at already (`reclaim_dead`), while the queue still had it.
+    if (!board_.is_current(entry->worker_index, entry->worker_epoch)) {
+        arena_.take_back(block.ref, entry->worker_index, entry->worker_epoch);
+    }
+    return true;
+}
+
+bool Dispatcher::end_inputs(std::uint64_t token) noexcept {
+    auto* entry = find_in_flight(token);
+    if (entry == nullptr || entry->input_slot == kNoSlot) return false;
+    return entry->route->port->queue->give_input(std::exchange(entry->input_slot, kNoSlot), token,
+                                                 process_, epoch_, kInputsEnd);
 }
 
 void Dispatcher::on_wake() {

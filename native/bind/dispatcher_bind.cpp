@@ -365,6 +365,22 @@ void bind_dispatcher(nb::module_& m) {
             "memory, or None; what waits past `deadline_ns` of the monotonic clock is not "
             "executed; `headers`: name, NUL, value, NUL each; "
             "`callback(Answer)` is called once, unless the request is cancelled.")
+        .def(
+            "send_input",
+            [](Dispatcher& self, const RouteObject& route, std::uint64_t token, nb::object inputs,
+               nb::object outputs, const std::optional<std::string>& request_id,
+               const std::string& parameters_json, const nb::bytes& headers) {
+                return self.send_input(
+                    token, write_request(self, route.route, inputs, outputs, request_id,
+                                         parameters_json, 0, 0, {}, 0, 0, 0, {},
+                                         {headers.c_str(), headers.size()})
+                               .block);
+            },
+            "route"_a, "token"_a, "inputs"_a, nb::kw_only(), "outputs"_a = nb::tuple(),
+            "request_id"_a = nb::none(), "parameters_json"_a = "", "headers"_a = nb::bytes("", 0),
+            "Send a stream its next request, as `submit` takes it; false when it has ended.")
+        .def("end_inputs", &Dispatcher::end_inputs, "token"_a,
+             "Tell a stream that wants a request that there is none.")
         .def("cancel", &Dispatcher::forget, "token"_a,
              "Drop the answer of a request; take it back when it still waits.")
         .def(
@@ -437,6 +453,7 @@ void bind_dispatcher(nb::module_& m) {
     m.attr("BINARY_OUTPUTS_BY_DEFAULT") = kBinaryOutputsByDefault;
     m.attr("TAKES_MANY") = kTakesMany;
     m.attr("HANDLER_CALL") = kHandlerCall;
+    m.attr("MORE_INPUTS") = kMoreInputs;
     m.attr("OUTPUT_BINARY") = kOutputBinary;
     m.attr("OUTPUT_BINARY_SET") = kOutputBinarySet;
 }

@@ -363,6 +363,13 @@ void GrpcConnection::set_trailers(GrpcStream& stream, std::string_view pairs) {
     }
 }
 
+void GrpcConnection::read_on(std::int32_t id) {
+    auto* stream = live(id);
+    if (stream == nullptr) return;
+    touch(*stream);
+    mark_dirty();
+}
+
 void GrpcConnection::set_trailers(std::int32_t id, std::string_view pairs) {
     if (auto* stream = live(id); stream != nullptr) set_trailers(*stream, pairs);
 }

@@ -46,6 +46,8 @@ public:
 
     // Calls, for Python; a call that is not open any more is left alone.
     void finish(std::int32_t id, nanobind::handle result);
+    // A stream's input may have room again.
+    void read_on(std::int32_t id);
     // Metadata behind the answer, as a model gave it (header_pairs.hpp).
     void set_trailers(std::int32_t id, std::string_view pairs);
     void send(std::int32_t id, nanobind::handle message);
@@ -138,6 +140,7 @@ private:
     void end_counting(GrpcStream& stream, std::uint32_t status) noexcept;
     void end_answer(GrpcStream& stream, std::uint32_t status, std::string_view message);
     void refuse(GrpcStream& stream, GrpcStatus status, std::string_view message) {
+        if (stream.input.is_valid()) take_back(stream);  // what it has begun is for nobody
         end_answer(stream, static_cast<std::uint32_t>(status), message);
     }
     void refuse_http(GrpcStream& stream, std::string_view status);

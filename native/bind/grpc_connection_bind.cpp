@@ -77,6 +77,9 @@ void bind_grpc_call(nb::module_& m) {
             },
             "failure"_a.none(), "End a stream, with OK for None.")
         .def(
+            "read_on", [](const GrpcCall& self) { connection_of(self).read_on(self.id); },
+            "Ask `StreamInput.has_room` again.")
+        .def(
             "set_trailers",
             [](const GrpcCall& self, const nb::bytes& headers) {
                 connection_of(self).set_trailers(self.id, {headers.c_str(), headers.size()});

@@ -201,7 +201,10 @@ void GrpcConnection::hand_on(GrpcStream& stream, GrpcMessage& message) {
             whole = config_.inflate(bytes_of(bytes), static_cast<unsigned>(stream.encoding));
         });
         if (!whole.is_valid()) return;
-        if (!PyBytes_Check(whole.ptr())) return refuse_with(stream, whole);
+        if (!PyBytes_Check(whole.ptr())) {
+            if (stream.input.is_valid()) take_back(stream);
+            return refuse_with(stream, whole);
+        }
         bytes = text_of(nb::borrow<nb::bytes>(whole));
     }
     if (message.block && submit_in_place(stream, message)) return;

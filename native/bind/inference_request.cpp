@@ -336,6 +336,10 @@ void bind_inference_request(nb::module_& m) {
             "takes_many", [](const InferenceRequest& self) { return is_marked(self, kTakesMany); },
             "The client takes any number of answers.")
         .def(
+            "has_more_inputs",
+            [](const InferenceRequest& self) { return is_marked(self, kMoreInputs); },
+            "It is the first of a stream of requests.")
+        .def(
             "is_handler_call",
             [](const InferenceRequest& self) { return is_marked(self, kHandlerCall); },
             "For a handler of a path of the model's own.")

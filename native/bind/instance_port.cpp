@@ -71,6 +71,7 @@ InstancePort::~InstancePort() {
     active_.clear();
     rescheduled_.clear();
     for (auto* lease : leases_) lease->orphan();
+    for (auto* lease : input_leases_) lease->orphan();
 }
 
 void InstancePort::activate() {
@@ -139,6 +140,10 @@ void bind_instance_port(nb::module_& m) {
         .def("await_streams", &InstancePort::await_streams, "timeout_ms"_a,
              "Wait until each response sender that was left has sent its final flag; false after "
              "the time-out.")
+        .def("has_stream_room", &InstancePort::has_stream_room,
+             "Whether the queue has room for one more stream that its client ends.")
+        .def("await_news", &InstancePort::await_news, "timeout_ms"_a,
+             "Wait until a stream has a further request, or an answer was sent.")
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
              "Take a batch; an empty list after the time-out, which grows 32-fold while nothing "

@@ -59,7 +59,12 @@ public:
     void send(const InferenceRequest& request, nanobind::handle response,
               std::uint32_t flags) override;
     bool has_room() noexcept override;
+    void ask_input() override;
+    nanobind::object take_input() override;
     bool is_cancelled() const noexcept override;
+    // Whether a stream has news for the model: a request, the end of them, or that nobody wants its
+    // answers any more. Each is said once: a model that does not take it keeps nobody awake.
+    bool has_news() noexcept;
     std::byte* region_at(std::uint64_t region, std::uint64_t offset,
                          std::uint64_t bytes) const noexcept override;
     bool regions_are_intact() const noexcept override;
@@ -110,10 +115,29 @@ private:
     std::uint64_t unread_bytes_ = 0;
     std::uint32_t responses_ = 0;    // that were sent
     std::uint64_t response_ns_ = 0;  // when the last one was; 0: none was
+    bool awaits_input_ = false;      // has asked for a further request, and not taken it
+    bool told_input_ = false;        // that it has come; that nobody wants the answers
+    bool told_cancelled_ = false;
     bool given_up_ = false;
     bool return_later_ = false;
     bool detached_ = false;
     bool closed_ = false;  // the final answer of a stream was sent
+};
+
+// The lease of a further request of a stream. Its block was lent when it was given.
+class InputLease final : public RequestLease {
+public:
+    InputLease(InstancePort& port, const PoppedRequest& stream, BorrowedBlock block, BlockRef ref)
+        : port_(&port), stream_(stream), block_(std::move(block)), ref_(ref) {}
+    void orphan() noexcept { port_ = nullptr; }
+
+private:
+    void on_unused() noexcept override;
+
+    InstancePort* port_;
+    PoppedRequest stream_;
+    BorrowedBlock block_;  // keeps the segment mapped
+    BlockRef ref_;
 };
 
 class InstancePort {
@@ -145,6 +169,11 @@ public:
     void detach(nanobind::list requests);
     // Waits until no sender is left that has not sent its final answer; false after `timeout_ms`.
     bool await_streams(std::uint32_t timeout_ms);
+    // Whether one more stream may stay open for as long as its client likes: half of the queue is
+    // left to requests that end by themselves.
+    bool has_stream_room() const noexcept { return queue_.running() <= queue_.slot_count() / 2; }
+    // Waits until a stream has news, or an answer was sent, for an instance that takes no more.
+    void await_news(std::uint32_t timeout_ms);
     // Takes requests that the model wants once more out of the batch, and out of the list, before
     // it is answered; returns which. They stay held, and are given again by `pop`, in turns with
     // what waits in the queue.
@@ -167,6 +196,7 @@ public:
 
 private:
     friend class PoppedLease;
+    friend class InputLease;
 
     struct Active {
         LeaseRef lease;  // none: a row without a request
@@ -197,6 +227,11 @@ private:
     void send_answer(PoppedLease& lease, const InferenceRequest& request, nanobind::handle response,
                      bool final);
     void send_error(PoppedLease& lease, Status status, std::string_view message);
+    // Further requests of streams. See instance_input.cpp.
+    bool has_news() noexcept;
+    nanobind::object make_input(PoppedLease& lease, BlockRef ref);
+    void return_input(const PoppedRequest& stream, BlockRef ref) noexcept;
+    void close_inputs(const PoppedLease& lease) noexcept;
     void send_completion(PoppedLease& lease, Completion completion, bool final,
                          std::uint64_t made_ns);
     Block wait_for_room(PoppedLease& lease, std::uint64_t bytes);
@@ -247,6 +282,7 @@ private:
     std::deque<Rescheduled> rescheduled_;
     bool again_is_next_ = false;
     std::vector<PoppedLease*> leases_;  // all that live, to orphan them at the end
+    std::vector<InputLease*> input_leases_;
     ResponseWriter writer_;
     std::uint64_t started_ns_ = 0;
     std::uint64_t trim_at_ns_ = 0;

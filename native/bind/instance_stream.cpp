@@ -174,6 +174,7 @@ void InstancePort::send_completion(PoppedLease& lease, Completion completion, bo
         answers_.push(request, completion);
     }
     if (!final) return;
+    close_inputs(lease);
     done_.push_back(request.slot);
     // The slot is freed by the next pop; the loop may sleep, and this may be another thread.
     auto& word = queue_.wake_word(instance_);

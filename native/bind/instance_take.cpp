@@ -133,6 +133,10 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
             return requests;
         }
         if (woken_.exchange(false, std::memory_order_acq_rel)) return requests;
+        if (has_news()) {
+            queue_.stay_busy(instance_);
+            return requests;
+        }
         const auto now = now_ns();
         if (const auto deaths = board_.deaths(); deaths != deaths_seen_) {
             deaths_seen_ = deaths;

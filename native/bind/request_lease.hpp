@@ -39,6 +39,10 @@ public:
     // Whether `send` would not have to wait for the reader.
     virtual bool has_room() noexcept { return true; }
 
+    // Of a stream of requests: asks the client's side for the next one, and takes it.
+    virtual void ask_input() {}
+    virtual nanobind::object take_input() { return nanobind::none(); }
+
     // Of a request of a sequence: where the instance holds it, and which one it is.
     virtual SequencePlace sequence_place() const noexcept { return {}; }
 

@@ -65,6 +65,24 @@ void bind_response_sender(nb::module_& m) {
             return lease == nullptr || lease->has_room();
         },
         nb::arg("sender"), "Whether `send` would not wait until its answers are read.");
+    m.def(
+        "ask_input",
+        [](const ResponseSender& self) {
+            auto* lease = nb::inst_ptr<InferenceRequest>(self.request)->lease();
+            if (lease != nullptr) lease->ask_input();
+        },
+        nb::arg("sender"), "Let the next request of a stream come.");
+    m.def(
+        "take_input",
+        [](const ResponseSender& self) {
+            auto* lease = nb::inst_ptr<InferenceRequest>(self.request)->lease();
+            if (lease == nullptr) throw nb::stop_iteration();
+            return lease->take_input();
+        },
+        nb::arg("sender"),
+        nb::sig("def take_input(sender: InferenceResponseSender) -> InferenceRequest | None"),
+        "The next request of a stream that was asked for, None when it has not come yet. Raises "
+        "StopIteration when the client has sent all.");
     m.def("sent_response", &sent_response, nb::arg("request"),
           "Answer that a model sent by the request's response sender, None when it sent none.");
     m.def("answers_all", &answers_all, nb::arg("results").none(), nb::arg("requests"),

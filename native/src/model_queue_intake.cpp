@@ -53,6 +53,7 @@ PushOutcome ModelQueue::push(std::span<QueuePush> requests, std::uint32_t fronte
             slot.request = request;
             slot.delayed = 0;
             slot.cancelled.store(0, std::memory_order_relaxed);
+            slot.input.store(kNoInput, std::memory_order_relaxed);
             set_state(slot, SlotState::waiting);  // COMMIT; killed before: the slot is free
             enqueue(index);
             ++outcome.handled;
@@ -118,13 +119,40 @@ void ModelQueue::mark_cancelled(std::uint64_t token, std::uint32_t frontend,
             if (state_of(slot) == SlotState::running && slot.request.token == token &&
                 slot.frontend == frontend && slot.frontend_epoch == frontend_epoch) {
                 slot.cancelled.store(1, std::memory_order_relaxed);
+                // One that waits for requests of a stream is told now.
+                instances_[slot.instance].wake_word.fetch_add(1, std::memory_order_release);
+                picked = bit_of(slot.instance);
                 if (sequences_)
-                    picked = end_sequence_of(index, SequenceVerdict::cancelled, now_ns());
+                    picked |= end_sequence_of(index, SequenceVerdict::cancelled, now_ns());
                 break;
             }
         }
     }
     wake(picked);
+}
+
+bool ModelQueue::give_input(std::uint32_t index, std::uint64_t token, std::uint32_t frontend,
+                            std::uint32_t frontend_epoch, std::uint64_t input) noexcept {
+    if (index >= slot_count_) return false;
+    std::uint32_t instance = 0;
+    {
+        // The lock keeps the slot from being given to another request meanwhile.
+        const RobustLock lock(header_->mutex);
+        if (lock.recovered()) repair();
+        auto& slot = slots_[index];
+        if (state_of(slot) != SlotState::running || slot.request.token != token ||
+            slot.frontend != frontend || slot.frontend_epoch != frontend_epoch) {
+            return false;
+        }
+        auto expected = kNoInput;
+        if (!slot.input.compare_exchange_strong(expected, input, std::memory_order_acq_rel)) {
+            return false;
+        }
+        instance = slot.instance;
+        instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
+    }
+    futex_wake(instances_[instance].wake_word);
+    return true;
 }
 
 }  // namespace mpserve

@@ -118,6 +118,7 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<SequencedRequest> requests
             slot.request = given.request;
             slot.delayed = 0;
             slot.cancelled.store(0, std::memory_order_relaxed);
+            slot.input.store(kNoInput, std::memory_order_relaxed);
             sequences_.mark(index, sequence, given.mark, now);
             set_state(slot, SlotState::waiting);  // COMMIT; killed before: the slot is free
             enqueue(index);

@@ -67,9 +67,12 @@ public:
     }
     void answer(const PoppedRequest& request, Status status) {
         Completion completion{};
+        completion.status = static_cast<std::uint16_t>(status);
+        tell(request, completion);
+    }
+    void tell(const PoppedRequest& request, Completion completion) {
         completion.token = request.request.token;
         completion.frontend_epoch = request.frontend_epoch;
-        completion.status = static_cast<std::uint16_t>(status);
         bool wake = false;
         while (board.is_current(request.frontend, request.frontend_epoch) &&
                rings[request.ring].push({&completion, 1}, wake) == 0) {

@@ -18,7 +18,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 13);
+static_assert(kLayoutVersion == 14);
 static_assert(kMessageVersion == 2);
 
 template <typename Shared>
@@ -100,6 +100,7 @@ static_assert(offsetof(QueueSlot, state) == 0);
 static_assert(offsetof(QueueSlot, sequence) == 32);
 static_assert(offsetof(QueueSlot, request) == 56);
 static_assert(offsetof(QueueSlot, cancelled) == 112);
+static_assert(offsetof(QueueSlot, input) == 120);
 static_assert(is_shareable<QueueRequest> && sizeof(QueueRequest) == 56);
 static_assert(offsetof(QueueRequest, level) == 40);
 static_assert(offsetof(QueueRequest, on_timeout) == 52);

@@ -21,6 +21,9 @@ _NO_VERSION: Final = "the peer names the empty version that was not asked for"
 _ENUM: Final = "the peer sends the name of Python's enumeration instead of the state"
 _CONTENTS: Final = "the peer sets empty typed contents beside raw ones"
 _SAME_TEXT: Final = "models see texts alike over both wires; the peer's are bytes over gRPC"
+_AN_ID: Final = "models see an id over both wires; the peer's is empty over gRPC"
+_NAMED: Final = "the name of the exception is told, too"
+_NO_ANSWER: Final = "each request is answered; the peer passes over all but the first"
 _REASON: Final = "the reason is told in the words of the log"
 
 DIFFERENCES: Final[dict[str, str]] = {
@@ -90,5 +93,13 @@ DIFFERENCES: Final[dict[str, str]] = {
     "gRPC infer: raw": _CONTENTS,
     "gRPC infer: both": _CONTENTS,
     "stream echo": _CONTENTS,
+    "stream raw at first": _CONTENTS,
+    "stream without an id": _AN_ID,
+    "stream raised in the middle": _NAMED,
+    "stream raised at once": _NAMED,
+    "stream ended at once": _CRASH,
+    "stream strange in the middle": _FAULT,
+    "stream strange at first": _FAULT,
+    "stream several to who streams none": _NO_ANSWER,
     "gRPC infer: text": _SAME_TEXT,
 }

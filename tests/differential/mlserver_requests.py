@@ -26,7 +26,38 @@ def stream_cases() -> list[StreamCase]:
     """Return all streams."""
     good = {"model_name": "texts", "inputs": [_text("a b c")]}
     echoed = {"model_name": "echo", "inputs": [_grpc_tensor()], "raw_input_contents": [_RAW]}
+
+    def whole(*words: str, **more: Any) -> dict[str, Any]:
+        return {"model_name": "whole", "inputs": [_text(*words)], **more}
+
+    strange = {**_text("b"), "datatype": "FOO"}
+    raw_text = {"name": "text", "datatype": "BYTES", "shape": [1]}
+    raw = {"model_name": "whole", "inputs": [raw_text], "raw_input_contents": [b"\1\0\0\0a"]}
+    typed = {"model_name": "echo", "inputs": [_grpc_tensor(contents={"fp32_contents": FOUR})]}
     return [
+        StreamCase("as a whole", (whole("a", id="1"), whole("b", "c", id="2"), whole("d"))),
+        StreamCase("without an id", (whole("a"), whole("b", id="2"))),
+        StreamCase("first with an id", (whole("a", id="1"), whole("b"))),
+        StreamCase(
+            "further models",
+            (whole("a", id="1"), whole("b", model_name="nobody"), whole("c", model_name="echo")),
+        ),
+        StreamCase("raised in the middle", (whole("a", id="1"), whole("raise"), whole("b"))),
+        StreamCase("raised at once", (whole("raise", id="1"), whole("b"))),
+        StreamCase("told in the middle", (whole("a", id="1"), whole("told"), whole("b"))),
+        StreamCase("ended in the middle", (whole("a", id="1"), whole("stop"), whole("b"))),
+        StreamCase("ended at once", (whole("stop", id="1"), whole("b"))),
+        StreamCase("answered at the end", (whole("quiet", id="1"), whole("quiet"))),
+        StreamCase(
+            "strange in the middle", (whole("a", id="1"), whole("b", inputs=[strange]), whole("c"))
+        ),
+        StreamCase("strange at first", (whole("b", id="1", inputs=[strange]), whole("c"))),
+        StreamCase("raw at first", ({**raw, "id": "1"}, whole("b"))),
+        StreamCase("raw in the middle", (whole("a", id="1"), raw, whole("c"))),
+        StreamCase(
+            "several to who streams none",
+            ({**typed, "id": "1"}, {**typed, "id": "2"}, {**typed, "id": "3"}),
+        ),
         StreamCase("one", (good,)),
         StreamCase("two", (good, good)),
         StreamCase("echo", (echoed,)),
@@ -255,9 +286,9 @@ def _grpc_tensor(**changes: Any) -> dict[str, Any]:
     return {"name": "x", "datatype": "FP32", "shape": [4], **changes}
 
 
-def _text(text: str) -> dict[str, Any]:
-    return {"name": "text", "datatype": "BYTES", "shape": [1],
-            "contents": {"bytes_contents": [text.encode()]}}  # fmt: skip
+def _text(*texts: str) -> dict[str, Any]:
+    return {"name": "text", "datatype": "BYTES", "shape": [len(texts)],
+            "contents": {"bytes_contents": [text.encode() for text in texts]}}  # fmt: skip
 
 
 def _grpc_reads() -> Iterator[GrpcCase]:

@@ -50,6 +50,38 @@ TEXTS = dedent(
     """
 )
 
+WHOLE = dedent(
+    """
+    from mlserver import MLModel
+    from mlserver.codecs import StringCodec
+    from mlserver.errors import MLServerError
+    from mlserver.types import InferenceResponse
+
+    class Whole(MLModel):
+        async def load(self):
+            return True
+
+        async def predict_stream(self, payloads):
+            count = 0
+            async for payload in payloads:
+                count += 1
+                for text in self.decode(payload.inputs[0]):
+                    word = text.decode() if isinstance(text, bytes) else str(text)
+                    if word == "raise":
+                        raise ValueError("raised")
+                    if word == "told":
+                        raise MLServerError("told", status_code=404)
+                    if word == "stop":
+                        return
+                    if word != "quiet":
+                        seen = f"{word} {count} {payload.id}"
+                        output = StringCodec.encode_output("out", [seen])
+                        yield InferenceResponse(model_name=self.name, id="own", outputs=[output])
+            output = StringCodec.encode_output("out", [f"end of {count}"])
+            yield InferenceResponse(model_name=self.name, outputs=[output])
+    """
+)
+
 
 def write_models(root: Path) -> Path:
     """Write the models that both serve."""
@@ -57,6 +89,7 @@ def write_models(root: Path) -> Path:
         "echo": ("model.Echo", MLSERVER_ECHO, {}),
         "versioned": ("model.Echo", MLSERVER_ECHO, {"version": "v1"}),
         "texts": ("model.Texts", TEXTS, {}),
+        "whole": ("model.Whole", WHOLE, {}),
     }
     for name, (implementation, source, parameters) in rows.items():
         folder = root / name

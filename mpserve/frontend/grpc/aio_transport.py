@@ -145,6 +145,10 @@ class AioStreamOutput:
         """Remember whom to tell."""
         self._on_writable = callback
 
+    def read_on(self) -> None:
+        """Let who reads look for room again."""
+        self._written.set()
+
     def send(self, message: bytes) -> None:
         """Put a message at the end of what waits."""
         self._waiting.append(message)

@@ -97,6 +97,9 @@ class StreamOutput(Protocol):
     def send(self, message: bytes) -> None:
         """Send one encoded message."""
 
+    def read_on(self) -> None:
+        """Ask `StreamInput.has_room` again: there may be room without anything's being sent."""
+
     def set_trailers(self, headers: bytes) -> None:
         """Send a model's headers (`codec.header_pairs`) as metadata behind the last message."""
 

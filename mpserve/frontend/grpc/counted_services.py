@@ -125,6 +125,9 @@ class _CountedOutput:
     def on_writable(self, callback: Callable[[], None]) -> None:
         self._output.on_writable(callback)
 
+    def read_on(self) -> None:
+        self._output.read_on()
+
     def send(self, message: bytes) -> None:
         self._place.traffic.message_sent(self._place.index)
         self._output.send(message)

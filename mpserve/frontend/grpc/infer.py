@@ -1,5 +1,6 @@
 """`ModelInfer`: the bytes of a request -> the bytes of its answer, for calls and for streams."""
 
+import enum
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
@@ -44,11 +45,22 @@ class InferResult(msgspec.Struct, frozen=True, kw_only=True):
         worker's, which is how the model learns that its client is slow.
     headers
         What the model wants in the metadata behind the answers (`codec.header_pairs`).
+    wants_input
+        It is no answer: the model wants the next request of its stream.
     """
 
     encode: Callable[[], bytes | GrpcFailure | None]
     is_final: bool
     headers: bytes = b""
+    wants_input: bool = False
+
+
+class CallKind(enum.Enum):
+    """How many requests and answers a call may have."""
+
+    ONE_ANSWER = enum.auto()
+    MANY_ANSWERS = enum.auto()
+    STREAM = enum.auto()
 
 
 OnResult = Callable[[InferResult], None]
@@ -191,7 +203,7 @@ class GrpcInfer:
         decoupled_refusal: str | None,
         tells_final: bool,
         on_result: OnResult,
-        takes_many: bool = False,
+        kind: CallKind = CallKind.ONE_ANSWER,
     ) -> int:
         """Check and submit a request; return its token for `cancel`.
 
@@ -205,8 +217,9 @@ class GrpcInfer:
             Said of a model that may answer several times; `None`: it may.
         tells_final
             An answer tells in a parameter whether it is the last.
-        takes_many
-            The client takes any number of answers.
+        kind
+            How many answers the client takes, and whether further requests may follow
+            (`send_input`).
         on_result
             Called for each answer, never from here.
 
@@ -220,18 +233,14 @@ class GrpcInfer:
             self._check_version(message.model_version),
             decoupled_refusal=decoupled_refusal,
         )
-        request = self._decode(
-            message,
-            model_name=routed.model.name,
-            signature=routed.version.config.signature,
-        )
-        if self._forwarding.forwards:
-            request = self._forwarding.apply(request, _headers(metadata()))
-        config = routed.version.config
-        if config.takes_headers:
-            request = self._forwarding.carry(request, _headers(metadata()), config)
-        if takes_many or deadline_ns:
-            request = replace(request, takes_many=takes_many, deadline_ns=deadline_ns)
+        request = self._read(message, routed, metadata)
+        if kind is not CallKind.ONE_ANSWER or deadline_ns:
+            request = replace(
+                request,
+                takes_many=kind is not CallKind.ONE_ANSWER,
+                has_more_inputs=kind is CallKind.STREAM,
+                deadline_ns=deadline_ns,
+            )
         routed = self._handler.follow(request, routed)
         on_answer = partial(self._on_answer, request, routed, tells_final, on_result)
         return self._handler.start(
@@ -241,6 +250,37 @@ class GrpcInfer:
             arrival=lambda: grpc_arrival(metadata(), begun_ns),
         )
 
+    def send_input(
+        self, token: int, encoded: bytes, *, routed: RoutedModel, metadata: Callable[[], Metadata]
+    ) -> None:
+        """Send a further request to a model that wants one (`InferResult.wants_input`).
+
+        Raises
+        ------
+        MpserveError
+            It was refused; the model goes on waiting.
+        """
+        request = self._read(self.parse(encoded), routed, metadata)
+        self._handler.send_input(token, request, routed=routed)
+
+    def end_inputs(self, token: int) -> None:
+        """Tell a model that wants a further request that there is none."""
+        self._handler.end_inputs(token)
+
+    def _read(
+        self,
+        message: Any,  # noqa: ANN401  a ModelInferRequest
+        routed: RoutedModel,
+        metadata: Callable[[], Metadata],
+    ) -> InferRequest:
+        config = routed.version.config
+        request = self._decode(message, model_name=routed.model.name, signature=config.signature)
+        if self._forwarding.forwards:
+            request = self._forwarding.apply(request, _headers(metadata()))
+        if config.takes_headers:
+            request = self._forwarding.carry(request, _headers(metadata()), config)
+        return request
+
     def _pairs(self, metadata: Callable[[], Metadata]) -> bytes:
         """Return the metadata as the core takes it, when some model wants it."""
         return to_pairs(_headers(metadata())) if self._dispatcher.takes_headers else b""
@@ -249,8 +289,8 @@ class GrpcInfer:
         """Tell whether the client says which trace its request belongs to, and that matters."""
         return self._dispatcher.traces and bool(context_of(metadata()))
 
-    def is_decoupled(self, message: Any) -> bool:  # noqa: ANN401  a ModelInferRequest
-        """Tell whether the model that a request is for may answer several times.
+    def find(self, message: Any) -> RoutedModel:  # noqa: ANN401  a ModelInferRequest
+        """Return the model that a request is for.
 
         Raises
         ------
@@ -258,8 +298,7 @@ class GrpcInfer:
             There is no such model.
         """
         version = self._check_version(message.model_version)
-        routed = self._handler.find(message.model_name, version, decoupled_refusal=None)
-        return routed.version.config.decoupled
+        return self._handler.find(message.model_name, version, decoupled_refusal=None)
 
     def cancel(self, token: int) -> None:
         """Drop the answer of a request; take it back when it still waits."""
@@ -279,7 +318,14 @@ class GrpcInfer:
     ) -> None:
         """Hand the result on."""
         encode = partial(self._encode, request, routed, tells_final, answer)
-        on_result(InferResult(encode=encode, is_final=answer.final, headers=answer.headers))
+        on_result(
+            InferResult(
+                encode=encode,
+                is_final=answer.final,
+                headers=answer.headers,
+                wants_input=answer.wants_input,
+            )
+        )
 
     def _encode(
         self,

@@ -5,7 +5,8 @@ models as they are made; a failed request ends the stream only where the dialect
 wants it so; a client that goes takes back all that waits. At most `MAX_OUTSTANDING` requests of a
 stream are in flight, so that one client can not fill a queue. Answers leave at the client's pace:
 those that wait stay in the worker's shared memory, whose bound for each request then holds the
-model back.
+model back. In MLServer's dialect a model that answers streams takes its requests as a whole
+(`model_stream`).
 
 Source: triton.md 4.7; MLServer 1.7.1.
 """
@@ -20,6 +21,7 @@ import msgspec
 from mpserve.codec.proto_response import FINAL_PARAMETER, in_stream
 from mpserve.codec.v2_proto import EMPTY_FINAL_PARAMETER
 from mpserve.dialect import Dialect
+from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import MpserveError
 from mpserve.frontend.grpc.call import (
     SHUTTING_DOWN,
@@ -28,8 +30,9 @@ from mpserve.frontend.grpc.call import (
     Metadata,
     StreamOutput,
 )
-from mpserve.frontend.grpc.infer import GrpcInfer, InferResult, NativeResult
+from mpserve.frontend.grpc.infer import CallKind, GrpcInfer, InferResult, NativeResult
 from mpserve.frontend.grpc.messages import inference_schema
+from mpserve.frontend.grpc.model_stream import ModelStream
 
 MAX_OUTSTANDING: Final = 256
 STATUS_METADATA: Final = "triton_grpc_error"
@@ -119,11 +122,16 @@ class InferStream:
         self._slots: deque[_Slot] = deque()
         self._ready: deque[_Sending] = deque()  # in order; the client reads too slowly
         self._ends_with: GrpcFailure | None = None
+        self._is_begun = False
+        self._whole: ModelStream | None = None  # who has taken over
         self._takes_more = True
         self._has_ended = False
 
     def on_message(self, message: bytes) -> None:
         """Start one inference."""
+        if self._whole is not None:
+            self._whole.on_message(message)
+            return
         if not self._takes_more:
             return
         slot = _Slot(encoded=message)
@@ -140,11 +148,15 @@ class InferStream:
         )
         if slot.token is None:
             self._start_rare(slot, message)
+        self._is_begun = True
 
     def _start_rare(self, slot: _Slot, message: bytes) -> None:
         try:
             slot.message = self._infer.parse(message)
-            slot.is_ordered = not self._infer.is_decoupled(slot.message)
+            routed = self._infer.find(slot.message)
+            if routed.version.config.answers_streams and self._begins_as_whole(slot, routed):
+                return
+            slot.is_ordered = not routed.version.config.decoupled
             slot.token = self._infer.start(
                 slot.message,
                 metadata=lambda: self._metadata,
@@ -152,20 +164,38 @@ class InferStream:
                 deadline_ns=self._output.deadline_ns,
                 decoupled_refusal=None,
                 tells_final=self._response_class is not None,
-                takes_many=True,
+                kind=CallKind.MANY_ANSWERS,
                 on_result=partial(self._on_result, slot),
             )
         except MpserveError as error:
             failure = self._infer.failure(error)
             self._on_result(slot, InferResult(encode=lambda: failure, is_final=True))
 
+    def _begins_as_whole(self, slot: _Slot, routed: RoutedModel) -> bool:
+        """Hand the stream to its model, when this is its first request and the dialect has that."""
+        if self._response_class is not None or self._is_begun:
+            return False
+        whole = ModelStream(
+            output=self._output, infer=self._infer, metadata=self._metadata, routed=routed
+        )
+        whole.begin(slot.message)
+        self._slots.remove(slot)
+        self._whole = whole
+        return True
+
     def on_half_close(self) -> None:
         """End when what was asked is answered."""
+        if self._whole is not None:
+            self._whole.on_half_close()
+            return
         self._takes_more = False
         self._send_in_order()
 
     def on_client_gone(self) -> None:
         """Take back everything that waits."""
+        if self._whole is not None:
+            self._whole.on_client_gone()
+            return
         self._has_ended = True
         self._takes_more = False
         self._ready.clear()
@@ -176,6 +206,9 @@ class InferStream:
 
     def on_drain(self) -> None:
         """Take nothing new; end when what was asked is answered."""
+        if self._whole is not None:
+            self._whole.on_drain()
+            return
         if self._takes_more:
             self._takes_more = False
             self._ends_with = SHUTTING_DOWN
@@ -183,6 +216,8 @@ class InferStream:
 
     def has_room(self) -> bool:
         """Tell whether one more request may be read."""
+        if self._whole is not None:
+            return self._whole.has_room()
         return len(self._slots) + len(self._ready) < MAX_OUTSTANDING
 
     def _on_encoded(self, slot: _Slot, answer: NativeResult) -> None:

@@ -16,7 +16,7 @@ from mpserve.dispatch.region_answer import into_regions
 from mpserve.dispatch.regions import Regions
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
-from mpserve.dispatch.submission import submit
+from mpserve.dispatch.submission import submit, submit_input
 from mpserve.dispatch.tracer import Tracer
 from mpserve.dispatch.validation import validate
 from mpserve.errors import Unsupported
@@ -141,6 +141,30 @@ class InferHandler:
         if request.regions:
             return self._start_with_regions(request, routed, on_answer)
         return self._start(request, routed, on_answer)
+
+    def send_input(self, token: int, request: InferRequest, *, routed: RoutedModel) -> bool:
+        """Check a further request of a stream that wants one, and send it.
+
+        Returns
+        -------
+        bool
+            False when the stream has ended.
+
+        Raises
+        ------
+        InvalidRequest
+            It does not fit the model's signature.
+        ArenaFull
+            Refused now.
+        """
+        name, version = routed.model.name, routed.version
+        validate(request, signature=version.config.signature, model_name=name)
+        route = self._routes.route_to(name, version)
+        return submit_input(request, dispatcher=self._dispatcher, route=route, token=token)
+
+    def end_inputs(self, token: int) -> None:
+        """Tell a stream that wants a request that there is none any more."""
+        self._dispatcher.end_inputs(token)
 
     def cancel(self, token: int) -> None:
         """Drop the answer of a request; take it back when it still waits."""

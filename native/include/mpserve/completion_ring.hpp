@@ -44,6 +44,9 @@ inline constexpr std::uint16_t kEmptyFinal = 1u << 3;
 // An error without a text: the sequence of the request is lost with the worker that held it.
 inline constexpr std::uint16_t kSequenceLost = 1u << 4;
 
+// No answer: the stream in the queue's slot `input_ns` wants its next request.
+inline constexpr std::uint16_t kWantsInput = 1u << 5;
+
 struct Completion {
     std::uint64_t token;
     std::uint32_t frontend_epoch;

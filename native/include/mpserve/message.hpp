@@ -50,6 +50,7 @@ inline constexpr std::uint32_t kBinaryOutputsByDefault = 1u << 2;  // `binary_da
 inline constexpr std::uint32_t kHasId = 1u << 3;                   // an id was given (may be empty)
 inline constexpr std::uint32_t kTakesMany = 1u << 4;    // the client takes any number of answers
 inline constexpr std::uint32_t kHandlerCall = 1u << 5;  // for a handler of the model's own path
+inline constexpr std::uint32_t kMoreInputs = 1u << 6;   // the first of a stream of requests
 // Response flags.
 inline constexpr std::uint32_t kFinalResponse = 1u << 8;
 

@@ -30,6 +30,18 @@
 //   A worker's requests are answered by `reap_instance`, a frontend's are dropped by
 //   `reap_frontend`.
 //
+// Streams of requests: further requests of one that runs go through its slot, one at a time.
+//
+//     worker: asks (a completion) ──▶ frontend: lends a block, `give_input` ──▶ `input` of the slot
+//        ▲                                                                          │
+//        └── the block goes back (a completion) ◀── the model ◀── `take_input` ◀────┘
+//
+//   `input` is 0, a block's reference, "the client has sent all", or "the model wants no more".
+//   Only the frontend of the request changes 0 to something, inside the lock, while the slot is
+//   running and still its own; only the worker that runs it takes that out, without the lock. A
+//   frontend that dies leaves at most a block of an arena that ends with it; a worker that dies,
+//   a block that was lent to it, as all others that it had.
+//
 // Sleeping: an instance announces `idle` inside the lock when it found nothing; a pusher picks idle
 // instances inside the lock, clears the mark and changes their wake word; the futex compares the
 // word, so a wake between unlock and sleep is not lost. The same holds for an instance that
@@ -98,10 +110,16 @@ struct QueueSlot {
     QueueRequest request;
     std::atomic<std::uint32_t> cancelled;  // 1: nobody waits for the answer of what runs here
     std::uint32_t delayed;                 // 1: behind all others of its level
-    std::uint64_t reserved_;
+    std::atomic<std::uint64_t> input;      // of a stream that runs: its next request; see below
 };
 static_assert(sizeof(QueueRequest) == 56);
 static_assert(sizeof(QueueSlot) == 128);
+
+// What a slot's `input` may be besides the BlockRef of a request in the frontend's arena, which is
+// lent to the worker. The frontend puts one where there is none; the worker takes it, or closes.
+inline constexpr std::uint64_t kNoInput = 0;
+inline constexpr std::uint64_t kInputsEnd = UINT64_MAX;         // the client has sent all
+inline constexpr std::uint64_t kInputsClosed = UINT64_MAX - 1;  // the model wants no more
 
 struct alignas(64) InstanceEntry {
     std::atomic<std::uint32_t> wake_word;
@@ -242,6 +260,23 @@ public:
     // Tells the instance that runs the request that nobody waits for its answer.
     void mark_cancelled(std::uint64_t token, std::uint32_t frontend,
                         std::uint32_t frontend_epoch) noexcept;
+
+    // Gives a stream that runs in `slot` its next request, or `kInputsEnd`; false when it has
+    // ended, is another's by now, or has not taken the one before.
+    bool give_input(std::uint32_t slot, std::uint64_t token, std::uint32_t frontend,
+                    std::uint32_t frontend_epoch, std::uint64_t input) noexcept;
+
+    // Worker, of what it runs. Takes what was given, `kNoInput` for nothing yet; closing returns
+    // what was not taken.
+    std::uint64_t take_input(std::uint32_t slot) noexcept {
+        return slots_[slot].input.exchange(kNoInput, std::memory_order_acq_rel);
+    }
+    std::uint64_t close_inputs(std::uint32_t slot) noexcept {
+        return slots_[slot].input.exchange(kInputsClosed, std::memory_order_acq_rel);
+    }
+    bool has_input(std::uint32_t slot) const noexcept {
+        return slots_[slot].input.load(std::memory_order_acquire) != kNoInput;
+    }
 
     // Worker. `activate` makes the instance known; `pop` first frees `done`, then takes a batch.
     // `out` must have room for `rule.max_requests`; `count` says how many were taken. `starved` is

@@ -95,6 +95,9 @@ class PlainRequest:
     def takes_many(self):
         return False
 
+    def has_more_inputs(self):
+        return False
+
     def is_handler_call(self):
         return False
 

@@ -1,6 +1,7 @@
 """A stream of inferences against a frontend that answers when the test wants it."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
@@ -38,8 +39,11 @@ class Answers:
         self.native[message.id] = (on_result, in_stream)
         return 1000 + len(self.native)
 
-    def is_decoupled(self, message):
-        return message.model_name in self.decoupled
+    def find(self, message):
+        config = SimpleNamespace(
+            decoupled=message.model_name in self.decoupled, answers_streams=False
+        )
+        return SimpleNamespace(version=SimpleNamespace(config=config))
 
     def start(self, message, *, deadline_ns, on_result, **_):
         assert deadline_ns == Output.deadline_ns
