@@ -49,17 +49,20 @@ class EstimatorRules(msgspec.Struct, frozen=True, kw_only=True):
     default_setting
         Member of `parameters.extra` that names another method than `predict` for requests that
         name none; "" where there is none. It may be any method.
+    passes_over_outputs
+        Whether requests get the default whatever outputs they ask for.
     """
 
     peer_class: str
     methods: tuple[str, ...]
     default_setting: str = ""
+    passes_over_outputs: bool = False
 
     @property
     def methods_text(self) -> str:
         """The methods in a sentence, with the word for outputs."""
         *others, last = [f"'{method}'" for method in self.methods]
-        return f"{', '.join(others)} and {last} as outputs" if others else f"{last} as output"
+        return f"{', '.join(others)} and {last} as outputs"
 
 
 class EstimatorModel:
@@ -102,13 +105,15 @@ class EstimatorModel:
             outputs = [
                 output
                 for method in methods
-                for output in self._call(method, features, request.output_parameters_json(method))
+                for output in self._call(method, features, self._parameters_of(request, method))
             ]
         except MLServerError as error:
             raise InvalidRequest(str(error)) from error
         return Answer(outputs=outputs)
 
     def _wanted_methods(self, names: Sequence[str]) -> Sequence[str]:
+        if self._rules.passes_over_outputs:
+            return self._default_methods
         for name in names:
             if name not in self._rules.methods:
                 raise InvalidRequest(
@@ -130,6 +135,9 @@ class EstimatorModel:
             return _feature_array(tensors[0])
         inference_request = to_inference_request(request)
         return self._decoder.decode_request(inference_request, default_codec=NumpyRequestCodec)
+
+    def _parameters_of(self, request: Request, method: str) -> str:
+        return "" if self._rules.passes_over_outputs else request.output_parameters_json(method)
 
     def _call(self, method: str, features: Any, parameters_json: str) -> list[Output]:  # noqa: ANN401
         call = getattr(self._estimator, method, None)
@@ -155,7 +163,9 @@ class EstimatorModel:
         return [result_output(method, result)]
 
     def _kind(self) -> str:
-        kind = type(self._estimator)
+        """Return the name of the class that decides: in a pipeline the last."""
+        steps = getattr(self._estimator, "steps", None)
+        kind = type(steps[-1][-1] if steps else self._estimator)
         return str(kind) if self._rules.peer_class == "SKLearnModel" else kind.__name__
 
 

@@ -11,7 +11,9 @@ from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Res
 from mpserve.runtimes.responses import NativeResponses, ResponseBuilder, last_line
 from mpserve.runtimes.stacking import answer_together
 
-RULES: Final = EstimatorRules(peer_class="LightGBMModel", methods=("predict",))
+RULES: Final = EstimatorRules(
+    peer_class="LightGBMModel", methods=("predict",), passes_over_outputs=True
+)
 
 
 class LightGBMRuntime:

@@ -91,6 +91,17 @@ def test_a_rescheduled_request_is_given_again_and_answered_once(serve, repositor
     assert run_script(server, "m", "return model.seen") == [0, 0, 0]
 
 
+def test_a_model_that_parses_the_command_line_finds_none(serve, repository):
+    repository.add("scripted", "m")
+    server = serve(repository.path)
+    code = """
+    import argparse
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", type=int, default=3)
+    return parser.parse_args().size"""
+    assert run_script(server, "m", code) == 3
+
+
 def test_rescheduled_requests_and_new_ones_take_turns(serve, repository):
     repository.add("scripted", "m")
     server = serve(repository.path)

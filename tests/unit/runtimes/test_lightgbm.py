@@ -100,12 +100,12 @@ def test_requests_that_are_alike_are_predicted_together(load, binary, runtime):
     assert outputs(other)["predict"].ravel() == pytest.approx(binary.predict(FEATURES[:2]))
 
 
-def test_an_unknown_output_is_refused(load, binary):
-    failure = load(binary)(tensor("x", FEATURES), outputs=["predict_proba"]).failure
-    assert failure.code is ErrorCode.INVALID_ARGUMENT
-    assert failure.message == (
-        "LightGBMModel only supports 'predict' as output (predict_proba was received)"
-    )
+@pytest.mark.parametrize("wanted", [["predict_proba"], ["zzz", "predict"], ["predict"]])
+def test_it_predicts_whatever_outputs_are_asked_for_as_with_mlserver(load, binary, wanted):
+    text = {"predict": {"content_type": "str"}}
+    answered = load(binary)(tensor("x", FEATURES), outputs=wanted, output_parameters=text)
+    assert outputs(answered)["predict"].ravel() == pytest.approx(binary.predict(FEATURES))
+    assert [one.name() for one in answered.output_tensors()] == ["predict"]
 
 
 def test_a_wrong_number_of_features_is_the_clients_mistake(load, binary):

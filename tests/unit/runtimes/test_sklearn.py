@@ -156,6 +156,14 @@ def test_a_method_the_estimator_lacks_is_refused(load):
     )
 
 
+def test_the_last_step_of_a_pipeline_is_named_when_it_lacks_a_method(load):
+    infer = load(make_pipeline(StandardScaler(), LinearRegression()).fit(MATRIX, LABELS))
+    failure = infer(tensor("x", FEATURES), outputs=["predict_proba"]).failure
+    assert failure.message == (
+        "<class 'sklearn.linear_model._base.LinearRegression'> models do not support 'predict_proba"
+    )
+
+
 def test_a_transformer_transforms_and_keeps_the_datatype(load):
     infer = load(StandardScaler().fit(MATRIX))
     answer = outputs(infer(tensor("x", FEATURES), outputs=["transform"]))
