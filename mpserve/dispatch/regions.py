@@ -132,9 +132,9 @@ class Regions:
         )
         return msgspec.structs.replace(request, inputs=copied)
 
-    def write(self, use: RegionUse, content: memoryview) -> None:
-        """Copy an output into a region; raises as `place` and `client_region.write`."""
-        client_region.write(self._server_id, self.place(use), content)
+    def write(self, piece: RegionPiece, content: memoryview) -> None:
+        """Copy an output into memory that is held; raises as `client_region.write`."""
+        client_region.write(self._server_id, piece, content)
 
     def _copied(self, tensor: InputTensor) -> InputTensor:
         assert tensor.region is not None

@@ -60,6 +60,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         + """ensemble_scheduling { step [{ model_name: "m" model_version: -1
              input_map { key: "INPUT0" value: "X" } output_map { key: "OUTPUT0" value: "Y" } }] }"""
     )
+    outer = root / "waiting_through"
+    (outer / "1").mkdir(parents=True)
+    (outer / "config.pbtxt").write_text(
+        'platform: "ensemble"\n'
+        + tensors("input", ("IN", "TYPE_FP32", [-1]))
+        + tensors("output", ("OUT", "TYPE_FP32", [-1]))
+        + """ensemble_scheduling { step [{ model_name: "waiting" model_version: -1
+             input_map { key: "IN" value: "IN" } output_map { key: "OUT" value: "OUT" } }] }"""
+    )
     return root
 
 
@@ -289,14 +298,27 @@ def test_a_region_stays_what_it_was_when_its_name_goes_or_means_something_else(w
         first.close()
 
 
-def test_a_region_that_is_unregistered_while_in_use_lives_until_then(server, repository, memory):
+@pytest.fixture
+def other_memory() -> Iterator:
+    handle = client_memory.create_shared_memory_region("mine", "/wire_test_other", ROOM)
+    yield handle
+    client_memory.destroy_shared_memory_region(handle)
+
+
+@pytest.mark.parametrize("model", ["waiting", "waiting_through"])
+def test_a_region_that_is_unregistered_while_in_use_lives_until_then(
+    server, repository, memory, other_memory, model
+):
     folder = repository / "waiting" / "1"
+    for mark in ("began", "go"):
+        (folder / mark).unlink(missing_ok=True)
     values = np.arange(4, dtype=np.float32)
     client_memory.set_shared_memory_region(memory, [values])
+    client_memory.set_shared_memory_region(other_memory, [np.zeros(ROOM // 4, np.float32)])
     with triton_http.InferenceServerClient(server.address, concurrency=2) as client:
         client.register_system_shared_memory("mine", "/wire_test", ROOM)
         pending = client.async_infer(
-            "waiting",
+            model,
             [in_region(triton_http, "IN", shape=(4,))],
             outputs=[into_region(triton_http, "OUT", offset=256)],
         )
@@ -304,10 +326,14 @@ def test_a_region_that_is_unregistered_while_in_use_lives_until_then(server, rep
         client.unregister_system_shared_memory("mine")
         assert client.get_system_shared_memory_status() == []
         assert links(server)
+        client.register_system_shared_memory("mine", "/wire_test_other", ROOM)
         (folder / "go").touch()
         pending.get_result()
         found = client_memory.get_contents_as_numpy(memory, np.float32, [4], offset=256)
         assert found.tolist() == [0, 2, 4, 6]
+        found = client_memory.get_contents_as_numpy(other_memory, np.float32, [4], offset=256)
+        assert found.tolist() == [0, 0, 0, 0], "the name means other memory by now"
+        client.unregister_system_shared_memory("mine")
     wait_until(lambda: not links(server), what="the link to be removed")
 
 
