@@ -12,6 +12,8 @@ namespace {
 
 // Below this a binary body is copied from the read buffer: cheaper than a read of its own.
 constexpr std::uint64_t kReceiveInPlace = 64 * 1024;
+// Read for the head of a request after a large one: what of the body comes with it is copied.
+constexpr std::size_t kHeadRead = 16 * 1024;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 constexpr std::uint16_t kClientGone = 499;  // nginx's, and MLServer's, for an answer to nobody
 constexpr std::string_view kProtocolPath = "/v2/";
@@ -78,7 +80,7 @@ bool HttpConnection::eof_received() {
 
 std::byte* HttpConnection::read_target(std::size_t& bytes) noexcept {
     if (state_ != State::body) {
-        bytes = config_.scratch.size();
+        bytes = expects_large_ ? kHeadRead : config_.scratch.size();
         return config_.scratch.data();
     }
     bytes = body_bytes_ - body_filled_;
@@ -163,6 +165,7 @@ void HttpConnection::consume(std::string_view data) {
 bool HttpConnection::take_body(std::string_view data, std::size_t& at, std::size_t head_bytes) {
     const auto head = data.substr(at, head_bytes);
     const auto after = data.substr(at + head_bytes);
+    expects_large_ = false;
     if (head_.chunked) {
         keep_head(head);
         body_.clear();
@@ -222,6 +225,7 @@ bool HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
     std::byte* place = nullptr;
     if (body_block_) {
         place = body_block_.data + body_offset_;
+        expects_large_ = true;
     } else {
         body_.clear();
         place = reinterpret_cast<std::byte*>(body_.grow(bytes));

@@ -163,6 +163,7 @@ private:
     std::uint64_t received_ns_ = 0;    // when the request that is read began; while tracing only
     std::uint64_t body_begun_ns_ = 0;  // when its head was there, and its body not; while counting
     bool untouched_ = true;            // nothing was ever received
+    bool expects_large_ = false;       // the last request's body was received where it stays
     bool closing_ = false;             // close after the last pending answer
     bool unread_ = false;              // the client may still send what will not be read
     bool lingering_ = false;

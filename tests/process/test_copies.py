@@ -25,7 +25,7 @@ from tests.fixtures.server import Server
 MEBIBYTE = 1 << 20
 WARM_UP = 2  # requests: arenas and buffers are there
 REQUESTS = 3
-HEAD_BYTES = 256 << 10  # that the first read of a request takes at most: copied to their place
+HEAD_BYTES = 16 << 10  # that the first read of such a request takes: copied to their place
 SLACK = 0.02  # all else that a process copies meanwhile
 HEADER_LENGTH = "Inference-Header-Content-Length"
 PIECE = 256 << 10
