@@ -11,7 +11,14 @@ from typing import Self
 
 import msgspec
 
-from bench.measuring.cpu import RolePattern, TreeReading, TreeUsage, read_tree, usage_between
+from bench.measuring.cpu import (
+    RolePattern,
+    TreeReading,
+    TreeUsage,
+    read_tree,
+    read_tree_before,
+    usage_between,
+)
 from bench.measuring.machine import MachineReading, foreign_share, read_machine
 
 
@@ -35,7 +42,7 @@ class Observation:
     @classmethod
     def of_running(cls, root_pid: int, roles: Sequence[RolePattern]) -> Self:
         """Open a window on a tree that runs."""
-        return cls(roles, read_tree(root_pid, roles))
+        return cls(roles, read_tree_before(root_pid, roles))
 
     @classmethod
     def of_start(cls, roles: Sequence[RolePattern]) -> Self:

@@ -1,11 +1,13 @@
 """CPU of a process tree: parsed, subtracted, and compared with what its processes count."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 
+from bench.measuring import cpu
 from bench.measuring.cpu import (
     ENDED,
     OTHER,
@@ -16,6 +18,7 @@ from bench.measuring.cpu import (
     members,
     parse_stat,
     read_tree,
+    read_tree_before,
     role_of,
     usage_between,
 )
@@ -191,7 +194,7 @@ def test_a_real_tree_is_charged_what_its_processes_count_themselves():
     )
     with root:
         assert root.stdout.readline() == b"ready\n"
-        before = read_tree(root.pid)
+        before = read_tree_before(root.pid)
         root.stdin.write(b"go\n")
         root.stdin.flush()
         counted_ns = json.loads(root.stdout.readline())
@@ -206,3 +209,15 @@ def test_a_real_tree_is_charged_what_its_processes_count_themselves():
     assert (used.processes_born, used.processes_ended) == (1, 1)
     assert used.voluntary_switches > 0
     assert used.pss_bytes > 1 << 20
+
+
+def test_a_window_begins_when_the_reading_before_it_is_done(monkeypatch):
+    """What processes use while a large tree is read belongs to no window."""
+    order = []
+    monkeypatch.setattr(cpu, "cpu_clock_ns", lambda _pid: order.append("clock") or len(order))
+    monkeypatch.setattr(cpu, "_pss_bytes", lambda _folder: order.append("memory") or 0)
+
+    before = read_tree_before(os.getpid())
+
+    assert order[-1] == "clock"
+    assert max(process.cpu_ns for process in before.processes) == len(order)
