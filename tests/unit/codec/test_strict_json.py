@@ -7,6 +7,7 @@ import pytest
 
 from mpserve.codec.strict_json import MAX_DEPTH, has_repeated_member, parse
 from mpserve.errors import ErrorCode, InvalidRequest, MalformedRequest
+from tests.fixtures.pace import within
 
 WRONG = [
     (b"", "The document is empty.", 0),
@@ -93,7 +94,7 @@ def test_large_rubbish_is_refused_in_bounded_time(text):
     begun = time.process_time()
     with pytest.raises(MalformedRequest):
         parse(text)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < within(2)  # tracing costs processor time, too
 
 
 def test_a_text_too_long_to_search_is_told_by_orjsons_offset():
