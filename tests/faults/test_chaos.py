@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +17,13 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from tests.fixtures.closed_loop import ClosedLoop, Outcome, infer_bytes, post_bytes
+from tests.fixtures.closed_loop import (
+    ANSWER_SECONDS,
+    ClosedLoop,
+    Outcome,
+    infer_bytes,
+    post_bytes,
+)
 from tests.fixtures.ensembles import add_ensemble, adding, request
 from tests.fixtures.memory import pss_bytes
 from tests.fixtures.pace import full_or, within
@@ -264,6 +271,29 @@ def fill(repository) -> None:
         repository.add("scripted", name)
 
 
+def tell_figures(
+    seen: dict[str, list[Outcome]],
+    failed: dict[str, list[Outcome]],
+    faults: list[Fault],
+    settled: Inventory,
+    after: Inventory,
+) -> None:
+    """Print what came of it; shown by `make chaos`, and when the test fails."""
+    for name, outcomes in seen.items():
+        longest = max(one.seconds for one in outcomes)
+        sys.stdout.write(
+            f"{name}: {len(outcomes)} requests, {len(failed[name])} failed, "
+            f"longest {longest:.2f} s\n"
+        )
+    kinds = Counter(fault.kind for fault in faults)
+    sys.stdout.write(f"{len(faults)} faults that may be felt: {dict(kinds)}\n")
+    for when, one in (("before", settled), ("after", after)):
+        sys.stdout.write(
+            f"{when}: {one.processes} processes, {len(one.segments)} segments, {one.fds} fds, "
+            f"{one.threads} threads, PSS {one.pss / (1 << 20):.1f} MiB\n"
+        )
+
+
 @pytest.mark.timeout(SECONDS * 3 + 200)
 def test_every_failure_is_explained_and_nothing_is_left_over(serve, repository):
     seed = random.randrange(1 << 32)
@@ -302,16 +332,20 @@ def test_every_failure_is_explained_and_nothing_is_left_over(serve, repository):
         faults = list(chaos.faults)
         ended = time.monotonic()
         after = renewed_inventory(server, loads, count)
+
+    def meanwhile(outcomes: list[Outcome]) -> list[Outcome]:
+        return [one for one in outcomes if begun <= one.begun < ended]
+
+    failed = {name: meanwhile(failures(name, load)) for name, load in loads.items()}
     unexplained = {
-        name: [
-            one
-            for one in failures(name, load)
-            if begun <= one.begun < ended and not is_explained(one, NEEDS[name], faults)
-        ]
-        for name, load in loads.items()
+        name: [one for one in outcomes if not is_explained(one, NEEDS[name], faults)]
+        for name, outcomes in failed.items()
     }
+    seen = {name: meanwhile(load.outcomes) for name, load in loads.items()}
+    tell_figures(seen, failed, faults, settled, after)
     assert not any(unexplained.values()), (unexplained, faults)
     for name, load in loads.items():
+        assert max(one.seconds for one in load.outcomes) < ANSWER_SECONDS, f"{name}: a hang"
         good = len(load.outcomes) - len(failures(name, load))
         assert successes(server, name) >= good, name
     assert tell(server, "extra").version == 1
