@@ -28,7 +28,13 @@ OBJECTS = (
 )
 OUR_MEMBERS = {
     "Tensor": {"datatype_name", "parameters_json"},
-    "InferenceRequest": {"output_parameters_json", "takes_many", "headers", "is_handler_call"},
+    "InferenceRequest": {
+        "output_parameters_json",
+        "takes_many",
+        "has_more_inputs",
+        "headers",
+        "is_handler_call",
+    },
 }
 
 
