@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 from tritonclient.grpc import InferenceServerClient, InferInput
 
 from tests.fixtures.ensembles import add_ensemble, adding, request
+from tests.fixtures.grpc_calls import MLSERVER, Calls
+from tests.fixtures.payload_streams import ask, read, write_model
 from tests.fixtures.waiting import wait_until
 
 MODEL_MOMENTS = [
@@ -114,6 +117,22 @@ def test_a_request_over_grpc_has_the_moments_of_its_wire(traced, trace_path):
     told = moments(traces(trace_path, 1), 1)
     wire = ["GRPC_WAITREAD_START", "GRPC_WAITREAD_END", "GRPC_SEND_START", "GRPC_SEND_END"]
     assert set(told) == {*wire, *MODEL_MOMENTS}
+
+
+def test_a_stream_of_requests_is_one_trace_with_the_end_of_each_answer(start, tmp_path, trace_path):
+    write_model(tmp_path / "streams", "stream")
+    given = [f"triton,file={trace_path}", "level=TIMESTAMPS", "rate=1"]
+    server = start(tmp_path / "streams", flags=[f"--trace-config={one}" for one in given])
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        calls = Calls(channel, MLSERVER)
+        asked = [ask(calls, "a", id="seven"), ask(calls, "b"), ask(calls, "quiet", "c", "d")]
+        assert len(read(calls.stream(iter(asked)))[0]) == 5, "the model adds one at the end"
+    found = traces(trace_path, 1)
+    assert [one["request_id"] for one in identities(found)] == ["seven"]
+    told = [stamp["name"] for one in found for stamp in one.get("timestamps", ())]
+    assert sorted(set(told) & set(MODEL_MOMENTS)) == sorted(MODEL_MOMENTS)
+    assert told.count("COMPUTE_START") == told.count("REQUEST_END") == 1
+    assert told.count("INFER_RESPONSE_COMPLETE") == 6, "five answers and the mark of the end"
 
 
 def test_each_nth_request_of_all_frontends_is_traced(traced, trace_path):
