@@ -16,9 +16,9 @@ from mpserve.model.definition import ConfigFormat
 from mpserve.model.event import EventPage
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.log_switches import LogChange, LogSwitches
+from mpserve.model.logging_setup import LoggingSetup
 from mpserve.model.state import IndexRow, ModelState
 from mpserve.model.trace_setting import SpanExport, TraceRow
-from mpserve.settings.logging_settings import LoggingSettings
 from mpserve.telemetry.model_metrics import MetricFamily
 
 # --- what a child process is told at its start -------------------------------------------------
@@ -101,7 +101,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     cpus: tuple[int, ...] = ()
     limiter_segment: str = ""
     span_export: SpanExport = SpanExport()
-    logging: LoggingSettings = LoggingSettings()
+    logging: LoggingSetup = LoggingSetup()
 
 
 class FrontendStart(msgspec.Struct, frozen=True, kw_only=True):

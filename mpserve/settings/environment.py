@@ -10,9 +10,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from mpserve.errors import ConfigError
+from mpserve.model.logging_setup import LoggingSetup
 from mpserve.settings.cors import CorsSettings, read_cors
 from mpserve.settings.flags import Flag, Standing, Value
-from mpserve.settings.logging_settings import LoggingSettings, read_logging
+from mpserve.settings.logging_settings import read_logging
 from mpserve.settings.mlserver_fields import (
     BY_NAME,
     MLSERVER_FIELDS,
@@ -58,7 +59,7 @@ class MLServerChoice(msgspec.Struct, frozen=True, kw_only=True):
     metrics_http_prefix: str | None = None
     cors: CorsSettings | None = None
     root_path: str = ""
-    logging: LoggingSettings = LoggingSettings()
+    logging: LoggingSetup = LoggingSetup()
     compresses: bool = True
     warnings: tuple[str, ...] = ()
 

@@ -5,35 +5,13 @@ from typing import Final
 
 import msgspec
 
+from mpserve.model.logging_setup import LoggingSetup
 from mpserve.settings.values import BadValue
 
 _JSON: Final = ".json"
 
 
-class LoggingSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two forms that Python has.
-
-    Attributes
-    ----------
-    config_json
-        JSON of what `logging.config.dictConfig` takes; "" for none.
-    ini_path
-        Absolute path of what `logging.config.fileConfig` takes; "" for none.
-    folders
-        Where modules are looked for that it names, before all others.
-    """
-
-    config_json: str = ""
-    ini_path: str = ""
-    folders: tuple[str, ...] = ()
-
-    @property
-    def is_set(self) -> bool:
-        """Whether logging was set up at all."""
-        return bool(self.config_json or self.ini_path)
-
-
-def read_logging(raw: object) -> LoggingSettings:
+def read_logging(raw: object) -> LoggingSetup:
     """Return what the member `logging_settings` says.
 
     Parameters
@@ -47,17 +25,17 @@ def read_logging(raw: object) -> LoggingSettings:
         There is no such file, or no object in it.
     """
     if raw is None or raw == "":
-        return LoggingSettings()
+        return LoggingSetup()
     if not isinstance(raw, str):
-        return LoggingSettings(config_json=_checked(msgspec.json.encode(raw), "it"))
+        return LoggingSetup(config_json=_checked(msgspec.json.encode(raw), "it"))
     if raw.lstrip().startswith("{"):
-        return LoggingSettings(config_json=_checked(raw.encode(), "it"))
+        return LoggingSetup(config_json=_checked(raw.encode(), "it"))
     path = Path(raw)
     if not path.is_file():
         raise BadValue(f"there is no file '{raw}'")
     if _JSON in path.suffix:
-        return LoggingSettings(config_json=_checked(_bytes_of(path), f"'{raw}'"))
-    return LoggingSettings(ini_path=str(path.absolute()))
+        return LoggingSetup(config_json=_checked(_bytes_of(path), f"'{raw}'"))
+    return LoggingSetup(ini_path=str(path.absolute()))
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -10,11 +10,11 @@ import msgspec
 
 from mpserve.dialect import DialectName
 from mpserve.model.log_switches import LogSwitches
+from mpserve.model.logging_setup import LoggingSetup
 from mpserve.model.trace_setting import SpanExport, TraceSetting
 from mpserve.settings.client_limits import ClientLimits
 from mpserve.settings.grpc_settings import GrpcSettings
 from mpserve.settings.http_settings import HttpSettings
-from mpserve.settings.logging_settings import LoggingSettings
 from mpserve.settings.worker_user import WorkerUser
 
 MIB = 1 << 20
@@ -193,7 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     extensions: tuple[str, ...] = ()
     # log
     log: LogSwitches = LogSwitches()
-    logging: LoggingSettings = LoggingSettings()
+    logging: LoggingSetup = LoggingSetup()
     # traces
     trace: TraceSetting = TraceSetting()
     span_export: SpanExport = SpanExport()

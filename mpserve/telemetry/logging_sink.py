@@ -20,7 +20,7 @@ import msgspec
 
 from mpserve.errors import ConfigError
 from mpserve.model.log_switches import LogLevel, LogSwitches
-from mpserve.settings.logging_settings import LoggingSettings
+from mpserve.model.logging_setup import LoggingSetup
 from mpserve.telemetry import log
 from mpserve.telemetry.log import Sink, event_text
 from mpserve.telemetry.logging_bridge import fields_of
@@ -98,7 +98,7 @@ _LEVELS: Final = (
 )
 
 
-def divert_to_logging(settings: LoggingSettings) -> None:
+def divert_to_logging(settings: LoggingSetup) -> None:
     """Let the log of this process, and what its models log, go where `logging` is told.
 
     Raises
@@ -129,7 +129,7 @@ def _lowest(lines: Sink) -> int:
     )
 
 
-def _configure(settings: LoggingSettings) -> None:
+def _configure(settings: LoggingSetup) -> None:
     path = list(sys.path)
     sys.path[:0] = settings.folders
     try:

@@ -22,7 +22,6 @@ from mpserve.control.messages import (
 from mpserve.errors import MpserveError
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import bridge_logging
-from mpserve.telemetry.logging_sink import divert_to_logging
 from mpserve.telemetry.model_metrics import RECORDER
 from mpserve.worker.control_calls import ControlCalls
 from mpserve.worker.control_thread import ControlThread
@@ -95,6 +94,9 @@ def prepare(start: WorkerStart) -> None:
     )
     bridge_logging()
     if start.logging.is_set:
+        # Here, because few want it and it costs milliseconds.
+        from mpserve.telemetry.logging_sink import divert_to_logging  # noqa: PLC0415
+
         divert_to_logging(start.logging)
     _seed_numpy()
 

@@ -92,6 +92,7 @@ def test_who_is_no_page_is_told_nothing(server):
     for answer in (infer(server), server.get("/v2"), server.get("/v2/models/echo")):
         assert answer.status == 200
         assert not {name for name in answer.headers if name.startswith("access-control")}
+        assert not answer.headers.keys() & {"date", "server"}
 
 
 @pytest.mark.parametrize(

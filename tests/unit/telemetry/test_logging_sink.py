@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from mpserve.settings.logging_settings import LoggingSettings
+from mpserve.model.logging_setup import LoggingSetup
 
 PROGRAM = """
 import logging, sys, msgspec
 from mpserve.model.log_switches import LogSwitches
-from mpserve.settings.logging_settings import LoggingSettings
+from mpserve.model.logging_setup import LoggingSetup
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_sink import divert_to_logging
 log.configure(LogSwitches(log_format="json"), role="test")
-divert_to_logging(msgspec.json.decode(sys.argv[1], type=LoggingSettings))
+divert_to_logging(msgspec.json.decode(sys.argv[1], type=LoggingSetup))
 log.info("model.told", model="m", count=3)
 log.debug("model.whispered")
 logging.getLogger("library").warning("slow by %d", 7)
@@ -24,7 +24,7 @@ log.error("model.failed")
 FORMAT = "%(levelname)s|%(name)s|%(message)s"
 
 
-def said(settings: LoggingSettings) -> subprocess.CompletedProcess[str]:
+def said(settings: LoggingSetup) -> subprocess.CompletedProcess[str]:
     import msgspec  # noqa: PLC0415  # of the interpreter that runs the program
 
     text = msgspec.json.encode(settings).decode()
@@ -33,8 +33,8 @@ def said(settings: LoggingSettings) -> subprocess.CompletedProcess[str]:
     )
 
 
-def config(**loggers: object) -> LoggingSettings:
-    return LoggingSettings(
+def config(**loggers: object) -> LoggingSetup:
+    return LoggingSetup(
         config_json=json.dumps(
             {
                 "version": 1,
@@ -94,7 +94,7 @@ def test_a_file_as_of_file_config(tmp_path):
         "[handler_out]\nclass=StreamHandler\nformatter=short\nargs=(sys.stdout,)\n"
         f"[formatter_short]\nformat={FORMAT}\n"
     )
-    found = said(LoggingSettings(ini_path=str(path)))
+    found = said(LoggingSetup(ini_path=str(path)))
     assert found.stdout.splitlines() == ["ERROR|mlserver|model.failed"]
 
 
@@ -105,7 +105,7 @@ def test_modules_are_found_beside_the_settings(tmp_path):
         "    def format(self, record):\n"
         "        return record.event.upper() + str(record.fields)\n"
     )
-    settings = LoggingSettings(
+    settings = LoggingSetup(
         folders=(str(tmp_path),),
         config_json=json.dumps(
             {
@@ -128,9 +128,9 @@ def test_modules_are_found_beside_the_settings(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        (LoggingSettings(config_json="{}"), "dictionary doesn't specify a version"),
+        (LoggingSetup(config_json="{}"), "dictionary doesn't specify a version"),
         (config(handlers={"x": {"class": "nope.Handler"}}), "'x': Cannot resolve 'nope.Handler'"),
-        (LoggingSettings(ini_path="/nowhere/logging.conf"), "/nowhere/logging.conf"),
+        (LoggingSetup(ini_path="/nowhere/logging.conf"), "/nowhere/logging.conf"),
     ],
 )
 def test_what_logging_does_not_take_is_told_with_the_reason(settings, reason):
