@@ -210,12 +210,12 @@ class MetricsRecorder:
         return known
 
     def family(self, name: str, kind: Kind, help_text: str) -> RecordedFamily:
-        """Return the family of this name, made on first use.
+        """Return the family of this name, made on first use, whose text it keeps.
 
         Raises
         ------
         MetricConflict
-            The name is none, is the server's, or stands for something else.
+            The name is none, is the server's, or stands for another kind.
         """
         if _FAMILY_NAME.fullmatch(name) is None:
             raise MetricConflict(f"'{name}' is no name of a family: {_FAMILY_NAME.pattern}")
@@ -226,10 +226,8 @@ class MetricsRecorder:
             known = self._families[name] = RecordedFamily(
                 name=name, kind=kind, help_text=help_text, bounds=(), changed=self._tell_change
             )
-        if (known.kind, known.help) != (kind, help_text):
-            raise MetricConflict(
-                f"'{name}' is a {known.kind.value} with the description '{known.help}' already"
-            )
+        if known.kind is not kind:
+            raise MetricConflict(f"'{name}' is a {known.kind.value} already")
         return known
 
     def remove(self, name: str) -> None:

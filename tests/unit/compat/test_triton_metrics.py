@@ -54,7 +54,16 @@ def test_one_name_is_one_family():
     other.increment(3)
     assert one.value() == other.value() == 5
     assert "already" in refused(lambda: Family("unit_shared", "text", Family.COUNTER))
-    assert "already" in refused(lambda: Family("unit_shared", "other", Family.GAUGE))
+
+
+def test_the_first_description_of_a_family_holds():
+    first = Family("unit_described", "first", Family.COUNTER)
+    again = Family("unit_described", "second", Family.COUNTER)
+    assert again.recorded.help == "first"
+    metric = again.Metric()
+    del first
+    metric.increment(1)
+    assert metric.value() == 1
 
 
 @pytest.mark.parametrize("name", ["nv_mine", "9lives", "", "a b"])
