@@ -24,7 +24,7 @@ ROWS_OF_OTHERS: Final = ("json16_c1", "json16_c16", "json16_c64", "open_1000")
 
 
 @click.command(name="report")
-@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
 @click.option("--seconds", type=click.IntRange(1, 3600), default=2, show_default=True)
 @click.option("--warmup", type=click.IntRange(0, 600), default=1, show_default=True)
 @click.option(
@@ -36,7 +36,7 @@ ROWS_OF_OTHERS: Final = ("json16_c1", "json16_c16", "json16_c64", "open_1000")
 @click.option("--page-only", is_flag=True, help="Write page and plots anew from the saved JSON.")
 def report_command(*, rounds: int, seconds: int, warmup: int, out: Path, page_only: bool) -> None:
     """Measure what must hold beside the peers, and write it as a page: comparison.md, its plots in
-    comparison/, and comparison.json, which `compare` takes. Five rounds take about 25 minutes.
+    comparison/, and comparison.json, which `compare` takes. A round takes about 8 minutes.
 
     Exit code 1: something could not be measured. Whether the bars hold, the page says.
     """
