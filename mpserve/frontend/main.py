@@ -74,7 +74,7 @@ FIRST_TABLE_SECONDS: Final = 30.0  # it is the first thing that is sent
 SETTLE_SECONDS: Final = 0.002  # until requests for a full queue are looked at again
 UPKEEP_SECONDS: Final = 1.0
 DRAIN_LOOK_SECONDS: Final = 0.01
-UNTOUCHED_SECONDS: Final = 0.25  # who has just connected may still send his request
+UNTOUCHED_SECONDS: Final = 1.0  # who has just connected may still send his request
 DOOR_SECONDS: Final = 0.05  # until the door is tried again
 
 
