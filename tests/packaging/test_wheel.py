@@ -21,10 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(BUILD_SECONDS)]
 
 def run(*command: object, cwd: Path) -> str:
     tools = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env={**os.environ, "PATH": tools},
+        env={**environment, "PATH": tools},
         capture_output=True,
         text=True,
         timeout=BUILD_SECONDS,
@@ -32,6 +33,12 @@ def run(*command: object, cwd: Path) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def nothing_but_the_wheel(monkeypatch):
+    """The tree that is tested is on the path of a developer's shell, and would go before it."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +59,11 @@ def test_the_command_is_installed(installed):
 
 def test_the_types_and_the_core_are_in_the_wheel(installed):
     code = (
-        "import mpserve, mpserve._native, pathlib;"
-        "print(pathlib.Path(mpserve.__file__).with_name('py.typed').exists())"
+        "import mpserve, mpserve._native, pathlib, sys;"
+        "place = pathlib.Path(mpserve.__file__);"
+        "print(place.is_relative_to(sys.prefix), place.with_name('py.typed').exists())"
     )
-    assert run(installed / "python", "-c", code, cwd=installed) == "True\n"
+    assert run(installed / "python", "-c", code, cwd=installed) == "True True\n"
 
 
 def test_the_runtimes_are_found_by_their_entry_points(installed):
