@@ -9,13 +9,12 @@ Owner
 """
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Final
 
 from mpserve.errors import ConfigError
-from mpserve.settings import GrpcSettings, HttpSettings, Settings
+from mpserve.settings import Settings
+from mpserve.settings.certificates import server_context
 from mpserve.settings.change import Difference, difference
 from mpserve.settings.reading import Reading
 from mpserve.shm.server_id import ServerIdentity
@@ -112,8 +111,10 @@ class SettingsReload:
                 f"{', '.join(found.refused)} can not change while the server runs: start it anew, "
                 "or undo the change"
             )
-        for listener in (wanted.http, wanted.grpc):
-            _check_certificates(listener)
+        if wanted.http.use_ssl:
+            server_context(wanted.http, flags="http")
+        if wanted.grpc.use_ssl:
+            server_context(wanted.grpc, flags="grpc")
         if wanted.trace != self._present.trace:
             check_trace_file(wanted.trace)
         return wanted, found
@@ -131,24 +132,3 @@ class SettingsReload:
         outcome = fault or f"changed {', '.join(changed) or 'nothing'}"
         self._root.settings_reloaded(f"serving; settings read again: {outcome}")
         write_note(self._identity, note)
-
-
-def _check_certificates(settings: HttpSettings | GrpcSettings) -> None:
-    """Raise `ConfigError` where the frontends could not use the files either."""
-    if not settings.use_ssl:
-        return
-    for path in filter(None, (settings.server_cert, settings.server_key, settings.root_cert)):
-        try:
-            Path(path).read_bytes()
-        except OSError as error:
-            raise ConfigError(f"'{path}' can not be read: {error.strerror}") from error
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.server_cert, settings.server_key)
-        if settings.use_ssl_mutual:
-            context.load_verify_locations(settings.root_cert)
-    except ssl.SSLError as error:
-        raise ConfigError(
-            f"'{settings.server_cert}', '{settings.server_key}' or '{settings.root_cert}' can not "
-            f"be used: {error.reason or error}"
-        ) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fixtures.certificates import make_certificate
+from tests.fixtures.certificates import lock_key, make_certificate
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import write_identity
@@ -211,10 +211,13 @@ def test_mutual_tls_wants_a_certificate_of_the_client(serve, models, certificate
     ("flags", "text"),
     [
         (["--http-server-key={folder}/client.key"], "can not be used"),
+        (["--http-server-key={folder}/secret.key"], "is encrypted"),
         (["--http-server-cert={folder}/none.pem"], "can not be read"),
     ],
 )
 def test_certificates_that_can_not_be_used_end_the_start(serve, models, certificates, flags, text):
+    """Without a question: nobody is there to type a pass phrase."""
+    lock_key(certificates / "server.key", certificates / "secret.key")
     given = [flag.format(folder=certificates) for flag in flags]
     server = serve(models, flags=tls_flags(certificates, *given), wait_ready=False)
     server.expected_exit_code = 1
