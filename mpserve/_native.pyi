@@ -483,6 +483,11 @@ class InferenceRequest:
 
     def requested_output_names(self) -> list: ...
 
+    def likeness(self) -> bytes | None:
+        """
+        Equal for requests that differ in nothing but their rows; None without rows.
+        """
+
     def output_parameters_json(self, name: str) -> str: ...
 
     def takes_many(self) -> bool:
@@ -537,6 +542,11 @@ def sequence_place(request: InferenceRequest) -> object:
     """
 
 def get_input_tensor_by_name(inference_request: InferenceRequest, name: str) -> object: ...
+
+def answers_of_rows(output_tensors: list[Tensor], rows: Sequence[int], *, parameters_json: str, headers: bytes) -> list[InferenceResponse] | None:
+    """
+    The answer to each request, which has so many rows, out of the outputs for all; None where an output has not a row for each.
+    """
 
 class LoopbackRequest:
     """A request in a block of the heap."""

@@ -33,7 +33,7 @@ from mpserve.runtimes.responses import (
     failure_of,
     last_line,
 )
-from mpserve.runtimes.stacking import StackedRequest, alike, in_order, split
+from mpserve.runtimes.stacking import StackedRequest, alike, in_order
 from mpserve.telemetry import log
 
 SETTINGS_FILE: Final = "model-settings.json"
@@ -186,9 +186,10 @@ class MLServerModelRuntime:
         if len(requests) > 1:
             try:
                 stacked = StackedRequest(requests)
-                answers = split(await self._ask(stacked), stacked.rows)
-                if answers is not None:
-                    return [self._responses.answer(answer) for answer in answers]
+                answer = await self._ask(stacked)
+                answered = self._responses.answer_rows(answer, stacked.rows)
+                if answered is not None:
+                    return answered
             except Exception as error:  # noqa: BLE001  # told by the request that is to blame
                 log.debug("batch.divided", requests=len(requests), reason=last_line(error))
         return await asyncio.gather(*map(self._predict, requests))

@@ -113,6 +113,13 @@ class Request(Protocol):
         """
         ...
 
+    def likeness(self) -> bytes | None:
+        """Return what is equal for requests that differ in nothing but their rows.
+
+        `None` for one without rows of its own: it may not be put together with others.
+        """
+        ...
+
     def takes_many(self) -> bool:
         """Say whether the client takes any number of answers."""
         ...

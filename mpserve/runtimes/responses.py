@@ -56,6 +56,13 @@ class ResponseBuilder(Protocol):
         """Return the response with these outputs."""
         ...
 
+    def answer_rows(self, answer: Answer, rows: Sequence[int]) -> list[Response] | None:
+        """Return a response for each of several requests, which have so many rows, in order.
+
+        `None` when an output of `answer` does not have one row for each.
+        """
+        ...
+
     def refuse(self, failure: Failure) -> Response:
         """Return the response with this error."""
         ...
@@ -73,14 +80,26 @@ class NativeResponses:
 
     def answer(self, answer: Answer) -> Response:
         """Return the response with these outputs."""
-        tensors = [
+        response = self._native.InferenceResponse(
+            self._tensors(answer), parameters_json=answer.parameters_json, headers=answer.headers
+        )
+        return cast("Response", response)
+
+    def answer_rows(self, answer: Answer, rows: Sequence[int]) -> list[Response] | None:
+        """Return a response for each of several requests, `None` when the rows do not fit."""
+        responses = self._native.answers_of_rows(
+            self._tensors(answer),
+            rows,
+            parameters_json=answer.parameters_json,
+            headers=answer.headers,
+        )
+        return cast("list[Response] | None", responses)
+
+    def _tensors(self, answer: Answer) -> list[Any]:
+        return [
             self._native.Tensor(output.name, output.array, parameters_json=output.parameters_json)
             for output in answer.outputs
         ]
-        response = self._native.InferenceResponse(
-            tensors, parameters_json=answer.parameters_json, headers=answer.headers
-        )
-        return cast("Response", response)
 
     def refuse(self, failure: Failure) -> Response:
         """Return the response with this error."""

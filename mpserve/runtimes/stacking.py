@@ -6,11 +6,9 @@ Where the call fails or the rows do not fit, each request is answered on its own
 one request is no other's failure.
 """
 
-import itertools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,15 +17,22 @@ from mpserve.runtimes.responses import Answer, ResponseBuilder, answer_each, las
 from mpserve.telemetry import log
 
 Array = npt.NDArray[Any]  # any of the datatypes
-Likeness = tuple[Hashable, ...]
 
 
 class StackedTensor:
-    """One input of several requests; satisfies `protocol.Tensor`."""
+    """One input of several requests; satisfies `protocol.Tensor`.
+
+    Attributes
+    ----------
+    rows
+        Of each request, in order.
+    """
 
     def __init__(self, parts: Sequence[Tensor]) -> None:
         self._first = parts[0]
-        self._array: Array = np.concatenate([part.as_numpy() for part in parts])
+        arrays = [part.as_numpy() for part in parts]
+        self.rows = [len(array) for array in arrays]
+        self._array: Array = np.concatenate(arrays)
         self._array.flags.writeable = False  # as an input of a single request
 
     def name(self) -> str:
@@ -66,7 +71,7 @@ class StackedRequest:
             StackedTensor(parts)
             for parts in zip(*(request.inputs() for request in requests), strict=True)
         ]
-        self.rows = [request.inputs()[0].shape()[0] for request in requests]
+        self.rows = self._inputs[0].rows
 
     def request_id(self) -> str:
         """Return no id: there is none for all."""
@@ -87,6 +92,10 @@ class StackedRequest:
     def output_parameters_json(self, name: str) -> str:
         """Return the parameters that all give a requested output."""
         return self._first.output_parameters_json(name)
+
+    def likeness(self) -> bytes | None:
+        """Return what all have in common."""
+        return self._first.likeness()
 
     def headers(self) -> bytes:
         """Return those of the first: what is stacked is answered once."""
@@ -112,7 +121,7 @@ def alike(requests: Sequence[Request]) -> list[list[int]]:
     """
     groups: dict[Hashable, list[int]] = {}
     for place, request in enumerate(requests):
-        groups.setdefault(_likeness(request) or place, []).append(place)
+        groups.setdefault(request.likeness() or place, []).append(place)
     return list(groups.values())
 
 
@@ -126,30 +135,6 @@ def in_order(
         for place, response in zip(places, responses, strict=True)
     }
     return [placed[place] for place in range(len(placed))]
-
-
-def split(answer: Answer, rows: Sequence[int]) -> list[Answer] | None:
-    """Return the part of each request; `None` when an output does not have one row for each.
-
-    Parameters
-    ----------
-    rows
-        Of each request, in order.
-    """
-    total = sum(rows)
-    if any(not output.array.ndim or len(output.array) != total for output in answer.outputs):
-        return None
-    ends = list(itertools.accumulate(rows))
-    return [
-        msgspec.structs.replace(
-            answer,
-            outputs=[
-                msgspec.structs.replace(output, array=output.array[end - count : end])
-                for output in answer.outputs
-            ],
-        )
-        for count, end in zip(rows, ends, strict=True)
-    ]
 
 
 def answer_together(
@@ -166,6 +151,8 @@ def answer_together(
     if len(requests) == 1:
         return answer_each(requests, responses, predict)
     groups = alike(requests)
+    if len(groups) == 1:
+        return _answer_group(requests, responses, predict)
     return in_order(
         groups,
         [
@@ -175,34 +162,15 @@ def answer_together(
     )
 
 
-def _likeness(request: Request) -> Likeness | None:
-    """Return what requests must share to be stacked; `None` for one that has no rows."""
-    if request.is_handler_call():
-        return None
-    tensors = request.inputs()
-    shapes = [tensor.shape() for tensor in tensors]
-    if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
-        return None
-    names = request.requested_output_names()
-    return (
-        request.parameters(),
-        tuple((name, request.output_parameters_json(name)) for name in names),
-        tuple(
-            (tensor.name(), tensor.datatype_name(), tuple(shape[1:]), tensor.parameters_json())
-            for tensor, shape in zip(tensors, shapes, strict=True)
-        ),
-    )
-
-
 def _answer_group(
     requests: Sequence[Request], responses: ResponseBuilder, predict: Callable[[Request], Answer]
 ) -> list[Response]:
     if len(requests) > 1:
         try:
             stacked = StackedRequest(requests)
-            answers = split(predict(stacked), stacked.rows)
-            if answers is not None:
-                return [responses.answer(answer) for answer in answers]
+            answered = responses.answer_rows(predict(stacked), stacked.rows)
+            if answered is not None:
+                return answered
         except Exception as error:  # noqa: BLE001  # told by the request that is to blame
             log.debug("batch.divided", requests=len(requests), reason=last_line(error))
     return answer_each(requests, responses, predict)

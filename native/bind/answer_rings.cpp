@@ -18,7 +18,11 @@ AnswerRings::AnswerRings(nb::list rings, std::vector<int> wake_fds, nb::object a
         nb::object owner = rings[index];
         auto* ring = &nb::cast<RingObject&>(owner).ring;
         frontends_.push_back(
-            {.owner = std::move(owner), .ring = ring, .wake_fd = wake_fds[index], .waiting = {}});
+            {.owner = std::move(owner),
+             .ring = ring,
+             .wake_fd = wake_fds[index],
+             .to_wake = false,
+             .waiting = {}});
     }
 }
 
@@ -29,7 +33,11 @@ bool AnswerRings::know(const PoppedRequest& request) {
         auto* ring = &nb::cast<RingObject&>(owner).ring;
         callers_.insert_or_assign(
             key_of(request),
-            Outlet{.owner = std::move(owner), .ring = ring, .wake_fd = kNoFd, .waiting = {}});
+            Outlet{.owner = std::move(owner),
+                   .ring = ring,
+                   .wake_fd = kNoFd,
+                   .to_wake = false,
+                   .waiting = {}});
         return true;
     } catch (nb::python_error& error) {
         if (!error.matches(PyExc_OSError)) throw;
@@ -61,7 +69,21 @@ void AnswerRings::push(const PoppedRequest& request, const Completion& completio
         ++waiting_;
         is_asleep = true;
     }
-    if (is_asleep) wake(*outlet);
+    if (!is_asleep) return;
+    if (!batching_) return wake(*outlet);
+    outlet->to_wake = true;
+    wakes_wait_ = true;
+}
+
+void AnswerRings::end_batch() noexcept {
+    batching_ = false;
+    if (!std::exchange(wakes_wait_, false)) return;
+    for (auto& outlet : frontends_) {
+        if (std::exchange(outlet.to_wake, false)) wake(outlet);
+    }
+    for (auto& [key, outlet] : callers_) {
+        if (std::exchange(outlet.to_wake, false)) wake(outlet);
+    }
 }
 
 void AnswerRings::flush(Outlet& outlet) noexcept {

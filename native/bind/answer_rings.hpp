@@ -3,6 +3,7 @@
 //
 // Guarantees: answers for one ring keep their order; one that finds its ring full waits for room
 // without holding up answers for others. What waits for a process that died is dropped.
+// After a death between a push and its wake: the reaper wakes every frontend.
 // Assumes: the GIL is held. Only `know` runs Python code.
 // Owner: the worker's instance port.
 #pragma once
@@ -29,6 +30,9 @@ public:
     // False when the request's answer has nowhere to go: its caller is gone.
     bool know(const PoppedRequest& request);
     void push(const PoppedRequest& request, const Completion& completion) noexcept;
+    // Whom a push would wake is woken by `end_batch`, once.
+    void begin_batch() noexcept { batching_ = true; }
+    void end_batch() noexcept;
     // Pushes what waits for room; true when some still does.
     bool flush() noexcept;
     bool has_waiting() const noexcept { return waiting_ != 0; }
@@ -44,6 +48,7 @@ private:
         nanobind::object owner;  // RingObject
         CompletionRing* ring = nullptr;
         int wake_fd = kNoFd;  // of a frontend; a caller sleeps on its ring
+        bool to_wake = false;
         std::deque<Completion> waiting;
     };
 
@@ -58,6 +63,8 @@ private:
     std::unordered_map<std::uint64_t, Outlet> callers_;
     nanobind::object attach_ring_;
     std::size_t waiting_ = 0;
+    bool batching_ = false;
+    bool wakes_wait_ = false;
 };
 
 }  // namespace mpserve::bind

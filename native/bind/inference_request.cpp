@@ -9,6 +9,7 @@
 #include "model_text.hpp"
 #include "parameters.hpp"
 #include "response_sender.hpp"
+#include "stacking.hpp"
 #include "tensor.hpp"
 
 namespace nb = nanobind;
@@ -331,6 +332,8 @@ void bind_inference_request(nb::module_& m) {
         .def("timeout", &InferenceRequest::timeout_us, "Timeout in microseconds, 0 for none.")
         .def("parameters", &InferenceRequest::parameters, "Custom parameters as JSON text.")
         .def("requested_output_names", &requested_output_names)
+        .def("likeness", &likeness, nb::sig("def likeness(self) -> bytes | None"),
+             "Equal for requests that differ in nothing but their rows; None without rows.")
         .def("output_parameters_json", &InferenceRequest::output_parameters, nb::arg("name"))
         .def(
             "takes_many", [](const InferenceRequest& self) { return is_marked(self, kTakesMany); },

@@ -127,7 +127,9 @@ void InstancePort::finish_batch(nb::list& requests, std::uint64_t executed_ns) {
     count_batch(executed_ns);
     if (ordered_) wait_for_turn();
     const auto output_ns = now_ns() - executed_ns;
+    answers_.begin_batch();
     for (auto& active : active_) settle(active, executed_ns, output_ns);
+    answers_.end_batch();
     active_.clear();
 }
 

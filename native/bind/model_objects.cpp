@@ -7,6 +7,7 @@
 #include "loopback.hpp"
 #include "model_exception.hpp"
 #include "response_sender.hpp"
+#include "stacking.hpp"
 #include "tensor.hpp"
 #include "tensor_buffer.hpp"
 
@@ -21,6 +22,7 @@ void bind_model_objects(nanobind::module_& m) {
     bind_inference_trace(m);
     bind_response_sender(m);
     bind_inference_request(m);
+    bind_stacking(m);
     bind_loopback(m);
 }
 

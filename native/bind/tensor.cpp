@@ -88,6 +88,26 @@ Tensor::Tensor(std::string name, Datatype datatype, std::span<const std::int64_t
     };
 }
 
+Tensor::Tensor(nb::object whole, std::int64_t first_row, std::int64_t rows)
+    : owned_(std::make_unique<Owned>()), whole_(std::move(whole)) {
+    const auto& from = *nb::inst_ptr<Tensor>(whole_);
+    view_ = from.view_;
+    std::ranges::copy(from.view_.shape, owned_->shape);
+    owned_->shape[0] = rows;
+    view_.shape = {owned_->shape, from.view_.shape.size()};
+    if (from.view_.data == nullptr) {  // texts
+        const auto begin = static_cast<Py_ssize_t>(first_row);
+        const auto end = begin + static_cast<Py_ssize_t>(rows);
+        array_ = nb::steal(PySequence_GetSlice(from.array_.ptr(), begin, end));
+        if (!array_.is_valid()) throw nb::python_error();
+        return;
+    }
+    const auto all_rows = static_cast<std::uint64_t>(from.view_.shape[0]);
+    const auto row_bytes = all_rows != 0 ? from.view_.data_bytes / all_rows : 0;
+    view_.data += static_cast<std::uint64_t>(first_row) * row_bytes;
+    view_.data_bytes = static_cast<std::uint64_t>(rows) * row_bytes;
+}
+
 Tensor::Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign)
     : owned_(std::make_unique<Owned>()), foreign_(std::move(foreign)) {
     check_name(name);

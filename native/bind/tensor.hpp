@@ -35,6 +35,9 @@ public:
     // One that the server adds to a request; `data` is its elements in the binary form.
     Tensor(std::string name, Datatype datatype, std::span<const std::int64_t> shape,
            std::string data);
+    // Rows of an output, which stays where it is. `whole` is a Tensor object that looks into an
+    // array.
+    Tensor(nanobind::object whole, std::int64_t first_row, std::int64_t rows);
     // Memory of another library.
     Tensor(std::string name, std::unique_ptr<ForeignMemory> foreign);
 
@@ -76,6 +79,7 @@ private:
     std::unique_ptr<Owned> owned_;
     nanobind::object
         array_;  // made by the model, or the bytes of a BYTES input once they were read
+    nanobind::object whole_;  // whose rows these are
     std::unique_ptr<ForeignMemory> foreign_;
 };
 

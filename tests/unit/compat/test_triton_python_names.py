@@ -15,7 +15,12 @@ ROW = re.compile(
     r"^\| `([\w.]+)` \| (supported|differs|refused) \|(.*?)\| `(.*?)` \|$", re.MULTILINE
 )
 ROWS = [(name, kind, note.strip(), test) for name, kind, note, test in ROW.findall(PAGE)]
-OURS = {"answers_all", "is_rescheduled", "sent_response"}  # what mpserve itself asks its objects
+OURS = {
+    "answers_all",
+    "answers_of_rows",
+    "is_rescheduled",
+    "sent_response",
+}  # what mpserve itself asks its objects
 OBJECTS = (
     "Tensor",
     "InferenceRequest",
@@ -30,6 +35,7 @@ OUR_MEMBERS = {
     "Tensor": {"datatype_name", "parameters_json"},
     "InferenceRequest": {
         "output_parameters_json",
+        "likeness",
         "takes_many",
         "has_more_inputs",
         "headers",

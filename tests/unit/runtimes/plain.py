@@ -1,5 +1,6 @@
 """Requests and responses of plain Python values: what runtimes need of the native ones."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -89,6 +90,19 @@ class PlainRequest:
         given = self._output_parameters.get(name)
         return json.dumps(given) if given else ""
 
+    def likeness(self):
+        shapes = [tensor.shape() for tensor in self._inputs]
+        if self.is_handler_call() or not shapes or not all(shapes):
+            return None
+        if len({shape[0] for shape in shapes}) > 1:
+            return None
+        outputs = [(name, self.output_parameters_json(name)) for name in self._outputs]
+        inputs = [
+            (tensor.name(), tensor.datatype_name(), tensor.shape()[1:], tensor.parameters_json())
+            for tensor in self._inputs
+        ]
+        return repr((self._parameters, outputs, inputs)).encode()
+
     def headers(self):
         return self._headers
 
@@ -124,6 +138,23 @@ class PlainResponses:
             for output in answer.outputs
         ]
         return PlainResponse(tensors, parameters_json=answer.parameters_json)
+
+    def answer_rows(self, answer, rows):
+        if any(np.shape(output.array)[:1] != (sum(rows),) for output in answer.outputs):
+            return None
+        ends = itertools.accumulate(rows)
+        return [
+            self.answer(
+                msgspec.structs.replace(
+                    answer,
+                    outputs=[
+                        msgspec.structs.replace(output, array=output.array[end - count : end])
+                        for output in answer.outputs
+                    ],
+                )
+            )
+            for count, end in zip(rows, ends, strict=True)
+        ]
 
     def refuse(self, failure):
         return PlainResponse(failure=failure)

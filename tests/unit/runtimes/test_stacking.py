@@ -5,7 +5,7 @@ import pytest
 
 from mpserve.errors import InvalidRequest
 from mpserve.runtimes.responses import Answer, Output
-from mpserve.runtimes.stacking import StackedRequest, alike, answer_together, split
+from mpserve.runtimes.stacking import StackedRequest, alike, answer_together
 
 from .plain import PlainRequest, PlainResponses, outputs, tensor, texts
 
@@ -125,14 +125,3 @@ def test_a_stacked_request_looks_like_one_of_its_parts():
     assert stacked.requested_output_names() == ["y"]
     assert json.loads(stacked.output_parameters_json("y")) == {"content_type": "np"}
     assert stacked.request_id() == ""
-
-
-def test_a_split_answer_keeps_its_parameters():
-    whole = Answer(
-        outputs=[Output(name="y", array=np.arange(3), parameters_json='{"p":1}')],
-        parameters_json='{"q":2}',
-    )
-    first, second = split(whole, [1, 2])
-    assert first.parameters_json == second.parameters_json == '{"q":2}'
-    assert second.outputs[0].array.tolist() == [1, 2]
-    assert second.outputs[0].parameters_json == '{"p":1}'
