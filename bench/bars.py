@@ -38,6 +38,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     limit: float
     rivals: tuple[Server, ...] = ()
     beside: str = ""  # the rival's figure is that of this scenario; the same one when empty
+    settings: tuple[str, ...] = ()  # scenarios of the same with other settings: each side's best
 
 
 def _cpu_us(_results: Results, sample: Sample) -> float:
@@ -145,6 +146,20 @@ def _json(connections: int) -> tuple[Bar, ...]:
     )
 
 
+def _beside(scenario: str, bar: Bar) -> Bar:
+    """Hold a bar against another scenario of the same server."""
+    return msgspec.structs.replace(bar, beside=scenario)
+
+
+def _digits(connections: int, *settings: str) -> tuple[Bar, ...]:
+    case, scenario = f"digits, {connections} connections", f"digits_c{connections}"
+    bars = (
+        _less_cpu(case, scenario, 1, _TRITON),
+        _less_cpu(case, scenario, 10, _MLSERVER),
+    )
+    return tuple(msgspec.structs.replace(bar, settings=settings) for bar in bars)
+
+
 def _large(size: str, scenario: str) -> tuple[Bar, ...]:
     case = f"{size} in and out"
     return (
@@ -164,21 +179,29 @@ BARS: Final[tuple[Bar, ...]] = (
     _less_cpu("gRPC, 16 connections", "grpc16_c16", 4, _TRITON),
     _more_rate("gRPC, 16 connections", "grpc16_c16", 3, _TRITON),
     _less_cpu("gRPC, 16 connections", "grpc16_c16", 15, _MLSERVER),
-    _share(
-        "digits, 64 connections", "digits_c64", "CPU without predict", _own_cpu_us, 0.25, _TRITON
+    *_digits(1),
+    *_digits(16, "digits_batched_c16"),
+    *_digits(64, "digits_batched_c64"),
+    msgspec.structs.replace(
+        _share(
+            "digits, 64 connections",
+            "digits_c64",
+            "CPU without predict",
+            _own_cpu_us,
+            0.25,
+            _TRITON,
+        ),
+        settings=("digits_batched_c64",),
     ),
-    _less_cpu("digits, 64 connections", "digits_c64", 10, _MLSERVER),
     *_large("1 MiB", "binary1m_c1"),
     *_large("16 MiB", "binary16m_c1"),
-    Bar(
-        case="during reloads",
-        scenario="reload_1000",
-        figure="p99",
-        of=_p99_us,
-        form=Form.SHARE,
-        limit=1.5,
-        beside="open_1000",
+    _beside("sleep_c32", _more_rate("batches, 2 ms of work", "sleep_batched_c32", 10, ())),
+    _beside(
+        "lone_unbatched",
+        _share("batching, a lone request", "lone_no_delay", "p50", _p50_us, 1.03, ()),
     ),
+    _beside("spin_1", _more_rate("two instances, pure Python", "spin_2", 1.8, ())),
+    _beside("open_1000", _share("during reloads", "reload_1000", "p99", _p99_us, 1.5, ())),
     _plain("during reloads", "reload_1000", "failed", _errors, 0),
     _share("load to READY", "load_ready", "time", _p50_us, 0.04, _TRITON),
     _share("load to READY", "load_ready", "time", _p50_us, 0.5, _MLSERVER),
@@ -192,14 +215,18 @@ BARS: Final[tuple[Bar, ...]] = (
 
 # What a run has to measure for all of them; the servers are those whose figures are read.
 SCENARIOS_OF_BARS: Final = tuple(
-    dict.fromkeys(name for bar in BARS for name in (bar.beside, bar.scenario) if name)
+    dict.fromkeys(
+        name for bar in BARS for name in (bar.beside, bar.scenario, *bar.settings) if name
+    )
 )
 SERVERS_OF_BARS: Final[tuple[str, ...]] = (
     "mpserve",
     *dict.fromkeys(rival for bar in BARS for rival in bar.rivals),
 )
 _ALWAYS: Final = {"mpserve", "triton"}  # the two that every row of the table shows
-_NEEDED: Final = {(bar.scenario, rival) for bar in BARS for rival in bar.rivals}
+_NEEDED: Final = {
+    (name, rival) for bar in BARS for name in (bar.scenario, *bar.settings) for rival in bar.rivals
+}
 
 
 def is_needed(scenario: str, server: str) -> bool:

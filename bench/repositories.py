@@ -14,6 +14,8 @@ import msgspec
 
 INSTANCES: Final = "@INSTANCES@"
 NAME: Final = "@NAME@"  # stands for the model's name in paths and texts
+# Of 0.5 to 50 ms what costs MLServer the least; a batch that is full waits no longer anyway.
+MLSERVER_BATCH_TIME_S: Final = 0.005
 
 
 class Layout(enum.Enum):
@@ -190,6 +192,53 @@ class TritonPythonModel:
 """
 
 
+def _digits_batched(rows: int) -> Model:
+    """Return the classifier with batching on, in each server's own way: one predict for a batch."""
+    plain = _digits()
+    settings = json.loads(plain.mlserver["model-settings.json"])
+    settings |= {"max_batch_size": rows, "max_batch_time": MLSERVER_BATCH_TIME_S}
+    config = plain.triton["config.pbtxt"].replace("max_batch_size: 0", f"max_batch_size: {rows}")
+    config = config.replace("dims: [ -1, -1 ]", "dims: [ 64 ]", 1)
+    return Model(
+        name=f"digits_batched_{rows}",
+        triton={
+            "config.pbtxt": config.replace("dims: [ -1, -1 ]", "dims: [ 1 ]")
+            + "dynamic_batching { }\n",
+            "1/model.py": _DIGITS_BATCHED_MODEL,
+        },
+        mlserver={"model-settings.json": json.dumps(settings)},
+        needs_digits=True,
+    )
+
+
+_DIGITS_BATCHED_MODEL: Final = """\
+from pathlib import Path
+
+import joblib
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self._classifier = joblib.load(Path(__file__).with_name("model.joblib"))
+
+    def execute(self, requests):
+        inputs = [
+            pb_utils.get_input_tensor_by_name(request, "predict").as_numpy() for request in requests
+        ]
+        digits = self._classifier.predict(np.concatenate(inputs)).reshape(-1, 1)
+        responses = []
+        begin = 0
+        for rows in inputs:
+            end = begin + len(rows)
+            output = pb_utils.Tensor("predict", digits[begin:end])
+            responses.append(pb_utils.InferenceResponse([output]))
+            begin = end
+        return responses
+"""
+
+
 def _caller() -> Model:
     """Return a model whose answer is that of `simple`."""
     plain = _float_model("caller", "x + 1")
@@ -234,6 +283,8 @@ MODELS: Final = {
         _scheduled_model("sequenced", batching=_SEQUENCES),
         _scheduled_model("spinner", work=_SPIN),
         _digits(),
+        _digits_batched(16),
+        _digits_batched(64),
         _caller(),
     )
 }

@@ -49,6 +49,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     copies: int = 1  # of each model, under names of their own: NAME_0, NAME_1, …
     versions: int = 1  # of each model, all of them served
     instances: int = 1  # of each version
+    batch_rows: int = 1  # that a batch may have, where that is what is measured
     tells_batches: bool = False  # how many rows its executions have is told
     sequences: int = 0  # that the requests belong to; 0: they belong to none
 
@@ -146,6 +147,21 @@ def _digits(connections: int) -> Scenario:
     )
 
 
+def _digits_batched(connections: int) -> Scenario:
+    model = f"digits_batched_{connections}"
+    return Scenario(
+        name=f"digits_batched_c{connections}",
+        title=f"the same with batches of up to {connections}, {connections} connections",
+        measure=Measure.INFER,
+        encodings=_HTTP_JSON,
+        models=(model,),
+        tensors=Tensors.DIGIT,
+        connections=connections,
+        batch_rows=connections,
+        tells_batches=True,
+    )
+
+
 def _call(connections: int) -> Scenario:
     return Scenario(
         name=f"bls_c{connections}",
@@ -216,7 +232,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         ),
         _digits(1),
         _digits(16),
+        _digits_batched(16),
         _digits(64),
+        _digits_batched(64),
         _large("binary1m", Tensors.FLOATS_1_MIB, 1),
         _large("binary1m", Tensors.FLOATS_1_MIB, 4),
         _large("binary16m", Tensors.FLOATS_16_MIB, 1),

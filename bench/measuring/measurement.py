@@ -121,13 +121,17 @@ def measure(scenario: Scenario, peer: Peer, *, round_index: int, pace: Pace) -> 
 
 
 def library_cost(scenario: Scenario, peer: Peer) -> LibraryCost | None:
-    """Time the model's own library without a server; None when the scenario has no such model."""
-    if "digits" not in scenario.models:
+    """Time the model's own library without a server; None when the scenario has no such model.
+
+    Where requests are put together, it is one row's part of the largest batch: the least that the
+    library takes. What smaller batches cost more is the server's.
+    """
+    if not any(model.startswith("digits") for model in scenario.models):
         return None
     with scratch_folder() as scratch:
         stored = scratch / "model.joblib"
         _run_digits(peer, "train", stored)
-        cpu_ns = float(_run_digits(peer, "cost", stored))
+        cpu_ns = float(_run_digits(peer, "cost", stored, str(scenario.batch_rows)))
     return LibraryCost(scenario=scenario.name, server=peer.name, cpu_us=cpu_ns / 1e3)
 
 
@@ -172,12 +176,14 @@ def _measure_requests(
         warmup_seconds = max(pace.warmup_seconds, scenario.least_warmup_seconds)
         if warmup_seconds:
             generate(warmup_seconds)
-        before = _executed(scenario, server.port)
+        tells_batches = scenario.tells_batches and peer.has_statistics
+        before = _executed(scenario, server.port) if tells_batches else _Executed()
         observation = Observation.of_running(server.root_pid, peer.roles)
         result = generate(max(pace.seconds, scenario.least_seconds))
         time.sleep(AFTER_LOAD_S)
         window = observation.close(server.root_pid)
-        mean_batch = _mean_batch(before, _executed(scenario, server.port))
+        after = _executed(scenario, server.port) if tells_batches else before
+        mean_batch = _mean_batch(before, after)
         return _Seen(result=result, window=window, mean_batch=mean_batch)
 
 
@@ -189,9 +195,7 @@ class _Executed(msgspec.Struct, frozen=True):
 
 
 def _executed(scenario: Scenario, port: int) -> _Executed:
-    """Return what the scenario's one model has executed; nothing where it is not told."""
-    if not scenario.tells_batches:
-        return _Executed()
+    """Return what the scenario's one model has executed."""
     (model,) = scenario.served()
     with V2Client(port) as client:
         answer = client.send(HttpRequest(method="GET", path=f"/v2/models/{model}/stats"))
@@ -325,8 +329,7 @@ def _generator(scenario: Scenario, server: str, *, site: Site) -> Callable[[int]
         request = INDEX if scenario.measure is Measure.INDEX else LIVE
         return lambda seconds: closed_loop.run_wrk(request, spread(seconds), port=site.http_port)
     sent = tensor(scenario.tensors)
-    if scenario.copies > 1:
-        sent = msgspec.structs.replace(sent, model=next(iter(scenario.served())))
+    sent = msgspec.structs.replace(sent, model=next(iter(scenario.served())))
     encoding = next(kind for name, kind in scenario.encodings.items() if name == server)
     if encoding is Encoding.GRPC:
         return _grpc_generator(sent, server, port=site.grpc_port, spread=spread)
@@ -392,8 +395,8 @@ def _train_digits(peer: Peer, path: Path) -> None:
     _run_digits(peer, "train", path)
 
 
-def _run_digits(peer: Peer, verb: str, path: Path) -> str:
-    argv = [str(peer.python), str(DIGITS), verb, str(path)]
+def _run_digits(peer: Peer, verb: str, path: Path, *more: str) -> str:
+    argv = [str(peer.python), str(DIGITS), verb, str(path), *more]
     ran = subprocess.run(
         argv, capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S, check=False
     )

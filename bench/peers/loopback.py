@@ -17,6 +17,7 @@ class Loopback:
 
     name = "loopback"
     has_repository = True
+    has_statistics = False
     roles = (RolePattern(text="loopback", role="frontend"),)
 
     @property

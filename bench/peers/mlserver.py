@@ -27,6 +27,7 @@ class MLServer:
     """MLServer with `parallel_workers` processes besides its own."""
 
     has_repository = True
+    has_statistics = False
     roles = (
         RolePattern(text="resource_tracker", role="other"),
         RolePattern(text="multiprocessing", role="worker"),

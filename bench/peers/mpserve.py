@@ -19,6 +19,7 @@ class Mpserve:
     """mpserve in the project's `.venv`, or in the running interpreter where there is none."""
 
     has_repository = True
+    has_statistics = True
     roles = (
         RolePattern(text="[mps frontend", role="frontend"),
         RolePattern(text="[mps:", role="worker"),
@@ -69,10 +70,10 @@ class Mpserve:
         return f"mpserve {commit}, frontends {self._frontends}"
 
     def layout(self, model: str) -> Layout:
-        """As Triton's, but for the classifier, which has a runtime of its own and needs no
-        `model.py`.
+        """As Triton's, but for the classifiers, which have a runtime of their own and need no
+        `model.py`: the same folder as MLServer's.
         """
-        return Layout.MLSERVER if model == "digits" else Layout.TRITON
+        return Layout.MLSERVER if model.startswith("digits") else Layout.TRITON
 
     def launch(self, site: Site) -> Launch:
         """Start with Triton's flags."""

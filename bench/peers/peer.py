@@ -46,6 +46,11 @@ class Peer(Protocol):
         ...
 
     @property
+    def has_statistics(self) -> bool:
+        """Whether it tells, as Triton does, what its models have executed."""
+        ...
+
+    @property
     def roles(self) -> tuple[RolePattern, ...]:
         """Which process is which, by command line or title."""
         ...

@@ -42,6 +42,7 @@ class ProgramPeer:
     """One worker, all else by default."""
 
     has_repository = False
+    has_statistics = False
 
     def __init__(self, library: Library) -> None:
         self.name = library.name

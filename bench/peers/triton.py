@@ -33,6 +33,7 @@ class Triton:
 
     name = "triton"
     has_repository = True
+    has_statistics = True
     roles = (
         RolePattern(text="triton_python_backend_stub", role="worker"),
         RolePattern(text="tritonserver", role="frontend"),

@@ -38,6 +38,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return value <= self.bar.limit
 
 
+class _Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One server's figure, by round."""
+
+    figures: dict[int, float]
+    is_noisy: bool
+
+
 def verdicts(results: Results, bars: Sequence[Bar] = BARS) -> list[Verdict]:
     """Hold the first server of `results` against each bar."""
     return [_verdict(results, bar) for bar in bars]
@@ -59,11 +66,9 @@ def bars_table(found: Sequence[Verdict]) -> str:
 
 
 def _verdict(results: Results, bar: Bar) -> Verdict:
-    ours = _by_round(results, bar.scenario, results.servers[0])
+    ours = _side(results, bar, bar.scenario, results.servers[0])
     if bar.form is Form.PLAIN:
-        values = [bar.of(results, sample) for sample in ours.values()]
-        known = tuple(value for value in values if value is not None)
-        return Verdict(bar=bar, values=known, is_noisy=_is_noisy(ours.values()))
+        return Verdict(bar=bar, values=tuple(ours.figures.values()), is_noisy=ours.is_noisy)
     rivals = bar.rivals or (results.servers[0],)
     against = [_against(results, bar, ours, rival) for rival in rivals]
     measured = [one for one in against if one.values]
@@ -73,21 +78,32 @@ def _verdict(results: Results, bar: Bar) -> Verdict:
     return (max if bar.form is Form.SHARE else min)(measured, key=lambda one: one.value or 0.0)
 
 
-def _against(results: Results, bar: Bar, ours: dict[int, Sample], rival: str) -> Verdict:
-    theirs = _by_round(results, bar.beside or bar.scenario, rival)
+def _against(results: Results, bar: Bar, ours: _Side, rival: str) -> Verdict:
+    theirs = _side(results, bar, bar.beside or bar.scenario, rival)
     values = []
-    for index in sorted(ours.keys() & theirs.keys()):
-        mine, other = bar.of(results, ours[index]), bar.of(results, theirs[index])
-        if mine is None or other is None:
-            continue
+    for index in sorted(ours.figures.keys() & theirs.figures.keys()):
+        mine, other = ours.figures[index], theirs.figures[index]
         above, below = (other, mine) if bar.form is Form.LESS else (mine, other)
         values.append(above / below if below > 0 else float("inf"))
     return Verdict(
         bar=bar,
         rival=bar.beside or rival,
         values=tuple(values),
-        is_noisy=_is_noisy([*ours.values(), *theirs.values()]),
+        is_noisy=ours.is_noisy or theirs.is_noisy,
     )
+
+
+def _side(results: Results, bar: Bar, scenario: str, server: str) -> _Side:
+    """Read one server's figure of each round that has all settings; the best of them counts."""
+    best = max if bar.form is Form.MORE else min
+    settings = [_by_round(results, name, server) for name in (scenario, *bar.settings)]
+    figures = {}
+    for index in sorted(set.intersection(*(set(one) for one in settings))):
+        known = [bar.of(results, one[index]) for one in settings]
+        if None not in known:
+            figures[index] = best(figure for figure in known if figure is not None)
+    samples = [sample for one in settings for sample in one.values()]
+    return _Side(figures=figures, is_noisy=_is_noisy(samples))
 
 
 def _by_round(results: Results, scenario: str, server: str) -> dict[int, Sample]:

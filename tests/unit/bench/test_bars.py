@@ -112,24 +112,41 @@ def test_all_tables_of_the_issue_name_scenarios_and_servers_that_exist():
     assert set(SCENARIOS_OF_BARS) <= set(SCENARIOS)
     assert set(SERVERS_OF_BARS) <= set(PEERS)
     for one in BARS:
-        assert set(one.rivals) <= set(SCENARIOS[one.scenario].encodings)
+        for name in (one.scenario, *one.settings):
+            assert set(one.rivals) <= set(SCENARIOS[name].encodings)
         assert is_needed(one.scenario, "mpserve")
     assert not is_needed("start_100", "mlserver-0")
 
 
 def test_the_cost_of_a_library_is_taken_off_both_sides():
     (digits,) = (one for one in BARS if one.figure == "CPU without predict")
-    ours, tritons = (
-        sample(server, 0, requests=10, cpu_us=cpu, scenario="digits_c64")
-        for server, cpu in (("mpserve", 60), ("triton", 150))
-    )
+    measured = {
+        ("mpserve", "digits_c64"): (60, 40.0),
+        ("mpserve", "digits_batched_c64"): (20, 15.0),  # 5 of its own: the best
+        ("triton", "digits_c64"): (90, 40.0),  # 50 of its own: the best
+        ("triton", "digits_batched_c64"): (80, 15.0),
+    }
+    samples = [
+        sample(server, 0, requests=10, cpu_us=cpu, scenario=scenario)
+        for (server, scenario), (cpu, _) in measured.items()
+    ]
     costs = tuple(
-        LibraryCost(scenario="digits_c64", server=server, cpu_us=50.0)
-        for server in ("mpserve", "triton")
+        LibraryCost(scenario=scenario, server=server, cpu_us=cost)
+        for (server, scenario), (_, cost) in measured.items()
     )
 
-    assert verdict(digits, ours, tritons, library_costs=costs).value == pytest.approx(0.1)
-    assert verdict(digits, ours, tritons).holds is None
+    assert verdict(digits, *samples, library_costs=costs).value == pytest.approx(0.1)
+    assert verdict(digits, *samples).holds is None
+
+
+def test_of_several_settings_the_best_one_of_each_side_counts():
+    settings = {"settings": ("json16_c1",)}
+    ours = (OURS[0], sample("mpserve", 0, requests=100, cpu_us=5, scenario="json16_c1"))
+    theirs = (TRITONS[0], sample("triton", 0, requests=100, cpu_us=300, scenario="json16_c1"))
+    least = bar(Form.LESS, 10, rivals=("triton",), **settings)
+
+    assert verdict(least, *ours, *theirs).values == (20,)
+    assert verdict(least, *ours, theirs[0]).holds is None
 
 
 @pytest.mark.parametrize(("back_after_ms", "holds"), [(120.0, True), (None, False)])

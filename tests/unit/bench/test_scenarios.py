@@ -1,5 +1,7 @@
 """The tables of scenarios, servers and models fit together."""
 
+import json
+
 import pytest
 
 from bench.measuring.measurement import Pace
@@ -67,3 +69,17 @@ def test_a_classifier_is_trained_where_its_layout_looks_for_it(tmp_path):
     write_model(tmp_path / "m", "digits", layout=Layout.MLSERVER, train=trained.append)
 
     assert trained == [tmp_path / "t/1/model.joblib", tmp_path / "m/model.joblib"]
+
+
+def test_the_batched_classifier_says_so_in_both_layouts(tmp_path):
+    for layout in Layout:
+        folder = tmp_path / layout.value
+        write_model(folder, "digits_batched_16", layout=layout, train=lambda _path: None)
+    config = (tmp_path / "triton/config.pbtxt").read_text()
+    settings = json.loads((tmp_path / "mlserver/model-settings.json").read_text())
+
+    assert "max_batch_size: 16" in config
+    assert "dynamic_batching { }" in config
+    assert "dims: [ 64 ]" in config
+    assert settings["max_batch_size"] == 16
+    assert settings["max_batch_time"] > 0
