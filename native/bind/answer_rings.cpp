@@ -17,12 +17,11 @@ AnswerRings::AnswerRings(nb::list rings, std::vector<int> wake_fds, nb::object a
     for (std::size_t index = 0; index < wake_fds.size(); ++index) {
         nb::object owner = rings[index];
         auto* ring = &nb::cast<RingObject&>(owner).ring;
-        frontends_.push_back(
-            {.owner = std::move(owner),
-             .ring = ring,
-             .wake_fd = wake_fds[index],
-             .to_wake = false,
-             .waiting = {}});
+        frontends_.push_back({.owner = std::move(owner),
+                              .ring = ring,
+                              .wake_fd = wake_fds[index],
+                              .to_wake = false,
+                              .waiting = {}});
     }
 }
 
@@ -31,13 +30,11 @@ bool AnswerRings::know(const PoppedRequest& request) {
     try {
         auto owner = attach_ring_(request.frontend, request.frontend_epoch);
         auto* ring = &nb::cast<RingObject&>(owner).ring;
-        callers_.insert_or_assign(
-            key_of(request),
-            Outlet{.owner = std::move(owner),
-                   .ring = ring,
-                   .wake_fd = kNoFd,
-                   .to_wake = false,
-                   .waiting = {}});
+        callers_.insert_or_assign(key_of(request), Outlet{.owner = std::move(owner),
+                                                          .ring = ring,
+                                                          .wake_fd = kNoFd,
+                                                          .to_wake = false,
+                                                          .waiting = {}});
         return true;
     } catch (nb::python_error& error) {
         if (!error.matches(PyExc_OSError)) throw;
