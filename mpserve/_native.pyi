@@ -1147,6 +1147,9 @@ class ProtoInfer:
     def set_request_events(self, pairs: bytes) -> None:
         """CloudEvents fields that models see with their headers."""
 
+    def set_answer_events(self, pairs: bytes) -> None:
+        """CloudEvents fields that all answers have; those of one are added."""
+
     def counts(self) -> dict:
         """How many requests were taken, and declined for what."""
 

@@ -1,5 +1,5 @@
-"""CloudEvents attributes as MLServer puts them into the headers of an answer, and among the headers
-in the parameters of a streamed one.
+"""CloudEvents attributes as MLServer puts them into the headers of an answer, among the headers in
+the parameters of a streamed one, and into the metadata behind one over gRPC.
 
 Source: MLServer 1.7.1 as seen running; CloudEvents 0.3, HTTP binding.
 """
@@ -66,6 +66,29 @@ def request_events(source: EventSource) -> bytes:
     """
     headers = {**_headers(source, model_name="", answer_id=None), "Ce-Type": _REQUEST}
     return to_pairs((name.encode(), value.encode()) for name, value in headers.items() if value)
+
+
+def answer_events(source: EventSource) -> bytes:
+    """Return the attributes that all answers have, as metadata of gRPC: names in lower case."""
+    headers = _headers(source, model_name="", answer_id=None)
+    return to_pairs(
+        (name.lower().encode(), value.encode()) for name, value in headers.items() if value
+    )
+
+
+def with_events(
+    headers: bytes, *, source: EventSource, model_name: str, answer_id: str | None
+) -> bytes:
+    """Return the metadata of an answer over gRPC: the model's headers and the attributes.
+
+    Source: `set_trailing_metadata` of MLServer 1.7.1; a model's own attributes do not stay.
+    """
+    events = _headers(source, model_name=model_name, answer_id=answer_id)
+    lowered = {name.lower(): value for name, value in events.items() if value}
+    own = {
+        name: value for name, value in from_pairs(headers).items() if name.lower() not in lowered
+    }
+    return to_pairs((name.encode(), value.encode()) for name, value in (own | lowered).items())
 
 
 def constant_fields(source: EventSource) -> str:

@@ -69,7 +69,7 @@ std::vector<std::pair<std::string, std::string>> metadata_of(const nb::bytes& pa
     std::vector<std::pair<std::string, std::string>> metadata;
     HeaderPairs all(view_of(pairs));
     while (const auto pair = all.next()) {
-        if (is_for_grpc(*pair)) metadata.emplace_back(pair->name, pair->value);
+        if (is_for_grpc(*pair, false)) metadata.emplace_back(pair->name, pair->value);
     }
     return metadata;
 }

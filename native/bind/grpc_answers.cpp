@@ -279,10 +279,9 @@ void GrpcConnection::on_answer(std::uint64_t tag, Answer& answer) {
     if (!answer.final) return;
     stream->token = 0;
     mark_dirty();
-    if (answer.response != nullptr) {
-        set_trailers(*stream, answer.response->text(answer.response->header().headers));
-    }
     auto& infer = *config_.infer;
+    stream->trailers.clear();
+    infer.append_metadata(answer, stream->trailers);
     if (answer.status != Status::ok) {
         end_answer(*stream, config_.status_codes[static_cast<std::size_t>(answer.status)],
                    answer.error);
@@ -346,20 +345,15 @@ void GrpcConnection::refuse_with(GrpcStream& stream, nb::handle failure) {
         nb::steal<nb::bytes>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
     const auto status = PyLong_AsUnsignedLong(code.ptr());  // an IntEnum
     if (!message.is_valid() || PyErr_Occurred() != nullptr) throw nb::python_error();
+    if (config_.infer->answers_are_events()) stream.trailers.clear();  // a failure is none
     end_answer(stream, static_cast<std::uint32_t>(status), {message.c_str(), message.size()});
 }
 
-// Names in lower case, as HTTP/2 has them. What may not stand there is left out.
 void GrpcConnection::set_trailers(GrpcStream& stream, std::string_view pairs) {
     stream.trailers.clear();
     HeaderPairs all(pairs);
     while (const auto pair = all.next()) {
-        if (!is_for_grpc(*pair)) continue;
-        std::string name(pair->name);
-        std::ranges::transform(name, name.begin(), [](char byte) {
-            return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte | 0x20) : byte;
-        });
-        append_pair(stream.trailers, name, pair->value);
+        if (is_for_grpc(*pair, false)) append_lowered(stream.trailers, *pair);
     }
 }
 

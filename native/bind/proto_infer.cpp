@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 
 #include "answer_object.hpp"
+#include "mpserve/header_pairs.hpp"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -31,6 +32,11 @@ private:
 nb::object text_of(std::string_view text) {
     return nb::steal(
         PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
+std::string_view id_of(const Answer& answer) {
+    if (answer.request == nullptr) return {};
+    return answer.request->text(answer.request->header().id);
 }
 
 }  // namespace
@@ -128,11 +134,9 @@ std::optional<Submission> ProtoInfer::prepare_in_place(const Block& block, std::
 
 bool ProtoInfer::plan(const Answer& answer, bool in_stream) {
     if (answer.response == nullptr) return false;
-    const auto id = answer.request == nullptr ? std::string_view{}
-                                              : answer.request->text(answer.request->header().id);
     return encoder_.plan(*answer.response, {.model_name = answer.route->model_name,
                                             .model_version = answer.route->model_version,
-                                            .id = id,
+                                            .id = id_of(answer),
                                             .in_stream = in_stream});
 }
 
@@ -149,13 +153,32 @@ nb::object ProtoInfer::result_of(Answer& answer, bool in_stream) {
 }
 
 nb::object ProtoInfer::result_with_headers(Answer& answer, bool in_stream) {
-    const auto text = answer.response == nullptr
-                          ? std::string_view{}
-                          : answer.response->text(answer.response->header().headers);
-    const nb::bytes headers(text.data(), text.size());  // the result may take the block along
+    std::string pairs;  // first: the result may take the block along
+    append_metadata(answer, pairs);
     auto result = result_of(answer, in_stream);
-    if (headers.size() == 0 || !PyBytes_Check(result.ptr())) return result;
-    return on_headers_(result, headers);
+    if (pairs.empty() || !PyBytes_Check(result.ptr())) return result;
+    return on_headers_(result, nb::bytes(pairs.data(), pairs.size()));
+}
+
+// Names in lower case, as HTTP/2 has them. What may not stand there is left out.
+void ProtoInfer::append_metadata(const Answer& answer, std::string& pairs) const {
+    const bool is_event = answers_are_events() && answer.status == Status::ok;
+    if (answer.response != nullptr) {
+        HeaderPairs all(answer.response->text(answer.response->header().headers));
+        while (const auto pair = all.next()) {
+            if (is_for_grpc(*pair, is_event)) append_lowered(pairs, *pair);
+        }
+    }
+    if (!is_event) return;
+    pairs.append(answer_events_);
+    const std::string_view model = answer.route->model_name;
+    const auto id = id_of(answer);
+    const HeaderPair own[] = {
+        {"ce-modelid", model}, {"ce-endpoint", model}, {"ce-id", id}, {"ce-requestid", id}};
+    for (const auto& pair : own) {
+        if (!pair.value.empty() && is_for_grpc(pair, false))
+            append_pair(pairs, pair.name, pair.value);
+    }
 }
 
 void bind_proto_infer(nb::module_& m) {
@@ -192,6 +215,12 @@ void bind_proto_infer(nb::module_& m) {
                 self.set_request_events(std::string(pairs.c_str(), pairs.size()));
             },
             "pairs"_a, "CloudEvents fields that models see with their headers.")
+        .def(
+            "set_answer_events",
+            [](ProtoInfer& self, const nb::bytes& pairs) {
+                self.set_answer_events(std::string(pairs.c_str(), pairs.size()));
+            },
+            "pairs"_a, "CloudEvents fields that all answers have; those of one are added.")
         .def(
             "counts",
             [](const ProtoInfer& self) {

@@ -40,12 +40,21 @@ bool has_form(const HeaderPair& pair) noexcept {
 
 }  // namespace
 
+void append_lowered(std::string& out, const HeaderPair& pair) {
+    const auto begin = out.size();
+    append_pair(out, pair.name, pair.value);
+    const auto name = std::span(out).subspan(begin, pair.name.size());
+    std::ranges::transform(name, name.begin(), [](char byte) {
+        return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte | 0x20) : byte;
+    });
+}
+
 bool is_for_http(const HeaderPair& pair, bool is_event) noexcept {
     return has_form(pair) && !is_among(kServersOwn, pair.name) &&
            !(is_event && is_among(kEvent, pair.name));
 }
 
-bool is_for_grpc(const HeaderPair& pair) noexcept {
+bool is_for_grpc(const HeaderPair& pair, bool is_event) noexcept {
     constexpr auto is_name_byte = [](char byte) {
         return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
                (byte >= '0' && byte <= '9') || byte == '_' || byte == '-' || byte == '.';
@@ -58,6 +67,7 @@ bool is_for_grpc(const HeaderPair& pair) noexcept {
     return has_form(pair) && std::ranges::all_of(pair.name, is_name_byte) &&
            !equals_ignoring_case(pair.name.substr(0, kReserved.size()), kReserved) &&
            !ends_with("-bin") && !is_among(kServersOwn, pair.name) &&
+           !(is_event && is_among(kEvent, pair.name)) &&
            std::ranges::all_of(pair.value, [](char byte) { return byte >= ' ' && byte < 0x7f; });
 }
 

@@ -55,6 +55,9 @@ EVENTS = {
     "Ce-Modelid": "tells",
     "Ce-Endpoint": "tells",
 }
+ANSWER_EVENTS = {name.lower(): value for name, value in EVENTS.items()} | {
+    "ce-type": "io.seldon.serving.inference.response"
+}
 TENSOR = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.5]}
 
 
@@ -182,6 +185,7 @@ def test_a_model_sees_the_metadata_of_grpc_and_gives_some(server, raw):
     trailing = dict(call.trailing_metadata())
     assert (trailing["x-model"], trailing["x-number"]) == ("yes", "7")
     assert "x-cut" not in trailing
+    assert events_of(call) == ANSWER_EVENTS | {"ce-id": "9", "ce-requestid": "9"}
     assert "headers" not in answer.parameters
     assert answer.parameters["kept"].int64_param == 1
 
@@ -203,8 +207,29 @@ def test_a_stream_of_grpc_ends_with_the_metadata_of_its_last_answer(server):
         stream = calls.stream(iter(requests), metadata=(("x-mine", "1"),))
         answers = list(stream)
         assert dict(stream.trailing_metadata())["x-model"] == "yes"
+        assert events_of(stream).items() >= ANSWER_EVENTS.items()
     seen = [json.loads(one.outputs[0].contents.bytes_contents[0]) for one in answers]
     assert [one["headers"]["x-mine"] for one in seen] == ["1", "1"]
+
+
+def test_a_failure_over_grpc_is_no_event(server):
+    tensor = {"name": "x", "datatype": "FP32", "shape": [2]}
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        calls = Calls(channel, MLSERVER)
+        for request in (
+            calls.infer_request("tells", tensor, raw=(b"",), id="9"),
+            calls.infer_request("nobody", tensor, raw=(bytes(8),), id="9"),
+        ):
+            with pytest.raises(grpc.RpcError) as caught:
+                with_call(channel, request, ())
+            assert events_of(caught.value) == {}
+
+
+def events_of(call):
+    """The CloudEvents attributes behind an answer; each at most once."""
+    found = [(name, value) for name, value in call.trailing_metadata() if name.startswith("ce-")]
+    assert len(found) == len(dict(found))
+    return dict(found)
 
 
 def with_call(channel, request, metadata):

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mpserve.codec import mlserver_proto, proto_response, v2_proto
+from mpserve.codec.cloud_events import EventSource, answer_events, with_events
 from mpserve.codec.header_pairs import to_pairs
 from mpserve.codec.proto_infer import ProtoInfer
 from mpserve.codec.proto_response import ProtoAnswer
@@ -90,7 +91,13 @@ CHECK_VERSION: Final[Mapping[DialectName, Callable[[str], str]]] = {
 
 
 class GrpcInfer:
-    """Inference over gRPC, whatever the transport."""
+    """Inference over gRPC, whatever the transport.
+
+    Parameters
+    ----------
+    source
+        Who answers, where answers are events.
+    """
 
     def __init__(
         self,
@@ -100,9 +107,11 @@ class GrpcInfer:
         labels: LabelFiles,
         forwarding: HeaderForwarding,
         dialect: Dialect,
+        source: EventSource | None,
     ) -> None:
         self._handler = handler
         self._dispatcher = dispatcher
+        self._source = source
         self._forwarding = forwarding
         self._native = ProtoInfer(
             dispatcher=dispatcher,
@@ -111,6 +120,8 @@ class GrpcInfer:
             on_headers=GrpcAnswer,
         )
         self._native.set_request_events(forwarding.events)
+        if source is not None:
+            self._native.set_answer_events(answer_events(source))
         self._labels = labels
         self._dialect = dialect
         self._decode = DECODERS[dialect.name]
@@ -322,9 +333,20 @@ class GrpcInfer:
             InferResult(
                 encode=encode,
                 is_final=answer.final,
-                headers=answer.headers,
+                headers=self._metadata(request, routed, answer),
                 wants_input=answer.wants_input,
             )
+        )
+
+    def _metadata(self, request: InferRequest, routed: RoutedModel, answer: Answer) -> bytes:
+        """Return what stands behind an answer."""
+        if self._source is None or answer.code or answer.is_mark or answer.wants_input:
+            return answer.headers
+        return with_events(
+            answer.headers,
+            source=self._source,
+            model_name=routed.model.name,
+            answer_id=request.id,
         )
 
     def _encode(

@@ -54,6 +54,7 @@ def make_services(
         labels=handlers.labels,
         forwarding=HeaderForwarding(settings.header_forward_pattern, events=events),
         dialect=dialect,
+        source=source if dialect.answers_are_events else None,
     )
     checks = HealthService(handlers.health)
     unary: dict[str, UnaryMethod] = {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace mpserve {
@@ -45,11 +46,14 @@ void append_pair(Buffer& out, std::string_view name, std::string_view value) {
     out.push_back('\0');
 }
 
+// As `append_pair`, the name in lower case, as HTTP/2 has names.
+void append_lowered(std::string& out, const HeaderPair& pair);
+
 // Whether a model may put this field into the head of an answer. `is_event`: the answer has
 // CloudEvents fields of the server's, which stay.
 bool is_for_http(const HeaderPair& pair, bool is_event) noexcept;
 
 // Whether it may stand in the trailing metadata of a call, its name in lower case.
-bool is_for_grpc(const HeaderPair& pair) noexcept;
+bool is_for_grpc(const HeaderPair& pair, bool is_event) noexcept;
 
 }  // namespace mpserve
