@@ -8,7 +8,9 @@ namespace mpserve {
 namespace {
 
 constexpr std::uint64_t kLargestSlab = 4ULL << 20;
-// Unused large segments kept for the next large tensor; above it they are removed at once.
+// Unused large segments kept for the next large tensor, or half of the arena if that is more: the
+// next tensor may be as large as the last, and a new segment costs its pages. Above it a quarter of
+// them goes at once; all go when none was asked for in a while (`trim_idle`).
 constexpr std::uint64_t kCachedLargeBytes = 64ULL << 20;
 constexpr std::uint64_t kPage = 4096;
 
@@ -23,7 +25,7 @@ Arena::Arena(SegmentSource& source, std::uint64_t initial_bytes, std::uint64_t m
     : source_(source),
       next_slab_bytes_(align_up(std::max<std::uint64_t>(initial_bytes, kPage), kPage)),
       max_bytes_(max_bytes),
-      cache_limit_(std::max(kCachedLargeBytes, max_bytes / 4)) {}
+      cache_limit_(std::max(kCachedLargeBytes, max_bytes / 2)) {}
 
 std::optional<std::uint32_t> Arena::add_segment(std::uint64_t bytes) {
     if (bytes > max_bytes_ || total_bytes_ > max_bytes_ - bytes) return std::nullopt;
@@ -162,7 +164,7 @@ void Arena::free_entry(std::uint32_t index) noexcept {
     }
     free_large_.push_back(index);
     cached_large_bytes_ += entry.bytes;
-    if (cached_large_bytes_ > cache_limit_) trim(cache_limit_ / 2);
+    if (cached_large_bytes_ > cache_limit_) trim(cache_limit_ - cache_limit_ / 4);
 }
 
 void Arena::release(BlockRef ref) noexcept {

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <vector>
 
 #include "check.hpp"
 #include "shared_memory.hpp"
@@ -168,6 +169,27 @@ TEST_CASE(large_segments_stay_while_large_blocks_are_asked_for) {
     CHECK(source.memories.contains(segment_of(block.ref)));
     arena.trim_idle();
     CHECK(!source.memories.contains(segment_of(block.ref)));
+}
+
+TEST_CASE(a_block_of_a_third_of_the_arena_is_kept_for_the_next_one) {
+    MapSource source;
+    Arena arena(source, 4096, 240 << 20);
+    const auto block = arena.allocate(80 << 20);
+    arena.release(block.ref);
+    CHECK_EQUAL(arena.allocate(80 << 20).ref, block.ref);
+    arena.release(block.ref);
+}
+
+TEST_CASE(unused_large_segments_are_half_of_the_arena_at_most) {
+    MapSource source;
+    Arena arena(source, 4096, 240 << 20);
+    std::vector<Block> blocks;
+    for (int count = 0; count < 5; ++count) blocks.push_back(arena.allocate(40 << 20));
+    for (const auto& block : blocks) arena.release(block.ref);
+    std::uint64_t kept = 0;
+    for (const auto& [number, memory] : source.memories) kept += memory->segment().bytes();
+    CHECK(kept <= 121 << 20);
+    CHECK(kept >= 40 << 20);
 }
 
 TEST_CASE(random_traffic_keeps_every_block_apart_and_leaks_none) {
