@@ -345,7 +345,7 @@ void GrpcConnection::refuse_with(GrpcStream& stream, nb::handle failure) {
         nb::steal<nb::bytes>(PyUnicode_AsEncodedString(text.ptr(), "utf-8", "replace"));
     const auto status = PyLong_AsUnsignedLong(code.ptr());  // an IntEnum
     if (!message.is_valid() || PyErr_Occurred() != nullptr) throw nb::python_error();
-    if (config_.infer->answers_are_events()) stream.trailers.clear();  // a failure is none
+    stream.trailers.clear();  // they are an answer's, and this is none
     end_answer(stream, static_cast<std::uint32_t>(status), {message.c_str(), message.size()});
 }
 
