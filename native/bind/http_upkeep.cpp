@@ -84,8 +84,10 @@ bool HttpConnection::has_place() {
 
 void HttpConnection::drain() {
     if (!is_open()) return;
+    // A request of which some has come, or may come yet, is answered; that answer is the last.
+    if (untouched_ || state_ != State::head || !input_.empty()) return;
     closing_ = true;
-    if (!untouched_ && pending_.empty() && state_ == State::head && input_.empty()) close();
+    if (pending_.empty()) close();
 }
 
 void HttpConnection::close_untouched() {

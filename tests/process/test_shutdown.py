@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 
 import pytest
@@ -81,3 +82,35 @@ def test_clients_that_never_pause_delay_no_end_and_get_no_error(serve, repositor
     assert {outcome.status for outcome in load.outcomes} <= {200, 0}
     refused = {outcome.body.split(b"(")[0] for outcome in load.failed}
     assert refused <= {b"ConnectionResetError", b"ConnectionRefusedError", b"BrokenPipeError"}
+
+
+def test_requests_that_have_begun_are_answered_before_the_end(serve, repository):
+    """Also one whose head comes when the server has begun to end, and its body later."""
+    repository.add("teller", "a")
+    server = serve(repository.path)
+    head, blank, body = teller_bytes("a").partition(b"\r\n\r\n")
+    with connected(server) as idle, connected(server) as begun, connected(server) as fresh:
+        begun.sendall(head + blank + body[:5])
+        idle.sendall(head + blank + body)
+        assert b"200 OK" in idle.recv(RECEIVED_BYTES)
+        server.process.send_signal(signal.SIGTERM)
+        assert idle.recv(RECEIVED_BYTES) == b"", "it has begun to end"
+        fresh.sendall(head + blank)
+        begun.sendall(body[5:])
+        assert is_last_answer(begun)
+        fresh.sendall(body)
+        assert is_last_answer(fresh)
+    assert server.wait_exit() == 0
+
+
+RECEIVED_BYTES = 1 << 16
+
+
+def connected(server):
+    return socket.create_connection(("127.0.0.1", server.port), timeout=within(10))
+
+
+def is_last_answer(connection):
+    """Whether a request was answered, and the connection closed behind it."""
+    answer = b"".join(iter(lambda: connection.recv(RECEIVED_BYTES), b""))
+    return answer.startswith(b"HTTP/1.1 200 OK") and b"Connection: close" in answer
