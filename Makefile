@@ -178,8 +178,10 @@ sanitize-address sanitize-thread: $(BIN)/.tools
 
 FUZZ_INPUTS ?= 200000
 FUZZ_CODECS := json request generate management protobuf paths
-# With -S, so that an installation in place does not bring the core that is not instrumented.
+# With -S, so that an installation in place brings neither the core that is not instrumented, nor its own
+# way of importing, which atheris can not instrument.
 PACKAGES = $$($(CURDIR)/$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+CORE = $$($(CURDIR)/$(BIN)/python -c 'import mpserve._native; print(mpserve._native.__file__)')
 ASAN = LD_PRELOAD=$$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
@@ -198,8 +200,10 @@ fuzz: build $(BIN)/.fuzz ## Fuzz codecs and connections, the core under ASan wit
 	for target in http grpc; do \
 		(cd build/fuzz/tree && $(ASAN) PYTHONPATH=$(CURDIR)/build/fuzz/tree:$(PACKAGES) $(NICE) \
 			$(CURDIR)/$(BIN)/python -S -m tests.fuzz $$target --inputs $(FUZZ_INPUTS)) || exit 1; done
+	@rm -f build/fuzz/tree/mpserve/_native*.so && cp $(CORE) build/fuzz/tree/mpserve/
 	for target in $(FUZZ_CODECS); do \
-		$(NICE) $(BIN)/python -m tests.fuzz $$target --inputs $(FUZZ_INPUTS) || exit 1; done
+		(cd build/fuzz/tree && PYTHONPATH=$(CURDIR)/build/fuzz/tree:$(PACKAGES) $(NICE) \
+			$(CURDIR)/$(BIN)/python -S -m tests.fuzz $$target --inputs $(FUZZ_INPUTS)) || exit 1; done
 
 .PHONY: bench
 bench: build ## Measure beside Triton and MLServer, write docs/performance/comparison.md (BENCH_ARGS="--help")

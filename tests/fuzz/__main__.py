@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS = ("http", "grpc")
 INSTRUMENTED = ["mpserve.codec", "mpserve.dispatch.validation", "mpserve.frontend.http.routes"]
+GUIDING_LOADER = "AtherisSourceFileLoader"
+"""Of modules whose branches atheris counts; those of an installation in place have another."""
 MOST_BYTES = 4096
 
 
@@ -59,7 +61,10 @@ def guided(name: str, *, inputs: int, seed: int) -> None:
     import atheris  # noqa: PLC0415  # takes over signals, and what is imported after it
 
     with atheris.instrument_imports(include=INSTRUMENTED):
+        from mpserve import codec  # noqa: PLC0415
         from tests.fuzz.targets import codec_targets  # noqa: PLC0415
+    if type(codec.__loader__).__name__ != GUIDING_LOADER:
+        sys.exit("nothing would guide it: mpserve is installed in place; see `make fuzz`")
     target: Target = codec_targets()[name]
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder, "corpus")
