@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <random>
 #include <vector>
 
 #include "check.hpp"
+#include "fixed_source.hpp"
 #include "killed_processes.hpp"
 #include "mpserve/arena.hpp"
 #include "shared_memory.hpp"
@@ -26,21 +26,6 @@ constexpr std::array<std::uint32_t, 1> kPreferredRows{3};
 // With a delay, so that instances die while they wait for company too.
 constexpr BatchRule kRule{
     .max_rows = 4, .max_requests = 4, .max_delay_ns = 300'000, .preferred_rows = kPreferredRows};
-
-// The one segment of a frontend's arena.
-class FixedSource final : public SegmentSource {
-public:
-    explicit FixedSource(Segment segment) : segment_(segment) {}
-    Segment create(std::uint32_t number, std::uint64_t bytes) override {
-        if (number != 0 || bytes > segment_.bytes()) return {};
-        std::memset(segment_.base(), 0, segment_.bytes());
-        return segment_;
-    }
-    void remove(std::uint32_t) override {}
-
-private:
-    Segment segment_;
-};
 
 // Nobody else maps its arena: the stress checks the accounting of blocks by reference only. Each
 // side lends, and gives back by message.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "fixed_source.hpp"
 #include "killed_processes.hpp"
 #include "mpserve/arena.hpp"
 #include "shared_memory.hpp"
@@ -24,20 +25,6 @@ constexpr std::uint32_t kWorkers = 3;
 constexpr std::uint64_t kArenaBytes = 1 << 20;
 constexpr std::uint32_t kOpen = 12;  // streams of one frontend
 constexpr BatchRule kRule{.max_rows = 4, .max_requests = 4};
-
-class FixedSource final : public SegmentSource {
-public:
-    explicit FixedSource(Segment segment) : segment_(segment) {}
-    Segment create(std::uint32_t number, std::uint64_t bytes) override {
-        if (number != 0 || bytes > segment_.bytes()) return {};
-        std::memset(segment_.base(), 0, segment_.bytes());
-        return segment_;
-    }
-    void remove(std::uint32_t) override {}
-
-private:
-    Segment segment_;
-};
 
 class Frontend {
 public:
