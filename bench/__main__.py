@@ -23,6 +23,7 @@ from bench.measuring.measurement import Pace
 from bench.measuring.rounds import Plan, turns
 from bench.names import choose
 from bench.peers import PEERS
+from bench.progress import tell
 from bench.report.bars import bars_table, verdicts
 from bench.report.results import Results, write_results
 from bench.report.table import markdown
@@ -36,7 +37,20 @@ TIME_FORMAT: Final = "%Y%m%dT%H%M%SZ.json"
 INTERRUPTED: Final = 130  # as a shell says of SIGINT
 
 
+class Bench(click.Group):
+    """Ends with the exit code of what went wrong, and says it, whatever the command."""
+
+    def invoke(self, context: click.Context) -> None:
+        """Run the command."""
+        try:
+            super().invoke(context)
+        except BenchError as error:
+            tell(f"error: {error}")
+            context.exit(error.exit_code)
+
+
 @click.group(
+    cls=Bench,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -107,37 +121,33 @@ def main(  # noqa: PLR0913  # one parameter per option
     """
     if context.invoked_subcommand is not None:
         return
-    try:
-        if is_listing:
-            _list()
-            return
-        all_servers, all_scenarios = tuple(PEERS), tuple(SCENARIOS)
-        if for_bars:
-            all_servers, all_scenarios = SERVERS_OF_BARS, SCENARIOS_OF_BARS
-        chosen = choose(servers, all_servers, what="server")
-        if is_installing:
-            install(chosen, tell=_tell)
-            return
-        plan = Plan(
-            servers=chosen,
-            scenarios=choose(scenarios, all_scenarios, what="scenario"),
-            rounds=QUICK_ROUNDS if quick else rounds,
-            pace=Pace(seconds=QUICK_SECONDS if quick else seconds, warmup_seconds=warmup),
-        )
-        wanted = tuple(
-            turn for turn in turns(plan) if not for_bars or is_needed(turn.scenario, turn.server)
-        )
-        results = run(plan, wanted, tell=_tell)
-        path = json_path or WORKSHOP / "results" / time.strftime(TIME_FORMAT, time.gmtime())
-        write_results(results, path)
-    except BenchError as error:
-        _tell(f"error: {error}")
-        sys.exit(error.exit_code)
+    if is_listing:
+        _list()
+        return
+    all_servers, all_scenarios = tuple(PEERS), tuple(SCENARIOS)
+    if for_bars:
+        all_servers, all_scenarios = SERVERS_OF_BARS, SCENARIOS_OF_BARS
+    chosen = choose(servers, all_servers, what="server")
+    if is_installing:
+        install(chosen, tell=tell)
+        return
+    plan = Plan(
+        servers=chosen,
+        scenarios=choose(scenarios, all_scenarios, what="scenario"),
+        rounds=QUICK_ROUNDS if quick else rounds,
+        pace=Pace(seconds=QUICK_SECONDS if quick else seconds, warmup_seconds=warmup),
+    )
+    wanted = tuple(
+        turn for turn in turns(plan) if not for_bars or is_needed(turn.scenario, turn.server)
+    )
+    results = run(plan, wanted, tell=tell)
+    path = json_path or WORKSHOP / "results" / time.strftime(TIME_FORMAT, time.gmtime())
+    write_results(results, path)
     click.echo(markdown(results))
     held = [one for one in verdicts(results) if for_bars or one.values]
     if held:
         click.echo(f"\n{bars_table(held)}")
-    _tell(f"results: {os.path.relpath(path)}")
+    tell(f"results: {os.path.relpath(path)}")
     sys.exit(_exit_code(results))
 
 
@@ -160,10 +170,6 @@ def _list() -> None:
     click.echo("scenarios:")
     for scenario in SCENARIOS.values():
         click.echo(f"  {scenario.name:14} {scenario.title} ({', '.join(scenario.encodings)})")
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

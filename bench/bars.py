@@ -6,6 +6,7 @@ number, the same figure of a rival. Quotients are taken round by round, and thei
 
 import enum
 from collections.abc import Callable
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -76,7 +77,7 @@ def _own_cpu_us(results: Results, sample: Sample) -> float | None:
         for cost in results.library_costs
         if (cost.scenario, cost.server) == (sample.scenario, sample.server)
     ]
-    return sample.cpu_us - sorted(costs)[len(costs) // 2] if costs else None
+    return sample.cpu_us - median(costs) if costs else None
 
 
 def _longest_wait_ms(_results: Results, sample: Sample) -> float | None:

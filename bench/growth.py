@@ -22,6 +22,7 @@ from bench.sweeps import Sweep
 SLACK: Final = 0.1
 END_SLACK: Final = 0.25  # three points: one unlucky round moves their slope more
 END_POINTS: Final = 3
+LEAST_POINTS: Final = 2  # of a line
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,8 +38,12 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
     slope_limit: float
 
     @property
-    def holds(self) -> bool:
-        """Whether it grows no faster than it may, as far as the noise of a run can tell."""
+    def holds(self) -> bool | None:
+        """Whether it grows no faster than it may, as far as the noise of a run can tell; None where
+        fewer than two points were measured.
+        """
+        if len(self.points) < LEAST_POINTS:
+            return None
         return (
             self.slope <= self.slope_limit + SLACK
             and self.end_slope <= self.slope_limit + END_SLACK
@@ -126,7 +131,7 @@ def slope(points: Sequence[int], values: Sequence[float]) -> float:
         for point, value in zip(points, values, strict=True)
         if point > 0 and value > 0
     ]
-    if len(pairs) < 2:
+    if len(pairs) < LEAST_POINTS:
         return 0.0
     sizes, costs = np.array(pairs).T
     return float(np.polyfit(sizes, costs, 1)[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from bench.errors import BenchError
+from bench.progress import tell
 from bench.report.regression import Change, changes, regressions
 from bench.report.results import read_results
 from bench.report.table import three_digits
@@ -31,14 +31,10 @@ def compare_command(*, before: Path, after: Path, tolerance: float) -> None:
     A figure is worse when its median grew by more than the tolerance and the rounds do not overlap.
     Exit code 3: something is worse. Compare only results of one machine.
     """
-    try:
-        old, new = read_results(before), read_results(after)
-        found = changes(old, new)
-    except BenchError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    old, new = read_results(before), read_results(after)
+    found = changes(old, new)
     if (old.machine.cpu_model, old.machine.cores) != (new.machine.cpu_model, new.machine.cores):
-        click.echo("warning: the results are of two machines", err=True)
+        tell("warning: the results are of two machines")
     worse = regressions(found, tolerance=tolerance)
     for one in found:
         click.echo(_line(one, mark="WORSE" if one in worse else ""))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from bench.commands.page_options import page_options
 from bench.errors import BenchError
 from bench.growth import Growth, measure_sweep
 from bench.loading import closed_loop
@@ -16,6 +17,7 @@ from bench.measuring.machine import read_facts
 from bench.measuring.measurement import Pace
 from bench.names import choose
 from bench.peers.mpserve import Mpserve
+from bench.progress import tell
 from bench.report.plot import write_svg
 from bench.report.table import three_digits
 from bench.sweeps import SWEEPS
@@ -26,16 +28,7 @@ FOLDER = PROJECT / "docs" / "performance" / "growth"
 
 @click.command(name="growth")
 @click.option("--sweeps", default="all", show_default=True, help="Comma-separated names.")
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option("--seconds", type=click.IntRange(1, 3600), default=1, show_default=True)
-@click.option("--warmup", type=click.IntRange(0, 600), default=1, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=FOLDER,
-    help="Folder of the plots, the JSON and the page.  [default: docs/performance/growth]",
-)
-@click.option("--page-only", is_flag=True, help="Write plots and page anew from the saved JSON.")
+@page_options(seconds=1, folder=FOLDER)
 def growth_command(
     *, sweeps: str, rounds: int, seconds: int, warmup: int, out: Path, page_only: bool
 ) -> None:
@@ -43,19 +36,16 @@ def growth_command(
 
     Exit code 1: a point could not be measured. The page says of each slope whether it may be so.
     """
-    try:
-        names = choose(sweeps, tuple(SWEEPS), what="sweep")
-        out.mkdir(parents=True, exist_ok=True)
-        if not page_only:
-            pace = Pace(seconds=seconds, warmup_seconds=warmup)
-            _measure(names, rounds=rounds, pace=pace, folder=out)
-        found = [_read(out / f"{name}.json") for name in SWEEPS if (out / f"{name}.json").exists()]
-        for growth in found:
+    names = choose(sweeps, tuple(SWEEPS), what="sweep")
+    out.mkdir(parents=True, exist_ok=True)
+    if not page_only:
+        pace = Pace(seconds=seconds, warmup_seconds=warmup)
+        _measure(names, rounds=rounds, pace=pace, folder=out)
+    found = [_read(out / f"{name}.json") for name in SWEEPS if (out / f"{name}.json").exists()]
+    for growth in found:
+        if growth.curves[0].points:
             write_svg(growth, out / f"{growth.sweep}.svg")
-        (out / "README.md").write_text("\n".join(page(found)) + "\n")
-    except BenchError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
+    (out / "README.md").write_text("\n".join(page(found)) + "\n")
     sys.exit(1 if any(growth.failures for growth in found if growth.sweep in names) else 0)
 
 
@@ -71,14 +61,16 @@ def page(found: Sequence[Growth]) -> Iterator[str]:
     yield "| --- | --- | ---: | ---: | ---: | --- |"
     for growth in found:
         for one in growth.curves:
-            verdict = "yes" if one.holds else "**no**"
+            verdict = {True: "yes", False: "**no**", None: "?"}[one.holds]
             yield (
                 f"| [{growth.sweep}](#{growth.sweep}) | {one.label} | {one.slope:.2f} "
                 f"| {one.end_slope:.2f} | {one.slope_limit:.0f} | {verdict} |"
             )
     for growth in found:
         machine = growth.machine
-        yield from ("", f"## {growth.sweep}", "", f"![{growth.sweep}]({growth.sweep}.svg)", "")
+        yield from ("", f"## {growth.sweep}", "")
+        if growth.curves[0].points:
+            yield from (f"![{growth.sweep}]({growth.sweep}.svg)", "")
         yield f"| {growth.axis} | " + " | ".join(one.label for one in growth.curves) + " |"
         yield "| ---: " * (len(growth.curves) + 1) + "|"
         for index, point in enumerate(growth.curves[0].points):
@@ -100,10 +92,10 @@ def _measure(names: Sequence[str], *, rounds: int, pace: Pace, folder: Path) -> 
     closed_loop.require("wrk")
     closed_loop.allow_connections()
     with lock():
-        sweep_leftovers(_tell)
+        sweep_leftovers(tell)
         clear_scratch()
         bytecode = compile_bytecode(Mpserve().python)
-        _tell(bytecode)
+        tell(bytecode)
         for name in names:
             growth = measure_sweep(
                 SWEEPS[name],
@@ -111,7 +103,7 @@ def _measure(names: Sequence[str], *, rounds: int, pace: Pace, folder: Path) -> 
                 bytecode=bytecode,
                 rounds=rounds,
                 pace=pace,
-                tell=_tell,
+                tell=tell,
             )
             text = msgspec.json.format(msgspec.json.encode(growth), indent=1)
             (folder / f"{name}.json").write_bytes(text)
@@ -122,7 +114,3 @@ def _read(path: Path) -> Growth:
         return msgspec.json.decode(path.read_bytes(), type=Growth)
     except msgspec.MsgspecError as error:
         raise BenchError(f"{path} holds no growth of this harness: {error}") from error
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)

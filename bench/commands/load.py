@@ -86,9 +86,8 @@ def load_command(  # noqa: PLR0913  # one parameter per option
     pace = Pace(connections=connections, threads=threads, seconds=seconds, rate=rate)
     try:
         result, usage = _measure(parse_url(url), loaded, pace, pid=pid)
-    except (BenchError, OSError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code if isinstance(error, BenchError) else 1)
+    except OSError as error:  # no such host, or the body can not be read
+        raise BenchError(str(error)) from error
     click.echo(_json(result, usage) if as_json else _text(result, usage))
     sys.exit(1 if result.errors else 0)
 

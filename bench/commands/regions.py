@@ -1,13 +1,11 @@
 """`python -m bench regions`: large tensors in a client's shared memory."""
 
-import sys
-
 import click
 
-from bench.errors import BenchError
 from bench.installation import install_peers
 from bench.measuring.leftovers import sweep
 from bench.names import choose
+from bench.progress import tell
 from bench.workshop import SCRATCH, clear_scratch, lock
 
 SERVERS = ("mpserve", "triton")
@@ -26,18 +24,10 @@ def regions_command(*, servers: str, rounds: int, mib: int) -> None:
     # Here, because it imports NVIDIA's client.
     from bench.measuring.regions import measure_regions, table  # noqa: PLC0415
 
-    try:
-        chosen = choose(servers, SERVERS, what="server")
-        with lock():
-            sweep(_tell)
-            clear_scratch()
-            install_peers(chosen, tell=_tell)
-            costs = measure_regions(chosen, size=mib * MIB, rounds=rounds, scratch=SCRATCH)
-    except BenchError as error:
-        _tell(f"error: {error}")
-        sys.exit(error.exit_code)
+    chosen = choose(servers, SERVERS, what="server")
+    with lock():
+        sweep(tell)
+        clear_scratch()
+        install_peers(chosen, tell=tell)
+        costs = measure_regions(chosen, size=mib * MIB, rounds=rounds, scratch=SCRATCH)
     click.echo("\n".join(table(costs)))
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)

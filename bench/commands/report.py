@@ -7,9 +7,10 @@ from typing import Final
 import click
 
 from bench.bars import SCENARIOS_OF_BARS, SERVERS_OF_BARS, is_needed
-from bench.errors import BenchError
+from bench.commands.page_options import page_options
 from bench.measuring.measurement import Pace
 from bench.measuring.rounds import Plan, Turn, turns
+from bench.progress import tell
 from bench.report.comparison import page
 from bench.report.comparison_plots import write_plots
 from bench.report.results import Results, read_results, write_results
@@ -24,16 +25,7 @@ ROWS_OF_OTHERS: Final = ("json16_c1", "json16_c16", "json16_c64", "open_1000")
 
 
 @click.command(name="report")
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
-@click.option("--seconds", type=click.IntRange(1, 3600), default=2, show_default=True)
-@click.option("--warmup", type=click.IntRange(0, 600), default=1, show_default=True)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=FOLDER,
-    help="Folder of the page, the plots and the JSON.  [default: docs/performance]",
-)
-@click.option("--page-only", is_flag=True, help="Write page and plots anew from the saved JSON.")
+@page_options(seconds=2, folder=FOLDER)
 def report_command(*, rounds: int, seconds: int, warmup: int, out: Path, page_only: bool) -> None:
     """Measure what must hold beside the peers, and write it as a page: comparison.md, its plots in
     comparison/, and comparison.json, which `compare` takes. A round takes about 8 minutes.
@@ -41,22 +33,18 @@ def report_command(*, rounds: int, seconds: int, warmup: int, out: Path, page_on
     Exit code 1: something could not be measured. Whether the bars hold, the page says.
     """
     saved = out / f"{NAME}.json"
-    try:
-        if not page_only:
-            plan = Plan(
-                servers=(*SERVERS_OF_BARS, *OTHERS),
-                scenarios=SCENARIOS_OF_BARS,
-                rounds=rounds,
-                pace=Pace(seconds=seconds, warmup_seconds=warmup),
-            )
-            wanted = tuple(turn for turn in turns(plan) if is_shown(turn))
-            write_results(run(plan, wanted, tell=_tell), saved)
-        results = read_results(saved)
-        write_report(results, out)
-    except BenchError as error:
-        _tell(f"error: {error}")
-        sys.exit(error.exit_code)
-    _tell(f"written: {out / NAME}.md")
+    if not page_only:
+        plan = Plan(
+            servers=(*SERVERS_OF_BARS, *OTHERS),
+            scenarios=SCENARIOS_OF_BARS,
+            rounds=rounds,
+            pace=Pace(seconds=seconds, warmup_seconds=warmup),
+        )
+        wanted = tuple(turn for turn in turns(plan) if is_shown(turn))
+        write_results(run(plan, wanted, tell=tell), saved)
+    results = read_results(saved)
+    write_report(results, out)
+    tell(f"written: {out / NAME}.md")
     sys.exit(1 if results.failures or not results.is_complete else 0)
 
 
@@ -71,7 +59,3 @@ def write_report(results: Results, out: Path) -> None:
     """Write the page and its plots; `out` holds nothing else of that name."""
     plots = write_plots(results, out / NAME)
     (out / f"{NAME}.md").write_text("\n".join(page(results, plots)) + "\n")
-
-
-def _tell(line: str) -> None:
-    click.echo(line, err=True)

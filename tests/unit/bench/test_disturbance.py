@@ -1,11 +1,15 @@
 """What clients see of a killed process, read from their answers."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from bench.errors import LoadFailed
-from bench.loading.open_loop import parse_open_loop
-from bench.measuring.disturbance import recovery
+from bench.loading.open_loop import OpenLoad, OpenResult, parse_open_loop
+from bench.loading.v2_client import HttpRequest
+from bench.measuring import disturbance
+from bench.measuring.disturbance import recovery, run_disturbed
 
 MS = 1_000_000
 SEEN = {"duration_ns": 2_000_000_000, "bytes": 10, "broken": 0, "unanswered": 0}
@@ -54,3 +58,25 @@ def test_an_open_loop_counts_errors_by_kind_and_takes_percentiles_of_good_answer
 def test_an_open_loop_without_a_good_answer_is_a_failure():
     with pytest.raises(LoadFailed, match="no request answered with 200"):
         parse_open_loop(SEEN, answers((0, MS, 500)), client_cpu_ns=0)
+
+
+class Broken:
+    """A disturbance that fails before it does anything."""
+
+    killed_at_ns = None
+
+    def run(self, _is_over: threading.Event) -> None:
+        raise PermissionError("model.py can not be written")
+
+
+def test_a_load_whose_disturbance_failed_is_no_figure(monkeypatch):
+    def load(*_: object, **__: object) -> OpenResult:
+        rows = answers((0, MS, 200))
+        return OpenResult(answers=rows, load=parse_open_loop(SEEN, rows, client_cpu_ns=0))
+
+    monkeypatch.setattr(disturbance, "run_open_loop", load)
+    asked = HttpRequest(method="GET", path="/")
+    paced = OpenLoad(connections=1, rate=1.0, seconds=1)
+
+    with pytest.raises(PermissionError, match="can not be written"):
+        run_disturbed(asked, paced, Broken(), port=1)

@@ -2,7 +2,9 @@
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from bench.__main__ import main
 from bench.commands.growth import page
 from bench.growth import Growth, curves, slope
 from bench.report.plot import write_svg
@@ -51,8 +53,10 @@ def test_a_curve_that_grows_faster_than_it_may_is_told(cpu_us, holds):
     assert curve.holds is holds
 
 
-def test_a_single_point_has_no_slope():
+def test_a_single_point_has_no_slope_and_no_verdict():
     assert slope((1,), (5,)) == 0.0
+    (curve,) = curves(SWEEP, {1: taken(5)})
+    assert curve.holds is None
 
 
 def test_a_curve_has_medians_and_leaves_out_points_that_failed():
@@ -87,6 +91,22 @@ def test_the_page_shows_each_point_and_what_failed():
     assert "1.00 (may be 1)" in text
     assert "| [things](#things) | CPU | 1.00 | 1.00 | 1 | yes |" in text
     assert "**4 could not be measured in each round**: too many" in text
+
+
+def test_a_sweep_of_which_nothing_could_be_measured_is_told_without_a_plot(tmp_path):
+    nothing = msgspec.structs.replace(
+        grown(), sweep="models", curves=tuple(curves(SWEEP, {})), failures={1: "no server"}
+    )
+    (tmp_path / "models.json").write_bytes(msgspec.json.encode(nothing))
+    arguments = ["growth", "--page-only", "--sweeps=models", "--out", str(tmp_path)]
+
+    ran = CliRunner().invoke(main, arguments)
+
+    assert ran.exit_code == 1, ran.exception
+    text = (tmp_path / "README.md").read_text()
+    assert "| [models](#models) | CPU | 0.00 | 0.00 | 1 | ? |" in text
+    assert "no server" in text
+    assert ".svg" not in text
 
 
 def test_a_plot_is_the_same_bytes_each_time(tmp_path):
