@@ -5,10 +5,8 @@ Order of the start: load, open ports, follow the repository. Order of the end: t
 
 import asyncio
 import contextlib
-import os
 import time
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -46,6 +44,7 @@ from mpserve.supervisor.settings_reload import Reread, SettingsReload
 from mpserve.supervisor.shared_places import ProcessIdentity, ServerMemory
 from mpserve.supervisor.spawner_link import SpawnerLink
 from mpserve.supervisor.startup import Loaded, load_at_start
+from mpserve.supervisor.stop import Stop
 from mpserve.supervisor.supervisor import Supervisor, is_empty
 from mpserve.supervisor.trace_api import Rows, TraceApi, begin_trace_file
 from mpserve.telemetry import log
@@ -55,9 +54,6 @@ EXIT_FAILED: Final = 1
 KILLED_SECONDS: Final = 5.0
 """How long processes may take to be gone after SIGKILL; the kernel frees their memory meanwhile."""
 
-Result = TypeVar("Result")
-
-STDOUT_FD: Final = 1  # not `sys.stdout`: a pipe that broke would also spoil the exit code
 PHASE: Final = "phase"
 
 
@@ -168,8 +164,7 @@ class Server:
         self._supervisor.callers.answer_by(whole_table=self._whole_table, called=self._called)
         self._supervisor.check_folders_by(self._check_folder)
         self._tasks = tasks
-        self._stop = asyncio.Event()
-        self._at_once = asyncio.Event()
+        self._stop = Stop()
         self._failure = ""
 
     def _called(self, call: Call, answer: Answer) -> None:
@@ -184,9 +179,12 @@ class Server:
     async def run(self) -> int:
         """Serve; return the exit code."""
         self._root.attach(
-            on_stop=self._on_stop, on_reload=self._reload.ask, on_child=self._on_child_of_root
+            on_stop=self._stop.on_signal,
+            on_reload=self._reload.ask,
+            on_child=self._on_child_of_root,
         )
-        code = await self._until_at_once(self._serve())
+        code = await self._stop.unless_at_once(self._serve())
+        code = EXIT_FAILED if code is None else code
         self._supervisor.abandon()
         self._frontends.abandon()
         self._processes.kill_all()
@@ -200,38 +198,14 @@ class Server:
         log.info("server.ended", exit_code=code)
         return code
 
-    async def _until_at_once(self, serving: Coroutine[Any, Any, int]) -> int:
-        """Return what `serving` returns; cancel it when a second signal asks to end at once."""
-        task = asyncio.ensure_future(serving)
-        if await self._first_of(task, self._at_once):
-            return task.result()
-        return EXIT_FAILED
-
-    async def _unless_stopped(self, work: Coroutine[Any, Any, Result]) -> Result | None:
-        """Return what `work` returns; cancel it, and return `None`, when the server has to stop."""
-        task = asyncio.ensure_future(work)
-        return task.result() if await self._first_of(task, self._stop) else None
-
-    async def _first_of(self, task: "asyncio.Future[Result]", event: asyncio.Event) -> bool:
-        """Wait for either; true when the task has ended. The other one is cancelled."""
-        waiting = asyncio.ensure_future(event.wait())
-        try:
-            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            if not task.done():
-                task.cancel()
-                await asyncio.wait((task,))
-        return not task.cancelled()
-
     async def _serve(self) -> int:
         async with contextlib.AsyncExitStack() as ports:
             self._take_over()
             going_on = self._go_on if self._phase.is_started else self._start
             if not await going_on(ports):
-                return EXIT_OK if self._stop.is_set() and not self._failure else EXIT_FAILED
+                return EXIT_OK if self._stop.asked.is_set() and not self._failure else EXIT_FAILED
             reloads = self._tasks.create_task(self._reload.run(), name="settings")
-            await self._stop.wait()
+            await self._stop.asked.wait()
             reloads.cancel()
             return await self._shut_down()
 
@@ -260,7 +234,7 @@ class Server:
         if not await self._open_metrics(ports):
             return False
         self._root.beat()
-        if self._stop.is_set():
+        if self._stop.asked.is_set():
             return True
         self._frontends.resume()
         if self._settings.model_control_mode is not ModelControlMode.EXPLICIT:
@@ -277,7 +251,7 @@ class Server:
         except ConfigError as error:
             self._refuse(f"error: creating server: Invalid argument - {error.message}")
             return False
-        loaded = await self._unless_stopped(
+        loaded = await self._stop.unless_asked(
             load_at_start(
                 supervisor=self._supervisor,
                 view=self._view,
@@ -289,11 +263,11 @@ class Server:
             return False
         if not await self._open_metrics(ports):  # first: who is ready can also be scraped
             return False
-        failure = await self._unless_stopped(self._frontends.start())
+        failure = await self._stop.unless_asked(self._frontends.start())
         if failure is not None:
             self._refuse(failure.message)
             return False
-        if self._stop.is_set():
+        if self._stop.asked.is_set():
             return False
         models = len(self._supervisor.actual.models)
         log.info("server.ready", models=models)
@@ -344,7 +318,7 @@ class Server:
                 interval_s=interval_s,
                 now_ns=time.monotonic_ns,
             )
-            self._polling = self._tasks.create_task(polling.run(self._stop), name="polling")
+            self._polling = self._tasks.create_task(polling.run(self._stop.asked), name="polling")
 
     async def _take_settings(self, settings: Settings) -> str:
         """Let every part go on by `settings`; return what of them could not be used."""
@@ -417,7 +391,7 @@ class Server:
 
     def _give_up(self, reason: str) -> None:
         self._refuse(reason)
-        self._stop.set()
+        self._stop.asked.set()
 
     def _refuse(self, reason: str) -> None:
         """Say on stderr, in the peer's words, why the exit code is not 0."""
@@ -431,13 +405,3 @@ class Server:
             case ChildStopped():
                 self._processes.on_stopped(message)
                 self._link.on_stopped(message)
-
-    # --- signals ----------------------------------------------------------------------------------
-
-    def _on_stop(self, number: int) -> None:
-        if self._stop.is_set():
-            self._at_once.set()
-        self._stop.set()
-        if number:
-            with contextlib.suppress(OSError):  # whoever read our output may be gone
-                os.write(STDOUT_FD, f"Signal ({number}) received.\n".encode())
