@@ -871,7 +871,7 @@ OUTPUT_BINARY_SET: int = 2
 class HttpServerConfig:
     """What all HTTP connections of a frontend share."""
 
-    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, event_fields: str = '', request_events: bytes = ..., reads_origin: bool = False, compresses: bool = True, root_path: str = '') -> None: ...
+    def __init__(self, *, dispatcher: object, on_exchange: object, on_protocol_error: object, max_body_bytes: int, max_binary_body_bytes: int, max_header_bytes: int, max_header_fields: int, max_pipelined: int, style: str, http_statuses: Sequence[int], retry_after_s: Sequence[int], native_inference: bool = True, answer_events: bytes = ..., request_events: bytes = ..., reads_origin: bool = False, compresses: bool = True, root_path: str = '') -> None: ...
 
     def set_busy_answer(self, answer: bytes) -> None:
         """Whole answer to a connection that is one too many."""
@@ -1017,14 +1017,17 @@ class Exchange:
         Answer. `headers` are (bytes, bytes) pairs; `body` is bytes-like or a sequence of such. Content-Length and Connection are added.
         """
 
-def http_fields_of(headers: bytes, *, is_event: bool) -> list[tuple[bytes, bytes]]:
+def http_fields_of(headers: bytes, *, events: bytes) -> list[tuple[bytes, bytes]]:
     """
-    Those of a model's headers (name, NUL, value, NUL each) that its answer may have; of an event the CloudEvents fields are the server's.
+    The server's CloudEvents fields and a model's headers (both: name, NUL, value, NUL each), as far as a head can carry them; of the latter no such fields beside the former.
     """
 
-def metadata_of(headers: bytes) -> list[tuple[str, str]]:
+def grpc_pairs_of(headers: bytes, *, events: bytes) -> bytes:
+    """The same for the metadata behind a gRPC call; names in lower case."""
+
+def event_pairs(constant: bytes, *, model_name: str, id: str) -> bytes:
     """
-    Those of a model's headers that may stand in the metadata of a gRPC call.
+    CloudEvents fields of an answer: `constant`, which all answers have, and its own; none without `constant`.
     """
 
 class ParsedHead:
@@ -1233,7 +1236,7 @@ class GrpcCall:
         """Ask `StreamInput.has_room` again."""
 
     def set_trailers(self, headers: bytes) -> None:
-        """Metadata behind the answer: name, NUL, value, NUL each."""
+        """Metadata behind the answer, as `grpc_pairs_of` gives it."""
 
     def metadata(self) -> dict[str, str]:
         """What the client sent, by lower-case name; of repeated ones the last."""

@@ -1,5 +1,8 @@
-"""CloudEvents attributes as MLServer puts them into the headers of an answer, among the headers in
-the parameters of a streamed one, and into the metadata behind one over gRPC.
+"""CloudEvents attributes, which MLServer puts among the headers of its answers, and shows its
+models with the headers of their requests.
+
+Attributes and headers travel as pairs (`codec.header_pairs`); the core adds what is an answer's
+own, and knows what a head and metadata can carry.
 
 Source: MLServer 1.7.1 as seen running; CloudEvents 0.3, HTTP binding.
 """
@@ -9,106 +12,66 @@ from typing import Any
 import msgspec
 import orjson
 
+from mpserve._native import event_pairs, grpc_pairs_of, http_fields_of
 from mpserve.codec.header_pairs import from_pairs, to_pairs
 
-_MAX_FIELD_BYTES = 1024
 _REQUEST = "io.seldon.serving.inference.request"
 _RESPONSE = "io.seldon.serving.inference.response"
 
 
-class EventSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers.
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """Attributes that all requests, and all answers, of a server have; b"" where they have none."""
 
-    Attributes
-    ----------
-    namespace
-        Of Kubernetes, "" outside of it.
-    """
+    request: bytes = b""
+    answer: bytes = b""
 
-    server_name: str
-    namespace: str = ""
+    def of_answer(self, *, model_name: str, answer_id: str | None) -> bytes:
+        """Return all attributes of an answer."""
+        return event_pairs(self.answer, model_name=model_name, id=answer_id or "")
 
 
-def with_event_headers(
-    parameters_json: str,
-    headers: bytes,
-    *,
-    source: EventSource,
-    model_name: str,
-    answer_id: str | None,
-) -> str:
-    """Return the parameters of an answer with the attributes in their member `headers`.
-
-    Headers of the model's own (`codec.header_pairs`) stay, unless they have the same name.
-    """
-    parameters: dict[str, Any] = orjson.loads(parameters_json or "{}")
-    events = _headers(source, model_name=model_name, answer_id=answer_id)
-    parameters["headers"] = {**from_pairs(headers), **events}
-    return orjson.dumps(parameters).decode()
-
-
-def event_headers(
-    source: EventSource, *, model_name: str, answer_id: str | None
-) -> list[tuple[bytes, bytes]]:
-    """Return the attributes as headers of an answer; what a header can not carry is left out."""
-    headers = _headers(source, model_name=model_name, answer_id=answer_id)
-    return [
-        (name.encode(), value.encode())
-        for name, value in headers.items()
-        if 0 < len(value) <= _MAX_FIELD_BYTES and all(" " < one < "\x7f" for one in value)
-    ]
-
-
-def request_events(source: EventSource) -> bytes:
-    """Return the attributes that all requests have, as their models see them beside the headers.
+def events_of(server_name: str, *, namespace: str = "") -> Events:
+    """Return the attributes of a server; `namespace` is Kubernetes' one, "" outside of it.
 
     What is a model's or a request's own, the worker adds.
     """
-    headers = {**_headers(source, model_name="", answer_id=None), "Ce-Type": _REQUEST}
-    return to_pairs((name.encode(), value.encode()) for name, value in headers.items() if value)
-
-
-def answer_events(source: EventSource) -> bytes:
-    """Return the attributes that all answers have, as metadata of gRPC: names in lower case."""
-    headers = _headers(source, model_name="", answer_id=None)
-    return to_pairs(
-        (name.lower().encode(), value.encode()) for name, value in headers.items() if value
+    place = f"io.seldon.serving.deployment.{server_name}"
+    source = f"{place}.{namespace}" if namespace else place
+    return Events(
+        request=_pairs(_REQUEST, source, server_name, namespace),
+        answer=_pairs(_RESPONSE, source, server_name, namespace),
     )
 
 
-def with_events(
-    headers: bytes, *, source: EventSource, model_name: str, answer_id: str | None
-) -> bytes:
-    """Return the metadata of an answer over gRPC: the model's headers and the attributes.
+def http_fields(headers: bytes, events: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the attributes of an answer and its model's own headers as fields of a head.
+
+    What a head can not carry is left out.
+    """
+    return http_fields_of(headers, events=events)
+
+
+def grpc_metadata(headers: bytes, events: bytes) -> bytes:
+    """Return the same as pairs of the metadata behind an answer, names in lower case.
 
     Source: `set_trailing_metadata` of MLServer 1.7.1; a model's own attributes do not stay.
     """
-    events = _headers(source, model_name=model_name, answer_id=answer_id)
-    lowered = {name.lower(): value for name, value in events.items() if value}
-    own = {
-        name: value for name, value in from_pairs(headers).items() if name.lower() not in lowered
-    }
-    return to_pairs((name.encode(), value.encode()) for name, value in (own | lowered).items())
+    return grpc_pairs_of(headers, events=events) if headers or events else b""
 
 
-def constant_fields(source: EventSource) -> str:
-    """Return the attributes that all answers have, as text for the head of the native core."""
-    headers = _headers(source, model_name="", answer_id=None)
-    return "".join(f"\r\n{name}: {value}" for name, value in headers.items() if value)
+def with_headers(parameters_json: str, headers: bytes, events: bytes) -> str:
+    """Return the parameters of a streamed answer with both in their member `headers`."""
+    parameters: dict[str, Any] = orjson.loads(parameters_json or "{}")
+    parameters["headers"] = from_pairs(headers) | from_pairs(events, encoding="utf-8")
+    return orjson.dumps(parameters).decode()
 
 
-def _headers(source: EventSource, *, model_name: str, answer_id: str | None) -> dict[str, str]:
-    place = f"io.seldon.serving.deployment.{source.server_name}"
-    headers = {
+def _pairs(kind: str, source: str, server_name: str, namespace: str) -> bytes:
+    attributes = {
         "Ce-Specversion": "0.3",
-        "Ce-Source": f"{place}.{source.namespace}" if source.namespace else place,
-        "Ce-Type": _RESPONSE,
-        "Ce-Modelid": model_name,
-        "Ce-Inferenceservicename": source.server_name,
-        "Ce-Endpoint": model_name,
+        "Ce-Source": source,
+        "Ce-Type": kind,
+        "Ce-Inferenceservicename": server_name,
+        "Ce-Namespace": namespace,
     }
-    if answer_id:
-        headers |= {"Ce-Id": answer_id, "Ce-Requestid": answer_id}
-    if source.namespace:
-        headers["Ce-Namespace"] = source.namespace
-    return headers
+    return to_pairs((name.encode(), value.encode()) for name, value in attributes.items() if value)

@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Final
 
-from mpserve.codec.cloud_events import EventSource
+from mpserve.codec.cloud_events import Events, events_of
+from mpserve.dialect import Dialect
 
 _NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
-def event_source(server_name: str) -> EventSource:
-    """Return the source of a server's events."""
-    return EventSource(server_name=server_name, namespace=_namespace())
+def events_from(server_name: str, *, dialect: Dialect) -> Events:
+    """Return the attributes of a server's events; none in a dialect whose answers are no events."""
+    if not dialect.answers_are_events:
+        return Events()
+    return events_of(server_name, namespace=_namespace())
 
 
 def _namespace() -> str:

@@ -47,7 +47,7 @@ from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutingTable
 from mpserve.dispatch.tracer import Tracer
 from mpserve.errors import ConfigError, Failure
-from mpserve.frontend.event_source import event_source
+from mpserve.frontend.event_source import events_from
 from mpserve.frontend.handlers.handlers import Handlers
 from mpserve.frontend.handlers.health import Health
 from mpserve.frontend.handlers.infer import InferHandler
@@ -160,12 +160,12 @@ class Frontend:
             ),
             labels=self._labels,
         )
-        self._source = event_source(settings.server_name)
+        self._events = events_from(settings.server_name, dialect=self._dialect)
         self._http = HttpService(
             settings=settings,
             dispatcher=self._dispatcher,
             handlers=self._handlers,
-            source=self._source,
+            events=self._events,
         )
         self._changes: asyncio.Queue[ChangeSettings] = asyncio.Queue()
         self._applied = 0
@@ -234,7 +234,7 @@ class Frontend:
             dialect=self._dialect,
             dispatcher=self._dispatcher,
             settings=self._settings.grpc,
-            source=self._source,
+            events=self._events,
         )
         place = Place(
             settings=self._settings.grpc,

@@ -11,9 +11,11 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include "mpserve/answer_events.hpp"
 #include "mpserve/header_pairs.hpp"
 #include "mpserve/http_chunked.hpp"
 #include "mpserve/http_head.hpp"
@@ -54,32 +56,50 @@ std::vector<std::pair<nb::bytes, nb::bytes>> fields_of(const HttpHead& head) {
     return fields;
 }
 
-std::vector<std::pair<nb::bytes, nb::bytes>> http_fields_of(const nb::bytes& pairs, bool is_event) {
+std::vector<std::pair<nb::bytes, nb::bytes>> http_fields_of(const nb::bytes& pairs,
+                                                            const nb::bytes& events) {
     std::vector<std::pair<nb::bytes, nb::bytes>> fields;
-    HeaderPairs all(view_of(pairs));
-    while (const auto pair = all.next()) {
-        if (is_for_http(*pair, is_event)) {
-            fields.emplace_back(bytes_of(pair->name), bytes_of(pair->value));
-        }
+    const auto take = [&fields](const HeaderPair& pair) {
+        fields.emplace_back(bytes_of(pair.name), bytes_of(pair.value));
+    };
+    HeaderPairs servers(view_of(events));
+    while (const auto pair = servers.next()) {
+        if (fits_a_head(pair->value)) take(*pair);
+    }
+    HeaderPairs models(view_of(pairs));
+    while (const auto pair = models.next()) {
+        if (is_for_http(*pair, events.size() != 0)) take(*pair);
     }
     return fields;
 }
 
-std::vector<std::pair<std::string, std::string>> metadata_of(const nb::bytes& pairs) {
-    std::vector<std::pair<std::string, std::string>> metadata;
-    HeaderPairs all(view_of(pairs));
-    while (const auto pair = all.next()) {
-        if (is_for_grpc(*pair, false)) metadata.emplace_back(pair->name, pair->value);
+nb::bytes grpc_pairs_of(const nb::bytes& pairs, const nb::bytes& events) {
+    std::string fitting;
+    append_for_grpc(fitting, view_of(pairs), events.size() != 0);
+    append_events(fitting, view_of(events));
+    return bytes_of(fitting);
+}
+
+nb::bytes event_pairs(const nb::bytes& constant, std::string_view model_name, std::string_view id) {
+    std::string pairs(view_of(constant));
+    if (pairs.empty()) return bytes_of({});
+    for (const auto& pair : own_events(model_name, id)) {
+        const bool fits = !pair.value.empty() && pair.value.find('\0') == std::string_view::npos;
+        if (fits) append_pair(pairs, pair.name, pair.value);
     }
-    return metadata;
+    return bytes_of(pairs);
 }
 
 void bind_header_pairs(nb::module_& m) {
-    m.def("http_fields_of", &http_fields_of, "headers"_a, nb::kw_only(), "is_event"_a,
-          "Those of a model's headers (name, NUL, value, NUL each) that its answer may have; of an "
-          "event the CloudEvents fields are the server's.");
-    m.def("metadata_of", &metadata_of, "headers"_a,
-          "Those of a model's headers that may stand in the metadata of a gRPC call.");
+    m.def(
+        "http_fields_of", &http_fields_of, "headers"_a, nb::kw_only(), "events"_a,
+        "The server's CloudEvents fields and a model's headers (both: name, NUL, value, NUL "
+        "each), as far as a head can carry them; of the latter no such fields beside the former.");
+    m.def("grpc_pairs_of", &grpc_pairs_of, "headers"_a, nb::kw_only(), "events"_a,
+          "The same for the metadata behind a gRPC call; names in lower case.");
+    m.def("event_pairs", &event_pairs, "constant"_a, nb::kw_only(), "model_name"_a, "id"_a,
+          "CloudEvents fields of an answer: `constant`, which all answers have, and its own; none "
+          "without `constant`.");
 }
 
 void bind_head(nb::module_& m) {

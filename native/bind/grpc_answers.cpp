@@ -349,14 +349,6 @@ void GrpcConnection::refuse_with(GrpcStream& stream, nb::handle failure) {
     end_answer(stream, static_cast<std::uint32_t>(status), {message.c_str(), message.size()});
 }
 
-void GrpcConnection::set_trailers(GrpcStream& stream, std::string_view pairs) {
-    stream.trailers.clear();
-    HeaderPairs all(pairs);
-    while (const auto pair = all.next()) {
-        if (is_for_grpc(*pair, false)) append_lowered(stream.trailers, *pair);
-    }
-}
-
 void GrpcConnection::read_on(std::int32_t id) {
     auto* stream = live(id);
     if (stream == nullptr) return;
@@ -365,7 +357,7 @@ void GrpcConnection::read_on(std::int32_t id) {
 }
 
 void GrpcConnection::set_trailers(std::int32_t id, std::string_view pairs) {
-    if (auto* stream = live(id); stream != nullptr) set_trailers(*stream, pairs);
+    if (auto* stream = live(id); stream != nullptr) stream->trailers = pairs;
 }
 
 void GrpcConnection::finish(std::int32_t id, nb::handle result) {

@@ -48,7 +48,7 @@ public:
     void finish(std::int32_t id, nanobind::handle result);
     // A stream's input may have room again.
     void read_on(std::int32_t id);
-    // Metadata behind the answer, as a model gave it (header_pairs.hpp).
+    // Metadata behind the answer, as it stands there (`append_for_grpc`).
     void set_trailers(std::int32_t id, std::string_view pairs);
     void send(std::int32_t id, nanobind::handle message);
     void end(std::int32_t id, nanobind::handle failure);
@@ -145,7 +145,6 @@ private:
     }
     void refuse_http(GrpcStream& stream, std::string_view status);
     void refuse_with(GrpcStream& stream, nanobind::handle failure);
-    void set_trailers(GrpcStream& stream, std::string_view pairs);
     void put_result(GrpcStream& stream, nanobind::handle result);
     bool put_message(GrpcStream& stream, std::string_view message);
     GrpcEncoding wanted_encoding(const GrpcStream& stream) const noexcept;

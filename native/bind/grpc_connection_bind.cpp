@@ -84,7 +84,7 @@ void bind_grpc_call(nb::module_& m) {
             [](const GrpcCall& self, const nb::bytes& headers) {
                 connection_of(self).set_trailers(self.id, {headers.c_str(), headers.size()});
             },
-            "headers"_a, "Metadata behind the answer: name, NUL, value, NUL each.")
+            "headers"_a, "Metadata behind the answer, as `grpc_pairs_of` gives it.")
         .def(
             "metadata", [](const GrpcCall& self) { return connection_of(self).metadata(self.id); },
             nb::sig("def metadata(self) -> dict[str, str]"),

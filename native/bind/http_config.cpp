@@ -9,6 +9,7 @@
 
 #include "client_limits.hpp"
 #include "http_connection.hpp"
+#include "mpserve/answer_events.hpp"
 #include "mpserve/header_pairs.hpp"
 
 namespace nb = nanobind;
@@ -31,17 +32,18 @@ std::uint64_t next_random(std::uint64_t (&state)[2]) noexcept {
     return state[1] + second;
 }
 
-constexpr std::size_t kMaxFieldBytes = 1024;
-
-// Clients choose ids: nothing may end the field before its end.
-bool fits_a_field(std::string_view text) noexcept {
-    return !text.empty() && text.size() <= kMaxFieldBytes &&
-           std::ranges::all_of(text, [](char one) { return one > ' ' && one < 0x7f; });
+void append_field(const HeaderPair& pair, std::string& out) {
+    out.append("\r\n").append(pair.name).append(": ").append(pair.value);
 }
 
-void append_field(std::string_view name, std::string_view value, std::string& out) {
-    if (!fits_a_field(value)) return;
-    out.append("\r\n").append(name).append(": ").append(value);
+// The server's own fields as they stand in a head.
+std::string fields_of(const nb::bytes& pairs) {
+    std::string fields;
+    HeaderPairs all({pairs.c_str(), pairs.size()});
+    while (const auto pair = all.next()) {
+        if (fits_a_head(pair->value)) append_field(*pair, fields);
+    }
+    return fields;
 }
 
 std::uint32_t place_of(const HttpConfig& config, std::string_view route) {
@@ -77,17 +79,15 @@ std::string make_request_id(HttpConfig& config) {
 void append_event_fields(const HttpConfig& config, std::string_view model_name, std::string_view id,
                          std::string& out) {
     out.append(config.event_fields);
-    append_field("Ce-Modelid", model_name, out);
-    append_field("Ce-Endpoint", model_name, out);
-    append_field("Ce-Id", id, out);
-    append_field("Ce-Requestid", id, out);
+    for (const auto& pair : own_events(model_name, id)) {
+        if (fits_a_head(pair.value)) append_field(pair, out);
+    }
 }
 
 void append_model_fields(const HttpConfig& config, std::string_view pairs, std::string& out) {
     HeaderPairs all(pairs);
     while (const auto pair = all.next()) {
-        if (!is_for_http(*pair, !config.event_fields.empty())) continue;
-        out.append("\r\n").append(pair->name).append(": ").append(pair->value);
+        if (is_for_http(*pair, !config.event_fields.empty())) append_field(*pair, out);
     }
 }
 
@@ -103,7 +103,7 @@ void bind_http_config(nb::module_& m) {
                std::uint32_t max_header_fields, std::uint32_t max_pipelined,
                const std::string& style, const std::vector<std::uint16_t>& http_statuses,
                const std::vector<std::uint16_t>& retry_after_s, bool native_inference,
-               std::string event_fields, nb::bytes request_events, bool reads_origin,
+               nb::bytes answer_events, nb::bytes request_events, bool reads_origin,
                bool compresses, std::string root_path) {
                 if (http_statuses.size() != kStatusCount || retry_after_s.size() != kStatusCount) {
                     throw nb::value_error("http_statuses, retry_after_s: one for each ErrorCode");
@@ -125,7 +125,7 @@ void bind_http_config(nb::module_& m) {
                 std::copy(http_statuses.begin(), http_statuses.end(), self->http_status.begin());
                 std::copy(retry_after_s.begin(), retry_after_s.end(), self->retry_after_s.begin());
                 self->native_inference = native_inference;
-                self->event_fields = std::move(event_fields);
+                self->event_fields = fields_of(answer_events);
                 self->request_events.assign(request_events.c_str(), request_events.size());
                 self->reads_origin = reads_origin;
                 self->compresses = compresses;
@@ -134,7 +134,7 @@ void bind_http_config(nb::module_& m) {
             nb::kw_only(), "dispatcher"_a, "on_exchange"_a, "on_protocol_error"_a,
             "max_body_bytes"_a, "max_binary_body_bytes"_a, "max_header_bytes"_a,
             "max_header_fields"_a, "max_pipelined"_a, "style"_a, "http_statuses"_a,
-            "retry_after_s"_a, "native_inference"_a = true, "event_fields"_a = "",
+            "retry_after_s"_a, "native_inference"_a = true, "answer_events"_a = nb::bytes("", 0),
             "request_events"_a = nb::bytes("", 0), "reads_origin"_a = false, "compresses"_a = true,
             "root_path"_a = "")
         .def(

@@ -74,7 +74,7 @@ struct HttpConfig {
 // A version-4 UUID from the config's generator: unique, not secret.
 std::string make_request_id(HttpConfig& config);
 
-// The CloudEvents fields of an answer, for its head. A text that a head can not carry is left out.
+// The CloudEvents fields of an answer, for its head. What a head can not carry is left out.
 void append_event_fields(const HttpConfig& config, std::string_view model_name, std::string_view id,
                          std::string& out);
 

@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 
 #include "answer_object.hpp"
+#include "mpserve/answer_events.hpp"
 #include "mpserve/header_pairs.hpp"
 
 namespace nb = nanobind;
@@ -160,25 +161,21 @@ nb::object ProtoInfer::result_with_headers(Answer& answer, bool in_stream) {
     return on_headers_(result, nb::bytes(pairs.data(), pairs.size()));
 }
 
-// Names in lower case, as HTTP/2 has them. What may not stand there is left out.
 void ProtoInfer::append_metadata(const Answer& answer, std::string& pairs) const {
     const bool is_event = answers_are_events() && answer.status == Status::ok;
     if (answer.response != nullptr) {
-        HeaderPairs all(answer.response->text(answer.response->header().headers));
-        while (const auto pair = all.next()) {
-            if (is_for_grpc(*pair, is_event)) append_lowered(pairs, *pair);
-        }
+        append_for_grpc(pairs, answer.response->text(answer.response->header().headers), is_event);
     }
     if (!is_event) return;
     pairs.append(answer_events_);
-    const std::string_view model = answer.route->model_name;
-    const auto id = id_of(answer);
-    const HeaderPair own[] = {
-        {"ce-modelid", model}, {"ce-endpoint", model}, {"ce-id", id}, {"ce-requestid", id}};
-    for (const auto& pair : own) {
-        if (!pair.value.empty() && is_for_grpc(pair, false))
-            append_pair(pairs, pair.name, pair.value);
+    for (const auto& pair : own_events(answer.route->model_name, id_of(answer))) {
+        if (fits_a_head(pair.value)) append_lowered(pairs, pair);
     }
+}
+
+void ProtoInfer::set_answer_events(std::string_view pairs) {
+    answer_events_.clear();
+    append_events(answer_events_, pairs);
 }
 
 void bind_proto_infer(nb::module_& m) {
@@ -218,7 +215,7 @@ void bind_proto_infer(nb::module_& m) {
         .def(
             "set_answer_events",
             [](ProtoInfer& self, const nb::bytes& pairs) {
-                self.set_answer_events(std::string(pairs.c_str(), pairs.size()));
+                self.set_answer_events({pairs.c_str(), pairs.size()});
             },
             "pairs"_a, "CloudEvents fields that all answers have; those of one are added.")
         .def(

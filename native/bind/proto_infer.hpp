@@ -54,10 +54,11 @@ public:
     // CloudEvents fields of requests as their models see them: pairs.
     void set_request_events(std::string pairs) noexcept { request_events_ = std::move(pairs); }
 
-    // The same of answers, names in lower case; "" where answers are no events.
-    void set_answer_events(std::string pairs) noexcept { answer_events_ = std::move(pairs); }
+    // The same that all answers have; "" where answers are no events.
+    void set_answer_events(std::string_view pairs);
     bool answers_are_events() const noexcept { return !answer_events_.empty(); }
-    // Puts what is to stand behind an answer: the model's headers, and what makes it an event.
+    // Puts what is to stand behind an answer, as it stands there: the model's headers, and what
+    // makes it an event.
     void append_metadata(const Answer& answer, std::string& pairs) const;
 
     // False when Python has to write the answer, which is no failure.
@@ -84,7 +85,7 @@ private:
     MessageBuilder builder_;
     std::unique_ptr<SequenceMark> mark_;  // of what was scanned last
     std::string request_events_;
-    std::string answer_events_;
+    std::string answer_events_;  // as they stand in metadata
     std::string pairs_;
 };
 

@@ -38,6 +38,24 @@ bool has_form(const HeaderPair& pair) noexcept {
            (pair.value.empty() || all_of_class(pair.value, http_text::kValue));
 }
 
+// Its name in lower case.
+bool is_for_grpc(const HeaderPair& pair, bool is_event) noexcept {
+    constexpr auto is_name_byte = [](char byte) {
+        return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+               (byte >= '0' && byte <= '9') || byte == '_' || byte == '-' || byte == '.';
+    };
+    const auto ends_with = [&pair](std::string_view end) {
+        return pair.name.size() >= end.size() &&
+               equals_ignoring_case(pair.name.substr(pair.name.size() - end.size()), end);
+    };
+    constexpr std::string_view kReserved = "grpc-";
+    return has_form(pair) && std::ranges::all_of(pair.name, is_name_byte) &&
+           !equals_ignoring_case(pair.name.substr(0, kReserved.size()), kReserved) &&
+           !ends_with("-bin") && !is_among(kServersOwn, pair.name) &&
+           !(is_event && is_among(kEvent, pair.name)) &&
+           std::ranges::all_of(pair.value, [](char byte) { return byte >= ' ' && byte < 0x7f; });
+}
+
 }  // namespace
 
 void append_lowered(std::string& out, const HeaderPair& pair) {
@@ -54,21 +72,11 @@ bool is_for_http(const HeaderPair& pair, bool is_event) noexcept {
            !(is_event && is_among(kEvent, pair.name));
 }
 
-bool is_for_grpc(const HeaderPair& pair, bool is_event) noexcept {
-    constexpr auto is_name_byte = [](char byte) {
-        return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-               (byte >= '0' && byte <= '9') || byte == '_' || byte == '-' || byte == '.';
-    };
-    const auto ends_with = [&pair](std::string_view end) {
-        return pair.name.size() >= end.size() &&
-               equals_ignoring_case(pair.name.substr(pair.name.size() - end.size()), end);
-    };
-    constexpr std::string_view kReserved = "grpc-";
-    return has_form(pair) && std::ranges::all_of(pair.name, is_name_byte) &&
-           !equals_ignoring_case(pair.name.substr(0, kReserved.size()), kReserved) &&
-           !ends_with("-bin") && !is_among(kServersOwn, pair.name) &&
-           !(is_event && is_among(kEvent, pair.name)) &&
-           std::ranges::all_of(pair.value, [](char byte) { return byte >= ' ' && byte < 0x7f; });
+void append_for_grpc(std::string& out, std::string_view pairs, bool is_event) {
+    HeaderPairs all(pairs);
+    while (const auto pair = all.next()) {
+        if (is_for_grpc(*pair, is_event)) append_lowered(out, *pair);
+    }
 }
 
 }  // namespace mpserve

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from mpserve.codec.cloud_events import EventSource
+from mpserve.codec.cloud_events import Events
 from mpserve.codec.grpc_connection import GrpcConnection, GrpcServerConfig
 from mpserve.codec.http_connection import Exchange, HttpConnection
 from mpserve.codec.proto_infer import ProtoInfer
@@ -124,7 +124,7 @@ class Bench:
             settings=Settings(http_max_input_size=MAX_BODY_BYTES, arena_max_bytes=MAX_BODY_BYTES),
             on_exchange=_answer,
             native_inference=True,
-            source=EventSource(server_name="fuzz"),
+            events=Events(),
         )
         self.infer = ProtoInfer(
             dispatcher=dispatcher, on_failure=_failed, on_rare=_rare, on_headers=_with_headers

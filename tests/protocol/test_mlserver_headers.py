@@ -23,7 +23,7 @@ TELLS = dedent(
     from mlserver.types import InferenceResponse, Parameters, ResponseOutput
 
     GIVEN = {"X-Model": "yes", "Ce-Type": "mine", "Content-Length": "1", "x bad": "1",
-             "x-cut": "a\\r\\nb: c", "X-Number": 7}
+             "x-cut": "a\\r\\nb: c", "X-Number": 7, "X-Name": "é"}
 
     class Tells(MLModel):
         async def load(self):
@@ -158,6 +158,7 @@ def test_an_event_has_the_headers_in_its_parameters(server):
     assert "X-Model" not in answer.headers
     event = json.loads(body.removeprefix(b"data: "))
     assert event["parameters"]["headers"]["X-Model"] == "yes"
+    assert event["parameters"]["headers"]["X-Name"] == "é"
     assert event["parameters"]["headers"]["Ce-Type"] == "io.seldon.serving.inference.response"
     assert json.loads(event["outputs"][0]["data"][0])["headers"]["x-mine"] == "a"
 
@@ -240,3 +241,19 @@ def with_call(channel, request, metadata):
         response_deserializer=answer.FromString,
     )
     return method.with_call(request, metadata=metadata, timeout=20)
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["native", "python"])
+def test_an_id_that_metadata_can_not_carry_is_left_out_of_it(server, raw):
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1]}
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        request = Calls(channel, MLSERVER).infer_request(
+            "tells",
+            tensor if raw else {**tensor, "contents": {"fp32_contents": [1.5]}},
+            raw=(np.float32(1.5).tobytes(),) if raw else (),
+            id="é\0x-evil\0",
+        )
+        answer, call = with_call(channel, request, ())
+    assert answer.id == "é\0x-evil\0"
+    assert events_of(call) == ANSWER_EVENTS
+    assert "x-evil" not in dict(call.trailing_metadata())

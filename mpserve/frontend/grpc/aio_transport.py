@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import grpc
 import grpc.aio
 
-from mpserve.codec.header_pairs import metadata_of
+from mpserve.codec.header_pairs import from_pairs
 from mpserve.dialect import GrpcCode
 from mpserve.frontend.grpc.call import (
     SHUTTING_DOWN,
@@ -106,8 +106,8 @@ class AioCall:
             self.result.set_result(result)
 
     def set_trailers(self, headers: bytes) -> None:
-        """Send a model's headers behind the answer."""
-        self._context.set_trailing_metadata(tuple(metadata_of(headers)))
+        """Send this behind the answer."""
+        self._context.set_trailing_metadata(_metadata(headers))
 
     def metadata(self) -> Metadata:
         """Return the metadata that the client sent."""
@@ -155,7 +155,7 @@ class AioStreamOutput:
         self._changed.set()
 
     def set_trailers(self, headers: bytes) -> None:
-        """Keep a model's headers until the end."""
+        """Keep this until the end."""
         self._trailers = headers
 
     def end(self, failure: GrpcFailure | None) -> None:
@@ -175,7 +175,7 @@ class AioStreamOutput:
             self._written.set()
             if self.has_ended and not self._waiting:
                 if self._trailers:
-                    context.set_trailing_metadata(tuple(metadata_of(self._trailers)))
+                    context.set_trailing_metadata(_metadata(self._trailers))
                 if self._failure is not None:
                     _set_status(context, self._failure)
                 return
@@ -229,6 +229,11 @@ def _deadline_ns(context: Context) -> int:
 def _set_status(context: Context, failure: GrpcFailure) -> None:
     context.set_code(STATUS_CODES[failure.code])
     context.set_details(failure.message)
+
+
+def _metadata(pairs: bytes) -> tuple[tuple[str, str], ...]:
+    """Return what `set_trailers` takes as the library wants it."""
+    return tuple(from_pairs(pairs).items())
 
 
 def _texts(pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:

@@ -27,12 +27,13 @@ class GrpcFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GrpcAnswer(msgspec.Struct, frozen=True):
-    """An encoded message, and what a model wants in the metadata behind it.
+    """An encoded message, and what is to stand in the metadata behind it.
 
     Attributes
     ----------
     headers
-        As `codec.header_pairs` has them.
+        Pairs (`codec.header_pairs`) that may stand there, names in lower case: nobody looks at them
+        again.
     """
 
     message: bytes
@@ -58,7 +59,7 @@ class Call(Protocol):
         """Answer with an encoded message, or with a status."""
 
     def set_trailers(self, headers: bytes) -> None:
-        """Send a model's headers (`codec.header_pairs`) as metadata behind the answer."""
+        """Send this metadata behind the answer (`GrpcAnswer.headers`)."""
 
     def metadata(self) -> Metadata:
         """Return the metadata that the client sent."""
@@ -101,7 +102,7 @@ class StreamOutput(Protocol):
         """Ask `StreamInput.has_room` again: there may be room without anything's being sent."""
 
     def set_trailers(self, headers: bytes) -> None:
-        """Send a model's headers (`codec.header_pairs`) as metadata behind the last message."""
+        """Send this metadata behind the last message (`GrpcAnswer.headers`)."""
 
     def end(self, failure: GrpcFailure | None) -> None:
         """End the stream, with OK for `None`. Nothing can be sent after that."""

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mpserve.codec import mlserver_proto, proto_response, v2_proto
-from mpserve.codec.cloud_events import EventSource, answer_events, with_events
+from mpserve.codec.cloud_events import Events, grpc_metadata
 from mpserve.codec.header_pairs import to_pairs
 from mpserve.codec.proto_infer import ProtoInfer
 from mpserve.codec.proto_response import ProtoAnswer
@@ -45,7 +45,7 @@ class InferResult(msgspec.Struct, frozen=True, kw_only=True):
         more answers follow. Until it was called, or forgotten, the answer takes no memory but the
         worker's, which is how the model learns that its client is slow.
     headers
-        What the model wants in the metadata behind the answers (`codec.header_pairs`).
+        What is to stand in the metadata behind the answers (`GrpcAnswer.headers`).
     wants_input
         It is no answer: the model wants the next request of its stream.
     """
@@ -95,8 +95,8 @@ class GrpcInfer:
 
     Parameters
     ----------
-    source
-        Who answers, where answers are events.
+    events
+        What all answers have besides.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class GrpcInfer:
         labels: LabelFiles,
         forwarding: HeaderForwarding,
         dialect: Dialect,
-        source: EventSource | None,
+        events: Events,
     ) -> None:
         self._handler = handler
         self._dispatcher = dispatcher
-        self._source = source
+        self._events = events
         self._forwarding = forwarding
         self._native = ProtoInfer(
             dispatcher=dispatcher,
@@ -120,8 +120,7 @@ class GrpcInfer:
             on_headers=GrpcAnswer,
         )
         self._native.set_request_events(forwarding.events)
-        if source is not None:
-            self._native.set_answer_events(answer_events(source))
+        self._native.set_answer_events(events.answer)
         self._labels = labels
         self._dialect = dialect
         self._decode = DECODERS[dialect.name]
@@ -340,14 +339,10 @@ class GrpcInfer:
 
     def _metadata(self, request: InferRequest, routed: RoutedModel, answer: Answer) -> bytes:
         """Return what stands behind an answer."""
-        if self._source is None or answer.code or answer.is_mark or answer.wants_input:
-            return answer.headers
-        return with_events(
-            answer.headers,
-            source=self._source,
-            model_name=routed.model.name,
-            answer_id=request.id,
-        )
+        if answer.code or answer.is_mark or answer.wants_input:
+            return grpc_metadata(answer.headers, b"")
+        events = self._events.of_answer(model_name=routed.model.name, answer_id=request.id)
+        return grpc_metadata(answer.headers, events)
 
     def _encode(
         self,

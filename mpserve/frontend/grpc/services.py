@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from mpserve.codec.cloud_events import EventSource, request_events
+from mpserve.codec.cloud_events import Events
 from mpserve.dialect import Dialect
 from mpserve.frontend.grpc.call import Services, StreamMethod, UnaryMethod
 from mpserve.frontend.grpc.health_service import CHECK_PATH, WATCH_PATH, HealthService
@@ -34,7 +34,7 @@ def make_services(
     dialect: Dialect,
     dispatcher: Dispatcher,
     settings: GrpcSettings,
-    source: EventSource,
+    events: Events,
 ) -> Services:
     """Return every method that the dialect serves, over the handlers that HTTP uses too."""
     offered = dialect.grpc_services
@@ -47,14 +47,13 @@ def make_services(
         repository=handlers.repository,
         regions=handlers.regions,
     )
-    events = request_events(source) if dialect.answers_are_events else b""
     grpc_infer = GrpcInfer(
         handler=handlers.infer,
         dispatcher=dispatcher,
         labels=handlers.labels,
-        forwarding=HeaderForwarding(settings.header_forward_pattern, events=events),
+        forwarding=HeaderForwarding(settings.header_forward_pattern, events=events.request),
         dialect=dialect,
-        source=source if dialect.answers_are_events else None,
+        events=events,
     )
     checks = HealthService(handlers.health)
     unary: dict[str, UnaryMethod] = {

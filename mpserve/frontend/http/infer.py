@@ -12,9 +12,8 @@ from typing import Final, Protocol
 import msgspec
 
 from mpserve.codec import mlserver_json, v2_json
-from mpserve.codec.cloud_events import EventSource, event_headers
+from mpserve.codec.cloud_events import Events, http_fields
 from mpserve.codec.content_encoding import ContentEncoding, accepted_encoding, deflate
-from mpserve.codec.header_pairs import http_fields_of
 from mpserve.codec.v2_binary import HEADER_NAME, json_part_bytes
 from mpserve.codec.v2_json import RequestContext
 from mpserve.codec.v2_response import AnswerContext, EncodedAnswer, encode
@@ -75,7 +74,7 @@ class HttpInfer:
         forwarding: HeaderForwarding,
         dialect: Dialect,
         max_input_bytes: int,
-        source: EventSource,
+        events: Events,
         compresses: bool,
     ) -> None:
         self._compresses = compresses
@@ -83,7 +82,7 @@ class HttpInfer:
         self._labels = labels
         self._forwarding = forwarding
         self._dialect = dialect
-        self._source = source
+        self._events = events
         self._decode = DECODERS[dialect.name]
         self._max_input_bytes = max_input_bytes
 
@@ -187,13 +186,8 @@ class HttpInfer:
                 operation=Operation.INFER,
             )
         encoded = self.encode(answer, request, routed, answer.parameters_json)
-        headers: list[Header] = []
-        if self._dialect.answers_are_events:
-            headers = event_headers(
-                self._source, model_name=routed.model.name, answer_id=request.id
-            )
-        is_event = self._dialect.answers_are_events
-        headers += http_fields_of(answer.headers, is_event=is_event)
+        events = self._events.of_answer(model_name=routed.model.name, answer_id=request.id)
+        headers: list[Header] = http_fields(answer.headers, events)
         if encoded.blobs:
             headers.append((HEADER_NAME.encode(), str(len(encoded.json_text)).encode()))
         body = self._compressed(http, [encoded.json_text, *encoded.blobs], headers)

@@ -7,7 +7,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from mpserve.codec.cloud_events import EventSource, with_event_headers
+from mpserve.codec.cloud_events import Events, with_headers
 from mpserve.dialect import Dialect, Operation
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import Failure, InvalidRequest
@@ -32,11 +32,11 @@ class HttpInferStream:
     """
 
     def __init__(
-        self, *, handler: InferHandler, infer: HttpInfer, source: EventSource, dialect: Dialect
+        self, *, handler: InferHandler, infer: HttpInfer, events: Events, dialect: Dialect
     ) -> None:
         self._handler = handler
         self._infer = infer
-        self._source = source
+        self._events = events
         self._dialect = dialect
 
     def answer(
@@ -60,13 +60,8 @@ class HttpInferStream:
         stream.attach(partial(self._handler.cancel, token))
 
     def _encode(self, request: InferRequest, routed: RoutedModel, answer: Answer) -> bytes:
-        parameters_json = with_event_headers(
-            answer.parameters_json,
-            answer.headers,
-            source=self._source,
-            model_name=routed.model.name,
-            answer_id=request.id,
-        )
+        events = self._events.of_answer(model_name=routed.model.name, answer_id=request.id)
+        parameters_json = with_headers(answer.parameters_json, answer.headers, events)
         return self._infer.encode(answer, request, routed, parameters_json).json_text
 
     def _refuse(self, failure: Failure) -> HttpResponse:

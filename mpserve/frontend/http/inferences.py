@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from mpserve.codec.cloud_events import EventSource
+from mpserve.codec.cloud_events import Events
 from mpserve.dialect import Dialect
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
@@ -22,7 +22,7 @@ def make_inferences(
     forwarding: HeaderForwarding,
     dialect: Dialect,
     max_input_bytes: int,
-    source: EventSource,
+    events: Events,
     root_path: str = "",
     compresses: bool = True,
 ) -> Mapping[Endpoint, StartInference]:
@@ -33,10 +33,10 @@ def make_inferences(
         forwarding=forwarding,
         dialect=dialect,
         max_input_bytes=max_input_bytes,
-        source=source,
+        events=events,
         compresses=compresses,
     )
-    stream = HttpInferStream(handler=handler, infer=infer, source=source, dialect=dialect)
+    stream = HttpInferStream(handler=handler, infer=infer, events=events, dialect=dialect)
     generate = HttpGenerate(
         handler=handler, forwarding=forwarding, dialect=dialect, max_input_bytes=max_input_bytes
     )

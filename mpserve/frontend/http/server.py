@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from mpserve.codec.cloud_events import EventSource, constant_fields, request_events
+from mpserve.codec.cloud_events import Events
 from mpserve.codec.http_connection import Exchange, HttpServerConfig
 from mpserve.codec.management_json import server_metadata_body
 from mpserve.dialect import Dialect, Operation
@@ -35,7 +35,7 @@ def http_config(
     settings: Settings,
     on_exchange: Callable[[Exchange], None],
     native_inference: bool,
-    source: EventSource,
+    events: Events,
 ) -> HttpServerConfig:
     """Return the configuration that every connection is made with.
 
@@ -43,8 +43,8 @@ def http_config(
     ----------
     native_inference
         The core may answer inferences, because none needs what only Python looks at.
-    source
-        Who answers, where answers are events.
+    events
+        What all requests and all answers have besides.
     """
     codes = [code for code in ErrorCode if code is not ErrorCode.OK]
     rows = [dialect.status(code, operation=Operation.INFER) for code in codes]
@@ -61,8 +61,8 @@ def http_config(
         http_statuses=[200, *(row.http for row in rows)],
         retry_after_s=[0, *(row.retry_after_s for row in rows)],
         native_inference=native_inference,
-        event_fields=constant_fields(source) if dialect.answers_are_events else "",
-        request_events=request_events(source) if dialect.answers_are_events else b"",
+        answer_events=events.answer,
+        request_events=events.request,
         reads_origin=settings.http.cors is not None,
         compresses=settings.http.compresses,
         root_path=settings.http.root_path,

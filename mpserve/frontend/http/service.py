@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final, cast
 
-from mpserve.codec.cloud_events import EventSource, request_events
+from mpserve.codec.cloud_events import Events
 from mpserve.codec.http_connection import HttpConnection
 from mpserve.dialect import DIALECTS
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
@@ -28,8 +28,8 @@ class HttpService:
     ----------
     handlers
         What is asked, shared with the other wires.
-    source
-        Who answers, where answers are events.
+    events
+        What all requests and all answers have besides.
     """
 
     def __init__(
@@ -38,21 +38,20 @@ class HttpService:
         settings: Settings,
         dispatcher: Dispatcher,
         handlers: Handlers,
-        source: EventSource,
+        events: Events,
     ) -> None:
         self._dialect = DIALECTS[settings.dialect]
         self._handlers = handlers
         self._listening: Listening | None = None
         self._restrictions = Restrictions(settings.http.restrictions)
-        events = request_events(source) if self._dialect.answers_are_events else b""
-        forwarding = HeaderForwarding(settings.http.header_forward_pattern, events=events)
+        forwarding = HeaderForwarding(settings.http.header_forward_pattern, events=events.request)
         inferences = make_inferences(
             handler=handlers.infer,
             labels=handlers.labels,
             forwarding=forwarding,
             dialect=self._dialect,
             max_input_bytes=settings.http_max_input_size,
-            source=source,
+            events=events,
             root_path=settings.http.root_path,
             compresses=settings.http.compresses,
         )
@@ -74,7 +73,7 @@ class HttpService:
             native_inference=not (
                 forwarding.forwards or self._restrictions.covers(Category.INFERENCE)
             ),
-            source=source,
+            events=events,
         )
 
     @property

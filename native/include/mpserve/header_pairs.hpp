@@ -1,6 +1,7 @@
 // Headers of a request or an answer as one text: name NUL value NUL, for each.
 //
-// Guarantees: what `is_for_http` and `is_for_grpc` let through can neither end a field early nor
+// Guarantees: what `is_for_http` and `append_for_grpc` let through can neither end a field early
+// nor
 //   change how an answer is framed, whatever a model gave.
 // Source: RFC 9110 sections 5.1, 5.5; gRPC over HTTP/2, "Custom-Metadata".
 #pragma once
@@ -53,7 +54,7 @@ void append_lowered(std::string& out, const HeaderPair& pair);
 // CloudEvents fields of the server's, which stay.
 bool is_for_http(const HeaderPair& pair, bool is_event) noexcept;
 
-// Whether it may stand in the trailing metadata of a call, its name in lower case.
-bool is_for_grpc(const HeaderPair& pair, bool is_event) noexcept;
+// Appends those of a model's `pairs` that may stand in the trailing metadata of a call, as they do.
+void append_for_grpc(std::string& out, std::string_view pairs, bool is_event);
 
 }  // namespace mpserve

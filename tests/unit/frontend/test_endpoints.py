@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mpserve.codec.cloud_events import EventSource
+from mpserve.codec.cloud_events import Events
 from mpserve.control.messages import (
     CallDone,
     IndexCall,
@@ -107,7 +107,7 @@ class Frontend:
             forwarding=HeaderForwarding(""),
             dialect=dialect,
             max_input_bytes=1000,
-            source=EventSource(server_name="s"),
+            events=Events(),
         )
         self.endpoints = Endpoints(
             dialect=dialect,
