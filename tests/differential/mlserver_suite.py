@@ -20,7 +20,7 @@ from tests.differential.peers import Pair, running
 from tests.differential.suite import Suite
 from tests.fixtures.grpc_calls import MLSERVER
 from tests.fixtures.server import Server
-from tests.protocol.models import MLSERVER_ECHO
+from tests.protocol.models import MLSERVER_ECHO, write_mlserver
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TEXTS = dedent(
@@ -85,34 +85,20 @@ WHOLE = dedent(
 
 def write_models(root: Path) -> Path:
     """Write the models that both serve."""
-    rows = {
-        "echo": ("model.Echo", MLSERVER_ECHO, {}),
-        "versioned": ("model.Echo", MLSERVER_ECHO, {"version": "v1"}),
-        "texts": ("model.Texts", TEXTS, {}),
-        "whole": ("model.Whole", WHOLE, {}),
-    }
-    for name, (implementation, source, parameters) in rows.items():
-        folder = root / name
-        folder.mkdir(parents=True)
-        (folder / "model.py").write_text(source)
-        settings = {"name": name, "implementation": implementation, "parameters": parameters}
-        (folder / "model-settings.json").write_text(json.dumps(settings))
-    (root / "sk").mkdir()
+    write_mlserver(root / "echo", "model.Echo", source=MLSERVER_ECHO)
+    write_mlserver(root / "versioned", "model.Echo", source=MLSERVER_ECHO, version="v1")
+    write_mlserver(root / "texts", "model.Texts", source=TEXTS)
+    write_mlserver(root / "whole", "model.Whole", source=WHOLE)
+    write_mlserver(root / "sk", "mlserver_sklearn.SKLearnModel", uri="./model.joblib")
     inputs = np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     model = LogisticRegression().fit(inputs, [0, 1, 1, 0])
     joblib.dump(model, root / "sk" / "model.joblib")
-    settings = {"name": "sk", "implementation": "mlserver_sklearn.SKLearnModel",
-                "parameters": {"uri": "./model.joblib"}}  # fmt: skip
-    (root / "sk" / "model-settings.json").write_text(json.dumps(settings))
     return root
 
 
 def write_broken(root: Path) -> None:
     """Write a model that can not be loaded; a peer that finds it at its start ends."""
-    folder = root / "broken"
-    folder.mkdir()
-    settings = {"name": "broken", "implementation": "nowhere.Nothing"}
-    (folder / "model-settings.json").write_text(json.dumps(settings))
+    write_mlserver(root / "broken", "nowhere.Nothing")
 
 
 def peer(repository: Path, scratch: Path) -> contextlib.AbstractContextManager[Pair]:

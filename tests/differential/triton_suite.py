@@ -15,27 +15,8 @@ from tests.differential.suite import Suite
 from tests.differential.triton_differences import DIFFERENCES
 from tests.fixtures.grpc_calls import TRITON
 from tests.fixtures.server import Server
-from tests.protocol.models import WORDS, all_types, tensors, write_named, write_triton
+from tests.protocol.models import IDENTITY, WORDS, all_types, tensors, write_named, write_triton
 
-IDENTITY = dedent(
-    """
-    import triton_python_backend_utils as pb_utils
-
-    class TritonPythonModel:
-        def execute(self, requests):
-            responses = []
-            for request in requests:
-                wanted = set(request.requested_output_names())
-                outputs = [
-                    pb_utils.Tensor(one.name().replace("IN", "OUT", 1), one.as_numpy())
-                    for one in request.inputs()
-                ]
-                responses.append(
-                    pb_utils.InferenceResponse([one for one in outputs if one.name() in wanted])
-                )
-            return responses
-    """
-)
 SEVERAL = dedent(
     """
     import numpy as np
@@ -59,7 +40,7 @@ HIDDEN = "..."
 
 def write_models(root: Path) -> Path:
     """Write the models that both serve; the peer's stub knows no BF16."""
-    write_named(root, "m", "text", source=IDENTITY)
+    write_named(root, "m", "text")
     words = tuple(word for word in WORDS if word not in {"BF16", "FP16"})
     write_triton(root / "all_types", source=IDENTITY, config=all_types(words))
     write_triton(

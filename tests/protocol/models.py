@@ -137,11 +137,10 @@ def all_types(words: tuple[str, ...]) -> str:
     return tensors("input", *inputs, more="optional: true") + tensors("output", *outputs)
 
 
-def write_named(root: Path, *names: str, source: str = "") -> Path:
-    """Write models of `TRITON_MODELS`, with another source than theirs when one is given."""
+def write_named(root: Path, *names: str) -> Path:
+    """Write models of `TRITON_MODELS`."""
     for name in names:
-        model = TRITON_MODELS[name]
-        write_triton(root / name, **{**model, "source": source or model["source"]})
+        write_triton(root / name, **TRITON_MODELS[name])
     return root
 
 
@@ -189,15 +188,22 @@ TRITON_MODELS: Final[Mapping[str, Mapping[str, str]]] = {
 
 def mlserver_repository(root: Path) -> Path:
     """Write the models that the tests of MLServer's dialect use."""
-    for name, parameters in (("echo", {}), ("versioned", {"version": "v0.1.0"})):
-        folder = root / name
-        folder.mkdir(parents=True)
-        (folder / "model.py").write_text(MLSERVER_ECHO)
-        settings = {"name": name, "implementation": "model.Echo", "parameters": parameters}
-        (folder / "model-settings.json").write_text(json.dumps(settings))
-    broken = root / "broken"
-    broken.mkdir()
-    (broken / "model-settings.json").write_text(
-        json.dumps({"name": "broken", "implementation": "nowhere.Nothing"})
-    )
+    write_mlserver(root / "echo", "model.Echo", source=MLSERVER_ECHO)
+    write_mlserver(root / "versioned", "model.Echo", source=MLSERVER_ECHO, version="v0.1.0")
+    write_mlserver(root / "broken", "nowhere.Nothing")
     return root
+
+
+def write_mlserver(
+    folder: Path, implementation: str, *, source: str = "", **parameters: str
+) -> None:
+    """Write a model of MLServer's; `source` is that of its `model.py`."""
+    folder.mkdir(parents=True)
+    if source:
+        (folder / "model.py").write_text(source)
+    settings = {
+        "name": folder.name,
+        "implementation": implementation,
+        "parameters": parameters,
+    }
+    (folder / "model-settings.json").write_text(json.dumps(settings))

@@ -1,6 +1,7 @@
 """System shared memory with the real client's utilities: rows 105 to 109, and what can go wrong."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from multiprocessing import shared_memory
 from pathlib import Path
@@ -17,6 +18,9 @@ from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import tensors, triton_repository, write_triton
 
+OWN = f"wire_{uuid.uuid4().hex[:12]}"  # names of this run: another may go on beside it
+KEY = f"/{OWN}_test"
+OTHER_KEY = f"/{OWN}_other"
 ROOM = 4096
 FOUR = np.array([[1, 2, 3, 4]], dtype=np.float32)
 MODULES = {"http": triton_http, "grpc": triton_grpc}
@@ -95,7 +99,7 @@ def wire(request, server) -> Iterator:
 
 @pytest.fixture
 def memory() -> Iterator:
-    handle = client_memory.create_shared_memory_region("mine", "/wire_test", ROOM)
+    handle = client_memory.create_shared_memory_region("mine", KEY, ROOM)
     yield handle
     client_memory.destroy_shared_memory_region(handle)
 
@@ -135,18 +139,16 @@ def rows(client) -> list:
 def test_row_104_register_status_unregister(wire, memory):
     client, _ = wire
     assert rows(client) == []
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
-    client.register_system_shared_memory("part", "/wire_test", 100, offset=64)
+    client.register_system_shared_memory("mine", KEY, ROOM)
+    client.register_system_shared_memory("part", KEY, 100, offset=64)
     assert sorted(rows(client)) == [
-        ("mine", "/wire_test", 0, ROOM), ("part", "/wire_test", 64, 100),
+        ("mine", KEY, 0, ROOM), ("part", KEY, 64, 100),
     ]  # fmt: skip
-    assert "already in manager" in refusal(
-        client.register_system_shared_memory, "mine", "/wire_test", ROOM
-    )
+    assert "already in manager" in refusal(client.register_system_shared_memory, "mine", KEY, ROOM)
     client.unregister_system_shared_memory("mine")
     client.unregister_system_shared_memory("never there")
-    assert rows(client) == [("part", "/wire_test", 64, 100)]
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    assert rows(client) == [("part", KEY, 64, 100)]
+    client.register_system_shared_memory("mine", KEY, ROOM)
     client.unregister_system_shared_memory()
     assert rows(client) == []
 
@@ -154,7 +156,7 @@ def test_row_104_register_status_unregister(wire, memory):
 def test_inputs_and_outputs_in_one_region(wire, memory):
     client, module = wire
     client_memory.set_shared_memory_region(memory, [FOUR])
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    client.register_system_shared_memory("mine", KEY, ROOM)
     for _ in range(8):  # over connections of the pool: both frontends know
         answer = client.infer("m", [in_region(module)], outputs=[into_region(module, offset=1024)])
         told = answer.get_output("OUTPUT0")
@@ -168,7 +170,7 @@ def test_inputs_and_outputs_in_one_region(wire, memory):
 def test_only_inputs_or_only_outputs_may_lie_in_regions(wire, memory):
     client, module = wire
     client_memory.set_shared_memory_region(memory, [FOUR])
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    client.register_system_shared_memory("mine", KEY, ROOM)
     answer = client.infer("m", [in_region(module)])
     assert answer.as_numpy("OUTPUT0").tolist() == FOUR.tolist()
     plain = module.InferInput("INPUT0", [1, 4], "FP32")
@@ -181,7 +183,7 @@ def test_only_inputs_or_only_outputs_may_lie_in_regions(wire, memory):
 def test_an_output_may_lie_on_an_input(wire, memory):
     client, module = wire
     client_memory.set_shared_memory_region(memory, [np.arange(8, dtype=np.int32)])
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    client.register_system_shared_memory("mine", KEY, ROOM)
     one = in_region(module, "IN_INT32", shape=(6,), size=24, word="INT32")
     client.infer("all_types", [one], outputs=[into_region(module, "OUT_INT32", size=24, offset=8)])
     found = client_memory.get_contents_as_numpy(memory, np.int32, [8])
@@ -190,7 +192,7 @@ def test_an_output_may_lie_on_an_input(wire, memory):
 
 def test_elements_of_bytes_are_checked_and_may_be_written(wire, memory):
     client, module = wire
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    client.register_system_shared_memory("mine", KEY, ROOM)
     packed = b"\x05\x00\x00\x00hello"
     buffer = np.frombuffer(packed, dtype=np.uint8)
     client_memory.set_shared_memory_region(memory, [buffer])
@@ -216,14 +218,14 @@ def test_elements_of_bytes_are_checked_and_may_be_written(wire, memory):
 )  # fmt: skip
 def test_row_104_inputs_outside_of_regions_are_refused(wire, memory, place, text):
     client, module = wire
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    client.register_system_shared_memory("mine", KEY, ROOM)
     assert text in refusal(client.infer, "m", [in_region(module, **place)])
 
 
 def test_row_104_an_output_that_does_not_fit_is_refused(wire, memory):
     client, module = wire
     client_memory.set_shared_memory_region(memory, [FOUR])
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    client.register_system_shared_memory("mine", KEY, ROOM)
     assert (
         "shared memory size specified with the request for output 'OUTPUT0' (8 bytes) should be "
         "at least 16 bytes to hold the results"
@@ -242,26 +244,27 @@ def test_row_104_an_output_that_does_not_fit_is_refused(wire, memory):
     ("key", "size", "offset", "text"),
     [
         ("/nothing_there", 16, 0, "Unable to open shared memory region: '/nothing_there'"),
-        ("/wire_test", ROOM + 1, 0, "failed to register shared memory region 'x': invalid args"),
-        ("/wire_test", 16, ROOM, "failed to register shared memory region 'x': invalid args"),
-        ("/wire_test", 2**63, 2**63, "failed to register shared memory region 'x': invalid args"),
-        ("/wire_test", 0, 0, "failed to register shared memory region 'x': invalid args"),
+        ("/OWN_test", ROOM + 1, 0, "failed to register shared memory region 'x': invalid args"),
+        ("/OWN_test", 16, ROOM, "failed to register shared memory region 'x': invalid args"),
+        ("/OWN_test", 2**63, 2**63, "failed to register shared memory region 'x': invalid args"),
+        ("/OWN_test", 0, 0, "failed to register shared memory region 'x': invalid args"),
         ("/../etc/passwd", 16, 0, "cannot register shared memory region 'x' - invalid shm key"),
         ("/..", 16, 0, "cannot register shared memory region 'x' - invalid shm key"),
         ("", 16, 0, "cannot register shared memory region 'x' - invalid shm key ''"),
         ("/mps-ring", 16, 0, "contains the reserved prefix 'mps-'"),
         ("/triton_python_backend_shm_region_1", 16, 0, "contains the reserved prefix 'triton_"),
-        ("/wire_link", 16, 0, "Unable to open shared memory region: '/wire_link'"),
-        ("/wire_folder", 16, 0, "Unable to open shared memory region: '/wire_folder'"),
-        ("/wire_alias", 16, 0, "contains the reserved prefix 'mps-'"),
+        ("/OWN_link", 16, 0, "Unable to open shared memory region: '/OWN_link'"),
+        ("/OWN_folder", 16, 0, "Unable to open shared memory region: '/OWN_folder'"),
+        ("/OWN_alias", 16, 0, "contains the reserved prefix 'mps-'"),
     ],
 )
 def test_row_104_what_can_not_be_registered(
     server, wire, memory, strange_names, key, size, offset, text
 ):
     client, _ = wire
+    key = key.replace("OWN", OWN)
     told = refusal(client.register_system_shared_memory, "x", key, size, offset=offset)
-    assert text in told
+    assert text.replace("OWN", OWN) in told
     assert rows(client) == []
     assert not links(server)
 
@@ -270,24 +273,25 @@ def test_row_104_what_can_not_be_registered(
 def strange_names(server) -> Iterator[None]:
     """Names in `/dev/shm` that are no shared memory of the client's."""
     shm = Path("/dev/shm")
-    own = next(shm.glob("mps-*-board"))
-    (shm / "wire_link").symlink_to("/etc/hostname")
-    (shm / "wire_folder").mkdir()
-    os.link(own, shm / "wire_alias")
+    board = next(name for name in server.segments() if name.endswith("-board"))
+    link, folder, alias = (shm / f"{OWN}_{kind}" for kind in ("link", "folder", "alias"))
+    link.symlink_to("/etc/hostname")
+    folder.mkdir()
+    os.link(shm / board, alias)
     yield
-    (shm / "wire_link").unlink()
-    (shm / "wire_folder").rmdir()
-    (shm / "wire_alias").unlink()
+    link.unlink()
+    folder.rmdir()
+    alias.unlink()
 
 
 def test_a_region_stays_what_it_was_when_its_name_goes_or_means_something_else(wire):
     client, module = wire
-    first = shared_memory.SharedMemory("wire_name", create=True, size=ROOM)
+    first = shared_memory.SharedMemory(f"{OWN}_name", create=True, size=ROOM)
     try:
         first.buf[:16] = FOUR.tobytes()
-        client.register_system_shared_memory("mine", "/wire_name", ROOM)
+        client.register_system_shared_memory("mine", f"/{OWN}_name", ROOM)
         first.unlink()
-        second = shared_memory.SharedMemory("wire_name", create=True, size=ROOM)
+        second = shared_memory.SharedMemory(f"{OWN}_name", create=True, size=ROOM)
         try:
             answer = client.infer("m", [in_region(module)])
             assert answer.as_numpy("OUTPUT0").tolist() == FOUR.tolist()
@@ -300,7 +304,7 @@ def test_a_region_stays_what_it_was_when_its_name_goes_or_means_something_else(w
 
 @pytest.fixture
 def other_memory() -> Iterator:
-    handle = client_memory.create_shared_memory_region("mine", "/wire_test_other", ROOM)
+    handle = client_memory.create_shared_memory_region("mine", OTHER_KEY, ROOM)
     yield handle
     client_memory.destroy_shared_memory_region(handle)
 
@@ -316,7 +320,7 @@ def test_a_region_that_is_unregistered_while_in_use_lives_until_then(
     client_memory.set_shared_memory_region(memory, [values])
     client_memory.set_shared_memory_region(other_memory, [np.zeros(ROOM // 4, np.float32)])
     with triton_http.InferenceServerClient(server.address, concurrency=2) as client:
-        client.register_system_shared_memory("mine", "/wire_test", ROOM)
+        client.register_system_shared_memory("mine", KEY, ROOM)
         pending = client.async_infer(
             model,
             [in_region(triton_http, "IN", shape=(4,))],
@@ -326,7 +330,7 @@ def test_a_region_that_is_unregistered_while_in_use_lives_until_then(
         client.unregister_system_shared_memory("mine")
         assert client.get_system_shared_memory_status() == []
         assert links(server)
-        client.register_system_shared_memory("mine", "/wire_test_other", ROOM)
+        client.register_system_shared_memory("mine", OTHER_KEY, ROOM)
         (folder / "go").touch()
         pending.get_result()
         found = client_memory.get_contents_as_numpy(memory, np.float32, [4], offset=256)
@@ -340,7 +344,7 @@ def test_a_region_that_is_unregistered_while_in_use_lives_until_then(
 def test_ensembles_take_and_give_regions_too(wire, memory):
     client, module = wire
     client_memory.set_shared_memory_region(memory, [FOUR])
-    client.register_system_shared_memory("mine", "/wire_test", ROOM)
+    client.register_system_shared_memory("mine", KEY, ROOM)
     one = in_region(module, "X")
     client.infer("through", [one], outputs=[into_region(module, "Y", offset=64, size=32)])
     found = client_memory.get_contents_as_numpy(memory, np.float32, [4], offset=64)
