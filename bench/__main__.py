@@ -40,13 +40,13 @@ INTERRUPTED: Final = 130  # as a shell says of SIGINT
 class Bench(click.Group):
     """Ends with the exit code of what went wrong, and says it, whatever the command."""
 
-    def invoke(self, context: click.Context) -> None:
+    def invoke(self, ctx: click.Context) -> None:
         """Run the command."""
         try:
-            super().invoke(context)
+            super().invoke(ctx)
         except BenchError as error:
             tell(f"error: {error}")
-            context.exit(error.exit_code)
+            ctx.exit(error.exit_code)
 
 
 @click.group(

@@ -10,11 +10,9 @@ IDENTITY = dedent(
     """
     import triton_python_backend_utils as pb_utils
 
-    BF16 = 14  # numpy has no such type
-
     def same(tensor):
         name = tensor.name().replace("IN", "OUT", 1)
-        if tensor.triton_dtype() == BF16:
+        if name.endswith("BF16"):  # numpy has no such type, and Triton's stub does not tell it
             return pb_utils.Tensor.from_dlpack(name, tensor.to_dlpack())
         return pb_utils.Tensor(name, tensor.as_numpy())
 
