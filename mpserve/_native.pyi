@@ -890,8 +890,11 @@ class HttpServerConfig:
 
     def drain(self) -> None:
         """
-        Close idle connections now, the others after the answers they wait for.
+        Make the answers that are waited for, and those of requests that still come, the last.
         """
+
+    def close_idle(self) -> None:
+        """Close connections that rest between two requests; after `drain`."""
 
     def close_untouched(self) -> None:
         """Close connections on which nothing was ever received; after `drain`."""

@@ -74,6 +74,7 @@ FIRST_TABLE_SECONDS: Final = 30.0  # it is the first thing that is sent
 SETTLE_SECONDS: Final = 0.002  # until requests for a full queue are looked at again
 UPKEEP_SECONDS: Final = 1.0
 DRAIN_LOOK_SECONDS: Final = 0.01
+IDLE_SECONDS: Final = 0.25  # who rests between two requests may have sent the next one
 UNTOUCHED_SECONDS: Final = 1.0  # who has just connected may still send his request
 DOOR_SECONDS: Final = 0.05  # until the door is tried again
 
@@ -305,6 +306,7 @@ class Frontend:
     async def _drain(self, grace_seconds: float) -> None:
         """Answer what is in flight; what is not answered in time is cut off."""
         self._http.drain()
+        self._loop.call_later(IDLE_SECONDS, self._http.close_idle)
         self._loop.call_later(UNTOUCHED_SECONDS, self._http.close_untouched)
         deadline = self._loop.time() + grace_seconds
         # The counts are the native core's, which tells no event when they change.

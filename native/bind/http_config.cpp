@@ -19,6 +19,14 @@ namespace mpserve::bind {
 
 namespace {
 
+// What it does may close connections.
+void for_all(HttpConfig& config, void (HttpConnection::*act)()) {
+    const std::vector<HttpConnection*> all(config.connections.begin(), config.connections.end());
+    for (auto* connection : all) {
+        if (config.connections.contains(connection)) (connection->*act)();
+    }
+}
+
 // xorshift128+; source: Vigna, "Further scramblings of Marsaglia's xorshift generators", 2017.
 std::uint64_t next_random(std::uint64_t (&state)[2]) noexcept {
     if (state[0] == 0 && state[1] == 0 && getrandom(state, sizeof state, 0) != sizeof state) {
@@ -170,22 +178,16 @@ void bind_http_config(nb::module_& m) {
             "drain",
             [](HttpConfig& self) {
                 self.draining = true;
-                const std::vector<HttpConnection*> all(self.connections.begin(),
-                                                       self.connections.end());
-                for (auto* connection : all) {
-                    if (self.connections.contains(connection)) connection->drain();
-                }
+                for_all(self, &HttpConnection::drain);
             },
-            "Close idle connections now, the others after the answers they wait for.")
+            "Make the answers that are waited for, and those of requests that still come, the "
+            "last.")
+        .def(
+            "close_idle", [](HttpConfig& self) { for_all(self, &HttpConnection::close_idle); },
+            "Close connections that rest between two requests; after `drain`.")
         .def(
             "close_untouched",
-            [](HttpConfig& self) {
-                const std::vector<HttpConnection*> all(self.connections.begin(),
-                                                       self.connections.end());
-                for (auto* connection : all) {
-                    if (self.connections.contains(connection)) connection->close_untouched();
-                }
-            },
+            [](HttpConfig& self) { for_all(self, &HttpConnection::close_untouched); },
             "Close connections on which nothing was ever received; after `drain`.")
         .def_prop_ro("connections", [](const HttpConfig& self) { return self.connections.size(); })
         .def("counts", &counts_of,

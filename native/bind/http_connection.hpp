@@ -60,9 +60,11 @@ public:
     // Whether a piece of the answer would leave at once: it is its turn, and the client reads.
     bool is_writable(std::uint64_t sequence) const noexcept;
     bool is_open() const noexcept { return !transport_.is_none(); }
-    // The server stops: close now when idle, else after the last answer. A client that has just
-    // connected is about to send: it is waited for until `close_untouched`.
+    // The server stops: close after the last answer. A client that rests between two requests may
+    // have sent the next one already: it is waited for until `close_idle`, one that has just
+    // connected until `close_untouched`.
     void drain();
+    void close_idle();
     void close_untouched();
     // Ends it when its client is too slow, or was silent for too long.
     void look_at_pace(std::uint64_t now_ns);
@@ -127,6 +129,7 @@ private:
     void resume_stalled();
     void mark_dirty();
     bool has_place();
+    bool is_idle();
     void time_out();
     void cut_off();
     void close();

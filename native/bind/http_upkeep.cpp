@@ -1,4 +1,6 @@
 // What an HTTP connection does by the clock: slow, silent and idle clients, and its orderly end.
+#include <sys/socket.h>
+
 #include "http_connection.hpp"
 #include "mpserve/wake.hpp"
 
@@ -85,13 +87,26 @@ bool HttpConnection::has_place() {
 void HttpConnection::drain() {
     if (!is_open()) return;
     // A request of which some has come, or may come yet, is answered; that answer is the last.
-    if (untouched_ || state_ != State::head || !input_.empty()) return;
+    if (pending_.empty() || state_ != State::head || !input_.empty()) return;
     closing_ = true;
-    if (pending_.empty()) close();
+}
+
+void HttpConnection::close_idle() {
+    if (!untouched_ && is_idle()) close();
 }
 
 void HttpConnection::close_untouched() {
-    if (is_open() && untouched_) close();
+    if (untouched_ && is_idle()) close();
+}
+
+// Whether nothing of a request is here, nor waits in the kernel for the loop's next turn.
+bool HttpConnection::is_idle() {
+    if (!is_open() || !pending_.empty() || state_ != State::head || !input_.empty()) return false;
+    const auto socket = transport_.attr("get_extra_info")("socket");
+    if (socket.is_none()) return true;
+    char first = 0;
+    const auto descriptor = nb::cast<int>(socket.attr("fileno")());
+    return ::recv(descriptor, &first, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
 void HttpConnection::close() {

@@ -3,7 +3,10 @@
 import os
 import signal
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -103,6 +106,31 @@ def test_requests_that_have_begun_are_answered_before_the_end(serve, repository)
     assert server.wait_exit() == 0
 
 
+def test_clients_that_go_on_asking_are_told_before_their_connection_ends(serve, repository):
+    """Each has his last answer, with `Connection: close`: no request meets a closed connection."""
+    repository.add("teller", "a")
+    server = serve(repository.path)
+    request, asking = teller_bytes("a"), threading.Barrier(CLIENTS + 1)
+
+    def ask_until_told(connection):
+        asking.wait(within(10))
+        while True:
+            connection.sendall(request)
+            answer = connection.recv(RECEIVED_BYTES)
+            if not answer or b"Connection: close" in answer:
+                return answer
+            time.sleep(THINKING_SECONDS)
+
+    with ExitStack() as clients, ThreadPoolExecutor(CLIENTS) as threads:
+        connections = [clients.enter_context(connected(server)) for _ in range(CLIENTS)]
+        last = [threads.submit(ask_until_told, connection) for connection in connections]
+        asking.wait(within(10))
+        assert server.stop() == 0
+        assert all(one.result(within(10)).startswith(b"HTTP/1.1 200 OK") for one in last)
+
+
+CLIENTS = 8
+THINKING_SECONDS = 0.005
 RECEIVED_BYTES = 1 << 16
 
 

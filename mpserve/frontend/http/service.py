@@ -130,8 +130,12 @@ class HttpService:
         self._config.look_at_pace()
 
     def drain(self) -> None:
-        """Close idle connections now, the others after the answers they wait for."""
+        """Make the answer that a connection waits for, or the next one, its last."""
         self._config.drain()
+
+    def close_idle(self) -> None:
+        """Close connections that rest between two requests; after `drain`."""
+        self._config.close_idle()
 
     def close_untouched(self) -> None:
         """Close connections on which nothing was ever received; after `drain`."""
