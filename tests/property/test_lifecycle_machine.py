@@ -1,32 +1,14 @@
-"""The lifecycle under any order of events, against a plain model of queues, processes and tables.
+"""The lifecycle under any order of events, in a simulated world (`lifecycle_world`).
 
-Everything outside is simulated: a process lives from `StartInstance` until the machine lets it end,
-a queue from `AdmitGeneration` to `RemoveGeneration`, a table is in use until it is acknowledged.
 Some of the models are ensembles of others; requests of them may hold generations for a while.
 In some of them sequences begin while they serve, and go on in the generation where they began.
 """
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
-from mpserve.errors import ErrorCode, Failure
-from mpserve.lifecycle.actions import (
-    AdmitGeneration,
-    CheckFolder,
-    CommitOperation,
-    KillInstance,
-    LingerGeneration,
-    PublishTable,
-    RemoveGeneration,
-    RetireGeneration,
-    SettleWish,
-    StartInstance,
-    StopInstance,
-    WithdrawEnsemble,
-    WithdrawGeneration,
-)
-from mpserve.lifecycle.actual import Actual, earlier_generations, shown_versions
+from mpserve.lifecycle.actual import earlier_generations, shown_versions
 from mpserve.lifecycle.events import (
     FolderChecked,
     GenerationRefused,
@@ -38,202 +20,24 @@ from mpserve.lifecycle.events import (
     TableAcknowledged,
 )
 from mpserve.lifecycle.graph import judge, used_models
-from mpserve.lifecycle.observation import observe
-from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
+from mpserve.lifecycle.plan import next_moment_ns
 from mpserve.lifecycle.reasons import UNLOADED
-from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.transitions import Phase
-from mpserve.lifecycle.wanted import Wanted, Wish
-from mpserve.model.config import InstanceGroup, ModelConfig
-from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
-from mpserve.model.ensemble import Ensemble, Step
+from mpserve.lifecycle.wanted import Wish
+from mpserve.model.config import ModelConfig
 from mpserve.model.event import Origin
-from mpserve.model.sequence import SequencePolicy
 from mpserve.model.state import ModelState
-
-NAMES = ("a", "b", "c")
-ENSEMBLES = ("e", "f")
-LIMITS = Limits(loading_versions=2, retries=1, load_timeout_ns=1_000, drain_timeout_ns=1_500)
-POLICY = RestartPolicy(max_deaths=3, window_ns=10_000, first_delay_ns=100, max_delay_ns=400)
-DEATH = Failure(code=ErrorCode.UNAVAILABLE, message="died")
-REFUSAL = Failure(code=ErrorCode.LOAD_FAILED, message="ValueError: no")
-MOST_PLANS = 100
-
-
-SEQUENCES = SequencePolicy(slots=1, idle_us=1)
-
-
-def define(name, contents, *, count, auto_complete, has_sequences):
-    """Return a model whose version `v` has the content `contents[v]`."""
-    return ModelDefinition(
-        name=name,
-        directory=f"/{name}",
-        format=ConfigFormat.TRITON,
-        runtime="python",
-        config=ModelConfig(
-            instance_groups=(InstanceGroup(name=name, count=count),),
-            sequences=SEQUENCES if has_sequences else None,
-        ),
-        config_json="",
-        auto_complete=auto_complete,
-        versions=tuple(
-            VersionDefinition(
-                version=version,
-                directory=f"/{name}/{version}",
-                fingerprint=f"{content} {has_sequences}",
-            )
-            for version, content in sorted(contents.items())
-        ),
-    )
-
-
-def define_ensemble(name, members):
-    """Return an ensemble of these models, whose tensors are nobody's matter here."""
-    steps = tuple(Step(model=one, version="", inputs={}, outputs={}) for one in members)
-    return ModelDefinition(
-        name=name,
-        directory=f"/{name}",
-        format=ConfigFormat.TRITON,
-        runtime="",
-        config=ModelConfig(ensemble=Ensemble(steps=steps)),
-        auto_complete=False,
-        versions=(
-            VersionDefinition(version="1", directory=f"/{name}/1", fingerprint="".join(members)),
-        ),
-    )
-
-
-definitions = st.builds(
-    lambda contents, **others: (contents, others),
-    st.dictionaries(st.sampled_from("123"), st.integers(0, 3), min_size=1, max_size=3),
-    count=st.integers(1, 3),
-    auto_complete=st.booleans(),
-    has_sequences=st.booleans(),
+from tests.property.lifecycle_definitions import (
+    ENSEMBLES,
+    NAMES,
+    define,
+    define_ensemble,
+    definitions,
 )
+from tests.property.lifecycle_world import DEATH, LIMITS, REFUSAL, LifecycleWorld
 
 
-class LifecycleMachine(RuleBasedStateMachine):
-    def __init__(self):
-        super().__init__()
-        self.wanted = Wanted()
-        self.actual = Actual()
-        self.now_ns = 0
-        self.last_wish = 0
-        self.open_queues = set()
-        self.retired_queues = set()
-        self.processes = {}  # instance key -> "running" or "ending"
-        self.tables = {0: frozenset()}  # number -> generations that it names
-        self.acknowledged = 0
-        self.settled = {}  # name -> numbers, in order
-        self.answers = {}  # (name, number) -> failure
-        self.checks = {}  # (name, wish) -> is the folder unchanged? None while it is looked at
-        self.held = frozenset()  # generations that requests of ensembles use
-        self.live = set()  # generations in which sequences go on
-        self.lingering = {}  # generation -> name, of those that are looked at for their end
-        self.lost = set()  # (name, version) given up since the last wish that came true
-
-    # --- the loop of the supervisor ---------------------------------------------------------------
-
-    def tell(self, event):
-        self.actual = observe(self.actual, event, policy=POLICY)
-
-    def run_plan(self):
-        for _ in range(MOST_PLANS):
-            actions = plan(self.wanted, self.actual, now_ns=self.now_ns, limits=LIMITS)
-            if not actions:
-                return
-            for action in actions:
-                self.actual = observe(self.actual, action, policy=POLICY)
-                self.carry_out(action)
-        raise AssertionError("the plan does not come to an end")
-
-    def carry_out(self, action):
-        match action:
-            case AdmitGeneration():
-                assert action.generation not in self.open_queues
-                self.open_queues.add(action.generation)
-            case LingerGeneration():
-                self.lingering[action.generation] = action.name
-            case RetireGeneration():
-                assert not (action.generation in self.held and self.answers_come(action.generation))
-                assert not self.cuts_sequences_off(action)
-                self.lingering.pop(action.generation, None)
-                self.retired_queues.add(action.generation)
-            case RemoveGeneration():
-                assert not self.processes_of(action.generation)
-                self.open_queues.discard(action.generation)
-            case StartInstance():
-                key = action.instance
-                assert key not in self.processes, "two processes for one instance"
-                assert key.generation in self.open_queues
-                self.processes[key] = "running"
-            case StopInstance() | KillInstance():
-                fate = "ending" if isinstance(action, StopInstance) else "killed"
-                assert self.processes[action.instance] in {"running", "ending"} - {fate}
-                self.processes[action.instance] = fate
-            case PublishTable():
-                assert action.number == max(self.tables) + 1
-                before = self.tables[action.number - 1]
-                self.tables[action.number] = self.named()
-                self.live.update(self.sequenced() - before)  # somebody begins one at once
-            case _:
-                self.note(action)
-
-    def note(self, action):
-        match action:
-            case SettleWish():
-                numbers = self.settled.setdefault(action.name, [0])
-                assert action.number >= numbers[-1]
-                numbers.append(action.number)
-                self.answers[action.name, action.number] = action.failure
-                if action.failure is None:
-                    self.lost = {row for row in self.lost if row[0] != action.name}
-            case CheckFolder():
-                assert (action.name, action.wish) not in self.checks, "one look is enough"
-                self.checks[action.name, action.wish] = None
-            case CommitOperation():
-                wish = self.actual.models[action.name].operation.wish
-                assert self.checks.get((action.name, wish), True), "its files were changed"
-            case WithdrawGeneration() | WithdrawEnsemble():
-                record = self.actual.models[action.name].generation(action.generation)
-                self.lost.add((action.name, record.version.version))
-
-    def cuts_sequences_off(self, action):
-        """Sequences that could go on until a deadline are cut off by nothing but an unload."""
-        model = self.actual.models[action.name]
-        record = model.generation(action.generation)
-        is_served = any(one.phase is Phase.SERVING for one in model.generations)
-        return (
-            action.generation in self.live
-            and self.answers_come(action.generation)
-            and is_served
-            and record.failure is None
-            and not (record.linger_until_ns and self.now_ns >= record.linger_until_ns)
-        )
-
-    def answers_come(self, generation):
-        return any(key.generation == generation for key in self.instances("ready"))
-
-    def processes_of(self, generation):
-        return [key for key in self.processes if key.generation == generation]
-
-    def named(self):
-        return frozenset(
-            one.generation
-            for model in self.actual.models.values()
-            for one in shown_versions(model)
-            if one.generation is not None
-        )
-
-    def instances(self, phase_value):
-        return sorted(
-            each.key
-            for model in self.actual.models.values()
-            for one in model.generations
-            for each in one.instances
-            if each.phase.value == phase_value and each.key in self.processes
-        )
-
+class LifecycleMachine(LifecycleWorld):
     # --- what may happen --------------------------------------------------------------------------
 
     @rule(name=st.sampled_from(NAMES), wanted=definitions | st.none(), is_polled=st.booleans())

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
+from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.leftovers import descendants, left_segments, segments
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
@@ -46,6 +48,13 @@ def triton(
         log_path=folder / "log",
     ) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def calls(triton: Server) -> Iterator[Calls]:
+    """Calls to that server over gRPC."""
+    with grpc.insecure_channel(triton.grpc_address) as channel:
+        yield Calls(channel)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 
 from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, REFLECTION, schema
-from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls
+from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls, refusal
 
 pytestmark = BOTH_TRANSPORTS
 
@@ -23,12 +23,6 @@ def calls(mlserver):
 
 def three(**fields):
     return {"name": "x", "datatype": "FP32", "shape": [3], **fields}
-
-
-def refusal(call, *arguments, **fields):
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, **fields)
-    return caught.value.code(), caught.value.details()
 
 
 def test_health_and_metadata(calls):

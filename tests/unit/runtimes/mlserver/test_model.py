@@ -1,81 +1,22 @@
 """The runtime of custom models, with the compatible `mlserver` or the real one if it is there."""
 
 import importlib
-import json
-import sys
-import textwrap
 
-import msgspec
 import numpy as np
 import pytest
 
-from mpserve.codec.handler_call import HandlerCall, read_answer
-from mpserve.compat.mlserver.alias import withdraw_mlserver
-from mpserve.errors import ErrorCode, LoadError
-from mpserve.model.tensor import Datatype
+from mpserve.errors import ErrorCode
 from mpserve.runtimes.mlserver_model import MLServerModelRuntime
 from mpserve.runtimes.mlserver_wire import to_inference_request
-
-from .conformance import RuntimeConformance
-from .plain import PlainRequest, PlainResponses, mlserver_context, outputs, tensor, texts
-
-HEADER = """
-import asyncio
-from mlserver import MLModel, types
-from mlserver.codecs import NumpyCodec, NumpyRequestCodec, StringCodec, decode_args
-from mlserver.errors import MLServerError
-from mlserver.utils import get_model_uri
-import numpy as np
-from typing import List, Optional
-"""
-
-ECHO = """
-class Model(MLModel):
-    async def predict(self, payload):
-        outputs = [
-            NumpyCodec.encode_output("out_" + i.name, self.decode(i, default_codec=NumpyCodec))
-            for i in payload.inputs
-        ]
-        return types.InferenceResponse(model_name=self.name, outputs=outputs)
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A model's folder; what is imported from it is forgotten afterwards."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield tmp_path
-    for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
-    withdraw_mlserver()
-
-
-@pytest.fixture
-def runtime():
-    runtime = MLServerModelRuntime(PlainResponses())
-    yield runtime
-    runtime.unload()
-
-
-def write(folder, source, module="their_model"):
-    (folder / f"{module}.py").write_text(HEADER + textwrap.dedent(source))
-
-
-def context_of(folder, **settings):
-    return mlserver_context(
-        folder, {"name": "m", "implementation": "their_model.Model", **settings}
-    )
-
-
-@pytest.fixture
-def load(folder, runtime):
-    def load(source, **settings):
-        write(folder, source)
-        runtime.load(context_of(folder, **settings))
-        return lambda *inputs, **options: runtime.execute([PlainRequest(*inputs, **options)])[0]
-
-    return load
+from tests.unit.runtimes.conformance import RuntimeConformance
+from tests.unit.runtimes.mlserver.models import ECHO, context_of, write
+from tests.unit.runtimes.plain import (
+    PlainRequest,
+    PlainResponses,
+    outputs,
+    tensor,
+    texts,
+)
 
 
 class TestConformance(RuntimeConformance):
@@ -332,121 +273,6 @@ def test_outputs_of_lists_are_sent_with_their_datatype_and_parameters(load):
     assert response.parameters_json == '{"content_type":"np","note":3}'
 
 
-def test_a_load_that_returns_nothing_has_loaded(load):
-    loading = "\n    async def load(self):\n        self.loaded = 1\n"
-    assert outputs(load(ECHO + loading)(tensor("x", np.zeros(1))))
-
-
-def test_what_a_model_says_of_itself_is_told(load, runtime, folder):
-    source = """
-    class Model(MLModel):
-        async def load(self):
-            self.inputs = [types.MetadataTensor(name="x", datatype="FP32", shape=[-1])]
-    """
-    write(folder, source)
-    completed = runtime.load(context_of(folder, platform="mine"))
-    assert json.loads(completed.config.metadata_json) == {
-        "name": "m",
-        "platform": "mine",
-        "versions": [],
-        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1]}],
-        "outputs": [],
-        "parameters": {},
-    }
-
-
-def test_a_model_that_can_not_say_what_it_is_serves_all_the_same(runtime, folder):
-    write(folder, ECHO + "\n    async def metadata(self):\n        raise RuntimeError('no')\n")
-    assert runtime.load(context_of(folder)).config.metadata_json == ""
-    assert outputs(runtime.execute([PlainRequest(tensor("x", np.zeros(1)))])[0])
-
-
-@pytest.mark.parametrize("returned", ["False", "0"])
-def test_a_load_that_says_no_is_refused_with_the_reason(load, returned):
-    source = f"""
-    class Model(MLModel):
-        async def load(self):
-            return {returned}
-    """
-    with pytest.raises(LoadError, match=f"'their_model.Model' returned {returned}; return True"):
-        load(source)
-
-
-def test_a_model_that_did_not_load_is_not_asked_to_unload(load, runtime, folder):
-    source = """
-    import pathlib
-    class Model(MLModel):
-        async def load(self):
-            raise ValueError("no weights")
-        async def unload(self):
-            pathlib.Path(self.settings.parameters.uri, "unload").touch()
-    """
-    with pytest.raises(LoadError, match="^ValueError: no weights$"):
-        load(source)
-    runtime.unload()
-    assert not (folder / "unload").exists()
-
-
-def test_an_implementation_that_is_not_there_is_an_error(folder, runtime):
-    write(folder, ECHO)
-    with pytest.raises(LoadError, match=r"no class 'Absent'|their_model\.Absent"):
-        runtime.load(context_of(folder, implementation="their_model.Absent"))
-
-
-def test_inputs_that_the_model_declares_while_loading_come_into_the_signature(folder, runtime):
-    source = """
-    class Model(MLModel):
-        async def load(self):
-            self.inputs = [types.MetadataTensor(name="x", datatype="FP32", shape=[-1, 4])]
-            return True
-    """
-    write(folder, source)
-    completed = runtime.load(context_of(folder))
-    (spec,) = completed.config.signature.inputs
-    assert (spec.name, spec.datatype, spec.shape) == ("x", Datatype.FP32, (-1, 4))
-    assert completed.config.signature.outputs == ()
-
-
-def test_unload_is_awaited_and_ends_what_the_model_left_running(load, runtime, folder):
-    source = """
-    import pathlib
-    class Model(MLModel):
-        async def load(self):
-            self.task = asyncio.create_task(self.turn())
-            return True
-        async def turn(self):
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.write("task")
-        async def predict(self, payload):
-            return self.encode_response(np.zeros(1))
-        async def unload(self):
-            self.write("unload")
-            return True
-        def write(self, name):
-            pathlib.Path(self.settings.parameters.uri, name).touch()
-    """
-    infer = load(source)
-    assert not infer(tensor("x", np.zeros(1))).has_error()
-    runtime.unload()
-    assert (folder / "unload").exists()
-    assert (folder / "task").exists()
-
-
-def test_modules_beside_the_model_are_imported_before_others(load, folder):
-    write(folder, "WHERE = 'beside'", module="colorsys")
-    source = """
-    import importlib, sys
-    sys.modules.pop("colorsys", None)
-    import colorsys
-    class Model(MLModel):
-        async def predict(self, payload):
-            return self.encode_response([colorsys.WHERE])
-    """
-    assert outputs(load(source)(tensor("x", np.zeros(1))))["output-1"].tolist() == [[b"beside"]]
-
-
 def test_predict_stream_answers_each_request_by_default(load, runtime):
     source = """
     class Model(MLModel):
@@ -460,107 +286,3 @@ def test_predict_stream_answers_each_request_by_default(load, runtime):
     """
     answer = load(source)(tensor("x", np.zeros(1)), request_id="outer")
     assert outputs(answer)["output-1"].tolist() == [[b"inner"]]
-
-
-HANDLERS = """
-from mlserver.handlers import custom_handler
-
-class Model(MLModel):
-    @custom_handler(rest_path="/whole")
-    async def whole(self, payload: dict) -> dict:
-        return {"got": payload, "name": self.name}
-
-    @custom_handler(rest_path="/items/{item}", rest_method="get")
-    def item(self, item: int, q: int = 3, flag: Optional[bool] = None) -> list:
-        return [item, q, flag]
-
-    @custom_handler(rest_path="/members")
-    async def members(self, a: List[int], b: str = "b", c: dict = {}) -> list:
-        return [a, b, c]
-
-    @custom_handler(rest_path="/teapot")
-    async def teapot(self):
-        raise MLServerError("short and stout", 418)
-
-    @custom_handler(rest_path="/array")
-    async def array(self):
-        return np.arange(3)
-
-    @custom_handler(rest_path="/broken")
-    async def broken(self):
-        raise ValueError("of the model")
-"""
-
-
-class HandlerRequest(PlainRequest):
-    def is_handler_call(self):
-        return True
-
-
-def call(runtime, route, *, method="POST", body=b"", query="", **parts):
-    told = HandlerCall(method=method, route=route, path=route, query=query, parts=parts, headers=())
-    request = HandlerRequest(
-        tensor("body", np.frombuffer(body, dtype=np.uint8)), parameters=msgspec.to_builtins(told)
-    )
-    (response,) = runtime.execute([request])
-    if response.has_error():
-        return response.failure
-    answer = read_answer(response.parameters_json)
-    return answer.status, json.loads(outputs(response)["body"].tobytes())
-
-
-class TestHandlers:
-    @pytest.fixture
-    def loaded(self, folder, runtime):
-        write(folder, HANDLERS)
-        self.completed = runtime.load(context_of(folder))
-        return runtime
-
-    @pytest.mark.usefixtures("loaded")
-    def test_the_routes_are_told_when_the_model_is_loaded(self):
-        routes = {(one.method, one.path) for one in self.completed.config.handlers}
-        assert {("POST", "/whole"), ("GET", "/items/{item}")} < routes
-
-    @pytest.mark.parametrize(
-        ("given", "status", "found"),
-        [
-            ({"route": "/whole", "body": b'{"a":1}'}, 200, {"got": {"a": 1}, "name": "m"}),
-            ({"route": "/items/{item}", "method": "GET", "item": "5"}, 200, [5, 3, None]),
-            (
-                {"route": "/items/{item}", "method": "GET", "item": "5", "query": "q=7&flag=true"},
-                200,
-                [5, 7, True],
-            ),
-            ({"route": "/members", "body": b'{"a":[1],"c":{"x":2}}'}, 200, [[1], "b", {"x": 2}]),
-            ({"route": "/members", "body": b'{"a":[1]}', "query": "b=z"}, 200, [[1], "z", {}]),
-            ({"route": "/array"}, 200, [0, 1, 2]),
-            ({"route": "/teapot"}, 418, {"error": "short and stout"}),
-        ],
-    )
-    def test_arguments_are_taken_from_path_query_and_body(self, loaded, given, status, found):
-        assert call(loaded, **given) == (status, found)
-
-    @pytest.mark.parametrize(
-        ("given", "kind", "place"),
-        [
-            ({"route": "/whole", "body": b"[1]"}, "dict_type", ["body"]),
-            ({"route": "/whole"}, "missing", ["body"]),
-            ({"route": "/whole", "body": b"{"}, "json_invalid", ["body", 1]),
-            ({"route": "/items/{item}", "method": "GET", "item": "x"}, "int_parsing",
-             ["path", "item"]),
-            ({"route": "/items/{item}", "method": "GET", "item": "1", "query": "q=x"},
-             "int_parsing", ["query", "q"]),
-            ({"route": "/members", "body": b"{}"}, "missing", ["body", "a"]),
-            ({"route": "/members", "body": b'{"a":["x"]}'}, "int_parsing", ["body", "a", 0]),
-        ],
-    )  # fmt: skip
-    def test_what_does_not_fit_is_told_as_with_mlserver(self, loaded, given, kind, place):
-        status, found = call(loaded, **given)
-        (fault,) = found["detail"]
-        assert (status, fault["type"], fault["loc"]) == (422, kind, place)
-        assert fault["msg"]
-
-    def test_what_a_handler_raises_is_the_models_failure(self, loaded):
-        failure = call(loaded, "/broken")
-        assert failure.code is ErrorCode.MODEL_FAILED
-        assert "of the model" in failure.message
