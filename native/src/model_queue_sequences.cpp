@@ -38,6 +38,20 @@ std::uint64_t ModelQueue::pick_these(std::uint64_t instances) noexcept {
     return picked;
 }
 
+// Instances that wait for more requests of their sequences.
+std::uint64_t ModelQueue::gathering_sequences() const noexcept {
+    std::uint64_t gathering = 0;
+    for (auto left = header_->idle_mask; left != 0; left &= left - 1) {
+        const auto instance = static_cast<std::uint32_t>(std::countr_zero(left));
+        for (auto sequence = sequences_.first_of(instance); sequence != kNoSequence;
+             sequence = sequences_.entry(sequence).next) {
+            const auto& entry = sequences_.entry(sequence);
+            if (entry.waiting != 0 && entry.running == 0) gathering |= bit_of(instance);
+        }
+    }
+    return gathering;
+}
+
 std::uint64_t ModelQueue::pick_for_doomed() noexcept {
     return sequences_.first_doomed() == kNoSlot ? 0 : pick_idle(1);
 }
@@ -103,6 +117,7 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<SequencedRequest> requests
         for (auto& given : requests) {
             if (header_->free_head == kNoSlot) {
                 outcome.full = true;
+                picked |= pick_these(gathering_sequences());
                 header_->starved_rings |= std::uint64_t{1} << ring;
                 break;
             }

@@ -414,4 +414,22 @@ TEST_CASE(the_backlog_leaves_room_for_the_sequences_that_have_a_slot) {
     CHECK_EQUAL(f.push(1, 11).pushed, std::uint32_t{1});
 }
 
+TEST_CASE(who_waits_for_more_slots_is_told_when_the_queue_is_full) {
+    Fixture f(2, kNever, 2);
+    BatchRule patient = kDirect;
+    patient.max_delay_ns = kNever;
+    patient.ready_slots = 2;
+    f.push(1, 10, kStart);
+    CHECK(f.pop(0).tokens == Tokens{10});
+    f.push(2, 20, kStart);
+    CHECK(f.pop(1, patient).outcome == PopOutcome::empty);
+    const auto before = f.queue.wake_word(1).load();
+    std::uint64_t token = 11;
+    for (; token < 11 + kSlots - 2; ++token) CHECK_EQUAL(f.push(1, token).pushed, 1U);
+    CHECK_EQUAL(f.queue.wake_word(1).load(), before);  // they are the other instance's
+    CHECK(f.push(1, token).full);
+    CHECK(f.queue.wake_word(1).load() != before);
+    CHECK(f.pop(1, patient).tokens == Tokens{20});
+}
+
 int main() { return mpserve::check::run_all(); }

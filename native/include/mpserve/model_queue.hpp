@@ -399,6 +399,7 @@ private:
     std::uint64_t release_ordered() noexcept;
     std::uint64_t pick_for(std::uint32_t requests) noexcept;
     std::uint64_t pick_idle(std::uint32_t wanted) noexcept;
+    std::uint64_t gathering_sequences() const noexcept;
     void wake(std::uint64_t picked) noexcept;
     std::uint64_t take_starved() noexcept;
 
