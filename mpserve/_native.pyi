@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 14
+LAYOUT_VERSION: int = 15
 
 class Board:
     """Process table: who lives, by index and epoch."""

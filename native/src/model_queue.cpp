@@ -59,6 +59,9 @@ void ModelQueue::repair() noexcept {
     header_->wait_count = header_->running_count = header_->expired_count = 0;
     header_->next_deadline_ns = 0;
     header_->ordered_mask = 0;
+    for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
+        instances_[instance].holds = 0;
+    }
     if (sequences_) sequences_.begin_repair();
     for (std::uint32_t index = slot_count_; index-- > 0;) {
         switch (state_of(slots_[index])) {
@@ -67,6 +70,7 @@ void ModelQueue::repair() noexcept {
             case SlotState::expired: ++header_->expired_count; break;
             case SlotState::running:
                 ++header_->running_count;
+                ++instances_[slots_[index].instance].holds;
                 if (sequences_) sequences_.adopt_running(index);
                 break;
         }

@@ -31,6 +31,7 @@ void ModelQueue::finish(std::uint32_t index, std::uint32_t instance, std::uint64
     if (state_of(slot) != SlotState::running || slot.instance != instance) return;
     put_free(index);
     --header_->running_count;
+    --instances_[instance].holds;
     if (sequences_) sequences_.finish(index, now);
 }
 
@@ -70,6 +71,7 @@ void ModelQueue::take(std::uint32_t index, std::uint32_t instance, std::uint64_t
     slot.popped_ns = std::max(now, slot.enqueued_ns);  // pushed since the caller read the clock
     set_state(slot, SlotState::running);  // COMMIT; from here the request is known to be held
     ++header_->running_count;
+    ++instances_[instance].holds;
 }
 
 PopOutcome ModelQueue::pop_locked(std::uint32_t instance, BatchRule rule,

@@ -17,14 +17,25 @@ std::uint64_t ModelQueue::take_starved() noexcept {
     return starved;
 }
 
-// Chooses up to `wanted` idle instances, lowest first: the warm one gets the work.
+// Of these instances, of which there is one, who holds the fewest requests; of equals the lowest:
+// the warm one gets the work.
+std::uint32_t ModelQueue::least_laden(std::uint64_t instances) const noexcept {
+    auto chosen = static_cast<std::uint32_t>(std::countr_zero(instances));
+    for (auto left = instances; left != 0 && instances_[chosen].holds != 0; left &= left - 1) {
+        const auto instance = static_cast<std::uint32_t>(std::countr_zero(left));
+        if (instances_[instance].holds < instances_[chosen].holds) chosen = instance;
+    }
+    return chosen;
+}
+
+// Chooses up to `wanted` idle instances.
 std::uint64_t ModelQueue::pick_idle(std::uint32_t wanted) noexcept {
     std::uint64_t picked = 0;
     for (; wanted > 0 && header_->idle_mask != 0; --wanted) {
-        const auto bit = header_->idle_mask & (~header_->idle_mask + 1);
-        header_->idle_mask &= ~bit;
-        picked |= bit;
-        instances_[std::countr_zero(bit)].wake_word.fetch_add(1, std::memory_order_release);
+        const auto instance = least_laden(header_->idle_mask);
+        header_->idle_mask &= ~bit_of(instance);
+        picked |= bit_of(instance);
+        instances_[instance].wake_word.fetch_add(1, std::memory_order_release);
     }
     return picked;
 }

@@ -18,7 +18,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 14);
+static_assert(kLayoutVersion == 15);
 static_assert(kMessageVersion == 2);
 
 template <typename Shared>
@@ -85,6 +85,7 @@ static_assert(offsetof(InstanceEntry, sent) == 40);
 static_assert(offsetof(InstanceEntry, sent_changes) == 48);
 static_assert(offsetof(InstanceEntry, waits_from_ns) == 56);
 static_assert(offsetof(InstanceEntry, counters) == 64);
+static_assert(offsetof(InstanceEntry, holds) == 152);
 static_assert(is_shareable<InstanceCounters> && sizeof(InstanceCounters) == 88);
 static_assert(offsetof(InstanceCounters, execute_ns) == 48);
 static_assert(offsetof(InstanceCounters, arena_used_bytes) == 72);

@@ -306,6 +306,27 @@ TEST_CASE(a_sleeping_instance_is_woken_by_a_push) {
     CHECK(pop(f.queue).tokens == Tokens{1});
 }
 
+TEST_CASE(of_idle_instances_the_one_that_holds_the_fewest_requests_is_woken) {
+    Fixture f;
+    CHECK(f.queue.activate(1, 11, 1));
+    for (std::uint32_t instance : {0, 1}) CHECK(pop(f.queue, instance).tokens.empty());
+    std::vector<std::uint32_t> woken;
+    std::vector<std::vector<std::uint32_t>> held(2);
+    for (std::uint64_t token = 1; token <= 6; ++token) {
+        if (token == 5) {  // the first one has answered all that it had
+            CHECK(pop(f.queue, 0, {}, held[0]).tokens.empty());
+        }
+        const auto before = f.queue.wake_word(0).load();
+        push(f.queue, {request(token)});
+        woken.push_back(f.queue.wake_word(0).load() != before ? 0 : 1);
+        const auto taken = pop(f.queue, woken.back());  // and leaves it to its sender
+        CHECK(taken.tokens == Tokens{token});
+        held[woken.back()].push_back(taken.slots.front());
+        CHECK(pop(f.queue, woken.back()).outcome == PopOutcome::empty);
+    }
+    CHECK(woken == (std::vector<std::uint32_t>{0, 1, 0, 1, 0, 0}));
+}
+
 TEST_CASE(a_holder_killed_inside_the_lock_leaves_a_queue_that_repairs_itself) {
     Fixture f;
     push(f.queue, {request(1), request(2), request(3)});

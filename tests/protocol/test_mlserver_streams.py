@@ -5,6 +5,7 @@ MLServer 1.7.1 answers so; where it does not, `tests/differential` tells why.
 
 import contextlib
 import json
+from collections import Counter
 from pathlib import Path
 
 import grpc
@@ -193,6 +194,8 @@ def test_streams_of_several_instances_keep_to_their_own(calls):
                 requests.put(pair("block"))
                 requests.put(pair("pid"))
             assert [text(next(stream)) for _, stream in streams] == homes
+    pids = Counter(words_of(homes))
+    assert sorted(pids.values()) == [4, 4], "who holds fewer streams gets the next"
 
 
 def test_requests_wait_while_their_model_does(calls):

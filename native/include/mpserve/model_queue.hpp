@@ -47,7 +47,8 @@
 // word, so a wake between unlock and sleep is not lost. The same holds for an instance that
 // gathers: it notes in its entry what it waits for, and a pusher wakes it when that is there; it
 // looks again by itself at `look_again_ns`. When a batch leaves requests behind, who takes it wakes
-// an idle instance for them.
+// an idle instance for them. Of the idle ones who holds the fewest requests is woken: an instance
+// that answers streams, or whose requests wait for something, is idle as well.
 #pragma once
 
 #include <array>
@@ -135,6 +136,8 @@ struct alignas(64) InstanceEntry {
     std::atomic<std::uint64_t> sent_changes;   // grows whenever `sent` is told
     std::atomic<std::uint64_t> waits_from_ns;  // since when it does nothing else; 0: it does
     InstanceCounters counters;
+    std::uint32_t holds;  // requests that run here; derived from the slots
+    std::uint32_t reserved_;
 };
 static_assert(sizeof(InstanceEntry) == 192);
 
@@ -399,6 +402,7 @@ private:
     std::uint64_t release_ordered() noexcept;
     std::uint64_t pick_for(std::uint32_t requests) noexcept;
     std::uint64_t pick_idle(std::uint32_t wanted) noexcept;
+    std::uint32_t least_laden(std::uint64_t instances) const noexcept;
     std::uint64_t gathering_sequences() const noexcept;
     void wake(std::uint64_t picked) noexcept;
     std::uint64_t take_starved() noexcept;
