@@ -59,11 +59,13 @@ InferenceRequest::InferenceRequest(OwnedRequest owned, nb::list inputs, std::uin
       flags_(flags) {}
 
 std::string_view InferenceRequest::request_id() const noexcept {
+    if (is_filler_) return {};
     return view_ ? view_->text(view_->header().id) : std::string_view(owned_->request_id);
 }
 
 std::string_view InferenceRequest::parameters() const noexcept {
     if (!view_) return owned_->parameters;
+    if (is_filler_) return context_->absent_parameters;
     const auto given = view_->text(view_->header().parameters);
     return given.empty() ? std::string_view(context_->absent_parameters) : given;
 }
@@ -78,6 +80,7 @@ std::string_view InferenceRequest::output_parameters(std::string_view output_nam
 }
 
 std::uint64_t InferenceRequest::timeout_us() const noexcept {
+    if (is_filler_) return 0;
     return view_ ? view_->header().timeout_us : owned_->timeout_us;
 }
 
@@ -189,6 +192,7 @@ nb::object copy_of(const nb::list& list) {
 }
 
 InferenceTrace trace_of(const InferenceRequest& request) {
+    if (request.is_filler()) return {};
     const auto* view = request.view();
     const auto text = view != nullptr ? view->text(view->header().trace_context)
                                       : std::string_view(request.owned()->trace_context);
@@ -196,6 +200,7 @@ InferenceTrace trace_of(const InferenceRequest& request) {
 }
 
 nb::bytes headers_of(const InferenceRequest& request) {
+    if (request.is_filler()) return nb::bytes("", 0);
     const auto* view = request.view();
     const auto text = view != nullptr ? view->text(view->header().headers) : std::string_view{};
     return nb::bytes(text.data(), text.size());

@@ -37,8 +37,8 @@ public:
     // Received: `view` lies in the block that `lease` holds.
     InferenceRequest(LeaseRef lease, const MessageView& view,
                      std::shared_ptr<const InstanceContext> context) noexcept;
-    // Fills a row of a batch whose sequence has no request: looks like the one of `view`, but its
-    // controls say that it is not ready, and nobody gets its answer.
+    // Fills a row of a batch whose sequence has no request: its inputs look like those of `view`,
+    // but its controls say that it is not ready, it is nobody's, and nobody gets its answer.
     static InferenceRequest row_filler(LeaseRef lease, const MessageView& view,
                                        std::shared_ptr<const InstanceContext> context) noexcept;
     // Made by the model. `inputs` is a list of Tensor objects.

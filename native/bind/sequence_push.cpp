@@ -77,9 +77,8 @@ void refuse_mark(MarkFault fault, const Route& route, const SequenceWords& words
             text += "batch-size 1 due to requirements of sequence batcher";
             break;
         case MarkFault::long_text:
-            text = "string correlation ID cannot be longer than " +
-                   std::to_string(kMaxSequenceText) + " characters";
-            break;
+            raise("Unsupported", "string correlation ID cannot be longer than " +
+                                     std::to_string(kMaxSequenceText) + " characters");
     }
     raise("InvalidRequest", text);
 }

@@ -197,7 +197,7 @@ def test_a_sequence_that_was_not_started_is_refused(server, sequence):
 
 def test_a_text_that_is_too_long_is_refused(server):
     text = "string correlation ID cannot be longer than 128 characters"
-    refused(ask(server, "plain", "x" * 129, start=True), 400, text)
+    refused(ask(server, "plain", "x" * 129, start=True), 501, text)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +249,17 @@ def test_each_sequence_has_its_row_and_rows_without_a_request_are_not_ready(serv
         assert [row["READY"] for row in rows] == [False, False, True]
         assert [row["CORRID"] for row in rows] == [0, 0, 23]
         assert [(row["id"], row["flags"], row["START"]) for row in rows[:2]] == [(0, 0, 0.0)] * 2
+
+
+def test_a_row_without_a_request_is_nobodys(server):
+    with contextlib.ExitStack() as ends:
+        for sequence in (24, 25):
+            step(server, "direct", sequence, start=True)
+            ends.callback(step, server, "direct", sequence, end=True)
+        request = step_request(25, timeout=60_000_000, mine="secret")
+        rows = told(server.infer("direct", {**request, "id": "seven"})).rows
+        assert rows[1]["told"] == ["seven", '{"mine":"secret"}', 60_000_000]
+        assert rows[0]["told"] == ["", "{}", 0]
 
 
 def test_rows_of_a_direct_batch_are_executed_together(server, gates):

@@ -28,7 +28,12 @@ class TritonPythonModel:
         return [self.answer(request, rows) for request in requests]
 
     def seen(self, request):
-        row = {"id": request.correlation_id(), "flags": request.flags(), "seconds": 0.0}
+        row = {
+            "id": request.correlation_id(),
+            "flags": request.flags(),
+            "told": [request.request_id(), request.parameters(), request.timeout()],
+            "seconds": 0.0,
+        }
         for name in CONTROLS:
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is not None:
