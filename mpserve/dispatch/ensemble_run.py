@@ -6,7 +6,7 @@ Guarantees
     ends the request and cancels the others; so does a client that goes.
 Source
     Triton's ensembles: texts, optional inputs, what is handed to the steps, one pass of the rest
-    for each answer of a decoupled step, `max_inflight_requests`.
+    for each answer of a decoupled step, `max_inflight_requests`, parameters of answers.
 """
 
 import time
@@ -277,6 +277,7 @@ class EnsembleRun:
             has_request_id=self._request.id is not None,
             final=final,
             outputs=outputs,
+            parameters_json=_sequence_parameters(self._sequence) if outputs else "",
         )
 
     def _respond(self, answer: EnsembleAnswer) -> None:
@@ -333,6 +334,16 @@ class _SequenceParameters(msgspec.Struct, frozen=True, kw_only=True):
     sequence_id: int | str | None = None
     sequence_start: bool | None = None
     sequence_end: bool | None = None
+
+
+def _sequence_parameters(mark: SequenceMark) -> str:
+    """Return what every answer of an ensemble says of its sequence; id 0 where there is none."""
+    told = {
+        "sequence_id": mark.text or mark.number,
+        "sequence_start": mark.starts,
+        "sequence_end": mark.ends,
+    }
+    return orjson.dumps(told).decode()
 
 
 def _marked(mark: SequenceMark, parameters_json: str) -> SequenceMark:

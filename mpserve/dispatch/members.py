@@ -10,7 +10,7 @@ import msgspec
 
 from mpserve.dispatch.routes import Routes
 from mpserve.dispatch.routing_table import RoutedModel, RoutingTable
-from mpserve.errors import MpserveError, Unsupported
+from mpserve.errors import MpserveError
 from mpserve.model.config import ModelConfig
 from mpserve.model.ensemble import Ensemble, Step
 from mpserve.model.signature import Signature
@@ -75,7 +75,7 @@ class Members:
 
         Raises
         ------
-        ModelNotFound, ModelNotReady, Unsupported
+        ModelNotFound, ModelNotReady
             The table on its way will say so too.
         """
         if self._changes != self._table.changes:
@@ -108,10 +108,6 @@ class Members:
             ]
         except MpserveError as error:
             raise type(error)(in_ensemble(name, error.message)) from error
-        if not config.decoupled and any(member.config.decoupled for member in members):
-            raise Unsupported(
-                in_ensemble(name, "a decoupled model answers several times, the ensemble only once")
-            )
         beats = dict(_beats(config.ensemble, members))
         return Member(
             name=name,

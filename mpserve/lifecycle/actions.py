@@ -81,11 +81,23 @@ class WithdrawGeneration(Action, frozen=True, kw_only=True):
 
 
 class AssembleGeneration(Action, frozen=True, kw_only=True):
-    """The models of an ensemble are there, or `misfit` says why it can not serve with them."""
+    """The models of an ensemble are there, or `misfit` says why it can not serve with them.
+
+    `decoupled` is whether one of them is, which makes the ensemble so.
+    """
 
     name: ModelName
     generation: Generation
     misfit: Misfit | None
+    decoupled: bool = False
+
+
+class AdaptEnsemble(Action, frozen=True, kw_only=True):
+    """Its models have changed so that it is decoupled now, or is not any more."""
+
+    name: ModelName
+    generation: Generation
+    decoupled: bool
 
 
 class WithdrawEnsemble(Action, frozen=True, kw_only=True):
@@ -168,6 +180,7 @@ AnyAction: TypeAlias = (
     | FailGeneration
     | WithdrawGeneration
     | AssembleGeneration
+    | AdaptEnsemble
     | WithdrawEnsemble
     | LingerGeneration
     | RetireGeneration

@@ -16,6 +16,7 @@ from mpserve.model.config import InstanceGroup, ModelConfig
 from mpserve.model.definition import ModelDefinition, OwnSettings, VersionDefinition
 from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 from mpserve.model.state import ModelState
+from mpserve.model.triton.completion import with_transactions
 
 
 class InstancePhase(enum.Enum):
@@ -113,6 +114,16 @@ class GenerationRecord(msgspec.Struct, frozen=True, kw_only=True):
     linger_until_ns: int = 0
     is_quiet: bool = False
     failure: Failure | None = None
+
+    def adapted(self, *, decoupled: bool) -> Self:
+        """Return the same of an ensemble that has this transaction policy by its models."""
+        if self.config.decoupled == decoupled:
+            return self
+        return msgspec.structs.replace(
+            self,
+            config=msgspec.structs.replace(self.config, decoupled=decoupled),
+            config_json=with_transactions(self.config_json, decoupled=decoupled),
+        )
 
     @property
     def name(self) -> ModelName:

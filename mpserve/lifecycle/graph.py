@@ -14,6 +14,7 @@ import msgspec
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.actions import (
     Action,
+    AdaptEnsemble,
     AdmitGeneration,
     AssembleGeneration,
     BeginOperation,
@@ -39,7 +40,12 @@ def assemblies(wanted: Wanted, actual: Actual) -> Iterator[Action]:
                 continue
             if record.phase is Phase.LOADING:
                 fault = judge(name, record.config, wanted=wanted, actual=actual)
-                yield AssembleGeneration(name=name, generation=record.generation, misfit=fault)
+                yield AssembleGeneration(
+                    name=name,
+                    generation=record.generation,
+                    misfit=fault,
+                    decoupled=is_decoupled(name, record.config, actual),
+                )
             elif record.phase is Phase.QUEUED and not _waits(record, wanted, actual):
                 yield AdmitGeneration(name=name, generation=record.generation)
 
@@ -61,6 +67,10 @@ def reviews(wanted: Wanted, actual: Actual) -> Iterator[Action]:
                     misfit=fault,
                     origin=_origin(cause, wanted, actual),
                 )
+            elif (
+                decoupled := is_decoupled(name, record.config, actual)
+            ) != record.config.decoupled:
+                yield AdaptEnsemble(name=name, generation=record.generation, decoupled=decoupled)
         if model.misfit is not None and model.operation is None:
             yield from _return(model, wanted, actual)
 
@@ -88,6 +98,16 @@ def judge(name: ModelName, config: ModelConfig, *, wanted: Wanted, actual: Actua
         members.append(found)
     text = misfit(name, config, members)
     return _misfit(text) if text is not None else None
+
+
+def is_decoupled(name: ModelName, config: ModelConfig, actual: Actual) -> bool:
+    """Return whether a model of an ensemble that can serve is decoupled, whatever it says itself.
+
+    Source: Triton sets the transaction policy of an ensemble by its graph.
+    """
+    steps = config.ensemble.steps if config.ensemble is not None else ()
+    members = (_member(name, step, actual) for step in steps)
+    return any(isinstance(member, ModelConfig) and member.decoupled for member in members)
 
 
 def used_models(definition: ModelDefinition) -> tuple[ModelName, ...]:

@@ -14,6 +14,7 @@ from mpserve.lifecycle import operation
 from mpserve.lifecycle.actions import (
     AbortOperation,
     Action,
+    AdaptEnsemble,
     AdmitGeneration,
     AssembleGeneration,
     BeginOperation,
@@ -200,10 +201,19 @@ def _assembled(actual: Actual, action: AssembleGeneration) -> Actual:
     record = model.generation(action.generation)
     assert record is not None, "a generation is assembled that is not there"
     if action.misfit is None:
-        loaded = replace(record, phase=next_phase(record.phase, Turn.LOAD))
+        loaded = replace(
+            record.adapted(decoupled=action.decoupled), phase=next_phase(record.phase, Turn.LOAD)
+        )
         return actual.with_model(model.with_generation(loaded))
     failed = replace(record, failure=action.misfit.failure)
     return actual.with_model(replace(model, misfit=action.misfit).with_generation(failed))
+
+
+def _ensemble_adapted(actual: Actual, action: AdaptEnsemble) -> Actual:
+    def change(record: GenerationRecord) -> GenerationRecord:
+        return record.adapted(decoupled=action.decoupled)
+
+    return _with_generation(actual, action.name, action.generation, change)
 
 
 def _ensemble_withdrawn(actual: Actual, action: WithdrawEnsemble) -> Actual:
@@ -422,6 +432,7 @@ _OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] =
     FailGeneration: _failed_for_good,
     WithdrawGeneration: _withdrawn,
     AssembleGeneration: _assembled,
+    AdaptEnsemble: _ensemble_adapted,
     WithdrawEnsemble: _ensemble_withdrawn,
     LingerGeneration: _lingers,
     SequencesEnded: _quiet,

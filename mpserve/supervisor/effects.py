@@ -7,6 +7,7 @@ from mpserve.errors import ErrorCode, Failure, MpserveError
 from mpserve.lifecycle.actions import (
     AbortOperation,
     Action,
+    AdaptEnsemble,
     AdmitGeneration,
     AssembleGeneration,
     BeginOperation,
@@ -83,6 +84,7 @@ class Effects:
             FailGeneration: self._fail,
             WithdrawGeneration: self._withdraw,
             AssembleGeneration: self._nothing,
+            AdaptEnsemble: self._nothing,
             WithdrawEnsemble: self._withdraw_ensemble,
             LingerGeneration: self._linger,
             RetireGeneration: self._retire,

@@ -151,7 +151,10 @@ def test_grpc_clients_get_the_same(serve, repository):
         assert client.get_model_metadata("e").platform == "ensemble"
 
 
-def test_each_answer_of_a_decoupled_step_goes_through_the_steps_behind_it(serve, repository):
+@pytest.mark.parametrize("policy", ["", "model_transaction_policy { decoupled: true }"])
+def test_each_answer_of_a_decoupled_step_goes_through_the_steps_behind_it(
+    serve, repository, policy
+):
     repository.add("counting", "numbers")
     repository.add("adder", "after", files={"1/amount.txt": "100"})
     add_ensemble(
@@ -159,15 +162,62 @@ def test_each_answer_of_a_decoupled_step_goes_through_the_steps_behind_it(serve,
         "e",
         adding("numbers", "X", "T"),
         adding("after", "T", "Y", more="X"),
-        config="model_transaction_policy { decoupled: true }",
+        config=policy,
     )
     server = serve(repository.path)
+    config = server.get("/v2/models/e/config").json()
+    assert config["model_transaction_policy"] == {"decoupled": True}
     answer = server.post("/v2/models/e/generate_stream", {"X": 3})
     assert answer.status == 200, answer
     events = [line for line in answer.body.decode().splitlines() if line.startswith("data: ")]
     told = [json.loads(line.removeprefix("data: ")) for line in events]
     assert [one["Y"] for one in told if "Y" in one] == [103.0, 104.0, 105.0]
     assert add(server, "e").status == 501
+
+
+def test_an_ensemble_is_decoupled_as_long_as_one_of_its_models_is(serve, repository):
+    repository.add("counting", "numbers")
+    repository.add("adder", "plain")
+    add_ensemble(repository, "e", adding("numbers", "X", "Y"))
+    add_ensemble(repository, "outer", Step("e", {"X": "X"}, {"Y": "Y"}))
+    declared = "model_transaction_policy { decoupled: true }"
+    add_ensemble(repository, "once", adding("plain", "X", "Y"), config=declared)
+    server = serve(repository.path, flags=[EXPLICIT, "--load-model=outer", "--load-model=once"])
+    assert sums(add(server, "once", 1)) == {"Y": 2.0}
+    assert add(server, "outer", 1).status == add(server, "e", 1).status == 501
+    repository.remove("numbers")
+    repository.add("adder", "numbers")
+    assert server.load("numbers").status == 200
+    assert sums(add(server, "e", 1)) == sums(add(server, "outer", 1)) == {"Y": 2.0}
+    repository.remove("numbers")
+    repository.add("counting", "numbers")
+    assert server.load("numbers").status == 200
+    assert add(server, "outer", 1).status == 501
+
+
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        ({}, (0, False, False)),
+        ({"sequence_id": 7, "sequence_start": True}, (7, True, False)),
+        ({"sequence_id": "seven", "sequence_end": True}, ("seven", False, True)),
+    ],
+)
+def test_an_answer_tells_the_sequence_of_its_request(serve, repository, marks, told):
+    add_chain(repository)
+    server = serve(repository.path)
+    wanted = dict(zip(("sequence_id", "sequence_start", "sequence_end"), told, strict=True))
+    answer = server.post("/v2/models/e/infer", {**request(1), "parameters": marks})
+    assert answer.json()["parameters"] == wanted
+    flat = server.post("/v2/models/e/generate", {"X": 1}).json()
+    assert [flat[name] for name in wanted] == [0, False, False]
+    with InferenceServerClient(server.grpc_address) as client:
+        tensor = InferInput("X", [1], "FP32").set_data_from_numpy(np.array([1], np.float32))
+        ours = client.infer("e", [tensor], **marks).get_response().parameters
+    kinds = {bool: "bool_param", int: "int64_param", str: "string_param"}
+    assert {name: getattr(ours[name], kinds[type(value)]) for name, value in wanted.items()} == (
+        wanted
+    )
 
 
 # --- failures ------------------------------------------------------------------------------------

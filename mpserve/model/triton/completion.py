@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from mpserve.errors import InvalidRequest
 from mpserve.model.config import CompletedConfig
-from mpserve.model.triton.config import TritonConfig
+from mpserve.model.triton.config import TransactionPolicy, TritonConfig
 from mpserve.model.triton.config_json import decode_config, encode_config
 from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.summary import summarize
@@ -42,6 +42,12 @@ def complete(config_json: str, *, returned_json: str) -> CompletedConfig:
     merged = normalize(_merge(given, returned))
     _check(merged)
     return CompletedConfig(config=summarize(merged), config_json=encode_config(merged))
+
+
+def with_transactions(config_json: str, *, decoupled: bool) -> str:
+    """Return a configuration with this transaction policy, whatever it says itself."""
+    policy = TransactionPolicy(decoupled=decoupled)
+    return encode_config(replace(decode_config(config_json), model_transaction_policy=policy))
 
 
 def check_completed(config_json: str) -> None:

@@ -1,10 +1,13 @@
 """Ensembles in the plan, by examples: each test is a story told event by event."""
 
+import json
+
 import msgspec
 import pytest
 
 from mpserve.lifecycle.actions import (
     BeginOperation,
+    PublishTable,
     RetireGeneration,
     StartInstance,
     WithdrawEnsemble,
@@ -184,6 +187,36 @@ def test_a_reload_of_a_model_changes_nothing_about_the_ensemble():
     before = world.actual.models["e"]
     world.serve(open_model("a", content="new"))
     assert world.actual.models["e"] == before
+
+
+def decoupled_model(name, **more):
+    definition = open_model(name, **more)
+    config = msgspec.structs.replace(definition.config, decoupled=True)
+    return msgspec.structs.replace(definition, config=config)
+
+
+def test_an_ensemble_answers_as_often_as_its_models_do_from_the_same_table_on():
+    world = Simulation()
+    world.serve(decoupled_model("a"))
+    for name, member in (("e", "a"), ("outer", "e")):
+        definition = msgspec.structs.replace(ensemble(name, member), config_json="{}")
+        world.serve(definition)
+
+    def told():
+        records = [world.actual.models[name].generations[-1] for name in ("e", "outer")]
+        return {record.config.decoupled for record in records} | {
+            json.loads(record.config_json)["model_transaction_policy"]["decoupled"]
+            for record in records
+        }
+
+    assert told() == {True}
+    before = len(world.issued(PublishTable))
+    world.serve(open_model("a", content="new"))
+    assert told() == {False}
+    first, *_ = world.issued(PublishTable)[before:]
+    assert first.names == {"a", "e", "outer"}
+    world.serve(decoupled_model("a", content="old"))
+    assert told() == {True}
 
 
 def test_a_model_that_is_given_up_takes_the_ensemble_with_it():
