@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
@@ -44,6 +45,33 @@ EVALUATING = dedent(
             Path(os.environ["FINALIZED"], self.args["model_instance_name"]).touch()
     """
 )
+TOGETHER = dedent(
+    """
+    import numpy as np
+    import triton_python_backend_utils as pb_utils
+
+
+    def text(value):
+        array = np.array([[value]], dtype=object)
+        return pb_utils.InferenceResponse([pb_utils.Tensor("RESULT", array)])
+
+
+    class TritonPythonModel:
+        def execute(self, requests):
+            code = pb_utils.get_input_tensor_by_name(requests[0], "SCRIPT").as_numpy()
+            return eval(code.item().decode(), {**globals(), "requests": requests})
+    """
+)
+RETURNING = dedent(
+    """
+    import triton_python_backend_utils as pb_utils
+
+
+    class TritonPythonModel:
+        def execute(self, requests):
+            return [pb_utils.InferenceResponse([])]
+    """
+)
 WITHOUT_EXECUTE = "class TritonPythonModel:\n    pass\n"
 COMPLETING = dedent(
     """
@@ -70,13 +98,22 @@ input { name: "SCRIPT" data_type: TYPE_STRING dims: [1] }
 output { name: "RESULT" data_type: TYPE_STRING dims: [1] }
 """
 CONTRADICTION = 'input { name: "IN" data_type: TYPE_INT32 dims: [2] }'
+HOUR_US = 3_600_000_000
+PAIRS = f"""
+max_batch_size: 2
+dynamic_batching {{ preferred_batch_size: 2 max_queue_delay_microseconds: {HOUR_US} }}
+"""
+DECOUPLED = "model_transaction_policy { decoupled: true }"
 MODELS = {
+    "together": (TOGETHER, TENSORS + PAIRS),
+    "returning": (RETURNING, TENSORS + DECOUPLED),
     "rows": (EVALUATING, TENSORS + "instance_group { count: 2 }"),
     "mute": (WITHOUT_EXECUTE, TENSORS),
     "completing": (COMPLETING, ""),
     "contradicting": (COMPLETING, CONTRADICTION),
 }
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=rows", "--load-model=mute"]
+ALSO = ["--load-model=together", "--load-model=returning"]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +136,7 @@ def server(nothing_is_left_behind: None, models: Path, finalized: Path) -> Itera
     with Server.serve(
         models,
         log_path=models.parent / "log",
-        flags=EXPLICIT,
+        flags=[*EXPLICIT, *ALSO],
         environment={"FINALIZED": str(finalized)},
     ) as started:
         yield started
@@ -108,6 +145,14 @@ def server(nothing_is_left_behind: None, models: Path, finalized: Path) -> Itera
 def run(server: Server, code: str, *, model: str = "rows") -> Answer:
     tensor = {"name": "SCRIPT", "datatype": "BYTES", "shape": [1], "data": [code]}
     return server.infer(model, {"inputs": [tensor]})
+
+
+def run_pair(server: Server, code: str) -> list[Answer]:
+    """Let the model answer two requests in one batch."""
+    tensor = {"name": "SCRIPT", "datatype": "BYTES", "shape": [1, 1], "data": [code]}
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(server.infer, "together", {"inputs": [tensor]}) for _ in range(2)]
+        return [one.result() for one in asked]
 
 
 def check_failed(answer: Answer, status: int, words: str) -> None:
@@ -143,10 +188,20 @@ def test_row_135_what_execute_raises_is_told_with_its_place(server):
 
 @pytest.mark.parametrize(
     ("code", "status"),
-    [("NOT_FOUND", 404), ("UNAVAILABLE", 503), ("INVALID_ARG", 400), ("INTERNAL", 500)],
+    [
+        ("UNKNOWN", 400),
+        ("INTERNAL", 500),
+        ("NOT_FOUND", 404),
+        ("INVALID_ARG", 400),
+        ("UNAVAILABLE", 503),
+        ("UNSUPPORTED", 501),
+        ("ALREADY_EXISTS", 400),
+        ("CANCELLED", 400),
+    ],
 )
 def test_row_136_codes_of_errors_are_statuses(server, code, status):
-    check_failed(run(server, f"[error(pb_utils.TritonError.{code})]"), status, "on purpose")
+    answer = run(server, f"[error(pb_utils.TritonError.{code})]")
+    assert (answer.status, answer.json()) == (status, {"error": "on purpose"})
     check_that_it_works(server)
 
 
@@ -163,6 +218,38 @@ def test_row_136_codes_of_errors_are_statuses(server, code, status):
 def test_row_137_wrong_results_are_told(server, code, words):
     check_failed(run(server, code), 500, words)
     check_that_it_works(server)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("[]", "InferenceRequest(s) size is:2, and InferenceResponse(s) size is:0"),
+        ("[text('a')]", "InferenceRequest(s) size is:2, and InferenceResponse(s) size is:1"),
+        ("[text('a'), 1]", "execute function return list, found type '<class 'int'>'."),
+        ("(text('a'), text('b'))", "Expected a list in the execute return, found type"),
+    ],
+)
+def test_rows_135_and_137_what_goes_wrong_fails_all_requests_of_the_batch(server, code, words):
+    for answer in run_pair(server, code):
+        check_failed(answer, 500, words)
+    told = [one.json()["outputs"][0]["data"][0] for one in run_pair(server, "[text('a')] * 2")]
+    assert told == ["a", "a"]
+
+
+def test_row_137_a_decoupled_model_that_returns_something_is_told(server):
+    answer = server.post("/v2/models/returning/generate", {"SCRIPT": "-"})
+    text = (
+        "Python model 'returning_0' is using the decoupled mode and the execute function must"
+        " return None."
+    )
+    check_failed(answer, 400, text)
+
+
+def test_row_138_of_a_batch_only_the_request_without_a_response_is_failed(server):
+    answers = sorted(run_pair(server, "[text('a'), None]"), key=lambda one: one.status)
+    assert answers[0].json()["outputs"][0]["data"] == ["a"]
+    check_failed(answers[1], 500, "found type '<class 'NoneType'>'")
 
 
 def test_row_138_a_request_without_a_response_is_failed(server):
@@ -192,7 +279,12 @@ def test_row_141_a_model_completes_its_configuration(server):
 
 
 def test_row_141_a_completion_that_contradicts_fails_the_load(server):
-    check_failed(server.load("contradicting"), 400, "ValueError")
+    words = (
+        "ValueError: unable to load model 'contradicting', configuration expects datatype "
+        "TYPE_INT32 for input 'IN', model provides TYPE_FP32"
+    )
+    check_failed(server.load("contradicting"), 400, words)
+    assert server.get("/v2/models/contradicting/ready").status == 400
 
 
 def test_row_146_finalize_is_called_for_an_instance_that_goes_and_at_an_unload(server, finalized):
