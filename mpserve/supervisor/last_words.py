@@ -5,18 +5,16 @@ of the program, which would spoil its exit code.
 """
 
 import contextlib
-import os
 import sys
 import traceback
-from typing import Final
 
-STDERR_FD: Final = 2  # not `sys.stderr`, which keeps what it could not write
+from mpserve.telemetry.outlet import STANDARD_ERROR
 
 
 def say(line: str) -> None:
     """Write a line, as far as somebody takes it."""
-    with contextlib.suppress(OSError):
-        os.write(STDERR_FD, f"{line}\n".encode(errors="replace"))
+    # Not by `sys.stderr`, which keeps what it could not write.
+    STANDARD_ERROR.write(f"{line}\n".encode(errors="replace"))
 
 
 def say_traceback() -> None:

@@ -1,15 +1,18 @@
-"""The stderr of a child, passed on unchanged, with its last lines kept to tell why it died."""
+"""The stderr of a child, passed on unchanged, with its last lines kept to tell why it died.
+
+Where our own is not read, they are kept, and lost to the log (`telemetry.outlet`).
+"""
 
 import asyncio
-import contextlib
 import os
 from collections import deque
 from typing import Final, Self
 
+from mpserve.telemetry.outlet import STANDARD_ERROR
+
 KEPT_LINES: Final = 4  # the end of a traceback; what came before is in the log
 _LINE_BYTES: Final = 400
 _READ_BYTES: Final = 1 << 16
-_STDERR_FD: Final = 2
 
 
 class StderrTail:
@@ -53,8 +56,7 @@ class StderrTail:
         if not chunk:
             self._shut()
             return False
-        with contextlib.suppress(OSError):  # nobody reads our stderr: the lines are still kept
-            os.write(_STDERR_FD, chunk)
+        STANDARD_ERROR.write(chunk)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         self._lines.extend(line[:_LINE_BYTES] for line in lines if line.strip())
         self._rest = self._rest[:_LINE_BYTES]

@@ -1,10 +1,10 @@
 """The wish that the server ends, and what is not waited for once it is there."""
 
 import asyncio
-import contextlib
-import os
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
+
+from mpserve.telemetry.outlet import Outlet
 
 Result = TypeVar("Result")
 
@@ -30,8 +30,7 @@ class Stop:
             self._at_once.set()
         self.asked.set()
         if number:
-            with contextlib.suppress(OSError):  # whoever read our output may be gone
-                os.write(STDOUT_FD, f"Signal ({number}) received.\n".encode())
+            Outlet(STDOUT_FD).write(f"Signal ({number}) received.\n".encode())
 
     async def unless_asked(self, work: Coroutine[Any, Any, Result]) -> Result | None:
         """Return what `work` returns; cancel it, and return `None`, when the server has to end."""

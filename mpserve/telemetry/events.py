@@ -23,6 +23,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "labels.unreadable": "A label file can not be read; classes of that output have no labels.",
     "library.logged": "A line of Python's `logging`, from a model or a library.",
     "load.begun": "A load of a model starts (debug).",
+    "lines.lost": "Nobody read the log for a while, and lines were lost; says how many.",
     "lines.suppressed": "Lines that repeated too often were left out; says which and how many.",
     "log.kept": "The log's file could not be opened again; what was written to goes on.",
     "log.switched": "A client changed what the log writes; it says what is written from now on.",

@@ -4,17 +4,19 @@
 
 Guarantees
     A line is one `write(2)`, so lines of several processes do not mix on a pipe up to its atomic
-    size. Writing never raises: a full or closed pipe loses lines, not requests. A line that repeats
-    (same event, same words; numbers may differ) is written `BURST` times per window, then counted;
-    the count is told by `lines.suppressed`, which is as severe as the line.
+    size. Writing never raises, nor waits for a reader that stands still: a full or closed pipe
+    loses lines, not requests; the next line that is read says how many (`lines.lost`). Characters
+    that steer a terminal are written as escapes, so that no name can forge a line. A line that
+    repeats (same event, same words; numbers may differ) is written `BURST` times per window, then
+    counted; the count is told by `lines.suppressed`, which is as severe as the line.
 Assumes
     Each process calls `configure` once after its start, also after a fork.
 Owner
     The process; there is one log per process. It owns nothing: the descriptor stays its caller's.
 """
 
-import contextlib
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
@@ -23,8 +25,8 @@ import msgspec
 import orjson
 
 from mpserve.model.log_switches import LogFormat, LogLevel, LogSwitches, written_levels
+from mpserve.telemetry.outlet import STANDARD_ERROR, STDERR_FD, Outlet
 
-STDERR_FD: Final = 2
 BURST: Final = 10  # enough to see each model of a small repository fail with the same words
 WINDOW_NS: Final = 10_000_000_000  # ten seconds: an operator who looks sees that it goes on
 MAX_KEYS: Final = 1024  # a bound for memory; the oldest key is forgotten first
@@ -36,7 +38,9 @@ _LETTERS: Final = {
     LogLevel.WARNING: "W",
     LogLevel.ERROR: "E",
 }
-_NEEDS_QUOTES: Final = frozenset(" =\"'\\\t\r")
+_NEEDS_QUOTES: Final = re.compile(r"[ =\"'\\\t]")
+_STEERS: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What is no newline and moves a cursor, changes a terminal, ends a line or turns its direction."""
 
 
 class RepetitionKey(NamedTuple):
@@ -96,7 +100,7 @@ class Lines:
 
     def __init__(self, switches: LogSwitches, *, role: str, fd: int) -> None:
         self._role = role
-        self._fd = fd
+        self._outlet = STANDARD_ERROR if fd == STDERR_FD else Outlet(fd)
         self._is_terminal = os.isatty(fd)
         self.switch(switches)
 
@@ -111,7 +115,12 @@ class Lines:
         self._written = written_levels(switches)
 
     def write(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> None:
-        """Write one event."""
+        """Write one event, after what was lost before it."""
+        if lost := self._outlet.take_lost_lines():
+            self._outlet.write(self._line(LogLevel.WARNING, "lines.lost", {"count": lost}))
+        self._outlet.write(self._line(level, event, fields))
+
+    def _line(self, level: LogLevel, event: str, fields: Mapping[str, object]) -> bytes:
         at_unix_ns = time.time_ns()
         if self._format is LogFormat.JSON:
             line = json_line(level, event, fields, role=self._role, at_unix_ns=at_unix_ns)
@@ -124,8 +133,7 @@ class Lines:
             colour = _COLOURS.get(level, "") if self._colours else ""
             text = text_line(level, event, fields, role=self._role, stamp=stamp)
             line = f"{colour}{text}\x1b[0m\n" if colour else f"{text}\n"
-        with contextlib.suppress(OSError):  # nobody reads any more: there is nowhere to say so
-            os.write(self._fd, line.encode("utf-8", "replace"))
+        return line.encode("utf-8", "replace")
 
 
 class Log:
@@ -197,7 +205,7 @@ def event_text(event: str, fields: Mapping[str, object]) -> str:
     short: list[str] = []
     blocks: list[str] = []
     for key, value in fields.items():
-        text = str(value)
+        text = _STEERS.sub(_escape, str(value))
         if "\n" in text:
             blocks.append(f"\n  {key}:\n    " + text.rstrip("\n").replace("\n", "\n    "))
         else:
@@ -219,12 +227,16 @@ def utc_stamp(at_unix_ns: int) -> str:
     return f"{moment}.{rest_ns // 1_000_000:03d}Z"
 
 
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
 def _clean(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
 
 def _quoted(text: str) -> str:
-    if text and _NEEDS_QUOTES.isdisjoint(text):
+    if text and not _NEEDS_QUOTES.search(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.pace import within
 from tests.fixtures.ports import free_ports
 from tests.fixtures.scripted import post_script, run_script
 from tests.fixtures.waiting import wait_until
@@ -90,6 +92,74 @@ def test_what_a_model_prints_is_seen_line_by_line(serve, repository):
     server = serve(repository.path)
     run_script(server, "m", 'print("seen while it serves")')
     wait_until(lambda: "seen while it serves" in server.log_text)
+
+
+PRINT_MUCH = """
+import sys
+for stream in (sys.stderr, sys.stdout):
+    for number in range(5000):
+        stream.write("x" * 99 + "\\n")
+    stream.flush()
+return 7
+"""
+
+
+@pytest.fixture
+def unread(tmp_path):
+    """A pipe, as a path, that somebody has opened and does not read."""
+    path = tmp_path / "unread"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    yield path, reader
+    os.close(reader)
+
+
+def read_pieces(reader: int) -> bytes:
+    """What lies in a pipe now."""
+    found = b""
+    with contextlib.suppress(BlockingIOError):
+        while piece := os.read(reader, 1 << 16):
+            found += piece
+    return found
+
+
+@pytest.mark.parametrize("way", ["standard streams", "--log-file"])
+def test_a_log_that_nobody_reads_stops_nobody(serve, repository, unread, way):
+    """As of a container whose log driver hangs, or of a terminal that is held."""
+    path, reader = unread
+    repository.add("scripted", "m")
+    onto = ["sh", "-c", f'exec "$@" >{path} 2>{path}', "sh"]
+    by_flag = ["--model-control-mode=explicit", "--load-model=*", "--log-verbose=1"]
+    if way == "--log-file":
+        by_flag.append(f"--log-file={path}")
+    server = serve(repository.path, flags=by_flag, prefix=onto if way != "--log-file" else [])
+    before = {process.pid for process in server.processes_named("mps supervisor")}
+    for _ in range(3):
+        assert run_script(server, "m", PRINT_MUCH) == 7
+    begun = time.monotonic()
+    for _ in range(20):
+        assert server.post("/v2/repository/models/m/load", {}).status == 200
+        assert server.index()[0]["state"] == "READY"
+        assert run_script(server, "m", "return 7") == 7
+    assert time.monotonic() - begun < within(20)
+    assert {process.pid for process in server.processes_named("mps supervisor")} == before
+
+    def is_told() -> bool:
+        server.post("/v2/repository/models/m/load", {})
+        return b"lines.lost" in read_pieces(reader)
+
+    wait_until(is_told, deadline=within(10))
+    server.process.terminate()
+    assert server.wait_exit() == 0
+
+
+def test_a_pipe_without_a_reader_is_no_log(serve, repository, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    server = serve(repository.path, flags=[f"--log-file={pipe}"], wait_ready=False)
+    server.expected_exit_code = None
+    assert server.wait_exit() == 1
+    assert f"--log-file '{pipe}': nobody reads this pipe" in server.log_text
 
 
 @pytest.mark.parametrize("kind", ["full", "broken"])

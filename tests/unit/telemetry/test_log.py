@@ -76,6 +76,42 @@ def test_a_text_line_quotes_words_with_blanks_and_puts_tracebacks_below():
     assert line == (f'T E w[{os.getpid()}] load.failed model="a b"\n  traceback:\n    one\n    two')
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("a\rb", "a\\\\rb"),
+        ("\x1b[2Jgone", "\\\\x1b[2Jgone"),
+        ("a\x00\x9b\u2028b", "a\\\\x00\\\\x9b\\\\u2028b"),
+        ("a\u202eb", "a\\\\u202eb"),
+    ],
+    ids=["carriage return", "escape", "line ends", "direction"],
+)
+def test_no_value_steers_a_terminal_or_forges_a_line(value, told):
+    def of(text):
+        return text_line(LogLevel.INFO, "x.happened", {"name": text}, role="w", stamp="T")
+
+    assert of(value).endswith(f'x.happened name="{told}"')
+    forged = of(f"{value}\nT I w[1] x.happened")
+    assert forged.splitlines()[2] == "    " + told.replace("\\\\", "\\")
+    assert forged.splitlines()[3] == "    T I w[1] x.happened"
+
+
+def test_lines_that_nobody_read_are_told_by_the_next(pipe):
+    log = make_log(pipe[1], log_format=LogFormat.JSON)
+    for number in range(2000):
+        log.emit(LogLevel.INFO, "x.happened", {"name": f"{number:0100}"})
+    kept = b""
+    while (chunk := os.read(pipe[0], 1 << 16)).count(b"\n") > 0:
+        kept += chunk
+        if len(chunk) < 1 << 16:
+            break
+    lost, line = (json.loads(one) for one in written(*pipe, log, (LogLevel.INFO, "x.ended", {})))
+    assert lost["event"] == "lines.lost"
+    assert lost["level"] == "warning"
+    assert lost["count"] == 2000 - kept.count(b"\n")
+    assert line["event"] == "x.ended"
+
+
 @pytest.mark.parametrize("on", list(itertools.product([False, True], repeat=4)), ids=str)
 @pytest.mark.parametrize("later", [False, True], ids=["from the start", "switched"])
 def test_a_level_is_written_when_its_switch_is_on_whatever_the_others_are(pipe, on, later):
