@@ -161,25 +161,19 @@ def begin_trace_file(setting: TraceSetting) -> None:
     """
     if setting.mode is not TraceMode.TRITON or not setting.file:
         return
-    try:
-        trace_file.clear(setting.file)
-    except OSError as error:
-        raise ConfigError(
-            f"--trace-config triton,file={setting.file}: {error.strerror}; give a file that can be"
-            " written"
-        ) from error
+    _tried(trace_file.clear, setting.file)
 
 
 def check_trace_file(setting: TraceSetting) -> None:
     """Raise `ConfigError` where a running server could not add its traces to the file."""
-    if setting.mode is not TraceMode.TRITON or not setting.file:
-        return
+    if setting.mode is TraceMode.TRITON and setting.file:
+        _tried(trace_file.check, setting.file)
+
+
+def _tried(what: Callable[[str], None], path: str) -> None:
     try:
-        is_foreign = trace_file.is_foreign(setting.file)
+        what(path)
     except OSError as error:
-        raise ConfigError(f"--trace-config triton,file={setting.file}: {error.strerror}") from error
-    if is_foreign:
         raise ConfigError(
-            f"--trace-config triton,file={setting.file}: the file holds something else than traces;"
-            " give another one"
-        )
+            f"--trace-config triton,file={path}: {error.strerror}; give a file that can be written"
+        ) from error

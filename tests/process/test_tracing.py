@@ -1,6 +1,7 @@
 """Traces in files: who is traced, what is recorded, and that all processes write one array."""
 
 import json
+import os
 from pathlib import Path
 
 import grpc
@@ -239,10 +240,25 @@ def test_a_file_of_somebodys_own_ends_the_start(serve, repository, trace_path):
     assert trace_path.read_text() == "mine"
 
 
-def test_a_file_that_can_not_be_written_ends_the_start(serve, repository):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("nowhere", "No such file or directory"),
+        ("directory", "Is a directory"),
+        ("pipe", "it is no regular file"),
+    ],
+)
+def test_a_file_that_can_not_be_written_ends_the_start(serve, repository, tmp_path, kind, reason):
     repository.add("adder", "first")
-    flags = ["--trace-config=triton,file=/nowhere/t.json", "--trace-config=level=TIMESTAMPS"]
+    path = tmp_path / kind
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path = path / "t.json"
+    flags = [f"--trace-config=triton,file={path}", "--trace-config=level=TIMESTAMPS"]
     server = serve(repository.path, flags=flags, wait_ready=False)
     server.expected_exit_code = 1
     assert server.wait_exit() == 1
-    assert "triton,file=/nowhere/t.json: No such file or directory" in server.log_text
+    assert f"triton,file={path}: {reason}" in server.log_text

@@ -1,14 +1,21 @@
 """Files of traces: one array, whoever writes."""
 
+import fcntl
 import json
+import os
+import resource
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mpserve.dispatch.ensemble_answer import EnsembleOutput
-from mpserve.telemetry.trace_file import append, clear, file_of, is_foreign
+from mpserve.telemetry import trace_file
+from mpserve.telemetry.trace_file import append, check, clear, file_of
 from mpserve.telemetry.trace_record import identity_record, moment_record, tensor_record
+from tests.fixtures.waiting import wait_until
 
 TRACE = moment_record(1, "HTTP_RECV_START", 5)
 IDENTITY = identity_record(12, model="m", version="1", request_id="", parent_id=0)
@@ -65,15 +72,16 @@ def test_what_is_no_trace_is_neither_cleared_nor_added_to(tmp_path, text, capfd)
     assert path.read_text() == text
     told = capfd.readouterr()
     assert "something else than traces" in told.err + told.out
-    assert is_foreign(str(path))
+    with pytest.raises(FileExistsError, match="something else than traces"):
+        check(str(path))
 
 
 @pytest.mark.parametrize("record", [TRACE, IDENTITY, TENSOR], ids=["moment", "model", "tensor"])
 def test_whatever_a_trace_begins_with_is_known(tmp_path, record):
     path = str(tmp_path / "t.json")
-    assert not is_foreign(path)
+    check(path)
     append(path, [record])
-    assert not is_foreign(path)
+    check(path)
     append(path, [record])
     clear(path)
     assert (tmp_path / "t.json").read_text() == ""
@@ -82,6 +90,58 @@ def test_whatever_a_trace_begins_with_is_known(tmp_path, record):
 def test_a_file_that_can_not_be_written_is_told_and_costs_nothing_else(tmp_path, capfd):
     append(str(tmp_path / "no" / "t.json"), [{"id": 1}])
     assert "trace.unwritable" in capfd.readouterr().err + capfd.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device"])
+def test_what_is_no_file_is_told_without_a_wait(tmp_path, capfd, kind):
+    path = tmp_path / "t.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path = Path("/dev/full")
+    for what in (check, clear):
+        with pytest.raises(OSError, match=r"is no regular file|Is a directory"):
+            what(str(path))
+    append(str(path), [TRACE])
+    told = capfd.readouterr()
+    assert "trace.unwritable" in told.err + told.out
+
+
+def test_a_trace_without_room_is_taken_back(tmp_path, capfd):
+    """Also one of which a part was written; a limit of the file's size stands for a full disk."""
+    path = tmp_path / "t.json"
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        append(str(tmp_path / "other.json"), [{"id": 1, "timestamps": "x" * 2000}])
+        for _ in range(100):
+            append(str(path), [TRACE])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        append(str(path), [TRACE])
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (tmp_path / "other.json").read_bytes() == b""
+    records = json.loads(path.read_text())
+    assert 3 < len(records) < 100
+    assert set(map(str, records)) == {str(dict(TRACE))}
+    told = capfd.readouterr()
+    assert "trace.unwritable" in told.err + told.out
+
+
+def test_who_keeps_the_file_locked_costs_traces_and_hardly_any_time(tmp_path, capfd):
+    path = tmp_path / "t.json"
+    append(str(path), [TRACE])
+    with path.open() as kept:
+        fcntl.flock(kept, fcntl.LOCK_EX)
+        begun = time.monotonic()
+        for _ in range(100):
+            append(str(path), [TRACE])
+        assert time.monotonic() - begun < 20 * trace_file._TURN_SECONDS
+    told = capfd.readouterr()
+    assert "another process keeps the file locked" in told.err + told.out
+    wait_until(lambda: append(str(path), [TRACE]) or len(json.loads(path.read_text())) == 2)
 
 
 def test_traces_lie_in_files_of_so_many():
