@@ -33,6 +33,7 @@ DEFAULT_PORTS: Final = {
     8082: "metrics of `mpserve start`",
 }
 """Looked at when no port is named."""
+KERNEL_MEMORY: Final = "/sys/kernel/mm"
 _MIB: Final = 1 << 20
 
 
@@ -68,14 +69,37 @@ def doctor(ports: tuple[int, ...]) -> None:
 
 def examine(ports: tuple[int, ...]) -> Iterator[Finding]:
     """Return what there is to say of this machine."""
-    yield shared_memory(os.statvfs(SHARED_MEMORY))
-    yield huge_pages(_text("/proc/self/mounts"), _text(HUGE_PAGES))
+    yield _shared_memory_of(SHARED_MEMORY)
+    if Path(KERNEL_MEMORY).is_dir():
+        yield huge_pages(_text("/proc/self/mounts"), _text(HUGE_PAGES))
+    else:
+        yield Finding(
+            what=f"huge pages in {SHARED_MEMORY}", seen=f"unknown: there is no {KERNEL_MEMORY}"
+        )
     yield descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1])  # the server raises the soft
     yield backlog(_number("/proc/sys/net/core/somaxconn"))
     yield memory_maps(_number("/proc/sys/vm/max_map_count"))
     yield clock(time.time())
     yield from (port(number) for number in ports or DEFAULT_PORTS)
     yield from (allocator(one) for one in Allocator if one is not Allocator.MALLOC)
+
+
+def _shared_memory_of(place: str) -> Finding:
+    try:
+        found = os.statvfs(place)
+    except OSError as error:
+        return Finding(
+            what=f"free in {place}",
+            seen=error.strerror or str(error),
+            advice=f"tensors lie there: mount -t tmpfs -o mode=1777,size=1g tmpfs {place}",
+        )
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding(
+            what=f"free in {place}",
+            seen="this user may not write there",
+            advice=f"tensors lie there: chmod 1777 {place}, or run as another user",
+        )
+    return shared_memory(found)
 
 
 def shared_memory(found: os.statvfs_result) -> Finding:

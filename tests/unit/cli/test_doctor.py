@@ -64,6 +64,26 @@ def test_of_two_mounts_of_shared_memory_the_one_on_top_counts():
     assert room.huge_pages(mounts, "[never]").seen.startswith("no")
 
 
+@pytest.mark.parametrize("kind", ["none", "read-only"])
+def test_shared_memory_that_can_not_be_used_comes_with_an_advice(monkeypatch, tmp_path, kind):
+    if kind == "read-only":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(
+        room, "SHARED_MEMORY", str(tmp_path / "shm" if kind == "none" else tmp_path)
+    )
+    finding = next(room.examine(()))
+    told = "No such file or directory" if kind == "none" else "this user may not write there"
+    assert finding.seen == told
+    assert str(tmp_path) in finding.advice
+
+
+def test_a_container_without_sys_is_not_a_kernel_without_huge_pages(monkeypatch, tmp_path):
+    monkeypatch.setattr(room, "KERNEL_MEMORY", str(tmp_path / "none"))
+    (finding,) = (one for one in room.examine(()) if one.what.startswith("huge pages"))
+    assert finding.seen.startswith("unknown")
+    assert finding.advice == ""
+
+
 def test_a_port_that_is_taken_is_told_and_makes_the_exit_code_1():
     with socket.socket() as taken:
         taken.bind(("", 0))
