@@ -902,6 +902,10 @@ class HttpServerConfig:
     @property
     def connections(self) -> int: ...
 
+    @property
+    def handshakes(self) -> int:
+        """Connections whose TLS handshake is under way."""
+
     def counts(self) -> dict:
         """Requests answered natively, by a static answer, and by Python."""
 
@@ -1186,6 +1190,10 @@ class GrpcServerConfig:
 
     @property
     def connections(self) -> int: ...
+
+    @property
+    def handshakes(self) -> int:
+        """Connections whose TLS handshake is under way."""
 
     def counts(self) -> dict:
         """Calls answered natively, by a fixed answer, and by Python."""

@@ -8,15 +8,21 @@ repeat theirs a second later (RFC 6298 section 2.1), when the other socket alone
 """
 
 import ctypes
+import os
 import socket
+import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from mpserve.telemetry import log
 
 HANDSHAKE_SECONDS: Final = 0.25  # a long way round the earth; well below the second of RFC 6298
+DRAIN_HANDSHAKE_SECONDS: Final = 3.0  # of TLS: four ways, one of which is repeated after a second
 
+_DESCRIPTORS: Final = Path("/proc/self/fd")
+_INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 _MIGRATES: Final = Path("/proc/sys/net/ipv4/tcp_migrate_req")
 _SO_ATTACH_FILTER: Final = 26  # asm-generic/socket.h; Python does not name it
 _FLAGS_PLACE: Final = 13  # in the header of TCP, RFC 9293 section 3.1
@@ -51,6 +57,28 @@ def hand_over(listener: socket.socket) -> bool:
         log.warning("port.kept", error=str(error))
         return False
     return True
+
+
+def own_listeners(port: int) -> Iterator[socket.socket]:
+    """Return copies of this process's listening sockets of TCP on a port, whoever made them."""
+    for fd in [int(place.name) for place in _DESCRIPTORS.iterdir()]:
+        try:
+            if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+                continue
+            copy = socket.socket(fileno=os.dup(fd))
+        except OSError:  # it was closed meanwhile
+            continue
+        if _listens_on(copy, port):
+            yield copy
+        else:
+            copy.close()
+
+
+def _listens_on(one: socket.socket, port: int) -> bool:
+    if one.family not in _INTERNET or one.type != socket.SOCK_STREAM:
+        return False
+    accepts = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    return bool(accepts) and one.getsockname()[1] == port
 
 
 def _kernel_migrates() -> bool:

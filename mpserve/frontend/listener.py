@@ -13,6 +13,8 @@ from mpserve.errors import ConfigError
 from mpserve.frontend.handover import hand_over
 
 BACKLOG: Final = 4096  # the most that Linux allows as it comes (net.core.somaxconn)
+# Of TLS; as long as the head of a request may take when nothing else is said (`ClientLimits`).
+TLS_SECONDS: Final = 20.0
 # A client whose machine is gone without a word is noticed after 60 + 4 x 15 s; what is accepted
 # inherits this from its listener.
 KEEPALIVE: Final = (
@@ -113,11 +115,19 @@ class Listening:
         loop = asyncio.get_running_loop()
         if listener.family is socket.AF_UNIX:
             self._server = await loop.create_unix_server(
-                self._make, sock=listener, ssl=tls, backlog=BACKLOG
+                self._make,
+                sock=listener,
+                ssl=tls,
+                ssl_handshake_timeout=_only_with(tls),
+                backlog=BACKLOG,
             )
         else:
             self._server = await loop.create_server(
-                self._make, sock=listener, ssl=tls, backlog=BACKLOG
+                self._make,
+                sock=listener,
+                ssl=tls,
+                ssl_handshake_timeout=_only_with(tls),
+                backlog=BACKLOG,
             )
 
 
@@ -136,6 +146,10 @@ def port_of(listener: socket.socket) -> int:
     """Return the port that a socket listens on."""
     port: int = listener.getsockname()[1]
     return port
+
+
+def _only_with(tls: ssl.SSLContext | None) -> float | None:
+    return TLS_SECONDS if tls is not None else None
 
 
 def _listening(listener: socket.socket) -> socket.socket:

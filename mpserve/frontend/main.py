@@ -55,7 +55,7 @@ from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.metadata import MetadataHandler
 from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
-from mpserve.frontend.handover import HANDSHAKE_SECONDS
+from mpserve.frontend.handover import DRAIN_HANDSHAKE_SECONDS, HANDSHAKE_SECONDS
 from mpserve.frontend.http.service import HttpService
 from mpserve.frontend.listener import Listener, listen, listen_inherited, port_of, shut
 from mpserve.settings import Settings, decode_settings
@@ -309,8 +309,15 @@ class Frontend:
         self._loop.call_later(IDLE_SECONDS, self._http.close_idle)
         self._loop.call_later(UNTOUCHED_SECONDS, self._http.close_untouched)
         deadline = self._loop.time() + grace_seconds
+        handshakes_until = min(self._loop.time() + DRAIN_HANDSHAKE_SECONDS, deadline)
+
+        def waits() -> bool:
+            now = self._loop.time()
+            shakes_hands = self._http.handshakes > 0 and now < handshakes_until
+            return shakes_hands or (self._is_busy() and now < deadline)
+
         # The counts are the native core's, which tells no event when they change.
-        while self._is_busy() and self._loop.time() < deadline:  # noqa: ASYNC110  see above
+        while waits():  # noqa: ASYNC110  see above
             await asyncio.sleep(DRAIN_LOOK_SECONDS)
         if self._is_busy():
             log.warning(

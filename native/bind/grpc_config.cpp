@@ -320,6 +320,9 @@ void bind_grpc_config(nb::module_& m) {
         .def("drain", &drain, "Take no new calls; close each connection after its last one.")
         .def("abort", &abort_all, "Close all connections now.")
         .def_prop_ro("connections", [](const GrpcConfig& self) { return self.connections.size(); })
+        .def_prop_ro(
+            "handshakes", [](const GrpcConfig& self) { return self.handshakes; },
+            "Connections whose TLS handshake is under way.")
         .def("counts", &counts_of, "Calls answered natively, by a fixed answer, and by Python.");
     bind_client_limits(config, &look_at_pace);
 }

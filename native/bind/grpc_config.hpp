@@ -87,6 +87,7 @@ struct GrpcConfig {
     std::uint64_t refused = 0;  // connections past the limit
 
     std::unordered_set<GrpcConnection*> connections;
+    std::size_t handshakes = 0;    // connections that are made, but not connected: of TLS
     std::uint64_t look_at_ns = 0;  // when `look` is called next, 0: not at all
     nanobind::object look_timer;   // the one that does; there is never another
 

@@ -35,9 +35,12 @@ GrpcConnection::GrpcConnection(nb::object config)
     : config_owner_(std::move(config)),
       config_(nb::cast<GrpcConfig&>(config_owner_)),
       dispatcher_(*config_.dispatcher),
-      transport_(nb::none()) {}
+      transport_(nb::none()) {
+    ++config_.handshakes;
+}
 
 GrpcConnection::~GrpcConnection() {
+    end_handshake();
     config_.connections.erase(this);
     for (auto& stream : streams_) {
         if (stream->token != 0) dispatcher_.forget(stream->token);
@@ -59,7 +62,12 @@ void GrpcConnection::make_session() {
     http2().session_set_local_window_size(session_, 0, 0, kConnectionWindow);
 }
 
+void GrpcConnection::end_handshake() noexcept {
+    if (std::exchange(in_handshake_, false)) --config_.handshakes;
+}
+
 void GrpcConnection::connection_made(nb::object transport) {
+    end_handshake();
     outlet_.open(transport);
     transport_ = std::move(transport);
     const bool has_place = config_.connections.size() < config_.limits.max_connections;

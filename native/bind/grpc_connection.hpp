@@ -100,6 +100,7 @@ private:
     void open(GrpcStream& stream);
     void open_stream(GrpcStream& stream);
     void send_elsewhere(GrpcStream& stream);
+    void end_handshake() noexcept;
     bool is_refused(GrpcStream& stream);
     void hand_on_messages(GrpcStream& stream);
     bool takes_message(GrpcStream& stream);
@@ -179,7 +180,8 @@ private:
     std::vector<std::int32_t> parked_;  // calls that wait until more answers were sent
     std::uint64_t unsent_bytes_ = 0;    // of answers
     ByteBuffer out_;
-    bool updating_ = false;  // inside `pump`: what is to be written waits for its end
+    bool in_handshake_ = true;  // made, and not connected yet
+    bool updating_ = false;     // inside `pump`: what is to be written waits for its end
     bool dirty_ = false;
     bool writing_paused_ = false;
     bool closing_ = false;     // close when everything is written

@@ -190,6 +190,9 @@ void bind_http_config(nb::module_& m) {
             [](HttpConfig& self) { for_all(self, &HttpConnection::close_untouched); },
             "Close connections on which nothing was ever received; after `drain`.")
         .def_prop_ro("connections", [](const HttpConfig& self) { return self.connections.size(); })
+        .def_prop_ro(
+            "handshakes", [](const HttpConfig& self) { return self.handshakes; },
+            "Connections whose TLS handshake is under way.")
         .def("counts", &counts_of,
              "Requests answered natively, by a static answer, and by Python.");
     bind_client_limits(config, &look_at_pace);

@@ -51,6 +51,7 @@ struct HttpConfig {
     std::uint32_t infer_place = kNoPlace;            // where inferences are counted, and
     std::uint32_t versioned_infer_place = kNoPlace;  // those that name a version
     std::unordered_set<HttpConnection*> connections;
+    std::size_t handshakes = 0;  // connections that are made, but not connected: of TLS
     bool draining = false;
     ClientLimits limits;
     std::string busy_answer;    // to a connection past the limit

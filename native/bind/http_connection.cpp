@@ -36,19 +36,27 @@ HttpConnection::HttpConnection(nb::object config)
     : config_owner_(std::move(config)),
       config_(nb::cast<HttpConfig&>(config_owner_)),
       dispatcher_(*config_.dispatcher),
-      transport_(nb::none()) {}
+      transport_(nb::none()) {
+    ++config_.handshakes;
+}
 
 HttpConnection::~HttpConnection() {
+    end_handshake();
     config_.connections.erase(this);
     if (body_block_) dispatcher_.arena().release(body_block_.ref);
 }
 
 void HttpConnection::connection_made(nb::object transport) {
+    end_handshake();
     outlet_.open(transport);
     transport_ = std::move(transport);
     const bool has_place = this->has_place();
     config_.connections.insert(this);
-    if (!has_place) return;
+    if (has_place && config_.draining) close_unless_touched_soon();
+}
+
+void HttpConnection::end_handshake() noexcept {
+    if (std::exchange(in_handshake_, false)) --config_.handshakes;
 }
 
 void HttpConnection::connection_lost() {

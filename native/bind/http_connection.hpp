@@ -66,6 +66,8 @@ public:
     void drain();
     void close_idle();
     void close_untouched();
+    // For one whose handshake ends when the drain has begun.
+    void close_unless_touched_soon();
     // Ends it when its client is too slow, or was silent for too long.
     void look_at_pace(std::uint64_t now_ns);
     bool keeps_alive(std::uint64_t sequence) const noexcept;
@@ -130,6 +132,7 @@ private:
     void mark_dirty();
     bool has_place();
     bool is_idle();
+    void end_handshake() noexcept;
     void time_out();
     void cut_off();
     void close();
@@ -165,6 +168,7 @@ private:
     bool writing_paused_ = false;
     std::uint64_t received_ns_ = 0;    // when the request that is read began; while tracing only
     std::uint64_t body_begun_ns_ = 0;  // when its head was there, and its body not; while counting
+    bool in_handshake_ = true;         // made, and not connected yet
     bool untouched_ = true;            // nothing was ever received
     bool expects_large_ = false;       // the last request's body was received where it stays
     bool closing_ = false;             // close after the last pending answer

@@ -11,6 +11,7 @@ namespace mpserve::bind {
 namespace {
 
 constexpr double kLingerSeconds = 1.0;
+constexpr double kUntouchedSeconds = 1.0;
 constexpr std::size_t kLingerBytes = 1 << 20;
 constexpr std::uint32_t kRequestTimeout = 408;
 constexpr std::uint64_t kSecond = 1'000'000'000;
@@ -107,6 +108,13 @@ bool HttpConnection::is_idle() {
     char first = 0;
     const auto descriptor = nb::cast<int>(socket.attr("fileno")());
     return ::recv(descriptor, &first, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+void HttpConnection::close_unless_touched_soon() {
+    const auto loop = nb::module_::import_("asyncio").attr("get_running_loop")();
+    auto close = nb::cpp_function(
+        [self = nb::borrow(self_)] { nb::inst_ptr<HttpConnection>(self)->close_untouched(); });
+    loop.attr("call_later")(kUntouchedSeconds, close);
 }
 
 void HttpConnection::close() {

@@ -5,6 +5,7 @@ Source: docs/adr/0010-native-grpc.md.
 """
 
 import asyncio
+import contextlib
 import traceback
 from typing import Final, cast
 
@@ -16,6 +17,7 @@ from mpserve.errors import ErrorCode
 from mpserve.frontend.grpc.call import GrpcFailure, Services
 from mpserve.frontend.grpc.message_encoding import WANTED, MessageInflater, deflate
 from mpserve.frontend.handlers.health import Health
+from mpserve.frontend.handover import DRAIN_HANDSHAKE_SECONDS
 from mpserve.frontend.listener import Listener, Listening, shut
 from mpserve.frontend.tls import tls_context
 from mpserve.settings import ClientLimits, GrpcSettings
@@ -23,6 +25,7 @@ from mpserve.shm.dispatcher import Dispatcher
 from mpserve.telemetry import log
 
 ALPN: Final = "h2"
+LOOK_SECONDS: Final = 0.01
 
 
 class NativeGrpcServer:
@@ -153,10 +156,20 @@ class NativeGrpcServer:
         self._config.drain()
         try:
             async with asyncio.timeout(grace_seconds):
+                await self._end_handshakes()
+                self._is_empty.clear()
                 if self._config.connections:
                     await self._is_empty.wait()
         except TimeoutError:
             self._config.abort()
+
+    async def _end_handshakes(self) -> None:
+        """Wait for TLS handshakes that are under way: who ends his is told to go elsewhere."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_HANDSHAKE_SECONDS):
+                # The count is the native core's, which tells no event when it changes.
+                while self._config.handshakes:  # noqa: ASYNC110  see above
+                    await asyncio.sleep(LOOK_SECONDS)
 
     def _make_connection(self) -> asyncio.BufferedProtocol:
         # Native, so it has the methods of the protocol but not its base class.

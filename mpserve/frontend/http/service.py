@@ -81,6 +81,11 @@ class HttpService:
         """Number of open connections."""
         return self._config.connections
 
+    @property
+    def handshakes(self) -> int:
+        """Number of connections whose TLS handshake is under way."""
+        return self._config.handshakes
+
     async def serve(self, listener: Listener, *, settings: HttpSettings) -> None:
         """Take connections until `close`.
 
