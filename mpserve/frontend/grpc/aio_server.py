@@ -3,6 +3,7 @@
 Importing this imports grpcio, an optional extra: a frontend does so only when gRPC is wanted.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ import grpc.aio
 from mpserve.errors import ConfigError
 from mpserve.frontend.grpc.aio_transport import AioHandlers
 from mpserve.frontend.grpc.call import Services
+from mpserve.frontend.handover import hand_over, own_listeners
 from mpserve.frontend.listener import refuse_taken
 from mpserve.settings import ClientLimits, GrpcCompression, GrpcSettings
 from mpserve.settings.unix_address import unix_path
@@ -36,12 +38,15 @@ class AioGrpcServer:
         *,
         certificates: tuple[bytes, ...],
         path: str | None,
+        settings: GrpcSettings,
     ) -> None:
         self._server = server
         self._certificates = certificates
         self._services = services
         self._path = path
         self._handlers = handlers
+        self._port = settings.port
+        self._shares_port = settings.reuse_port and path is None
 
     @classmethod
     async def open(
@@ -82,7 +87,9 @@ class AioGrpcServer:
             if mask >= 0:
                 os.umask(mask)
         await server.start()
-        return cls(server, services, handlers, certificates=certificates, path=path)
+        return cls(
+            server, services, handlers, certificates=certificates, path=path, settings=settings
+        )
 
     def look_at_pace(self) -> None:
         """Leave the pace of clients to grpcio."""
@@ -106,8 +113,13 @@ class AioGrpcServer:
             )
 
     def hand_over(self) -> bool:
-        """Leave it to the kernel: grpcio's sockets are its own."""
-        return False
+        """Leave connections that begin from now on to another server; as `Listening`'s."""
+        if not self._shares_port:
+            return False
+        with contextlib.ExitStack() as copies:
+            found = [copies.enter_context(one) for one in own_listeners(self._port)]
+            needs_time = [hand_over(one) for one in found]
+        return any(needs_time)
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no new calls, finish what is in flight until the grace is over, close."""

@@ -16,7 +16,6 @@ import grpc.aio
 from mpserve.codec.header_pairs import from_pairs
 from mpserve.dialect import GrpcCode
 from mpserve.frontend.grpc.call import (
-    SHUTTING_DOWN,
     GrpcFailure,
     Metadata,
     Services,
@@ -55,8 +54,6 @@ class AioHandlers(grpc.GenericRpcHandler):
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         """Return the handler of a call; `None` for a method that does not exist."""
-        if self._is_draining:
-            return _refusing(SHUTTING_DOWN)
         if self._refusal is not None:
             metadata = _texts(handler_call_details.invocation_metadata)
             failure = self._refusal(handler_call_details.method, metadata)
@@ -65,7 +62,7 @@ class AioHandlers(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
     def drain(self) -> None:
-        """Take no new calls; let the streams end when what was asked is answered."""
+        """Let the streams end when what was asked is answered; the library takes no new calls."""
         self._is_draining = True
         for stream in list(self._streams):
             stream.on_drain()
@@ -75,6 +72,8 @@ class AioHandlers(grpc.GenericRpcHandler):
             output = AioStreamOutput(_deadline_ns(context))
             stream = method(output, _texts(context.invocation_metadata()))
             self._streams.add(stream)
+            if self._is_draining:
+                stream.on_drain()
             reader = asyncio.ensure_future(_read_stream(context, stream, output))
             try:
                 await output.write_all(context)
