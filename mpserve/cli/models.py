@@ -34,9 +34,21 @@ def _server_options(command: Command) -> Command:
         default=DEFAULT_URL,
         show_default=True,
         envvar="MPSERVE_URL",
+        show_envvar=True,
         help="Address of the server; `mpserve start` listens on port 8080.",
     )
     return url(timeout(command))
+
+
+def _interval_option(flag: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--interval",
+        "interval_secs",
+        type=click.FloatRange(min=0.05),
+        default=1.0,
+        show_default=True,
+        help=f"Seconds between two looks of {flag}.",
+    )
 
 
 @click.group()
@@ -48,14 +60,7 @@ def models() -> None:
 @_server_options
 @click.option("--json", "as_json", is_flag=True, help="Print the index as JSON.")
 @click.option("--watch", is_flag=True, help="Show it again at each change, until Ctrl-C.")
-@click.option(
-    "--interval",
-    "interval_secs",
-    type=click.FloatRange(min=0.05),
-    default=1.0,
-    show_default=True,
-    help="Seconds between two looks of --watch.",
-)
+@_interval_option("--watch")
 def list_models(
     url: str, timeout_secs: float, *, as_json: bool, watch: bool, interval_secs: float
 ) -> None:
@@ -82,14 +87,7 @@ def list_models(
 @click.option("--since", type=click.IntRange(min=0), default=0, help="Only after this number.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each event.")
 @click.option("--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
-@click.option(
-    "--interval",
-    "interval_secs",
-    type=click.FloatRange(min=0.05),
-    default=1.0,
-    show_default=True,
-    help="Seconds between two looks of --follow.",
-)
+@_interval_option("--follow")
 def events(
     url: str,
     timeout_secs: float,

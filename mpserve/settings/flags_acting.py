@@ -202,7 +202,10 @@ _PROCESSES: Final = (
         name="worker-user",
         kind=Kind.STRING,
         group=Group.PROCESSES,
-        help="mpserve: <user>[:<group>] that models run as; the server must be started by root.",
+        help=(
+            "mpserve: <user>[:<group>] that models run as; the server must be started by root, or "
+            "with CAP_SETUID, CAP_SETGID and CAP_CHOWN."
+        ),
     ),
     Flag(
         name="allow-client-shm",
@@ -335,7 +338,10 @@ _HTTP: Final = (
         default=64 * MIB,
         least=1,
         bound_complaint="Error: --http-max-input-size must be greater than 0.",
-        help="Largest request body in bytes, also after decompression.",
+        help=(
+            "Largest JSON of a request, and largest body of another kind, in bytes, also after "
+            "decompression. With binary tensors a body may have --arena-max-bytes."
+        ),
     ),
 )
 
