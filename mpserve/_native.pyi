@@ -689,9 +689,6 @@ class Answer:
     def request_id(self) -> str: ...
 
     @property
-    def has_request_id(self) -> bool: ...
-
-    @property
     def parameters_json(self) -> str: ...
 
     @property

@@ -96,24 +96,6 @@ class ArenaFull(MpserveError):
     code = ErrorCode.EXHAUSTED
 
 
-class DeadlineExceeded(MpserveError):
-    """The request's deadline passed before it was answered."""
-
-    code = ErrorCode.DEADLINE
-
-
-class RequestCancelled(MpserveError):
-    """The client went away or changed its mind."""
-
-    code = ErrorCode.CANCELLED
-
-
-class WorkerDied(MpserveError):
-    """The process that executed the request ended before it answered."""
-
-    code = ErrorCode.UNAVAILABLE
-
-
 class ShuttingDown(MpserveError):
     """The server takes no new work because it is ending."""
 

@@ -24,7 +24,6 @@ class EnsembleAnswer(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     model_version: str
     request_id: str = ""
-    has_request_id: bool = False
     code: int = 0
     error: str = ""
     final: bool = True

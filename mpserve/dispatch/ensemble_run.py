@@ -274,7 +274,6 @@ class EnsembleRun:
             model_name=self.member.name,
             model_version=self.member.version,
             request_id=self._request.id or "",
-            has_request_id=self._request.id is not None,
             final=final,
             outputs=outputs,
             parameters_json=_sequence_parameters(self._sequence) if outputs else "",

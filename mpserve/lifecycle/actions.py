@@ -1,7 +1,5 @@
 """What to do next, as imperatives. Each is observed when it is issued, then carried out."""
 
-from typing import TypeAlias
-
 import msgspec
 
 from mpserve.errors import Failure
@@ -167,26 +165,3 @@ class PublishTable(Action, frozen=True, kw_only=True):
 
     number: int
     names: frozenset[ModelName]
-
-
-AnyAction: TypeAlias = (
-    BeginOperation
-    | CheckFolder
-    | CommitOperation
-    | AbortOperation
-    | SettleWish
-    | AdmitGeneration
-    | RetryGeneration
-    | FailGeneration
-    | WithdrawGeneration
-    | AssembleGeneration
-    | AdaptEnsemble
-    | WithdrawEnsemble
-    | LingerGeneration
-    | RetireGeneration
-    | RemoveGeneration
-    | StartInstance
-    | StopInstance
-    | KillInstance
-    | PublishTable
-)

@@ -13,10 +13,6 @@ from mpserve.model.identity import InstanceKey, ModelName, Version
 UNLOADED: Final = "unloaded"
 """Reason of a version that went away because someone wanted so."""
 
-NO_VERSION: Final = (
-    "at least one version must be available under the version policy of model '{name}'"
-)
-
 CODE_WORDS: Final = {
     ErrorCode.UNKNOWN: "Unknown",
     ErrorCode.INTERNAL: "Internal",

@@ -18,7 +18,6 @@ from mpserve.telemetry.exposition import Family, Kind, Sample, histogram_samples
 
 BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds of the buckets: seconds, and of `parallel_request_queue` requests."""
-DEFAULT_PREFIX: Final = "rest_server"
 _APP: Final = "mlserver"
 _NS_PER_SECOND: Final = 1_000_000_000
 

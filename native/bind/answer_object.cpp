@@ -47,7 +47,6 @@ nb::object make_answer_object(Answer& answer) {
     object->model_version = answer.route->model_version;
     if (answer.request != nullptr) {
         object->request_id.assign(answer.request->text(answer.request->header().id));
-        object->has_request_id = (answer.request->header().flags & kHasId) != 0;
     }
     if (const auto* completion = answer.completion; completion != nullptr) {
         object->popped_ns = completion->popped_ns;
@@ -86,7 +85,6 @@ void bind_answer_object(nb::module_& m) {
         .def_ro("wants_input", &AnswerObject::wants_input,
                 "No answer: the next request of the stream may be sent.")
         .def_ro("request_id", &AnswerObject::request_id)
-        .def_ro("has_request_id", &AnswerObject::has_request_id)
         .def_ro("parameters_json", &AnswerObject::parameters)
         .def_prop_ro(
             "headers",

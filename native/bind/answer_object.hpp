@@ -20,7 +20,6 @@ struct AnswerObject {
     bool wants_input = false;
     std::string error;
     std::string request_id;
-    bool has_request_id = false;
     std::string parameters;
     std::string headers;  // name NUL value NUL, each
     std::string model_name;
