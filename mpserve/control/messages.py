@@ -370,13 +370,23 @@ FromFrontend = (
 )
 
 
+class TellMetrics(Message, frozen=True, kw_only=True):
+    """Somebody looks at the metrics: tell what the model has counted, and this number with it."""
+
+    question: int
+
+
 class WorkerMetrics(Message, frozen=True, kw_only=True):
-    """All that the model of a worker has counted since its start."""
+    """All that the model of a worker has counted since its start.
+
+    `question` is that of the `TellMetrics` that it answers, 0 for none.
+    """
 
     families: tuple[MetricFamily, ...]
+    question: int = 0
 
 
-ToWorker = StopWorker | SetLog | CallersJoined | PublishTable | CallDone
+ToWorker = StopWorker | SetLog | TellMetrics | CallersJoined | PublishTable | CallDone
 FromWorker = (
     WorkerReady
     | WorkerChecked

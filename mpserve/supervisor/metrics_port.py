@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final, cast
@@ -24,18 +24,21 @@ from mpserve.telemetry import log
 HEAD_BYTES: Final = 16 * 1024
 IDLE_SECONDS: Final = 75.0  # scrapers keep their connection, and come back within a minute
 MAX_CONNECTIONS: Final = 64
+Page = Callable[[], Awaitable[bytes]]
 _HEAD_END: Final = b"\r\n\r\n"
 _BAD_REQUEST: Final = HealthAnswer(http=400, content_type="text/plain", body=b"")
 
 
 @asynccontextmanager
 async def metrics_port(
-    settings: Settings, page: Callable[[], bytes], *, lent_fd: int
+    settings: Settings, page: Page, *, tasks: asyncio.TaskGroup, lent_fd: int
 ) -> AsyncIterator[int]:
     """Serve `page` while the block runs; gives the port.
 
     Parameters
     ----------
+    tasks
+        Where pages are waited for.
     lent_fd
         A service manager's socket, which goes before the address; `NO_SOCKET` for none.
 
@@ -54,6 +57,7 @@ async def metrics_port(
             endpoint=settings.metrics_endpoint.encode(),
             answers=answers,
             page=page,
+            tasks=tasks,
             connections=connections,
         )
 
@@ -82,13 +86,16 @@ class MetricsConnection(asyncio.Protocol):
         *,
         endpoint: bytes,
         answers: MetricsAnswers,
-        page: Callable[[], bytes],
+        page: Page,
+        tasks: asyncio.TaskGroup,
         connections: "set[MetricsConnection]",
     ) -> None:
         self._endpoint = endpoint
         self._answers = answers
         self._page = page
+        self._tasks = tasks
         self._connections = connections
+        self._is_paused = False
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -111,17 +118,9 @@ class MetricsConnection(asyncio.Protocol):
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request whose head has come."""
+        """Answer every request whose head has come, one after the other."""
         self._received += data
-        while self._transport is not None and not self._transport.is_closing():
-            head, end, rest = bytes(self._received).partition(_HEAD_END)
-            if not end:
-                if len(head) > HEAD_BYTES:
-                    self._send(_BAD_REQUEST, keep_alive=False)
-                return
-            self._received = bytearray(rest)
-            self._answer(head)
-            self._wait()
+        self._read_on()
 
     def close(self) -> None:
         """Close when what was written has been sent."""
@@ -137,6 +136,19 @@ class MetricsConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def _read_on(self) -> None:
+        while not self._is_paused and self._transport is not None:
+            if self._transport.is_closing():
+                return
+            head, end, rest = bytes(self._received).partition(_HEAD_END)
+            if not end:
+                if len(head) > HEAD_BYTES:
+                    self._send(_BAD_REQUEST, keep_alive=False)
+                return
+            self._received = bytearray(rest)
+            self._answer(head)
+            self._wait()
+
     def _answer(self, head: bytes) -> None:
         lines = head.lstrip(b"\r\n").split(b"\r\n")
         parts = lines[0].split(b" ")
@@ -148,21 +160,47 @@ class MetricsConnection(asyncio.Protocol):
         # A request with a body is not read any further, so nothing may follow it.
         has_body = b"content-length:" in fields or b"transfer-encoding:" in fields
         wants_close = b"connection: close" in fields or version == b"HTTP/1.0"
-        answer = self._answer_to(method, target.partition(b"?")[0])
-        self._send(answer, keep_alive=not has_body and not wants_close, with_body=method != b"HEAD")
+        keep_alive = not has_body and not wants_close
+        refusal = self._refusal(method, target.partition(b"?")[0])
+        if refusal is not None:
+            self._send(refusal, keep_alive=keep_alive, with_body=method != b"HEAD")
+            return
+        self._pause()
+        self._tasks.create_task(self._send_page(keep_alive=keep_alive), name="scrape")
 
-    def _answer_to(self, method: bytes, path: bytes) -> HealthAnswer:
+    def _refusal(self, method: bytes, path: bytes) -> HealthAnswer | None:
+        """Return the answer to what does not ask for the page."""
         is_elsewhere = path != self._endpoint
         if method != b"GET" and (self._answers.method_first or not is_elsewhere):
             return self._answers.wrong_method
-        if is_elsewhere:
-            return self._answers.elsewhere
+        return self._answers.elsewhere if is_elsewhere else None
+
+    async def _send_page(self, *, keep_alive: bool) -> None:
+        answer = await self._page_answer()
+        if self._transport is not None:
+            self._send(answer, keep_alive=keep_alive)
+            self._resume()
+
+    async def _page_answer(self) -> HealthAnswer:
         try:
-            page = self._page()
+            page = await self._page()
         except Exception as error:  # noqa: BLE001  the border: logged and told
             log.error("scrape.broke", reason=repr(error))
             return HealthAnswer(http=500, content_type="text/plain", body=b"")
         return HealthAnswer(http=200, content_type=self._answers.content_type, body=page)
+
+    def _pause(self) -> None:
+        """Read nothing until the page is there: neither more requests nor the end."""
+        assert self._transport is not None, "a request of a connection that is gone"
+        self._is_paused = True
+        self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._is_paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._read_on()
+        if self._transport is not None and not self._is_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _send(self, answer: HealthAnswer, *, keep_alive: bool, with_body: bool = True) -> None:
         assert self._transport is not None, "an answer for a connection that is gone"

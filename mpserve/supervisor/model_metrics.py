@@ -6,13 +6,16 @@ Guarantees
     told goes with its unload.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 
+from mpserve.control.message import Message
+from mpserve.control.messages import WorkerMetrics
 from mpserve.model.identity import InstanceKey, ModelName
 from mpserve.supervisor.checkpoint import Checkpoint
+from mpserve.supervisor.metrics_question import MetricsQuestion
 from mpserve.telemetry.model_metrics import MetricFamily, lasting, merged
 
 PAST_KEY: Final = "model-metrics"
@@ -36,15 +39,22 @@ class ModelMetrics:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._told: dict[InstanceKey, tuple[MetricFamily, ...]] = {}
+        self._question = MetricsQuestion()
         self._past = checkpoint.read(PAST_KEY, _Past) or _Past()
 
-    def tell(self, key: InstanceKey, families: tuple[MetricFamily, ...]) -> None:
+    def tell(self, key: InstanceKey, message: WorkerMetrics) -> None:
         """Take all that a worker has counted since its start."""
-        self._told[key] = families
+        self._told[key] = message.families
+        self._question.heard(key, message.question)
+
+    async def ask(self, send: Callable[[InstanceKey, Message], None]) -> None:
+        """Ask the workers whose models count; wait for those that can answer soon."""
+        await self._question.ask(send)
 
     def ended(self, key: InstanceKey) -> None:
         """Keep what a worker told last: it has ended."""
         told = self._told.pop(key, ())
+        self._question.gone(key)
         if told:
             past = self._past.models.get(key.name, ())
             self._keep({**self._past.models, key.name: merged((*past, *lasting(told)))})

@@ -50,7 +50,7 @@ FORMS: Final[Mapping[DialectName, PageForm]] = {
 
 
 class Scrape:
-    """Makes the page. Reads shared memory and `/proc`; waits for nobody.
+    """Makes the page. Reads shared memory and `/proc`, and asks workers whose models count.
 
     Parameters
     ----------
@@ -96,8 +96,9 @@ class Scrape:
             else None
         )
 
-    def page(self) -> bytes:
-        """Return the metrics as they are now."""
+    async def page(self) -> bytes:
+        """Return the metrics as they are now, also those of models that answered just before."""
+        await self._ledger.model_metrics.ask(self._workers.send)
         of_models = exposed(self._ledger.model_metrics.families())
         of_server = families(self._snapshot(), self._choice)
         page = chain(self._own_families(), of_server, self._wires(), of_models)

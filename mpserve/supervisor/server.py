@@ -287,7 +287,9 @@ class Server:
             settings = msgspec.structs.replace(settings, metrics_port=self._phase.metrics_port)
         try:
             port = await ports.enter_async_context(
-                metrics_port(settings, self._scrape.page, lent_fd=self._metrics_fd)
+                metrics_port(
+                    settings, self._scrape.page, tasks=self._tasks, lent_fd=self._metrics_fd
+                )
             )
         except ConfigError as error:
             self._refuse(f"failed to start Metrics service: Unavailable - {error.message}")

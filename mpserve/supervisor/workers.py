@@ -362,6 +362,12 @@ class Workers:
         running = self._running.get(key)
         return running.child.pid if running is not None else None
 
+    def send(self, key: InstanceKey, message: Message) -> None:
+        """Tell the worker of an instance; without effect when there is none."""
+        running = self._running.get(key)
+        if running is not None:
+            running.child.send(message)
+
     async def all_ended(self) -> None:
         """Wait until no worker is left."""
         while self._running:
@@ -384,7 +390,7 @@ class Workers:
                 write(event, **key.log_fields(), reason=complaint)
                 self._tell(InstanceChecked(instance=key, complaint=complaint))
             case WorkerMetrics():
-                self._ledger.model_metrics.tell(key, message.families)
+                self._ledger.model_metrics.tell(key, message)
             case WorkerLoadFailed():
                 log.error(
                     "worker.load_failed",

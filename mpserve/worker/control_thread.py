@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from mpserve.control.messages import SetLog, StopWorker
+from mpserve.control.messages import SetLog, StopWorker, TellMetrics
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import follow_level
 from mpserve.worker.model_server import ModelServer
@@ -31,6 +31,8 @@ class ControlThread:
 
     Parameters
     ----------
+    on_question
+        Called with the number of each question for metrics.
     on_replaced
         Called when another supervisor has taken over.
     """
@@ -41,8 +43,10 @@ class ControlThread:
         stop: StopRequest,
         server: ModelServer,
         *,
+        on_question: Callable[[int], None],
         on_replaced: Callable[[], None],
     ) -> None:
+        self._on_question = on_question
         self._on_replaced = on_replaced
         self._link = link
         self._stop = stop
@@ -69,6 +73,8 @@ class ControlThread:
                 case SetLog():
                     log.switch(message.switches)
                     follow_level()
+                case TellMetrics():
+                    self._on_question(message.question)
                 case _:
                     self._server.on_message(message)
 

@@ -66,7 +66,7 @@ def main(
         metrics.tell_again()
         readiness.tell_again()
 
-    listener = ControlThread(link, stop, server, on_replaced=tell_again)
+    listener = ControlThread(link, stop, server, on_question=metrics.answer, on_replaced=tell_again)
     listener.start()
     loaded = _load(start, link, readiness) if loading is None else loading(link, readiness)
     listener.loading_done()

@@ -1,8 +1,10 @@
 """The thread of a worker that tells the supervisor what its model has counted.
 
 Guarantees
-    A change is told at once, further ones at most every `PAUSE_SECONDS`. A model that counts
-    nothing costs nothing: there is no thread then. What was counted is told before an orderly end.
+    The first change is told before the model goes on, so that the supervisor knows whom to ask when
+    somebody looks; further ones at most every `PAUSE_SECONDS`, and at once when it asks. A model
+    that counts nothing costs nothing: there is no thread then. What was counted is told before an
+    orderly end.
 """
 
 import threading
@@ -17,7 +19,7 @@ PAUSE_SECONDS: Final = 0.1
 
 
 class MetricsThread:
-    """Starts with the first change.
+    """Starts with the first change, or with what was counted before this process was forked.
 
     Parameters
     ----------
@@ -31,13 +33,20 @@ class MetricsThread:
         self._has_changed = threading.Event()
         self._has_ended = threading.Event()
         self._starting = threading.Lock()
+        self._is_started = False
         self._thread: threading.Thread | None = None
         recorder.on_change = self._on_change
+        if recorder.told():
+            self._on_change()
 
     def tell_again(self) -> None:
         """Tell all once more: another supervisor listens now."""
-        if self._thread is not None:
+        if self._is_started:
             self._has_changed.set()
+
+    def answer(self, question: int) -> None:
+        """Tell all now; called from the thread that heard the question."""
+        self._tell(question)
 
     def end(self) -> None:
         """Tell what was not told yet; no more after this."""
@@ -51,14 +60,19 @@ class MetricsThread:
     def _on_change(self) -> None:
         if not self._has_changed.is_set():
             self._has_changed.set()
-        if self._thread is None:
+        if not self._is_started:
             self._start()
 
     def _start(self) -> None:
+        # Nothing is made under the lock: memory that is freed then may change a metric.
         with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-                self._thread.start()
+            is_first = not self._is_started
+            self._is_started = True
+        if is_first:
+            self._tell()
+            thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         while not self._has_ended.is_set():
@@ -67,5 +81,5 @@ class MetricsThread:
             self._tell()
             self._has_ended.wait(PAUSE_SECONDS)
 
-    def _tell(self) -> None:
-        self._send(WorkerMetrics(families=self._recorder.told()))
+    def _tell(self, question: int = 0) -> None:
+        self._send(WorkerMetrics(families=self._recorder.told(), question=question))

@@ -18,10 +18,11 @@ from mpserve.control.messages import (
     SetLog,
     SharedPlaces,
     StopWorker,
+    TellMetrics,
     ToWorker,
 )
 
-Received = StopWorker | SetLog | CallersJoined | PublishTable | CallDone
+Received = StopWorker | SetLog | TellMetrics | CallersJoined | PublishTable | CallDone
 
 
 class SupervisorLink:

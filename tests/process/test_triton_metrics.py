@@ -1,5 +1,6 @@
 """Custom metrics of Triton models on the metrics port."""
 
+import fcntl
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -54,6 +55,48 @@ def test_kinds_labels_and_buckets_are_on_the_port(serve, repository):
         "tested_time_count 4",
         "tested_time_sum 55.15",
     )
+
+
+def test_the_next_look_shows_what_was_set_before_the_answer(serve, repository):
+    repository.add("scripted", "m", parameters={"initialize": IN_CONFIG})
+    repository.add("scripted", "late")
+    server = serve(repository.path, flags=FLAGS)
+    for number in range(1, 20):
+        run_script(server, "m", f"model.gauge.set({number})")
+        assert lines(server, "tested_level ") == [f"tested_level {number}"]
+    first = """
+    model.family = pb_utils.MetricFamily("late_level", "", pb_utils.MetricFamily.GAUGE)
+    model.gauge = model.family.Metric()
+    """
+    run_script(server, "late", first)
+    assert lines(server, "late_level ") == ["late_level 0"]
+
+
+def test_a_model_that_holds_the_interpreter_does_not_hold_up_the_page(serve, repository, tmp_path):
+    repository.add("scripted", "m", parameters={"initialize": IN_CONFIG})
+    server = serve(repository.path, flags=FLAGS)
+    run_script(server, "m", "model.gauge.set(1)")
+    assert lines(server, "tested_level ") == ["tested_level 1"]
+    begun, lock = tmp_path / "begun", tmp_path / "lock"
+    hold = f"""
+    import ctypes, os
+    model.gauge.set(2)
+    lock = os.open({str(lock)!r}, os.O_RDONLY)
+    open({str(begun)!r}, "w").close()
+    ctypes.PyDLL(None).flock(lock, {fcntl.LOCK_EX})  # does not let other threads run
+    os.close(lock)
+    """
+    with ThreadPoolExecutor(1) as pool, lock.open("w") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        held = pool.submit(run_script, server, "m", hold)
+        wait_until(begun.exists, what="the model to wait")
+        for _ in range(3):
+            assert lines(server, "tested_level ")
+        assert not held.done()
+        fcntl.flock(locked, fcntl.LOCK_UN)
+    wait_for(server, "tested_level 2")
+    run_script(server, "m", "model.gauge.set(3)")
+    assert lines(server, "tested_level ") == ["tested_level 3"]
 
 
 def test_instances_are_added_up_and_a_death_takes_nothing(serve, repository):

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -17,11 +18,25 @@ SETTINGS = Settings(metrics_address="127.0.0.1", metrics_port=0)
 MLSERVER = msgspec.structs.replace(SETTINGS, dialect=DialectName.MLSERVER)
 
 
-def exchange(*requests: bytes, settings: Settings = SETTINGS, page: Callable = lambda: PAGE):
+async def the_page() -> bytes:
+    return PAGE
+
+
+@asynccontextmanager
+async def serving(settings: Settings = SETTINGS, page: Callable = the_page) -> AsyncIterator[int]:
+    async with (
+        asyncio.timeout(10),
+        asyncio.TaskGroup() as tasks,
+        metrics_port(settings, page, tasks=tasks, lent_fd=-1) as port,
+    ):
+        yield port
+
+
+def exchange(*requests: bytes, settings: Settings = SETTINGS, page: Callable = the_page):
     """Send the requests on one connection; return all that comes until it ends."""
 
     async def run() -> bytes:
-        async with asyncio.timeout(10), metrics_port(settings, page, lent_fd=-1) as port:
+        async with serving(settings, page) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             for request in requests:
                 writer.write(request)
@@ -81,6 +96,62 @@ def test_a_connection_carries_many_requests_also_in_pieces():
     assert answer.count(b"HTTP/1.1 200 OK") == answer.count(PAGE) == 3
 
 
+def test_a_page_that_takes_long_is_waited_for_and_holds_nobody_up():
+    async def run() -> tuple[bytes, bytes]:
+        may_go_on = asyncio.Event()
+        has_begun = asyncio.Event()
+
+        async def slow() -> bytes:
+            has_begun.set()
+            await may_go_on.wait()
+            return PAGE
+
+        async with serving(page=slow) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request() + request("POST") + request())
+            writer.write_eof()
+            await has_begun.wait()
+            other_reader, other_writer = await asyncio.open_connection("127.0.0.1", port)
+            other_writer.write(request("POST", "/metrics", "Connection: close"))
+            refused = await other_reader.read()
+            may_go_on.set()
+            served = await reader.read()
+            writer.close()
+            other_writer.close()
+            return refused, served
+
+    refused, served = asyncio.run(run())
+    assert refused.startswith(b"HTTP/1.1 405")
+    statuses = [line for line in served.split(b"\r\n") if b"HTTP/1.1" in line]
+    assert [b" 200 " in line for line in statuses] == [True, False, True]
+    assert served.count(PAGE) == 2
+
+
+def test_a_client_that_leaves_before_its_page_costs_nobody_anything():
+    async def run() -> bytes:
+        may_go_on = asyncio.Event()
+        has_begun = asyncio.Event()
+
+        async def slow() -> bytes:
+            has_begun.set()
+            await may_go_on.wait()
+            return PAGE
+
+        async with serving(page=slow) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request())
+            await has_begun.wait()
+            writer.transport.abort()
+            may_go_on.set()
+            reader, other = await asyncio.open_connection("127.0.0.1", port)
+            other.write(request("GET", "/metrics", "Connection: close"))
+            served = await reader.read()
+            other.close()
+            return served
+
+    assert parts(asyncio.run(run()))[1] == PAGE
+
+
 @pytest.mark.parametrize("field", ["Connection: close", "Content-Length: 3"])
 def test_nothing_is_read_behind_a_last_request_or_a_body(field):
     answer = exchange(request("GET", "/metrics", field) + request())
@@ -101,7 +172,7 @@ def test_another_path_may_be_the_metrics():
 
 
 def test_a_defect_of_the_page_is_a_500():
-    def broken() -> bytes:
+    async def broken() -> bytes:
         raise RuntimeError("defect")
 
     assert exchange(request(), page=broken).startswith(b"HTTP/1.1 500 ")
@@ -109,7 +180,7 @@ def test_a_defect_of_the_page_is_a_500():
 
 def test_too_many_connections_are_closed_and_the_others_served():
     async def run() -> tuple[bytes, bytes]:
-        async with asyncio.timeout(10), metrics_port(SETTINGS, lambda: PAGE, lent_fd=-1) as port:
+        async with serving() as port:
             pairs = [
                 await asyncio.open_connection("127.0.0.1", port) for _ in range(MAX_CONNECTIONS + 1)
             ]
@@ -127,10 +198,9 @@ def test_too_many_connections_are_closed_and_the_others_served():
 def test_a_port_in_use_is_refused_in_the_peers_words():
     async def run(port: int) -> None:
         settings = msgspec.structs.replace(SETTINGS, metrics_port=port)
-        async with metrics_port(settings, lambda: PAGE, lent_fd=-1):
-            pytest.fail("the port was had twice")
+        with pytest.raises(ConfigError, match=f"Socket '127.0.0.1:{port}' already in use "):
+            async with metrics_port(settings, the_page, tasks=asyncio.TaskGroup(), lent_fd=-1):
+                pytest.fail("the port was had twice")
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"Socket '127.0.0.1:{port}' already in use "):
-            asyncio.run(run(port))
+        asyncio.run(run(taken.getsockname()[1]))
