@@ -33,7 +33,11 @@ std::string_view default_error(Status status) noexcept {
                    "sent "
                    "again";
         case Status::not_ready: return "the model was unloaded before the request was executed";
-        case Status::exhausted: return "no shared memory is left for the answer";
+        case Status::exhausted:
+            return "Failed to increase the shared memory pool size for key 'arena': none is left "
+                   "for "
+                   "the answer; enlarge /dev/shm (a container's --shm-size) or raise "
+                   "--arena-max-bytes";
         default: return "the request could not be answered";
     }
 }

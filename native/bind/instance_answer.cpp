@@ -61,9 +61,7 @@ void InstancePort::put_answer(Active& active, nb::handle request, nb::handle res
         const auto& given = nb::cast<const InferenceResponse&>(response);
         const auto bytes = writer_.measure(answered, given);
         if (!reserve(active, bytes, block)) {
-            put_error(active, Status::exhausted,
-                      "no shared memory for the answer: " + std::to_string(bytes) +
-                          " bytes are needed; raise the worker's arena limit or /dev/shm");
+            put_error(active, Status::exhausted, arena_.refusal(bytes, "the answer"));
             return;
         }
         if (!writer_.write(block.data, block.bytes, kFinalResponse)) {

@@ -112,8 +112,7 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
     const auto block = dispatcher.arena().allocate(bytes);
     if (!block) {
         count_refusal(*route);
-        raise("ArenaFull", "no shared memory for the request: " + std::to_string(bytes) +
-                               " bytes are needed; raise the arena limit or /dev/shm");
+        raise("ArenaFull", dispatcher.arena().refusal(bytes, "the request"));
     }
     MessageBuilder builder;
     builder.begin(block.data, block.bytes, block.bytes, MessageKind::request);

@@ -119,7 +119,11 @@ Block Arena::allocate_large(std::uint64_t bytes) {
         return hand_out(index);
     }
     // Segment 0 carries the list of returned blocks, so it must be a slab: it is never removed.
-    if (segments_.empty() && !add_segment(next_slab_bytes_)) return {};
+    if (segments_.empty()) {
+        const auto first = cut(std::uint64_t{1} << kSmallestClass, kSmallestClass);
+        if (!first) return {};
+        free_.front().push_back(*first);
+    }
     const auto wanted = align_up(bytes + sizeof(ArenaHeader), kPage);
     auto number = add_segment(wanted);
     if (!number) {
@@ -137,7 +141,9 @@ Block Arena::allocate(std::uint64_t bytes) {
     const auto size_class = class_of(*whole);
     if (size_class <= kLargestClass) {
         auto block = allocate_small(size_class);
-        if (block || collect() == 0) return block;
+        if (!block && collect() != 0) block = allocate_small(size_class);
+        if (block || free_large_.empty()) return block;
+        trim();
         return allocate_small(size_class);
     }
     auto block = allocate_large(*whole);
@@ -258,6 +264,18 @@ void Arena::trim(std::uint64_t keep_bytes) noexcept {
 void Arena::trim_idle() noexcept {
     if (large_requests_ == large_requests_seen_) trim();
     large_requests_seen_ = large_requests_;
+}
+
+std::string Arena::refusal(std::uint64_t bytes, std::string_view what) const {
+    std::string text = "Failed to increase the shared memory pool size for key 'arena' to ";
+    text += std::to_string(total_bytes_ + bytes);
+    text += " bytes: ";
+    text += what;
+    text += " needs " + std::to_string(bytes);
+    text +=
+        " bytes; enlarge /dev/shm (a container's --shm-size), or raise --arena-max-bytes, which "
+        "is ";
+    return text + std::to_string(max_bytes_);
 }
 
 std::byte* Arena::address(BlockRef ref) const noexcept {

@@ -145,6 +145,38 @@ TEST_CASE(the_limit_and_the_machine_are_told_apart_from_a_block_by_nothing_at_al
     CHECK(static_cast<bool>(arena.allocate(100)));
 }
 
+TEST_CASE(a_small_block_after_a_large_one_lies_in_the_first_segment) {
+    MapSource source;
+    Arena arena(source, 1 << 20, 64 << 20);
+    arena.allocate(10 << 20);
+    const auto total = arena.total_bytes();
+    for (int count = 0; count < 10; ++count) {
+        CHECK_EQUAL(segment_of(arena.allocate(1000).ref), 0u);
+    }
+    CHECK_EQUAL(arena.total_bytes(), total);
+}
+
+TEST_CASE(an_unused_large_segment_makes_room_for_small_blocks) {
+    MapSource source;
+    Arena arena(source, 4096, 4 << 20);
+    const auto small = arena.allocate(3000);
+    arena.release(arena.allocate((4 << 20) - (16 << 10)).ref);  // kept for the next one
+    CHECK_EQUAL(source.memories.size(), std::size_t{2});
+    CHECK(static_cast<bool>(arena.allocate(200'000)));
+    CHECK_EQUAL(source.memories.size(), std::size_t{2});
+    arena.release(small.ref);
+}
+
+TEST_CASE(a_refusal_tells_what_was_needed_and_the_limit) {
+    MapSource source;
+    const Arena arena(source, 4096, 1 << 20);
+    CHECK_EQUAL(arena.refusal(2 << 20, "the request"),
+                std::string("Failed to increase the shared memory pool size for key 'arena' to "
+                            "2097152 bytes: the request needs 2097152 bytes; enlarge /dev/shm (a "
+                            "container's --shm-size), or raise --arena-max-bytes, which is "
+                            "1048576"));
+}
+
 TEST_CASE(a_large_segment_is_removed_by_trim_and_its_number_used_again) {
     MapSource source;
     Arena arena(source, 4096, 64 << 20);

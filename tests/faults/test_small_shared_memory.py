@@ -4,9 +4,11 @@ import pytest
 
 from tests.fixtures.closed_loop import ClosedLoop
 from tests.fixtures.own_shared_memory import skip_without_namespaces, with_shared_memory
+from tests.fixtures.scripted import run_script
 from tests.fixtures.teller import tell, teller_bytes
 
 MEBIBYTE = 1 << 20
+FULL = "Failed to increase the shared memory pool size"  # Triton's words
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=*"]
 
 
@@ -41,8 +43,26 @@ def test_a_tensor_that_does_not_fit_is_refused_and_the_next_is_served(serve, rep
     for _ in range(3):
         answer = server.infer("m", identity(5 * MEBIBYTE))
         assert answer.status == 503, answer.body[:200]
-        assert "shared memory" in answer.json()["error"]
+        assert answer.json()["error"].startswith(FULL)
         assert server.infer("m", identity(4)).status == 200
+
+
+@pytest.mark.parametrize("mebibytes", [64, 14], ids=["request", "answer"])
+def test_a_model_that_asks_with_too_much_is_told_so_in_tritons_words(serve, repository, mebibytes):
+    repository.add("identity", "m")
+    repository.add("scripted", "caller")
+    server = serve(repository.path, flags=EXPLICIT, prefix=with_shared_memory("size=24m"))
+    ask = f"""
+    tensor = pb_utils.Tensor("INPUT0", np.zeros({mebibytes} << 18, dtype=np.float32))
+    request = pb_utils.InferenceRequest(
+        model_name="m", inputs=[tensor], requested_output_names=["OUTPUT0"])
+    error = request.exec().error()
+    return error and [error.message(), error.code().name]
+    """
+    message, code = run_script(server, "caller", ask)
+    assert f"{FULL} for key 'arena'" in message
+    assert code == "UNAVAILABLE"
+    assert run_script(server, "caller", ask.replace(f"{mebibytes} <<", "1 <<")) is None
 
 
 def test_a_model_whose_queue_does_not_fit_fails_to_load_with_the_reason(serve, repository):

@@ -50,7 +50,8 @@ class HttpRequest:
             )
         if self._exchange.body_has_no_room:
             raise ArenaFull(
-                f"no shared memory for a body of {self._exchange.content_length} bytes; send it "
-                f"again later, or raise --arena-max-bytes"
+                "Failed to increase the shared memory pool size for key 'arena' by "
+                f"{self._exchange.content_length} bytes for the body; send it again later, enlarge "
+                "the machine's shared memory (a container's --shm-size) or raise --arena-max-bytes"
             )
         return inflate(self._exchange.body, encoding, max_bytes=self._max_body_bytes)

@@ -28,6 +28,8 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "mpserve/block_ref.hpp"
@@ -106,6 +108,9 @@ public:
 
     // The same for all of them, when no large block was asked for since the last call: for a timer.
     void trim_idle() noexcept;
+
+    // Why `allocate` gave nothing for `what`, in Triton's words as far as they go.
+    std::string refusal(std::uint64_t bytes, std::string_view what) const;
 
     // Address of an own block, nullptr when the reference is none.
     std::byte* address(BlockRef ref) const noexcept;

@@ -86,7 +86,7 @@ def test_what_waits_for_a_model_that_does_not_come_back_failed_in_the_backend(se
 
 
 def test_a_request_without_room_in_shared_memory_was_rejected(server):
-    with pytest.raises(ArenaFull, match="no shared memory"):
+    with pytest.raises(ArenaFull, match="Failed to increase the shared memory pool size"):
         server.submit("a", np.zeros((2 << 20, 2)))
     assert failures(server.queue.counts()) == {"REJECTED": 1}
 
