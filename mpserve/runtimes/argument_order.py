@@ -19,7 +19,7 @@ def argument_places(names: Sequence[str], arguments: Sequence[str]) -> list[int]
     Parameters
     ----------
     names
-        Of the inputs, in the order of the configuration or of the request.
+        Of the inputs, in the order of the configuration.
     arguments
         Names of the arguments of `forward`.
 

@@ -1,10 +1,11 @@
 """Completion of a configuration by the inputs and outputs that a model file declares. Pure.
 
 Source: Triton's ONNX Runtime backend (auto-completion, its checks and their words). A model whose
-every tensor has a first dimension of any size is taken to batch.
+every tensor has a first dimension of any size is taken to batch. What the server gives the model
+itself (controls and states of sequences, batch inputs) is none of the inputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,9 @@ from mpserve.model.triton.completion import SCHEDULING_CHOICES, complete
 from mpserve.model.triton.config import ModelInput, ModelOutput, TensorReshape, TritonConfig
 from mpserve.model.triton.config_json import decode_config, encode_config
 from mpserve.model.triton.scheduling_config import DynamicBatching
+from mpserve.runtimes.batch_tensors import BatchTensors
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext
+from mpserve.runtimes.server_inputs import server_inputs
 
 DEFAULT_MAX_BATCH_SIZE: Final = 4
 """What Triton completes `max_batch_size` with (`--backend-config=default-max-batch-size`)."""
@@ -58,7 +61,8 @@ def complete_by_declaration(context: LoadContext, declaration: Declaration) -> C
     if not context.config_json:
         return _of_settings(context, declaration)
     config = decode_config(context.config_json)
-    declaration = _without_states(config, declaration)
+    _check_server_inputs(config, declaration)
+    declaration = _of_clients(config, declaration)
     if context.complete_config:
         config = _completed(config, declaration)
     _check(config, declaration)
@@ -67,14 +71,13 @@ def complete_by_declaration(context: LoadContext, declaration: Declaration) -> C
     return complete(context.config_json, returned_json=encode_config(config))
 
 
-def _without_states(config: TritonConfig, declaration: Declaration) -> Declaration:
-    """Leave out what the server keeps, and no client sends."""
-    sequence = config.sequence_batching
-    if sequence is UNSET or not sequence.state:
-        return declaration
-    declared = {output.name for output in config.output}
-    kept = {state.output_name for state in sequence.state} - declared
-    given = {state.input_name for state in sequence.state}
+def _of_clients(config: TritonConfig, declaration: Declaration) -> Declaration:
+    """Leave out what the server gives or keeps, and no client sends or gets."""
+    given = {one.name for one in server_inputs(config)}
+    kept: set[str] = set()
+    if config.sequence_batching is not UNSET:
+        kept = {state.output_name for state in config.sequence_batching.state}
+    kept -= {output.name for output in config.output}
     return Declaration(
         inputs=tuple(one for one in declaration.inputs if one.name not in given),
         outputs=tuple(one for one in declaration.outputs if one.name not in kept),
@@ -117,8 +120,13 @@ def _declares_whole_shapes(config: TritonConfig, declaration: Declaration) -> bo
     """Say whether the dims that are given have the batch dimension in them: then there is none."""
     shapes = {tensor.name: tensor.shape for tensor in (*declaration.inputs, *declaration.outputs)}
     tensors: tuple[ModelInput | ModelOutput, ...] = (*config.input, *config.output)
-    given = [tensor for tensor in tensors if tensor.dims]
-    return any(len(tensor.dims) == len(shapes.get(tensor.name, ())) for tensor in given)
+    rows = BatchTensors.of(config)
+    given = [
+        tensor
+        for tensor in tensors
+        if tensor.dims and tensor.name not in rows.ragged and tensor.name not in rows.outputs
+    ]
+    return any(len(tensor.model_dims) == len(shapes.get(tensor.name, ())) for tensor in given)
 
 
 def _filled(
@@ -163,33 +171,71 @@ def _check(config: TritonConfig, declaration: Declaration) -> None:
         )
 
 
+def _check_server_inputs(config: TritonConfig, declaration: Declaration) -> None:
+    by_name = {tensor.name: tensor for tensor in declaration.inputs}
+    for given in server_inputs(config):
+        if given.name not in by_name:
+            raise _unexpected("input", given.name, by_name)
+        _check_datatype(config, given.name, given.data_type, by_name[given.name], word="input")
+
+
+def _unexpected(word: str, name: str, allowed: Iterable[str]) -> InvalidRequest:
+    return InvalidRequest(
+        f"unexpected inference {word} '{name}', allowed {word}s are: {', '.join(sorted(allowed))}"
+    )
+
+
+def _check_datatype(
+    config: TritonConfig, name: str, data_type: str, declared: DeclaredTensor, *, word: str
+) -> None:
+    provided = declared.datatype.config_name
+    if data_type and data_type != provided:
+        raise InvalidRequest(
+            f"unable to load model '{config.name}', configuration expects datatype {data_type} for"
+            f" {word} '{name}', model provides {provided}"
+        )
+
+
 def _check_all(
     config: TritonConfig, given: Sequence[Any], declared: Sequence[DeclaredTensor], *, word: str
 ) -> None:
     by_name = {tensor.name: tensor for tensor in declared}
     for tensor in given:
         if tensor.name not in by_name:
-            raise InvalidRequest(
-                f"unexpected inference {word} '{tensor.name}', allowed {word}s are:"
-                f" {', '.join(sorted(by_name))}"
-            )
+            raise _unexpected(word, tensor.name, by_name)
         _check_one(config, tensor, by_name[tensor.name], word=word)
 
 
 def _check_one(config: TritonConfig, tensor: Any, declared: DeclaredTensor, *, word: str) -> None:  # noqa: ANN401
-    provided = declared.datatype.config_name
-    if tensor.data_type != provided:
-        raise InvalidRequest(
-            f"unable to load model '{config.name}', configuration expects datatype"
-            f" {tensor.data_type} for {word} '{tensor.name}', model provides {provided}"
-        )
-    dims = tensor.dims if tensor.reshape is UNSET else tensor.reshape.shape
+    _check_datatype(config, tensor.name, tensor.data_type, declared, word=word)
+    rows = BatchTensors.of(config)
+    if word == "output" and tensor.name in rows.outputs:
+        return  # one row, whatever the shapes of its parts
+    if word == "input" and tensor.name in rows.ragged:
+        _check_ragged(config, tensor, declared)
+        return
+    dims = tensor.model_dims
     shape = (ANY_SIZE, *dims) if config.max_batch_size > 0 else dims
     if not _fits(shape, declared.shape):
         raise InvalidRequest(
             f"model '{config.name}', tensor '{tensor.name}': the model expects"
             f" {len(declared.shape)} dimensions (shape {_text(declared.shape)}) but the model"
             f" configuration specifies {len(shape)} dimensions (shape {_text(shape)})"
+        )
+
+
+def _check_ragged(config: TritonConfig, tensor: ModelInput, declared: DeclaredTensor) -> None:
+    start = (
+        f"unable to load model '{config.name}', configuration expects model provides input with"
+        " shape [-1] "
+    )
+    if tensor.optional:
+        raise InvalidRequest(
+            f"{start}for ragged input '{tensor.name}', which is not supported for optional input"
+        )
+    if declared.shape != (ANY_SIZE,):
+        raise InvalidRequest(
+            f"{start} for ragged input '{tensor.name}', model provides {_text(declared.shape)}"
         )
 
 

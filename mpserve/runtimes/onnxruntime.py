@@ -15,12 +15,14 @@ import numpy.typing as npt
 from mpserve.errors import InvalidRequest, LoadError
 from mpserve.model.tensor import Datatype
 from mpserve.runtimes.artifact import find_artifact
+from mpserve.runtimes.batch_tensors import BatchTensors, batch_tensors_of
 from mpserve.runtimes.declared_tensors import (
     ANY_SIZE,
     Declaration,
     DeclaredTensor,
     complete_by_declaration,
 )
+from mpserve.runtimes.gathering import answer_gathered
 from mpserve.runtimes.mlserver_wire import bytes_array, text_elements
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response, Tensor
 from mpserve.runtimes.responses import (
@@ -98,6 +100,7 @@ class OnnxRuntime:
         self._refusals: tuple[type[Exception], ...] = ()
         self._output_names: tuple[str, ...] = ()
         self._text_inputs: frozenset[str] = frozenset()
+        self._batch = BatchTensors()
 
     def load(self, context: LoadContext) -> CompletedConfig:
         """Load the graph, and complete the configuration by its inputs and outputs."""
@@ -123,11 +126,15 @@ class OnnxRuntime:
         self._text_inputs = frozenset(
             tensor.name for tensor in declaration.inputs if tensor.datatype is Datatype.BYTES
         )
-        return complete_by_declaration(context, declaration)
+        completed = complete_by_declaration(context, declaration)
+        self._batch = batch_tensors_of(completed.config_json)
+        return completed
 
     def execute(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Run the graph, once for all requests that are alike."""
         assert self._responses is not None, "execute before load"
+        if self._batch.is_used:
+            return answer_gathered(requests, self._responses, self._answer, self._batch)
         return answer_together(requests, self._responses, self._answer)
 
     def unload(self) -> None:

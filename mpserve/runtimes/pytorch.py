@@ -19,9 +19,12 @@ import numpy.typing as npt
 from mpserve.errors import InvalidRequest, LoadError, ModelError
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
+from mpserve.model.triton.config_json import decode_config
 from mpserve.runtimes.argument_order import argument_places, output_place
 from mpserve.runtimes.artifact import find_artifact
+from mpserve.runtimes.batch_tensors import BatchTensors, batch_tensors_of
 from mpserve.runtimes.estimator import complete_config
+from mpserve.runtimes.gathering import answer_gathered
 from mpserve.runtimes.mlserver_wire import bytes_array, text_elements
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Request, Response, Tensor
 from mpserve.runtimes.python_model_file import import_file
@@ -32,6 +35,7 @@ from mpserve.runtimes.responses import (
     ResponseBuilder,
     last_line,
 )
+from mpserve.runtimes.server_inputs import server_inputs
 from mpserve.runtimes.stacking import answer_together
 
 CODE_FILE: Final = "model.py"
@@ -64,6 +68,8 @@ class PytorchRuntime:
         self._model: Any = None
         self._signature = Signature()
         self._arguments: tuple[str, ...] = ()
+        self._positions: dict[str, int] = {}
+        self._batch = BatchTensors()
 
     def load(self, context: LoadContext) -> CompletedConfig:
         """Load the module. TorchScript and code are programs: only load what is trusted."""
@@ -85,13 +91,17 @@ class PytorchRuntime:
         self._model = module.eval()
         self._signature = context.config.signature
         self._arguments = _argument_names(self._model)
-        # Told now, and not with the first request.
-        argument_places([one.name for one in self._signature.inputs], self._arguments)
+        names = _input_names(context)
+        argument_places(names, self._arguments)  # told now, and not with the first request
+        self._positions = {name: position for position, name in enumerate(names)}
+        self._batch = batch_tensors_of(context.config_json)
         return complete_config(context)
 
     def execute(self, requests: Sequence[Request]) -> Sequence[Response]:
         """Call the module, once for all requests that are alike."""
         assert self._responses is not None, "execute before load"
+        if self._batch.is_used:
+            return answer_gathered(requests, self._responses, self._answer, self._batch)
         return answer_together(requests, self._responses, self._answer)
 
     def unload(self) -> None:
@@ -144,7 +154,7 @@ class PytorchRuntime:
     # --- executing -------------------------------------------------------------------------------
 
     def _answer(self, request: Request) -> Answer:
-        tensors = request.inputs()
+        tensors = sorted(request.inputs(), key=self._position)
         places = argument_places([tensor.name() for tensor in tensors], self._arguments)
         arguments: list[Any] = [None] * len(tensors)
         for tensor, place in zip(tensors, places, strict=True):
@@ -157,6 +167,10 @@ class PytorchRuntime:
             reason = str(error).strip().rpartition("\n")[2]
             raise ModelError(f"PyTorch execute failure: {reason}") from error
         return Answer(outputs=self._outputs(result, request.requested_output_names()))
+
+    def _position(self, tensor: Tensor) -> int:
+        """Return where the configuration has an input; behind all when it has it not."""
+        return self._positions.get(tensor.name(), len(self._positions))
 
     def _argument(self, tensor: Tensor) -> Any:  # noqa: ANN401
         """Return a tensor of its own memory, since modules may work in place; texts as a list."""
@@ -216,6 +230,14 @@ class PytorchRuntime:
         if tensor.dtype == self._torch.bool:  # which DLPack has not had at first
             return np.from_dlpack(tensor.to(self._torch.uint8)).view(np.bool_)
         return np.from_dlpack(tensor)
+
+
+def _input_names(context: LoadContext) -> list[str]:
+    """Return the inputs that are declared, then those that the server gives, in order."""
+    names = [one.name for one in context.config.signature.inputs]
+    if not context.config_json:
+        return names
+    return [*names, *(given.name for given in server_inputs(decode_config(context.config_json)))]
 
 
 def _is_texts(values: Sequence[Any]) -> bool:

@@ -41,6 +41,43 @@ def test_an_onnx_model_without_a_configuration_serves_a_client_of_triton(serve, 
         assert result.as_numpy("OUTPUT1").tolist() == np.zeros((2, 4)).tolist()
 
 
+SEQUENCE_CONFIG = """
+max_batch_size: 4
+input { name: "IN" data_type: TYPE_FP32 dims: [1] }
+output { name: "SUM" data_type: TYPE_FP32 dims: [1] }
+sequence_batching {
+  control_input {
+    name: "START" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [0, 1] }
+  }
+  state {
+    input_name: "WAS" output_name: "IS" data_type: TYPE_FP32 dims: [1]
+    initial_state { name: "none" data_type: TYPE_FP32 dims: [1] zero_data: true }
+  }
+}
+"""
+
+
+def test_an_onnx_model_of_sequences_is_given_its_controls_and_states(serve, tmp_path):
+    onnx_models.running_sum(tmp_path / "models" / "sum" / "1" / "model.onnx")
+    (tmp_path / "models" / "sum" / "config.pbtxt").write_text(SEQUENCE_CONFIG)
+    server = serve(tmp_path / "models")
+    with triton_http.InferenceServerClient(server.address) as client:
+        assert [one["name"] for one in client.get_model_metadata("sum")["inputs"]] == ["IN"]
+
+        def add(value, sequence, **marks):
+            one = triton_http.InferInput("IN", [1, 1], "FP32")
+            one.set_data_from_numpy(np.array([[value]], dtype=np.float32))
+            answer = client.infer("sum", [one], sequence_id=sequence, **marks)
+            return answer.as_numpy("SUM").item()
+
+        assert add(1, 7, sequence_start=True) == 1
+        assert add(10, 8, sequence_start=True) == 10
+        assert add(2, 7) == 3
+        assert add(20, 8) == 30
+        assert add(5, 7, sequence_start=True) == 5
+        assert add(3, 8, sequence_end=True) == 33
+
+
 def test_a_lightgbm_model_answers_as_with_mlserver(start, tmp_path):
     folder = tmp_path / "models" / "boosted"
     folder.mkdir(parents=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton_http
 
+from tests.fixtures import onnx_models
 from tests.fixtures.sequencer import pending
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
@@ -61,6 +62,24 @@ KINDS = (
     "BATCH_ITEM_SHAPE",
     "BATCH_ITEM_SHAPE_FLATTEN",
 )
+ONNX_CONFIG = f"""
+max_batch_size: 8
+input {{ name: "IN" data_type: TYPE_FP32 dims: [-1] allow_ragged_batch: true }}
+output {{ name: "DOUBLED" data_type: TYPE_FP32 dims: [-1] }}
+output {{ name: "COUNTS_TOLD" data_type: TYPE_FP32 dims: [1] reshape {{ shape: [] }} }}
+output {{ name: "SUMS_TOLD" data_type: TYPE_FP32 dims: [1] reshape {{ shape: [] }} }}
+batch_input {{
+  kind: BATCH_ELEMENT_COUNT target_name: "COUNTS" data_type: TYPE_FP32 source_input: "IN"
+}}
+batch_input {{
+  kind: BATCH_ACCUMULATED_ELEMENT_COUNT
+  target_name: "SUMS" data_type: TYPE_FP32 source_input: "IN"
+}}
+batch_output {{
+  kind: BATCH_SCATTER_WITH_INPUT_SHAPE target_name: "DOUBLED" source_input: "IN"
+}}
+{PAIRS}
+"""
 MODELS = {
     "ragged": CONFIG.format(input=RAGGED, more=PAIRS),
     "even": CONFIG.format(input="", more=PAIRS),
@@ -82,6 +101,8 @@ def server(
         (model / "1").mkdir(parents=True)
         (model / "1" / "model.py").write_text(MODEL)
         (model / "config.pbtxt").write_text(config)
+    onnx_models.ragged(folder / "models" / "onnx" / "1" / "model.onnx", added=("COUNTS", "SUMS"))
+    (folder / "models" / "onnx" / "config.pbtxt").write_text(ONNX_CONFIG)
     with Server.serve(folder / "models", log_path=folder / "log", flags=EXPLICIT) as started:
         yield started
 
@@ -144,6 +165,37 @@ def test_batch_inputs_do_not_reach_python_models_and_are_told(server, kind):
     config = server.get(f"/v2/models/{name}/config").json()
     assert config["batch_input"][0]["kind"] == kind
     assert config["batch_output"][0]["kind"] == "BATCH_SCATTER_WITH_INPUT_SHAPE"
+
+
+def ask_onnx(server: Server, values: list[float]) -> dict[str, list]:
+    with triton_http.InferenceServerClient(server.address) as client:
+        tensor = triton_http.InferInput("IN", [1, len(values)], "FP32")
+        tensor.set_data_from_numpy(np.array([values], np.float32))
+        result = client.infer("onnx", [tensor])
+        names = ("DOUBLED", "COUNTS_TOLD", "SUMS_TOLD")
+        return {name: result.as_numpy(name).tolist() for name in names}
+
+
+def test_models_of_onnx_runtime_get_a_row_and_what_tells_of_it(server):
+    pytest.importorskip("onnxruntime")
+    assert server.load("onnx").status == 200
+    assert "of model 'onnx' has no effect" not in server.log_text
+    inputs = server.get("/v2/models/onnx").json()["inputs"]
+    assert inputs == [{"name": "IN", "datatype": "FP32", "shape": [-1, -1]}]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        first = pool.submit(ask_onnx, server, [1, 2])
+        wait_until(lambda: pending(server, "onnx") == 1, what="the request to wait")
+        second = ask_onnx(server, [3, 4, 5])
+        assert first.result() == {
+            "DOUBLED": [[2, 4]],
+            "COUNTS_TOLD": [[2]],
+            "SUMS_TOLD": [[2]],
+        }
+        assert second == {
+            "DOUBLED": [[6, 8, 10]],
+            "COUNTS_TOLD": [[3]],
+            "SUMS_TOLD": [[5]],
+        }
 
 
 def test_shape_tensors_are_refused(server):

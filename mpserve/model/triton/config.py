@@ -40,6 +40,11 @@ class ModelInput(ConfigMessage, frozen=True, kw_only=True):
     optional: bool = False
     is_non_linear_format_io: bool = False
 
+    @property
+    def model_dims(self) -> tuple[int, ...]:
+        """The dims as the model knows them."""
+        return self.dims if self.reshape is UNSET else self.reshape.shape
+
 
 class ModelOutput(ConfigMessage, frozen=True, kw_only=True):
     """A declared output; `dims` without the batch dimension."""
@@ -51,6 +56,11 @@ class ModelOutput(ConfigMessage, frozen=True, kw_only=True):
     label_filename: str = ""
     is_shape_tensor: bool = False
     is_non_linear_format_io: bool = False
+
+    @property
+    def model_dims(self) -> tuple[int, ...]:
+        """The dims as the model knows them."""
+        return self.dims if self.reshape is UNSET else self.reshape.shape
 
 
 class BatchInput(ConfigMessage, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest, Unsupported
 from mpserve.model.config import InstanceKind
+from mpserve.model.triton.batch_validation import check_batch_tensors
 from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
 from mpserve.model.triton.ensemble_validation import check_ensemble
 from mpserve.model.triton.metric_control import check_metric_control
@@ -34,8 +35,10 @@ REFUSED_FIELDS: Final = ("model_repository_agents",)
 """Fields without which the model would answer wrongly, and that are not served."""
 
 BATCH_TENSOR_FIELDS: Final = ("batch_input", "batch_output")
-"""Tensors that the peer's backends add to a batch or take out of it; its Python backend does not
-look at them, so a model of that may have them."""
+"""Tensors that the peer's backends add to a batch or take out of it."""
+
+BATCH_TENSOR_BACKENDS: Final = frozenset({"onnxruntime", "pytorch", "python"})
+"""Backends whose models may have them; Python's does not look at them, as the peer's."""
 
 
 def validate(config: TritonConfig) -> None:
@@ -73,6 +76,7 @@ def validate_tensors(config: TritonConfig) -> None:
         _check_tensor(config, tensor, prefix="model input ")
     for output in config.output:
         _check_tensor(config, output, prefix="model output ")
+    check_batch_tensors(config)
 
 
 def validate_instance_groups(config: TritonConfig, *, gpus: tuple[int, ...]) -> None:
@@ -135,10 +139,10 @@ def refuse_unserved(config: TritonConfig) -> None:
         if getattr(config, field) is not UNSET:
             raise Unsupported(f"'{field}' of model '{config.name}' is not supported by this server")
     for field in BATCH_TENSOR_FIELDS:
-        if getattr(config, field) and config.backend != "python":
+        if getattr(config, field) and config.backend not in BATCH_TENSOR_BACKENDS:
             raise Unsupported(
                 f"'{field}' of model '{config.name}' is not supported by this server; "
-                "only the backend 'python', which does not look at it, may have it"
+                "only the backends 'onnxruntime' and 'pytorch' act by it"
             )
 
 

@@ -39,8 +39,8 @@ from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
 from mpserve.repository.version_policy import choose_versions
 
 IGNORED_FIELDS: Final[dict[str, Callable[[TritonConfig], bool]]] = {
-    "batch_input": lambda config: bool(config.batch_input),
-    "batch_output": lambda config: bool(config.batch_output),
+    "batch_input": lambda config: bool(config.batch_input) and config.backend == "python",
+    "batch_output": lambda config: bool(config.batch_output) and config.backend == "python",
     "runtime": lambda config: bool(config.runtime),
     "response_cache": lambda config: (
         config.response_cache is not UNSET and config.response_cache.enable

@@ -190,6 +190,70 @@ def test_requests_that_are_alike_are_one_run(load, runtime):
     assert [outputs(answer)["OUTPUT0"][0, 0] for answer in answers] == [2.0, 3.0, 4.0]
 
 
+RAGGED = """
+max_batch_size: 4
+input { name: "IN" dims: [-1] allow_ragged_batch: true }
+output { name: "DOUBLED" dims: [-1] }
+output { name: "COUNTS_TOLD" dims: [1] reshape { shape: [] } }
+batch_input {
+  kind: BATCH_ACCUMULATED_ELEMENT_COUNT
+  target_name: "COUNTS" data_type: TYPE_FP32 source_input: "IN"
+}
+batch_output { target_name: "DOUBLED" source_input: "IN" }
+"""
+
+
+def row(*values):
+    return PlainRequest(tensor("IN", np.array([values], dtype=np.float32)))
+
+
+def test_unlike_requests_are_a_row_of_elements_and_a_batch_input(load, runtime):
+    load(RAGGED, make=onnx_models.ragged)
+    answers = [outputs(one) for one in runtime.execute([row(1, 2), row(3, 4, 5)])]
+    assert [one["DOUBLED"].tolist() for one in answers] == [[[2, 4]], [[6, 8, 10]]]
+    assert [one["COUNTS_TOLD"].tolist() for one in answers] == [[2], [5]]
+
+
+def test_what_the_server_gives_is_no_input_of_clients(load):
+    completed = load(
+        'input { name: "IN" dims: [-1] allow_ragged_batch: true } '
+        + RAGGED[RAGGED.index("output") :],
+        make=onnx_models.ragged,
+    )
+    assert [one.name for one in completed.config.signature.inputs] == ["IN"]
+    assert completed.config.signature.max_batch_size == 4
+    completed = load(
+        "sequence_batching { control_input { "
+        'name: "START" control { kind: CONTROL_SEQUENCE_START fp32_false_true: [0, 1] } } '
+        'state { input_name: "WAS" output_name: "IS" data_type: TYPE_FP32 dims: [1] } }',
+        make=onnx_models.running_sum,
+    )
+    assert [one.name for one in completed.config.signature.inputs] == ["IN"]
+    assert [one.name for one in completed.config.signature.outputs] == ["SUM"]
+
+
+@pytest.mark.parametrize(
+    ("pbtxt", "model", "text"),
+    [
+        (RAGGED, {"row": ["rows", 4]},
+         "unable to load model 'm', configuration expects model provides input with shape [-1] "
+         " for ragged input 'IN', model provides [-1,4]"),
+        (RAGGED.replace("allow_ragged", "optional: true allow_ragged"), {},
+         "unable to load model 'm', configuration expects model provides input with shape [-1] "
+         "for ragged input 'IN', which is not supported for optional input"),
+        (RAGGED.replace('"COUNTS"', '"NO"'), {},
+         "unexpected inference input 'NO', allowed inputs are: COUNTS, IN"),
+        (RAGGED.replace("TYPE_FP32", "TYPE_INT32"), {},
+         "unable to load model 'm', configuration expects datatype TYPE_INT32 for input 'COUNTS',"
+         " model provides TYPE_FP32"),
+    ],
+)  # fmt: skip
+def test_a_row_that_the_file_does_not_take_is_refused(load, pbtxt, model, text):
+    with pytest.raises(InvalidRequest) as refused:
+        load(pbtxt, make=onnx_models.ragged, **model)
+    assert refused.value.message == text
+
+
 def test_texts_go_in_and_out(load, runtime):
     load(make=onnx_models.same, kind=onnx_models.TEXT, shape=["rows", 2])
     given = texts("é", "a").reshape(1, 2)

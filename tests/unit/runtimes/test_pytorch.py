@@ -116,6 +116,54 @@ def test_arguments_and_results_are_told_by_their_names(tmp_path, runtime, names)
     assert one[0] == "OUTPUT__1"
 
 
+@pytest.mark.parametrize("names", [("INPUT__0", "INPUT__1"), ("x", "y"), ("first", "second")])
+def test_the_order_of_a_request_does_not_matter(tmp_path, runtime, names):
+    script(tmp_path, Pair())
+    runtime.load(context_of(tmp_path, inputs=names, outputs=("OUTPUT__0", "OUTPUT__1")))
+    answer = outputs(ask(runtime, tensor(names[1], ONES), tensor(names[0], 3 * ONES)))
+    assert answer["OUTPUT__1"].tolist() == (2 * ONES).tolist()
+
+
+class Counted(torch.nn.Module):
+    def forward(self, row, counts, start):
+        return row * 2, counts, start
+
+
+SERVER_INPUTS = """{
+    "name": "m", "max_batch_size": 4,
+    "input": [{"name": "ROW", "data_type": "TYPE_FP32", "dims": [-1], "allow_ragged_batch": true}],
+    "output": [
+        {"name": "DOUBLED", "data_type": "TYPE_FP32", "dims": [-1]},
+        {"name": "TOLD", "data_type": "TYPE_INT32", "dims": [1], "reshape": {"shape": []}},
+        {"name": "STARTS", "data_type": "TYPE_FP32", "dims": [1]}
+    ],
+    "batch_input": [{"kind": "BATCH_ELEMENT_COUNT", "target_name": ["COUNTS"],
+                     "data_type": "TYPE_INT32", "source_input": ["ROW"]}],
+    "batch_output": [{"target_name": ["DOUBLED"], "source_input": ["ROW"]}],
+    "sequence_batching": {"control_input": [{"name": "START", "control": [
+        {"kind": "CONTROL_SEQUENCE_START", "fp32_false_true": [0, 1]}]}]}
+}"""
+
+
+def test_what_the_server_gives_comes_behind_the_inputs_of_clients(tmp_path, runtime):
+    script(tmp_path, Counted())
+    told = signature(("ROW",), ("DOUBLED", "STARTS"))
+    counts = TensorSpec(name="TOLD", datatype=Datatype.INT32, shape=None)
+    of_outputs = (told.outputs[0], counts, told.outputs[1])
+    config = ModelConfig(signature=Signature(inputs=told.inputs, outputs=of_outputs))
+    runtime.load(triton_context(tmp_path, config=config, config_json=SERVER_INPUTS))
+
+    def request(*values, start):
+        row = tensor("ROW", np.array([values], dtype=np.float32))
+        return PlainRequest(tensor("START", np.array([[start]], dtype=np.float32)), row)
+
+    answers = runtime.execute([request(1, 2, start=1), request(3, start=0)])
+    found = [outputs(one) for one in answers]
+    assert [one["DOUBLED"].tolist() for one in found] == [[[2, 4]], [[6]]]
+    assert [one["TOLD"].tolist() for one in found] == [[2], [1]]
+    assert [one["STARTS"].tolist() for one in found] == [[[1]], [[0]]]
+
+
 def test_a_module_may_work_in_place_on_what_it_is_given(tmp_path, runtime):
     class InPlace(torch.nn.Module):
         def forward(self, x):

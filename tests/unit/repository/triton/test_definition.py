@@ -211,12 +211,24 @@ def test_missing_and_ignored_things_are_noted(write, read):
     )
 
 
+def test_batch_inputs_of_a_backend_that_acts_by_them_are_not_noted(write, read):
+    config = """
+        backend: "onnxruntime"
+        input { name: "S" data_type: TYPE_FP32 dims: [-1] allow_ragged_batch: true }
+        output { name: "O" data_type: TYPE_FP32 dims: [-1] }
+        batch_input { target_name: "T" data_type: TYPE_INT32 source_input: "S" }
+        batch_output { target_name: "O" source_input: "S" }
+    """
+    write({"m/1/model.onnx": "", "m/config.pbtxt": config})
+    assert read().notes == ()
+
+
 @pytest.mark.parametrize(
     ("text", "field"),
     [
         ('model_repository_agents { agents { name: "checksum" } }', "model_repository_agents"),
-        ('backend: "onnxruntime" batch_input { kind: BATCH_ELEMENT_COUNT }', "batch_input"),
-        ('backend: "pytorch" batch_output { target_name: "x" }', "batch_output"),
+        ('backend: "sklearn" batch_input { kind: BATCH_ELEMENT_COUNT }', "batch_input"),
+        ('backend: "xgboost" batch_output { target_name: "x" }', "batch_output"),
     ],
 )
 def test_what_would_be_served_wrongly_is_refused(write, read, text, field):
