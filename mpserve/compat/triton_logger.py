@@ -55,3 +55,6 @@ class Logger:
     def log_verbose(message: str) -> None:
         """Log a message at VERBOSE."""
         Logger.log(message, LogLevel.VERBOSE)
+
+
+setattr(Logger, "LogLevel", LogLevel)  # noqa: B010  # in the class its methods would mean it

@@ -77,6 +77,7 @@ def test_constants_and_types():
 
 def test_levels_of_the_log_and_where_tensors_lie():
     assert pb_utils.LogLevel.WARNING is pb_utils.Logger.WARNING
+    assert pb_utils.Logger.LogLevel is pb_utils.LogLevel
     assert pb_utils.Tensor("T", np.zeros(1, np.float32)).is_cpu()
 
 
