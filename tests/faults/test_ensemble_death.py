@@ -29,7 +29,9 @@ def counted(server: Server, name: str) -> tuple[dict[str, int], int]:
 
     def series(family: str, more: str = "") -> int:
         found = re.findall(
-            rf'^nv_inference_{family}{{model="{name}",{more}version="1"}} (\S+)$', text, re.M
+            rf'^nv_inference_{family}{{model="{name}",{more}version="1"}} (\S+)$',
+            text,
+            re.MULTILINE,
         )
         return sum(int(float(one)) for one in found)
 
