@@ -65,3 +65,25 @@ def test_a_bad_request_fails_alone(server):
     assert bad.status in {400, 500}
     assert "Input X contains NaN." in bad.json()["error"]
     assert [answer.json()["outputs"][0]["data"] for answer in good] == [[1.0]] * (COUNT - 1)
+
+
+def test_requests_that_differ_in_more_than_rows_get_their_own_answers(start, tmp_path):
+    """MLServer puts them into one tensor, which gives them each other's rows, shapes and types."""
+    folder = tmp_path / "models" / "sums"
+    folder.mkdir(parents=True)
+    settings = {"name": "sums", **write_mlserver(folder), **BATCHING, "max_batch_time": 0.5}
+    (folder / "model-settings.json").write_text(json.dumps(settings))
+    server = start(tmp_path / "models")
+    kinds = [("FP64", 1), ("FP64", 2), ("INT64", 1), ("FP32", 3)] * 2
+
+    def ask(kind):
+        datatype, size = kind
+        tensor = {"name": "x", "datatype": datatype, "shape": [1, size], "data": [1] * size}
+        answer = server.infer("sums", {"inputs": [tensor]})
+        assert answer.status == 200, answer
+        return answer.json()["outputs"][0]
+
+    with ThreadPoolExecutor(len(kinds)) as pool:
+        for (datatype, size), found in zip(kinds, pool.map(ask, kinds), strict=True):
+            assert (found["datatype"], found["shape"]) == (datatype, [1, size])
+            assert found["data"] in ([1] * size, [2] * size)
