@@ -200,6 +200,11 @@ def test_counts_outlive_frontend_and_supervisor(serve_mlserver):
 
     wait_until(is_back, what="the frontend to be back")
     assert series(server)[count] == 2
+    server.process_named("mps supervisor").kill()
+    wait_until(lambda: server.log_text.count("metrics.ready") == 2, what="the next supervisor")
+    assert series(server)[count] == 2
+    assert server.get("/v2").status == 200
+    assert series(server)[count] == 3
 
 
 def test_the_prefix_is_mlservers_setting(serve_mlserver):

@@ -195,9 +195,11 @@ class TestResponseSender:
         assert pb_utils.sent_response(self.received) is response
 
     def test_a_final_mark_may_follow_alone(self):
+        response = pb_utils.InferenceResponse([])
         sender = self.sender()
-        sender.send(pb_utils.InferenceResponse([]))
+        sender.send(response)
         sender.send(flags=self.FINAL)
+        assert pb_utils.sent_response(self.received) is response
 
     @pytest.mark.parametrize(
         ("calls", "words"),
@@ -274,7 +276,8 @@ class TestRequestsThatModelsMake:
         with pytest.raises(pb_utils.TritonModelException, match=outside):
             self.make().exec()
 
-    def test_the_trace_is_that_of_the_request_it_was_taken_from(self):
+    def test_a_trace_of_nothing_may_be_handed_on(self):
+        """One of something: `tests/process/test_tracing.py` and `test_spans.py`."""
         assert self.make(trace=pb_utils.InferenceTrace()).trace().get_context() is None
 
 
