@@ -1,11 +1,9 @@
 """`ModelInfer`: the bytes of a request -> the bytes of its answer, for calls and for streams."""
 
-import enum
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from mpserve.codec import mlserver_proto, proto_response, v2_proto
@@ -19,7 +17,9 @@ from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import ErrorCode, Failure, MpserveError
 from mpserve.frontend.grpc.arrival import grpc_arrival
 from mpserve.frontend.grpc.call import Call, GrpcAnswer, GrpcFailure, Metadata, grpc_failure
+from mpserve.frontend.grpc.infer_result import CallKind, InferResult, NativeResult, OnResult
 from mpserve.frontend.grpc.messages import INFER_REQUEST, INFER_RESPONSE, inference_schema, parse
+from mpserve.frontend.handlers.answer_context import answer_context
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
@@ -33,39 +33,6 @@ from mpserve.telemetry.spans import context_of
 _DECOUPLED_REFUSAL: Final = (
     "ModelInfer RPC doesn't support models with decoupled transaction policy"
 )
-
-
-class InferResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer of a model.
-
-    Attributes
-    ----------
-    encode
-        Returns the encoded `ModelInferResponse`, or why there is none; `None` for the mark that no
-        more answers follow. Until it was called, or forgotten, the answer takes no memory but the
-        worker's, which is how the model learns that its client is slow.
-    headers
-        What is to stand in the metadata behind the answers (`GrpcAnswer.headers`).
-    wants_input
-        It is no answer: the model wants the next request of its stream.
-    """
-
-    encode: Callable[[], bytes | GrpcFailure | None]
-    is_final: bool
-    headers: bytes = b""
-    wants_input: bool = False
-
-
-class CallKind(enum.Enum):
-    """How many requests and answers a call may have."""
-
-    ONE_ANSWER = enum.auto()
-    MANY_ANSWERS = enum.auto()
-    STREAM = enum.auto()
-
-
-OnResult = Callable[[InferResult], None]
-NativeResult = bytes | GrpcAnswer | GrpcFailure
 
 
 class Decode(Protocol):
@@ -371,7 +338,6 @@ class GrpcInfer:
             return self._told(ErrorCode(answer.code), answer.error)
         if answer.is_mark:
             return None
-        wants_classes = any(output.classification for output in request.outputs)
         return proto_response.encode(
             ProtoAnswer(
                 outputs=answer.outputs,
@@ -380,13 +346,7 @@ class GrpcInfer:
             ),
             message=self._response_class(),
             request=request,
-            context=AnswerContext(
-                dialect=self._dialect,
-                model_name=routed.model.name,
-                model_version=routed.version.version,
-                batches=routed.version.config.signature.max_batch_size > 0,
-                labels=self._labels.labels(routed) if wants_classes else {},
-            ),
+            context=answer_context(request, routed, dialect=self._dialect, labels=self._labels),
         )
 
     def _on_failure(self, code: int, message: str) -> GrpcFailure:

@@ -30,7 +30,8 @@ from mpserve.frontend.grpc.call import (
     Metadata,
     StreamOutput,
 )
-from mpserve.frontend.grpc.infer import CallKind, GrpcInfer, InferResult, NativeResult
+from mpserve.frontend.grpc.infer import GrpcInfer
+from mpserve.frontend.grpc.infer_result import CallKind, InferResult, NativeResult
 from mpserve.frontend.grpc.messages import inference_schema
 from mpserve.frontend.grpc.model_stream import ModelStream
 

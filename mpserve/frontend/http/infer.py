@@ -16,10 +16,11 @@ from mpserve.codec.cloud_events import Events, http_fields
 from mpserve.codec.content_encoding import ContentEncoding, accepted_encoding, deflate
 from mpserve.codec.v2_binary import HEADER_NAME, json_part_bytes
 from mpserve.codec.v2_json import RequestContext
-from mpserve.codec.v2_response import AnswerContext, EncodedAnswer, encode
+from mpserve.codec.v2_response import EncodedAnswer, encode
 from mpserve.dialect import Dialect, DialectName, Operation
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import ErrorCode, Failure, MpserveError
+from mpserve.frontend.handlers.answer_context import answer_context
 from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
@@ -120,18 +121,11 @@ class HttpInfer:
         self, answer: Answer, request: InferRequest, routed: RoutedModel, parameters_json: str
     ) -> EncodedAnswer:
         """Return an answer as it goes on the wire; raises as `v2_response.encode`."""
-        wants_classes = any(output.classification for output in request.outputs)
         return encode(
             answer.outputs,
             request=request,
             parameters_json=parameters_json,
-            context=AnswerContext(
-                dialect=self._dialect,
-                model_name=routed.model.name,
-                model_version=routed.version.version,
-                batches=routed.version.config.signature.max_batch_size > 0,
-                labels=self._labels.labels(routed) if wants_classes else {},
-            ),
+            context=answer_context(request, routed, dialect=self._dialect, labels=self._labels),
         )
 
     def _open(self, http: HttpRequest) -> _OpenBody:

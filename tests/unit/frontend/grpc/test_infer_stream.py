@@ -8,7 +8,7 @@ import pytest
 from mpserve.dialect import MLSERVER, TRITON, GrpcCode
 from mpserve.errors import InvalidRequest
 from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure
-from mpserve.frontend.grpc.infer import InferResult
+from mpserve.frontend.grpc.infer_result import InferResult
 from mpserve.frontend.grpc.infer_stream import MAX_OUTSTANDING, InferStreams
 from mpserve.frontend.grpc.messages import INFER_REQUEST, inference_schema
 

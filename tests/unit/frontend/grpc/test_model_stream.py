@@ -5,7 +5,7 @@ import pytest
 from mpserve.dialect import GrpcCode
 from mpserve.errors import InvalidRequest
 from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure
-from mpserve.frontend.grpc.infer import CallKind, InferResult
+from mpserve.frontend.grpc.infer_result import CallKind, InferResult
 from mpserve.frontend.grpc.model_stream import MAX_WAITING, ModelStream
 
 REFUSED = GrpcFailure(code=GrpcCode.INVALID_ARGUMENT, message="bad")
