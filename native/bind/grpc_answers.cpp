@@ -321,6 +321,7 @@ void GrpcConnection::put_answer(GrpcStream& stream, Answer& answer) {
 
 bool GrpcConnection::put_message(GrpcStream& stream, std::string_view message) {
     if (message.size() > config_.max_message_bytes) {
+        stream.trailers.clear();  // they are an answer's, and this is none
         refuse(stream, GrpcStatus::resource_exhausted,
                "Sent message larger than max (" + std::to_string(message.size()) + " vs. " +
                    std::to_string(config_.max_message_bytes) + ")");

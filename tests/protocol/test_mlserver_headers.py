@@ -4,7 +4,6 @@ import http.client
 import json
 import re
 from contextlib import closing
-from pathlib import Path
 from textwrap import dedent
 
 import grpc
@@ -13,6 +12,7 @@ import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls
 from tests.fixtures.server import Server
+from tests.protocol.models import write_mlserver
 
 pytestmark = BOTH_TRANSPORTS
 
@@ -24,6 +24,13 @@ TELLS = dedent(
 
     GIVEN = {"X-Model": "yes", "Ce-Type": "mine", "Content-Length": "1", "x bad": "1",
              "x-cut": "a\\r\\nb: c", "X-Number": 7, "X-Name": "é"}
+
+    class Again(MLModel):
+        async def load(self):
+            return True
+
+        async def predict(self, payload):
+            return Tells.answer(self, payload)
 
     class Tells(MLModel):
         async def load(self):
@@ -64,11 +71,10 @@ TENSOR = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.5]}
 @pytest.fixture(scope="module")
 def server(nothing_is_left_behind, grpc_transport, tmp_path_factory):
     folder = tmp_path_factory.mktemp("headers")
-    root = Path(folder, "models", "tells")
-    root.mkdir(parents=True)
-    (root / "model.py").write_text(TELLS)
-    (root / "model-settings.json").write_text('{"name": "tells", "implementation": "model.Tells"}')
-    with Server.start(root.parent, log_path=folder / "log") as one:
+    models = folder / "models"
+    write_mlserver(models / "tells", "model.Tells", source=TELLS)
+    write_mlserver(models / "again", "model.Again", source=TELLS)
+    with Server.start(models, log_path=folder / "log") as one:
         yield one
 
 
@@ -224,6 +230,20 @@ def test_a_failure_over_grpc_is_no_event(server):
             with pytest.raises(grpc.RpcError) as caught:
                 with_call(channel, request, ())
             assert events_of(caught.value) == {}
+
+
+@pytest.mark.parametrize("model", ["tells", "again"], ids=["of the model", "message by message"])
+def test_a_stream_that_fails_behind_an_answer_is_no_event(server, model):
+    good = {"name": "x", "datatype": "FP32", "shape": [1], "contents": {"fp32_contents": [1.5]}}
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        calls = Calls(channel, MLSERVER)
+        bad = calls.infer_request(model, {**good, "shape": [2]})
+        stream = calls.stream(iter([calls.infer_request(model, good), bad]))
+        assert next(stream).model_name == model
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stream)
+    assert events_of(caught.value) == {}
+    assert "x-model" not in dict(caught.value.trailing_metadata())
 
 
 def events_of(call):

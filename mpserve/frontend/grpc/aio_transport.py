@@ -90,23 +90,29 @@ class AioHandlers(grpc.GenericRpcHandler):
 class AioCall:
     """One unary call that waits."""
 
-    __slots__ = ("_context", "_on_client_gone", "deadline_ns", "received_ns", "result")
+    __slots__ = (
+        *("_context", "_on_client_gone", "_trailers"),
+        *("deadline_ns", "received_ns", "result"),
+    )
 
     def __init__(self, result: asyncio.Future[bytes | GrpcFailure], context: Context) -> None:
         self.result = result
         self._context = context
         self._on_client_gone: Callable[[], None] | None = None
+        self._trailers = b""
         self.received_ns = time.monotonic_ns()
         self.deadline_ns = _deadline_ns(context)
 
     def finish(self, result: bytes | GrpcFailure) -> None:
         """Answer, unless the client is gone."""
         if not self.result.done():
+            if self._trailers and isinstance(result, bytes):
+                self._context.set_trailing_metadata(_metadata(self._trailers))
             self.result.set_result(result)
 
     def set_trailers(self, headers: bytes) -> None:
-        """Send this behind the answer."""
-        self._context.set_trailing_metadata(_metadata(headers))
+        """Keep this until the answer."""
+        self._trailers = headers
 
     def metadata(self) -> Metadata:
         """Return the metadata that the client sent."""
@@ -173,10 +179,10 @@ class AioStreamOutput:
                 self._tell_writable()
             self._written.set()
             if self.has_ended and not self._waiting:
-                if self._trailers:
-                    context.set_trailing_metadata(_metadata(self._trailers))
                 if self._failure is not None:
                     _set_status(context, self._failure)
+                elif self._trailers:
+                    context.set_trailing_metadata(_metadata(self._trailers))
                 return
 
     def _tell_writable(self) -> None:

@@ -59,7 +59,7 @@ class Call(Protocol):
         """Answer with an encoded message, or with a status."""
 
     def set_trailers(self, headers: bytes) -> None:
-        """Send this metadata behind the answer (`GrpcAnswer.headers`)."""
+        """Send this metadata behind the answer (`GrpcAnswer.headers`); a failure has none."""
 
     def metadata(self) -> Metadata:
         """Return the metadata that the client sent."""
@@ -102,7 +102,7 @@ class StreamOutput(Protocol):
         """Ask `StreamInput.has_room` again: there may be room without anything's being sent."""
 
     def set_trailers(self, headers: bytes) -> None:
-        """Send this metadata behind the last message (`GrpcAnswer.headers`)."""
+        """As of `Call`, behind the last message of a stream that ends with OK."""
 
     def end(self, failure: GrpcFailure | None) -> None:
         """End the stream, with OK for `None`. Nothing can be sent after that."""

@@ -18,7 +18,8 @@ from typing import Any, Final
 from mpserve.dispatch.routing_table import RoutedModel
 from mpserve.errors import MpserveError
 from mpserve.frontend.grpc.call import SHUTTING_DOWN, GrpcFailure, Metadata, StreamOutput
-from mpserve.frontend.grpc.infer import CallKind, GrpcInfer, InferResult
+from mpserve.frontend.grpc.infer import GrpcInfer
+from mpserve.frontend.grpc.infer_result import CallKind, InferResult
 
 MAX_WAITING: Final = 4
 
@@ -143,5 +144,4 @@ class ModelStream:
 
     def _fail(self, failure: GrpcFailure) -> None:
         self.on_client_gone()  # nobody will hear the other answers
-        self._output.set_trailers(b"")
         self._output.end(failure)
