@@ -4,6 +4,7 @@ Only `observation.observe` makes new ones from old ones.
 """
 
 import enum
+from collections.abc import Callable
 from typing import Final, Self
 
 import msgspec
@@ -316,6 +317,19 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
     unready: frozenset[ModelName] = frozenset()
     last_generation: int = 0
     held: frozenset[Generation] = frozenset()
+
+    def with_changed(
+        self,
+        name: ModelName,
+        number: Generation,
+        change: Callable[[GenerationRecord], GenerationRecord],
+    ) -> Self:
+        """Return the same with a generation changed; what is not there any more is not changed."""
+        model = self.models.get(name)
+        record = model.generation(number) if model is not None else None
+        if model is None or record is None:
+            return self
+        return self.with_model(model.with_generation(change(record)))
 
     def with_model(self, model: ModelRecord) -> Self:
         """Return the same with `model` in place of the one of its name."""
