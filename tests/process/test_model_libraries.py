@@ -5,6 +5,7 @@ import json
 import lightgbm
 import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
 from tests.fixtures import onnx_models
@@ -39,6 +40,35 @@ def test_an_onnx_model_without_a_configuration_serves_a_client_of_triton(serve, 
         result = client.infer("simple", inputs)
         assert result.as_numpy("OUTPUT0").tolist() == (2 * first).tolist()
         assert result.as_numpy("OUTPUT1").tolist() == np.zeros((2, 4)).tolist()
+
+
+KINDS = {
+    "FP16": ("FLOAT16", np.array([[0.1, -65504, np.inf]], dtype=np.float16)),
+    "BOOL": ("BOOL", np.array([[True, False, True]])),
+    "INT8": ("INT8", np.array([[-128, 0, 127]], dtype=np.int8)),
+    "UINT64": ("UINT64", np.array([[0, 1, 2**64 - 1]], dtype=np.uint64)),
+    "BYTES": ("STRING", np.array([["", "é", "a" * 1000]], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("clients", [triton_http, triton_grpc], ids=["http", "grpc"])
+def test_rarer_datatypes_come_back_from_onnx_runtime_as_they_were_sent(serve, tmp_path, clients):
+    for name, (kind, _) in KINDS.items():
+        path = tmp_path / "models" / name / "1" / "model.onnx"
+        onnx_models.same(path, kind=getattr(onnx_models.TensorProto, kind), shape=["r", "c"])
+    server = serve(tmp_path / "models")
+    address = server.address if clients is triton_http else server.grpc_address
+    with clients.InferenceServerClient(address) as client:
+        for name, (_, row) in KINDS.items():
+            for rows in (1, 3):
+                given = np.repeat(row, rows, axis=0)
+                one = clients.InferInput("IN", list(given.shape), name)
+                one.set_data_from_numpy(given)
+                answer = client.infer(name, [one]).as_numpy("OUT")
+                if name == "BYTES":
+                    given = np.vectorize(str.encode, otypes=[object])(given)
+                assert answer.dtype == given.dtype
+                assert np.array_equal(answer, given), name
 
 
 SEQUENCE_CONFIG = """

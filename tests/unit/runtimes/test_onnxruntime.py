@@ -254,6 +254,96 @@ def test_a_row_that_the_file_does_not_take_is_refused(load, pbtxt, model, text):
     assert refused.value.message == text
 
 
+_KINDS = {
+    "BOOL": np.bool_,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "UINT32": np.uint32,
+    "UINT64": np.uint64,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
+    "FLOAT16": np.float16,
+    "FLOAT": np.float32,
+    "DOUBLE": np.float64,
+}
+
+
+def directly(path, feeds, names=None):
+    """What the library itself answers."""
+    library = pytest.importorskip("onnxruntime")
+    session = library.InferenceSession(path, providers=["CPUExecutionProvider"])
+    wanted = names or [one.name for one in session.get_outputs()]
+    return dict(zip(wanted, session.run(wanted, feeds), strict=True))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (4, 0), (2, 5)])
+@pytest.mark.parametrize("kind", _KINDS)
+def test_every_datatype_goes_in_and_out_as_the_library_has_it(load, runtime, tmp_path, kind, shape):
+    load(make=onnx_models.same, kind=getattr(onnx_models.TensorProto, kind), shape=["r", "c"])
+    numbers = np.arange(np.prod(shape)).reshape(shape)
+    given = (numbers % 2 if kind == "BOOL" else numbers * 7 - 3).astype(_KINDS[kind])
+    answer = outputs(ask(runtime, tensor("IN", given)))["OUT"]
+    expected = directly(tmp_path / "1" / "model.onnx", {"IN": given})["OUT"]
+    assert (answer.dtype, answer.shape) == (given.dtype, shape)
+    assert np.array_equal(answer, expected)
+
+
+def mixed(path):
+    """Two inputs of unlike datatypes; outputs of other shapes and datatypes than they."""
+    helper, proto = onnx_models.helper, onnx_models.TensorProto
+    return onnx_models.save(
+        path,
+        [
+            helper.make_node("Cast", ["COUNT"], ["as_float"], to=proto.FLOAT),
+            helper.make_node("Mul", ["VALUE", "as_float"], ["PRODUCT"]),
+            helper.make_node("Greater", ["PRODUCT", "as_float"], ["IS_MORE"]),
+            helper.make_node("ReduceSum", ["PRODUCT"], ["TOTAL"], keepdims=1),
+            helper.make_node("Cast", ["VALUE"], ["HALF"], to=proto.FLOAT16),
+        ],
+        [
+            onnx_models.value("VALUE", proto.FLOAT, ["r", "c"]),
+            onnx_models.value("COUNT", proto.INT8, ["r", "c"]),
+        ],
+        [
+            onnx_models.value("PRODUCT", proto.FLOAT, ["r", "c"]),
+            onnx_models.value("IS_MORE", proto.BOOL, ["r", "c"]),
+            onnx_models.value("TOTAL", proto.FLOAT, [1, 1]),
+            onnx_models.value("HALF", proto.FLOAT16, ["r", "c"]),
+        ],
+    )
+
+
+@pytest.mark.parametrize("names", [[], ["TOTAL"], ["HALF", "IS_MORE"], ["PRODUCT", "TOTAL"]])
+def test_some_or_all_outputs_of_unlike_kinds_are_the_librarys(load, runtime, tmp_path, names):
+    load("max_batch_size: 0", make=mixed)
+    feeds = {
+        "VALUE": np.linspace(-2, 3, 12, dtype=np.float32).reshape(3, 4),
+        "COUNT": np.arange(-6, 6, dtype=np.int8).reshape(3, 4),
+    }
+    given = [tensor(name, feeds[name]) for name in ("COUNT", "VALUE")]  # not the graph's order
+    answer = outputs(ask(runtime, *given, outputs=names))
+    expected = directly(tmp_path / "1" / "model.onnx", feeds, names)
+    assert list(answer) == list(expected)
+    for name, array in expected.items():
+        assert answer[name].dtype == array.dtype, name
+        assert np.array_equal(answer[name], array), name
+
+
+def test_requests_whose_answer_has_no_row_for_each_are_answered_one_by_one(load, runtime):
+    load("max_batch_size: 0", make=mixed)
+    requests = [
+        PlainRequest(
+            tensor("VALUE", np.full((2, 2), value, dtype=np.float32)),
+            tensor("COUNT", np.ones((2, 2), dtype=np.int8)),
+        )
+        for value in (1, 2)
+    ]
+    totals = [outputs(answer)["TOTAL"].item() for answer in runtime.execute(requests)]
+    assert totals == [4.0, 8.0]
+
+
 def test_texts_go_in_and_out(load, runtime):
     load(make=onnx_models.same, kind=onnx_models.TEXT, shape=["rows", 2])
     given = texts("é", "a").reshape(1, 2)
