@@ -14,6 +14,7 @@ import orjson
 
 from mpserve._native import event_pairs, grpc_pairs_of, http_fields_of
 from mpserve.codec.header_pairs import from_pairs, to_pairs
+from mpserve.model.binary_metadata import is_marked
 
 _REQUEST = "io.seldon.serving.inference.request"
 _RESPONSE = "io.seldon.serving.inference.response"
@@ -60,9 +61,10 @@ def grpc_metadata(headers: bytes, events: bytes) -> bytes:
 
 
 def with_headers(parameters_json: str, headers: bytes, events: bytes) -> str:
-    """Return the parameters of a streamed answer with both in their member `headers`."""
+    """Return the parameters of a streamed answer with both, as far as texts, in `headers`."""
     parameters: dict[str, Any] = orjson.loads(parameters_json or "{}")
-    parameters["headers"] = from_pairs(headers) | from_pairs(events, encoding="utf-8")
+    own = {name: text for name, text in from_pairs(headers).items() if not is_marked(text)}
+    parameters["headers"] = own | from_pairs(events, encoding="utf-8")
     return orjson.dumps(parameters).decode()
 
 

@@ -109,7 +109,7 @@ class Request(Protocol):
     def headers(self) -> bytes:
         """Return what it came with, where `ModelConfig.takes_headers`: name, NUL, value, NUL each.
 
-        Of repeated names the last counts.
+        Of repeated names the last counts. Binary metadata are marked (`model.binary_metadata`).
         """
         ...
 

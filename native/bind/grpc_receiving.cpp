@@ -1,5 +1,6 @@
 // What a gRPC connection receives: the heads and messages of its streams.
 #include "grpc_connection.hpp"
+#include "mpserve/header_pairs.hpp"
 #include "proto_infer.hpp"
 
 namespace mpserve::bind {
@@ -15,8 +16,8 @@ constexpr std::uint64_t kMaxEventBytes = 1024;  // of what models see with the h
 constexpr std::uint32_t kFieldOverhead = 32;    // as HTTP/2 counts
 
 bool is_for_services(std::string_view name) noexcept {
-    return name.front() != ':' && !name.starts_with("grpc-") && !name.ends_with("-bin") &&
-           name != "te" && name != "content-type";
+    return name.front() != ':' && !name.starts_with("grpc-") && name != "te" &&
+           name != "content-type";
 }
 
 bool is_trace_context(std::string_view name) noexcept {
@@ -107,6 +108,7 @@ void GrpcConnection::take_field(GrpcStream& stream, std::string_view name, std::
         (stream.method->wants_metadata || dispatcher_.takes_headers() || is_trace_context(name))) {
         stream.metadata.append(name);
         stream.metadata.push_back('\0');
+        if (name.ends_with(kBinaryName)) stream.metadata.push_back(kBinaryValue);
         stream.metadata.append(value);
         stream.metadata.push_back('\0');
     }

@@ -38,22 +38,40 @@ bool has_form(const HeaderPair& pair) noexcept {
            (pair.value.empty() || all_of_class(pair.value, http_text::kValue));
 }
 
-// Its name in lower case.
-bool is_for_grpc(const HeaderPair& pair, bool is_event) noexcept {
+bool is_reserved_for_grpc(std::string_view name) noexcept {
+    constexpr std::string_view kReserved = "grpc-";
     constexpr auto is_name_byte = [](char byte) {
         return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
                (byte >= '0' && byte <= '9') || byte == '_' || byte == '-' || byte == '.';
     };
-    const auto ends_with = [&pair](std::string_view end) {
-        return pair.name.size() >= end.size() &&
-               equals_ignoring_case(pair.name.substr(pair.name.size() - end.size()), end);
-    };
-    constexpr std::string_view kReserved = "grpc-";
-    return has_form(pair) && std::ranges::all_of(pair.name, is_name_byte) &&
-           !equals_ignoring_case(pair.name.substr(0, kReserved.size()), kReserved) &&
-           !ends_with("-bin") && !is_among(kServersOwn, pair.name) &&
-           !(is_event && is_among(kEvent, pair.name)) &&
-           std::ranges::all_of(pair.value, [](char byte) { return byte >= ' ' && byte < 0x7f; });
+    return !std::ranges::all_of(name, is_name_byte) ||
+           equals_ignoring_case(name.substr(0, kReserved.size()), kReserved) ||
+           is_among(kServersOwn, name);
+}
+
+bool is_binary(std::string_view name) noexcept {
+    return name.size() >= kBinaryName.size() &&
+           equals_ignoring_case(name.substr(name.size() - kBinaryName.size()), kBinaryName);
+}
+
+bool is_base64(std::string_view text) noexcept {
+    return std::ranges::all_of(text, [](char byte) {
+        return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+               (byte >= '0' && byte <= '9') || byte == '+' || byte == '/' || byte == '=';
+    });
+}
+
+// As it goes into the trailing metadata, where it may.
+std::optional<HeaderPair> for_grpc(HeaderPair pair, bool is_event) noexcept {
+    const bool is_marked = !pair.value.empty() && pair.value.front() == kBinaryValue;
+    if (is_marked) pair.value.remove_prefix(1);
+    if (is_marked != is_binary(pair.name) || (is_marked && !is_base64(pair.value))) return {};
+    constexpr auto is_text = [](char byte) { return byte >= ' ' && byte < 0x7f; };
+    if (!has_form(pair) || is_reserved_for_grpc(pair.name) ||
+        (is_event && is_among(kEvent, pair.name)) || !std::ranges::all_of(pair.value, is_text)) {
+        return {};
+    }
+    return pair;
 }
 
 }  // namespace
@@ -75,7 +93,7 @@ bool is_for_http(const HeaderPair& pair, bool is_event) noexcept {
 void append_for_grpc(std::string& out, std::string_view pairs, bool is_event) {
     HeaderPairs all(pairs);
     while (const auto pair = all.next()) {
-        if (is_for_grpc(*pair, is_event)) append_lowered(out, *pair);
+        if (const auto fitting = for_grpc(*pair, is_event)) append_lowered(out, *fitting);
     }
 }
 

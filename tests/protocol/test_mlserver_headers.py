@@ -23,7 +23,8 @@ TELLS = dedent(
     from mlserver.types import InferenceResponse, Parameters, ResponseOutput
 
     GIVEN = {"X-Model": "yes", "Ce-Type": "mine", "Content-Length": "1", "x bad": "1",
-             "x-cut": "a\\r\\nb: c", "X-Number": 7, "X-Name": "é"}
+             "x-cut": "a\\r\\nb: c", "X-Number": 7, "X-Name": "é",
+             "X-Raw-Bin": b"\\0\\xfe", "X-Text-Bin": "no bytes"}
 
     class Again(MLModel):
         async def load(self):
@@ -37,7 +38,10 @@ TELLS = dedent(
             return True
 
         def answer(self, payload):
-            seen = {"id": payload.id, "headers": payload.parameters.headers,
+            headers = payload.parameters.headers
+            bytes_seen = {name: list(value) for name, value in headers.items()
+                          if isinstance(value, bytes)}
+            seen = {"id": payload.id, "headers": headers | bytes_seen,
                     "others": payload.parameters.model_extra}
             return InferenceResponse(
                 model_name=self.name,
@@ -180,18 +184,22 @@ def test_a_model_sees_the_metadata_of_grpc_and_gives_some(server, raw):
             raw=(np.float32(1.5).tobytes(),) if raw else (),
             id="9",
         )
-        answer, call = with_call(channel, request, (("x-mine", "1"), ("x-mine", "2")))
+        sent = (("x-mine", "1"), ("x-mine", "2"), ("x-raw-bin", b"\0\xff"), ("x-none-bin", b""))
+        answer, call = with_call(channel, request, sent)
     text = (
         answer.raw_output_contents[0][4:] if raw else answer.outputs[0].contents.bytes_contents[0]
     )
     headers = json.loads(text)["headers"]
     assert headers["x-mine"] == "2"
+    assert (headers["x-raw-bin"], headers["x-none-bin"]) == ([0, 255], [])
     assert headers["user-agent"].startswith("grpc-python")
     assert {name: headers[name] for name in EVENTS} == EVENTS
     assert headers["Ce-Id"] == "9"
     trailing = dict(call.trailing_metadata())
     assert (trailing["x-model"], trailing["x-number"]) == ("yes", "7")
+    assert trailing["x-raw-bin"] == b"\0\xfe"
     assert "x-cut" not in trailing
+    assert "x-text-bin" not in trailing
     assert events_of(call) == ANSWER_EVENTS | {"ce-id": "9", "ce-requestid": "9"}
     assert "headers" not in answer.parameters
     assert answer.parameters["kept"].int64_param == 1

@@ -23,6 +23,7 @@ from mpserve.frontend.grpc.call import (
     StreamMethod,
     UnaryMethod,
 )
+from mpserve.model.binary_metadata import from_base64, is_binary_name, marked
 
 STATUS_CODES: Final[Mapping[GrpcCode, grpc.StatusCode]] = {
     code: status for code in GrpcCode for status in grpc.StatusCode if status.value[0] == code
@@ -236,14 +237,17 @@ def _set_status(context: Context, failure: GrpcFailure) -> None:
     context.set_details(failure.message)
 
 
-def _metadata(pairs: bytes) -> tuple[tuple[str, str], ...]:
+def _metadata(pairs: bytes) -> tuple[tuple[str, str | bytes], ...]:
     """Return what `set_trailers` takes as the library wants it."""
-    return tuple(from_pairs(pairs).items())
+    return tuple(
+        (name, from_base64(value) if is_binary_name(name) else value)
+        for name, value in from_pairs(pairs).items()
+    )
 
 
 def _texts(pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
-    """Return metadata without its binary values, which nothing here reads."""
-    return {name: value for name, value in pairs or () if isinstance(value, str)}
+    """Return metadata as texts; binary values are marked."""
+    return {name: value if isinstance(value, str) else marked(value) for name, value in pairs or ()}
 
 
 def _refusing(failure: GrpcFailure) -> Handler:

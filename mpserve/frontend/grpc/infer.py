@@ -24,6 +24,7 @@ from mpserve.frontend.handlers.forwarding import HeaderForwarding
 from mpserve.frontend.handlers.infer import InferHandler
 from mpserve.frontend.handlers.labels import LabelFiles
 from mpserve.frontend.handlers.version import any_version, version_number
+from mpserve.model.binary_metadata import is_binary_name
 from mpserve.model.request import InferRequest
 from mpserve.model.signature import Signature
 from mpserve.shm.dispatcher import Answer, Dispatcher
@@ -253,7 +254,7 @@ class GrpcInfer:
         config = routed.version.config
         request = self._decode(message, model_name=routed.model.name, signature=config.signature)
         if self._forwarding.forwards:
-            request = self._forwarding.apply(request, _headers(metadata()))
+            request = self._forwarding.apply(request, _headers(_texts(metadata())))
         if config.takes_headers:
             request = self._forwarding.carry(request, _headers(metadata()), config)
         return request
@@ -395,6 +396,11 @@ def _finish(call: Call, result: InferResult) -> None:
         message = "the model sent no response"
         answer = GrpcFailure(code=GrpcCode.INTERNAL, message=message)
     call.finish(answer)
+
+
+def _texts(metadata: Metadata) -> Metadata:
+    """Leave out binary metadata: parameters are texts."""
+    return {name: value for name, value in metadata.items() if not is_binary_name(name)}
 
 
 def _headers(metadata: Metadata) -> Iterable[tuple[bytes, bytes]]:

@@ -12,6 +12,10 @@
 
 namespace mpserve {
 
+// Begins the value of binary metadata of gRPC, which is base64 behind it: no field's text does.
+inline constexpr char kBinaryValue = '\x01';
+inline constexpr std::string_view kBinaryName = "-bin";  // ends the names of such metadata
+
 struct HeaderPair {
     std::string_view name;
     std::string_view value;

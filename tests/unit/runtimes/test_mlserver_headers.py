@@ -1,5 +1,8 @@
 """Headers in the parameters of MLServer's requests and responses."""
 
+import pytest
+
+from mpserve.model.binary_metadata import unmarked
 from mpserve.runtimes.mlserver_headers import request_headers, take_response_headers
 
 
@@ -25,3 +28,18 @@ def test_headers_of_a_response_leave_its_parameters():
 
 def test_a_response_without_headers_has_none():
     assert take_response_headers({"headers": "text"}) == take_response_headers({}) == b""
+
+
+def test_binary_metadata_are_bytes_both_ways():
+    taken = take_response_headers({"headers": {"x-bin": b"\0\xff", "y": b"z", "z-bin": "text"}})
+    assert taken == b"x-bin\0\x01AP8=\0y\0b'z'\0z-bin\0text\0"
+    seen = request_headers(b"x-bin\0\x01AP8\0h-bin\0AP8\0", model_name="", request_id="")
+    assert (seen["x-bin"], seen["h-bin"]) == (b"\0\xff", "AP8")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("", b""), ("YQ", b"a"), ("YQ==", b"a"), ("YQ,Yg", b"b"), ("YQ, Yg==", b"b"), ("?", b"")],
+)
+def test_base64_of_metadata_may_be_without_padding_and_several_values(text, value):
+    assert unmarked("\x01" + text) == value
