@@ -45,6 +45,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     client_threads: int = 1
     least_seconds: int = 1  # of load, where slow servers answer too few requests otherwise
     least_warmup_seconds: int = 0  # where a load generator takes long to begin
+    json_seconds: int = 0  # of load and of warm-up, where one answer in JSON takes seconds
     repeats: int = 1  # of LOAD, UNLOAD and START in one round
     copies: int = 1  # of each model, under names of their own: NAME_0, NAME_1, …
     versions: int = 1  # of each model, all of them served
@@ -52,6 +53,17 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     batch_rows: int = 1  # that a batch may have, where that is what is measured
     tells_batches: bool = False  # how many rows its executions have is told
     sequences: int = 0  # that the requests belong to; 0: they belong to none
+
+    def load_seconds(self, server: Server, seconds: int) -> int:
+        """How long `server` is measured when `seconds` are asked for."""
+        return max(seconds, self.least_seconds, self._json_seconds(server))
+
+    def warmup_seconds(self, server: Server, seconds: int) -> int:
+        """How long `server` is loaded before that."""
+        return max(seconds, self.least_warmup_seconds, self._json_seconds(server))
+
+    def _json_seconds(self, server: Server) -> int:
+        return self.json_seconds if self.encodings[server] is Encoding.JSON else 0
 
     def served(self) -> dict[str, str]:
         """The models in the repository: name there to name in `bench.repositories`."""
@@ -131,6 +143,7 @@ def _large(
         tensors=tensors,
         connections=connections,
         least_seconds=8 if tensors is Tensors.FLOATS_16_MIB else 1,
+        json_seconds=20 if tensors is Tensors.FLOATS_16_MIB else 0,
         client_threads=min(2, connections),  # with four, one thread moves less than a server does
     )
 

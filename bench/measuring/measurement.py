@@ -173,13 +173,13 @@ def _measure_requests(
         server.note_segments()
         generate = _generator(scenario, peer.name, site=site)
         held.enter_context(idle_connections(scenario.idle_connections, port=site.http_port))
-        warmup_seconds = max(pace.warmup_seconds, scenario.least_warmup_seconds)
+        warmup_seconds = scenario.warmup_seconds(peer.name, pace.warmup_seconds)  # type: ignore[arg-type]
         if warmup_seconds:
             generate(warmup_seconds)
         tells_batches = scenario.tells_batches and peer.has_statistics
         before = _executed(scenario, server.port) if tells_batches else _Executed()
         observation = Observation.of_running(server.root_pid, peer.roles)
-        result = generate(max(pace.seconds, scenario.least_seconds))
+        result = generate(scenario.load_seconds(peer.name, pace.seconds))  # type: ignore[arg-type]
         time.sleep(AFTER_LOAD_S)
         window = observation.close(server.root_pid)
         after = _executed(scenario, server.port) if tells_batches else before
@@ -239,7 +239,7 @@ def _measure_disturbed(
     paced = OpenLoad(
         connections=scenario.connections,
         rate=scenario.rate,
-        seconds=max(pace.seconds, scenario.least_seconds),
+        seconds=scenario.load_seconds(peer.name, pace.seconds),  # type: ignore[arg-type]
     )
     with (
         running(
