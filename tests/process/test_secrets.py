@@ -106,6 +106,6 @@ def status_of(channel, metadata):
 def test_files_of_the_server_are_its_users_alone(serve, repository):
     repository.add("scripted", "m")
     server = serve(repository.path)
-    for segment in server.segments():
-        mode = Path("/dev/shm", segment).stat().st_mode & 0o777
-        assert mode == 0o600, (segment, oct(mode))
+    modes = {name: Path("/dev/shm", name).stat().st_mode & 0o777 for name in server.segments()}
+    assert modes
+    assert modes == dict.fromkeys(modes, 0o600)

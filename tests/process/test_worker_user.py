@@ -162,6 +162,7 @@ def test_segments_are_of_the_workers_group_and_of_nobody_else(begin, place):
     place.repository.add("scripted", "m")
     server = begin("--load-model=m")
     run_script(server, "m", "return 1")
+    shared = 0
     for path in map(Path, server.segments()):
         status = path.stat()
         if path.name.endswith("-owner") or status.st_uid == USER.pw_uid:
@@ -169,6 +170,8 @@ def test_segments_are_of_the_workers_group_and_of_nobody_else(begin, place):
         else:
             assert (status.st_uid, status.st_gid) == (0, USER.pw_gid), path
             assert status.st_mode & 0o777 == 0o660, path
+            shared += 1
+    assert shared
 
 
 def test_everything_that_models_do_works(begin, place):

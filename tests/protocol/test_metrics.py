@@ -88,6 +88,7 @@ def test_the_clients_library_reads_the_page(triton, mlserver):
     parser = pytest.importorskip("prometheus_client.parser")
     for server in (triton, mlserver):
         families = list(parser.text_string_to_metric_families(server.metrics()))
+        assert families
         assert all(family.samples and family.type != "unknown" for family in families)
 
 

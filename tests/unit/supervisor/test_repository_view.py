@@ -78,9 +78,10 @@ def test_files_of_a_call_are_there_until_nobody_uses_them(view):
 
 def test_the_end_removes_all_files_of_calls(view):
     seen = view()
-    directories = [Path(model(seen, name, FILES).directory) for name in ("a", "b")]
+    folders = [Path(model(seen, name, FILES).directory).parent for name in ("a", "b")]
+    assert all(folder.exists() for folder in folders)
     seen.close()
-    assert not any(directory.parent.exists() for directory in directories)
+    assert not any(folder.exists() for folder in folders)
 
 
 def test_what_is_not_there_is_not_found(view):

@@ -5,9 +5,8 @@ import textwrap
 
 import pytest
 
-from mpserve.model.config import ModelConfig
-from mpserve.runtimes.protocol import LoadContext
 from mpserve.runtimes.python_backend import PythonBackendRuntime
+from tests.unit.runtimes.plain import triton_context
 
 
 @pytest.fixture(autouse=True)
@@ -29,16 +28,8 @@ def write_model(tmp_path):
         )
         for path, content in files:
             (tmp_path / "m" / path).write_text(content)
-        given = {"config": ModelConfig(), "config_json": "{}", "complete_config": False, **fields}
-        return LoadContext(
-            model_name="m",
-            version="1",
-            instance_name="m_0",
-            instance_kind="KIND_CPU",
-            model_directory=str(tmp_path / "m"),
-            version_directory=str(version),
-            settings_json="",
-            **given,
+        return triton_context(
+            tmp_path / "m", **{"config_json": "{}", "complete_config": False, **fields}
         )
 
     return write

@@ -5,11 +5,10 @@ import pytest
 
 from mpserve import _native
 from mpserve.errors import ModelError
-from mpserve.model.config import ModelConfig
-from mpserve.runtimes.protocol import LoadContext
 from mpserve.runtimes.python_backend import PythonBackendRuntime
 from tests.fixtures.native_requests import block, request
 from tests.unit.runtimes.conformance import RuntimeConformance
+from tests.unit.runtimes.plain import triton_context
 from tests.unit.runtimes.python_backend.models import executing
 
 ONE = np.array([1.0], dtype=np.float32)
@@ -39,18 +38,7 @@ class TestConformance(RuntimeConformance):
 
     @pytest.fixture
     def broken_context(self, tmp_path):
-        return LoadContext(
-            model_name="m",
-            version="1",
-            instance_name="m_0",
-            instance_kind="KIND_CPU",
-            model_directory=str(tmp_path),
-            version_directory=str(tmp_path / "1"),
-            config=ModelConfig(),
-            config_json="{}",
-            settings_json="",
-            complete_config=False,
-        )
+        return triton_context(tmp_path, complete_config=False)
 
     @pytest.fixture
     def good_request(self):
