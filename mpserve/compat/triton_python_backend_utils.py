@@ -25,6 +25,7 @@ from mpserve._native import (
     is_rescheduled,
     sent_response,
 )
+from mpserve.compat import c_python_backend_utils
 from mpserve.compat.triton_bls import (
     ResponseIterator,
     is_model_ready,
@@ -62,6 +63,7 @@ TRITONSERVER_REQUEST_RELEASE_ALL: Final = 1
 TRITONSERVER_REQUEST_RELEASE_RESCHEDULE: Final = 2
 
 MODULE_NAME: Final = "triton_python_backend_utils"
+NATIVE_NAME: Final = "c_python_backend_utils"
 
 __all__ = [
     "TRITONSERVER_MEMORY_CPU",
@@ -109,5 +111,6 @@ __all__ = [
 
 
 def supply() -> None:
-    """Let `import triton_python_backend_utils` find this module in this process."""
+    """Let models of this process import this module, and its native part, by Triton's names."""
     sys.modules[MODULE_NAME] = sys.modules[__name__]
+    sys.modules[NATIVE_NAME] = c_python_backend_utils

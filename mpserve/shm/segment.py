@@ -169,7 +169,7 @@ def unlink(name: str) -> None:
 
 def _no_room(name: str, size: int, error: OSError) -> ArenaFull:
     if error.errno in {errno.ENOSPC, errno.ENOMEM, errno.EFBIG}:
-        free = _free_bytes()
+        free = free_bytes()
         return ArenaFull(
             f"no shared memory for '{name}': {size} bytes are needed and {free} are free in "
             f"{DIRECTORY}; enlarge it (a container's --shm-size) or lower the arena limits"
@@ -177,6 +177,7 @@ def _no_room(name: str, size: int, error: OSError) -> ArenaFull:
     return ArenaFull(f"shared memory '{name}' of {size} bytes can not be made: {error}")
 
 
-def _free_bytes() -> int:
+def free_bytes() -> int:
+    """Return how much of the machine's shared memory is free."""
     state = os.statvfs(DIRECTORY)
     return state.f_bavail * state.f_frsize

@@ -65,3 +65,15 @@ def test_the_logger_writes_into_the_log(capfd):
     assert "two" in written
     assert "three" in written
     assert "hidden" not in written
+
+
+def test_the_native_module_has_the_same_classes(monkeypatch):
+    for name in ("triton_python_backend_utils", "c_python_backend_utils"):
+        monkeypatch.setitem(sys.modules, name, None)
+    pb_utils.supply()
+    c_utils = importlib.import_module("c_python_backend_utils")
+    for name in set(c_utils.__all__) & set(pb_utils.__all__):
+        assert getattr(c_utils, name) is getattr(pb_utils, name), name
+    assert {"Tensor", "InferenceRequest", "InferenceResponse", "TritonError"} <= set(dir(c_utils))
+    assert c_utils.MetricKind.COUNTER is c_utils.COUNTER is pb_utils.MetricFamily.COUNTER
+    assert c_utils.shared_memory.free_memory() > 0
