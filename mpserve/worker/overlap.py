@@ -14,7 +14,7 @@ Guarantees
     computes leaves what waits to the others. At most `MAX_UNDER_WAY` batches are under way. Streams
     that last as long as their clients send are at most `MAX_OPEN_STREAMS` beside them, and hold
     half of the queue at most; one more is refused at once. Each request is answered once; what has
-    been taken is answered before the model is unloaded.
+    been taken is answered before the model is unloaded. A port that can not be asked ends the worker.
 """
 
 import asyncio
@@ -90,6 +90,7 @@ class Overlap:
         self._asks: SimpleQueue[Callable[[], Batch | None] | None] = SimpleQueue()  # None: the end
         self._is_asked = False
         self._popped: Batch | None = None
+        self._broken: BaseException | None = None  # why the port can not be asked any more
 
     def serve(self) -> None:
         """Serve until the port ends or, with nothing waiting, until the stop."""
@@ -124,6 +125,8 @@ class Overlap:
         self._asks.put(question)
         while self._is_asked:
             self._loop.run_forever()
+        if self._broken is not None:
+            raise self._broken
         for stream in tuple(self._streams):
             stream.look()
 
@@ -145,7 +148,13 @@ class Overlap:
     def _pop_when_asked(self) -> None:
         """Be the second thread."""
         while (pop := self._asks.get()) is not None:
-            self._loop.call_soon_threadsafe(self._deliver, pop())
+            popped = None
+            try:
+                popped = pop()
+            except BaseException as error:  # noqa: BLE001  raised where it was asked for
+                self._broken = error
+            self._loop.call_soon_threadsafe(self._deliver, popped)
+            del popped  # the port tells by it what the model has kept
 
     def _deliver(self, popped: Batch | None) -> None:
         self._popped, self._is_asked = popped, False
