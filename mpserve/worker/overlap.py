@@ -14,7 +14,8 @@ Guarantees
     computes leaves what waits to the others. At most `MAX_UNDER_WAY` batches are under way. Streams
     that last as long as their clients send are at most `MAX_OPEN_STREAMS` beside them, and hold
     half of the queue at most; one more is refused at once. Each request is answered once; what has
-    been taken is answered before the model is unloaded. A port that can not be asked ends the worker.
+    been taken is answered before the model is unloaded. A port that can not be asked ends the
+    worker.
 """
 
 import asyncio
