@@ -239,6 +239,7 @@ private:
     void wait_for_turn() noexcept;
     void hold_resources() noexcept;
     void release_resources(bool executed) noexcept;
+    void renew_resources() noexcept;
     void finish_batch(nanobind::list& requests, std::uint64_t executed_ns);
     void count_batch(std::uint64_t executed_ns) noexcept;
     void count_stream(const PoppedRequest& request, const Completion& completion) noexcept;
@@ -273,7 +274,8 @@ private:
     nanobind::object limiter_owner_;
     RateLimiter* limiter_ = nullptr;
     bool holds_resources_ = false;
-    bool ordered_ = false;  // answers leave in the order in which requests came
+    bool waits_for_resources_ = false;  // in line since the last execution
+    bool ordered_ = false;              // answers leave in the order in which requests came
     std::uint32_t sequence_slots_ = 0;
 
     std::vector<PoppedRequest> popped_;

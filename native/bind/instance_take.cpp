@@ -65,12 +65,25 @@ void InstancePort::hold_resources() noexcept {
         futex_wait(limiter_->wake_word(process_), seen, kResourcesNs);
     }
     holds_resources_ = true;
+    waits_for_resources_ = false;
 }
 
 void InstancePort::release_resources(bool executed) noexcept {
-    if (!holds_resources_) return;
-    holds_resources_ = false;
+    if (!holds_resources_ && !waits_for_resources_) return;
+    holds_resources_ = waits_for_resources_ = false;
     limiter_->release(process_, executed);
+}
+
+// While more waits here the instance is in line before the others are served: who came only later
+// would never have its turn against those that wait already.
+void InstancePort::renew_resources() noexcept {
+    if (!holds_resources_) return;
+    if (queue_.depth() == 0 && rescheduled_.empty()) {
+        release_resources(true);
+        return;
+    }
+    holds_resources_ = limiter_->renew(process_);
+    waits_for_resources_ = !holds_resources_;
 }
 
 // What has found nothing to give back a few times looks less and less often: thousands of idle
@@ -83,7 +96,7 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
     if (!active_.empty()) throw nb::value_error("pop: the last batch was not answered");
     const auto timeout_ns = std::uint64_t{timeout_ms} * 1'000'000;
     auto deadline = now_ns() + idle_ns(timeout_ns);
-    release_resources(true);
+    renew_resources();
     // In turns, so that neither what waits nor what was rescheduled is left behind.
     if (again_is_next_ && !rescheduled_.empty()) {
         hold_resources();

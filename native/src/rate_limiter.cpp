@@ -177,15 +177,17 @@ void RateLimiter::withdraw(std::uint32_t process) noexcept {
     grant();
 }
 
+void RateLimiter::wait(LimiterClaim& claim) noexcept {
+    claim.turn = ++header_->next_turn;
+    set_state(claim, ClaimState::waiting);
+    grant();
+}
+
 bool RateLimiter::acquire(std::uint32_t process, std::uint32_t& wake_seen) noexcept {
     const RobustLock lock(header_->mutex);
     if (lock.recovered()) repair();
     auto& claim = claims_[process];
-    if (state_of(claim) == ClaimState::idle) {
-        claim.turn = ++header_->next_turn;
-        set_state(claim, ClaimState::waiting);
-        grant();
-    }
+    if (state_of(claim) == ClaimState::idle) wait(claim);
     wake_seen = claim.wake_word.load(std::memory_order_relaxed);
     return state_of(claim) == ClaimState::holding;
 }
@@ -194,11 +196,23 @@ void RateLimiter::release(std::uint32_t process, bool executed) noexcept {
     const RobustLock lock(header_->mutex);
     if (lock.recovered()) repair();
     auto& claim = claims_[process];
-    if (state_of(claim) != ClaimState::holding) return;
-    subtract(claim);
+    const auto state = state_of(claim);
+    if (state != ClaimState::holding && state != ClaimState::waiting) return;
+    if (state == ClaimState::holding) subtract(claim);
     set_state(claim, ClaimState::idle);
     if (executed) ++claim.executions;
     grant();
+}
+
+bool RateLimiter::renew(std::uint32_t process) noexcept {
+    const RobustLock lock(header_->mutex);
+    if (lock.recovered()) repair();
+    auto& claim = claims_[process];
+    if (state_of(claim) != ClaimState::holding) return false;
+    subtract(claim);
+    ++claim.executions;
+    wait(claim);
+    return state_of(claim) == ClaimState::holding;
 }
 
 std::uint32_t RateLimiter::in_use(std::uint64_t key) noexcept {

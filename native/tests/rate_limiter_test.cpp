@@ -91,6 +91,23 @@ TEST_CASE(who_executed_least_goes_first_by_its_priority) {
     CHECK(!f.acquire(3));
 }
 
+TEST_CASE(who_wants_another_execution_stands_in_line_with_the_others) {
+    Fixture f;
+    f.enrol(1, some(kRed), 1);
+    f.enrol(2, some(kRed), 3);
+    std::uint32_t holder = 1;
+    CHECK(f.acquire(1));
+    CHECK(!f.acquire(2));
+    std::vector<std::uint32_t> order;
+    for (int execution = 0; execution < 8; ++execution) {
+        order.push_back(holder);
+        if (!f.limiter.renew(holder)) holder = 3 - holder;
+    }
+    CHECK(order == (std::vector<std::uint32_t>{1, 2, 1, 1, 2, 1, 1, 1}));
+    f.limiter.release(3 - holder, false);  // it has nothing to do any more
+    CHECK(f.limiter.renew(holder));
+}
+
 TEST_CASE(what_was_not_executed_does_not_count) {
     Fixture f;
     f.enrol(1, some(kRed));

@@ -2,15 +2,18 @@
 
 import pytest
 
+from tests.fixtures.closed_loop import Connection, infer_bytes
+from tests.fixtures.scripted import script_body
+from tests.fixtures.sequencer import pending
 from tests.fixtures.turnstile import HOLDS, Turnstile, answer, request
 from tests.fixtures.waiting import wait_until
 
 ON = "--rate-limit=execution_count"
 
 
-def needing(count: int, *, more: str = "") -> str:
-    resource = f'resources {{ name: "R" count: {count} {more} }}'
-    return f"instance_group {{ kind: KIND_CPU rate_limiter {{ {resource} }} }}"
+def needing(count: int, *, priority: int = 1) -> str:
+    limiter = f'resources {{ name: "R" count: {count} }} priority: {priority}'
+    return f"instance_group {{ kind: KIND_CPU rate_limiter {{ {limiter} }} }}"
 
 
 @pytest.fixture
@@ -56,6 +59,32 @@ def test_an_execution_that_finds_what_it_needs_does_not_wait(pair, of_a, of_b, f
     a, b, server = pair(of_a, of_b, *flags)
     with a.held(server):
         assert answer(b.send(server))[0] == 200
+
+
+def test_three_executions_of_priority_1_weigh_as_much_as_one_of_priority_3(
+    serve, repository, tmp_path
+):
+    for name, priority in (("often", 1), ("seldom", 3)):
+        repository.add("scripted", name, config=needing(1, priority=priority))
+    holder = Turnstile(repository, tmp_path, config=needing(1), name="holder")
+    server = serve(repository.path, flags=(ON,))
+    log = tmp_path / "order"
+    waiting = []
+    with holder.held(server):
+        for number in range(8):
+            name = "often" if number % 2 else "seldom"
+            code = f"open({str(log)!r}, 'a').write('{name[0]}')"
+            connection = Connection(server)
+            connection.socket.sendall(infer_bytes(name, script_body(code)))
+            waiting.append(connection)
+            wait_until(
+                lambda name=name, wanted=number // 2 + 1: pending(server, name) == wanted,
+                what="the request to wait",
+            )
+    assert [connection.exchange(b"")[0] for connection in waiting] == [200] * 8
+    for connection in waiting:
+        connection.close()
+    assert log.read_text() == "sooososs"
 
 
 def test_a_request_that_waits_for_resources_may_be_taken_back(pair):

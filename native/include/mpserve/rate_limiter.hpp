@@ -94,7 +94,11 @@ public:
 
     // Worker. True when it may execute; else it is woken when it may, and sleeps on `wake_seen`.
     bool acquire(std::uint32_t process, std::uint32_t& wake_seen) noexcept;
-    // After an execution, or, when `executed` is false, without one.
+    // After an execution, wanting another: gives back what it holds and waits in line with the
+    // others. True when it is its turn again; else as `acquire`.
+    bool renew(std::uint32_t process) noexcept;
+    // Gives back what it holds after an execution, or, when `executed` is false, without one. Who
+    // waits does not any more.
     void release(std::uint32_t process, bool executed) noexcept;
     std::atomic<std::uint32_t>& wake_word(std::uint32_t process) noexcept {
         return claims_[process].wake_word;
@@ -104,6 +108,7 @@ public:
     std::uint32_t limit(std::uint64_t key) noexcept;
 
 private:
+    void wait(LimiterClaim& claim) noexcept;
     LimiterResource* find(std::uint64_t key) noexcept;
     LimiterResource* find_or_make(std::uint64_t key) noexcept;
     static std::uint32_t limit_of(const LimiterResource& resource) noexcept;
