@@ -17,6 +17,7 @@ from google.protobuf import json_format
 from bench.peers.peer import Control, Launch, Site
 from tests.differential.cases import GrpcCase, HttpCase, StreamCase
 from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.pace import within
 from tests.fixtures.server import free_ports
 from tests.fixtures.waiting import wait_until
 
@@ -94,7 +95,7 @@ def running(
             start_new_session=True,
         )  # fmt: skip
         try:
-            wait_until(lambda: is_ready(http_port), deadline=60.0, what="the peer to be ready")
+            wait_until(lambda: is_ready(http_port), deadline=within(60), what="the peer")
             yield Pair(http_port, grpc_port, metrics_port)
         finally:
             segments = _mapped_by(process.pid)
