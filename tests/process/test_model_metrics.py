@@ -62,6 +62,13 @@ def test_what_a_model_logs_is_on_the_metrics_port_over_all_its_workers(start, tm
     assert "# HELP words_total_seen Words that were seen\n" in server.metrics()
 
 
+def test_the_next_look_shows_what_was_logged_before_the_answer(start, tmp_path):
+    server = start(folder(tmp_path, parameters={"version": "v3"}))
+    for count in range(1, 6):
+        ask(server, 2)
+        assert (value(server, COUNT), value(server, SUM)) == (count, 2 * count)
+
+
 def test_nothing_that_was_counted_is_lost_by_a_death_or_a_reload(start, tmp_path):
     server = start(folder(tmp_path, parameters={"version": "v3"}))
     ask(server, 1)
