@@ -142,7 +142,7 @@ def models() -> Iterator[tuple[str, str]]:
     yield (
         "override",
         batching(
-            f"{policy} {{ default_timeout_microseconds: 1500000 allow_timeout_override: true }}"
+            f"{policy} {{ default_timeout_microseconds: 6000000 allow_timeout_override: true }}"
         ),
     )
     yield "ordered", f"{TWO} dynamic_batching {{ preserve_ordering: true }}"
