@@ -14,6 +14,7 @@ from mpserve.model.request import Bytes
 
 LEVEL: Final = 1  # the loop waits for it: speed before size
 
+_PIECE_BYTES: Final = 1 << 16
 _GZIP_WINDOW: Final = 31  # zlib's number for a gzip frame
 _ZLIB_WINDOW: Final = 15
 _WEIGHT: Final = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
@@ -27,6 +28,8 @@ class ContentEncoding(enum.Enum):
     DEFLATE = "deflate"
 
 
+# Files of blocks (bgzip) have one for each 64 KiB; empty ones cost their making and nothing else.
+_MAX_MEMBERS: Final = 1 << 14
 _WINDOWS: Final = {ContentEncoding.GZIP: _GZIP_WINDOW, ContentEncoding.DEFLATE: _ZLIB_WINDOW}
 
 
@@ -67,28 +70,62 @@ def inflate(body: Bytes, encoding: ContentEncoding, *, max_bytes: int) -> Bytes:
     """
     if encoding is ContentEncoding.IDENTITY:
         return body
-    pieces: list[bytes] = []
-    room = max_bytes
-    rest: Bytes = body
-    while rest:  # a gzip body may be several members, one after another
-        stream = zlib.decompressobj(_WINDOWS[encoding])
-        try:
-            piece = stream.decompress(rest, room + 1)
-        except zlib.error as error:
+    reading = _Inflation(encoding, max_bytes)
+    for at in range(0, len(body), _PIECE_BYTES):
+        reading.take(body[at : at + _PIECE_BYTES])
+    return reading.whole()
+
+
+class _Inflation:
+    """A body that is inflated piece by piece: what follows a member is copied by piece only."""
+
+    def __init__(self, encoding: ContentEncoding, max_bytes: int) -> None:
+        self._encoding = encoding
+        self._max_bytes = max_bytes
+        self._room = max_bytes
+        self._pieces: list[bytes] = []
+        self._members = 0
+        self._stream: zlib._Decompress | None = None
+        self._is_done = False  # what follows is not read
+
+    def take(self, piece: Bytes) -> None:
+        """Inflate the next piece of the body."""
+        rest: Bytes = piece
+        while len(rest) and not self._is_done:  # a gzip body may be several members
+            stream = self._stream or self._next_member()
+            try:
+                self._keep(stream.decompress(rest, self._room + 1))
+            except zlib.error as error:
+                raise InvalidRequest(
+                    f"the request body is no {self._encoding.value} data: {error}"
+                ) from error
+            self._stream = None if stream.eof else stream
+            self._is_done = stream.eof and self._encoding is ContentEncoding.DEFLATE
+            rest = stream.unused_data
+
+    def whole(self) -> bytes:
+        """Return what came out, after the last piece."""
+        if self._stream is not None:
+            raise InvalidRequest(f"the request body ends within its {self._encoding.value} data")
+        return b"".join(self._pieces)
+
+    def _next_member(self) -> "zlib._Decompress":
+        self._members += 1
+        if self._members > _MAX_MEMBERS:
             raise InvalidRequest(
-                f"the request body is no {encoding.value} data: {error}"
-            ) from error
-        room -= len(piece)
-        if room < 0:
-            raise BodyTooLarge(
-                f"the decompressed request exceeds the maximum allowed input size of {max_bytes} "
-                f"bytes. Use --http-max-input-size to increase the limit."
+                f"the request body has more than {_MAX_MEMBERS} members of gzip data"
             )
-        if not stream.eof:
-            raise InvalidRequest(f"the request body ends within its {encoding.value} data")
-        pieces.append(piece)
-        rest = stream.unused_data if encoding is ContentEncoding.GZIP else b""
-    return b"".join(pieces)
+        return zlib.decompressobj(_WINDOWS[self._encoding])
+
+    def _keep(self, piece: bytes) -> None:
+        self._room -= len(piece)
+        if self._room < 0:
+            raise BodyTooLarge(
+                f"the decompressed request exceeds the maximum allowed input size of "
+                f"{self._max_bytes} bytes. Use --http-max-input-size to increase the limit."
+            )
+        if piece:
+            self._pieces.append(piece)
 
 
 def accepted_encoding(header: str | None) -> ContentEncoding:

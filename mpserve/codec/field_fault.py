@@ -3,6 +3,7 @@
 Source: MLServer 1.7.1 as seen running; its words are pydantic's.
 """
 
+from collections.abc import Sized
 from typing import Any, Final
 
 import msgspec
@@ -78,6 +79,12 @@ def not_an_object(*loc: str | int, found: object) -> FieldFault:
 def wrong_type(word: str, phrase: str, *loc: str | int, found: object) -> FieldFault:
     """Return the fault of a value of another JSON type: `list_type`, "list", and so on."""
     return FieldFault(type=word, loc=loc, msg=f"Input should be a valid {phrase}", input=found)
+
+
+def too_long(limit: int, *loc: str | int, found: Sized) -> FieldFault:
+    """Return the fault of a list with more items than can be."""
+    msg = f"List should have at most {limit} items after validation, not {len(found)}"
+    return FieldFault(type="too_long", loc=loc, msg=msg)
 
 
 def invalid_json(at: int, reason: str) -> FieldFault:

@@ -15,10 +15,12 @@ import orjson
 from mpserve.codec import field_fault
 from mpserve.codec.datatype import coerce_elements, flatten
 from mpserve.codec.field_fault import FieldFault, InvalidFields
-from mpserve.codec.strict_json import JsonValue, has_repeated_member
+from mpserve.codec.strict_json import JsonValue, check_weight, has_repeated_member
 from mpserve.codec.v2_binary import BinaryPart, decode_raw
 from mpserve.codec.v2_json import (
     MAX_ELEMENTS,
+    MAX_PARAMETERS,
+    MAX_RANK,
     RequestContext,
     check_json_size,
     check_one_source,
@@ -26,7 +28,14 @@ from mpserve.codec.v2_json import (
     json_object,
 )
 from mpserve.errors import InvalidRequest
-from mpserve.model.request import Bytes, InferRequest, InputTensor, RequestedOutput, shape_text
+from mpserve.model.request import (
+    MAX_TENSORS,
+    Bytes,
+    InferRequest,
+    InputTensor,
+    RequestedOutput,
+    shape_text,
+)
 from mpserve.model.tensor import Datatype
 
 # In MLServer's order: BYTES last.
@@ -35,6 +44,7 @@ _EXPECTED: Final = ", ".join(f"'{word}'" for word in _WORDS[:-1]) + f" or '{_WOR
 _BINARY_OUTPUTS: Final = "binary_data_output"
 _BINARY_SIZE: Final = "binary_data_size"
 _BINARY_OUTPUT: Final = "binary_data"
+MAX_FAULTS: Final = 100  # of a body that are told
 _MAX_INT_TEXT: Final = 20  # digits
 
 _ItemCheck: TypeAlias = Callable[..., None]  # of an object and its place
@@ -86,6 +96,7 @@ def parse_body(text: Bytes) -> JsonValue:
     """
     if not len(text):
         raise InvalidFields(field_fault.missing("body"))
+    check_weight(text)
     try:
         value: JsonValue = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -115,13 +126,16 @@ class _RequestCheck:
             self._each(document["inputs"], "inputs", self._input)
         if document.get("outputs") is not None:
             self._each(document["outputs"], "outputs", self._output)
-        return tuple(self._faults)
+        return tuple(self._faults[:MAX_FAULTS])
 
     def _each(self, items: JsonValue, name: str, check: _ItemCheck) -> None:
         if not isinstance(items, list):
             self._faults.append(
                 field_fault.wrong_type("list_type", "list", "body", name, found=items)
             )
+            return
+        if len(items) > MAX_TENSORS:
+            self._faults.append(field_fault.too_long(MAX_TENSORS, "body", name, found=items))
             return
         for index, item in enumerate(items):
             if isinstance(item, dict):
@@ -176,6 +190,9 @@ class _RequestCheck:
         if not isinstance(value, list):
             self._faults.append(field_fault.wrong_type("list_type", "list", *loc, found=value))
             return
+        if len(value) > MAX_RANK:
+            self._faults.append(field_fault.too_long(MAX_RANK, *loc, found=value))
+            return
         for index, size in enumerate(value):
             fault = _size_fault(size, *loc, index)
             if fault is not None:
@@ -187,6 +204,10 @@ class _RequestCheck:
             return
         if not isinstance(parameters, dict):
             self._faults.append(field_fault.not_an_object(*loc, "parameters", found=parameters))
+            return
+        if len(parameters) > MAX_PARAMETERS:
+            place = (*loc, "parameters")
+            self._faults.append(field_fault.too_long(MAX_PARAMETERS, *place, found=parameters))
             return
         self._optional_text(parameters, "content_type", *loc, "parameters", "content_type")
         headers = parameters.get("headers")

@@ -5,7 +5,8 @@ RapidJSON with its NaN and infinity words, so that the client gets the peer's ex
 that `NaN`, `Infinity`, `-Infinity` and `Inf` are taken as the peer takes them. A member name that
 occurs twice in an object is refused: readers differ in which one counts.
 
-Guarantees: no recursion; time is bounded (`MAX_STEPS`) whatever the text.
+Guarantees: no recursion; time and memory are bounded whatever the text, by `MAX_WEIGHT` of what
+orjson reads and `MAX_STEPS` of what is read slowly.
 Source: RapidJSON's grammar and error texts, as Triton's server reports them.
 """
 
@@ -20,6 +21,9 @@ JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, J
 
 MAX_DEPTH: Final = 1024  # what orjson takes; far beyond any tensor
 MAX_STEPS: Final = 200_000  # about 0.2 s of an event loop; runs of numbers and strings are one step
+# Of arrays and objects, four each, and strings: 64 MiB of nothing but `[],` took 20 s and 2 GiB.
+MAX_WEIGHT: Final = 1 << 21
+_CONTAINER_WEIGHT: Final = 4
 TOO_DEEP: Final = "JSON nesting depth exceeds maximum allowed limit (100)"
 
 _SPACE: Final = re.compile(rb"[ \t\r\n]*")
@@ -54,8 +58,9 @@ def parse(text: bytes | bytearray | memoryview) -> JsonValue:
     MalformedRequest
         With RapidJSON's text and the offset in bytes.
     InvalidRequest
-        Nested deeper than `MAX_DEPTH`.
+        Nested deeper than `MAX_DEPTH`, or of too many parts.
     """
+    check_weight(text)
     try:
         value: JsonValue = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -63,6 +68,24 @@ def parse(text: bytes | bytearray | memoryview) -> JsonValue:
     if has_repeated_member(text, value):
         return parse_slowly(text)  # raises at the second of the names
     return value
+
+
+def check_weight(text: bytes | bytearray | memoryview) -> None:
+    """Raise `InvalidRequest` where values of a text would take too much time and memory.
+
+    Numbers are not counted: they are cheap, and tensors have many.
+    """
+    if len(text) * _CONTAINER_WEIGHT <= MAX_WEIGHT:
+        return
+    whole = bytes(text)
+    containers = whole.count(b"[") + whole.count(b"{")
+    strings = whole.count(b'"') // 2
+    if containers * _CONTAINER_WEIGHT + strings > MAX_WEIGHT:
+        raise InvalidRequest(
+            f"the JSON text has {containers} arrays and objects and {strings} strings, which is "
+            f"more than the {MAX_WEIGHT // _CONTAINER_WEIGHT} or {MAX_WEIGHT} that are read: send "
+            "'data' as one flat array, or as binary data"
+        )
 
 
 def parse_slowly(text: bytes | bytearray | memoryview, *, refused_at: int = 0) -> JsonValue:

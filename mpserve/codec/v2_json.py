@@ -31,6 +31,7 @@ from mpserve.codec.v2_binary import BinaryPart, decode_raw
 from mpserve.errors import InvalidRequest, MalformedRequest
 from mpserve.model.region import RegionUse
 from mpserve.model.request import (
+    MAX_TENSORS,
     Bytes,
     InferRequest,
     InputTensor,
@@ -43,6 +44,7 @@ from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
 
 MAX_RANK: Final = 32  # as many as a message in shared memory holds (message.hpp)
+MAX_PARAMETERS: Final = 4096  # of a request or a tensor; nobody needs more
 MAX_CLASSES: Final = (1 << 32) - 1  # as many as a message can ask for; more than any output has
 MAX_ELEMENTS: Final = (1 << 63) - 1
 RESERVED_PREFIX: Final = "triton_"
@@ -115,7 +117,7 @@ def decode(body: Bytes, *, json_bytes: int, context: RequestContext) -> InferReq
     return InferRequest(
         id=request_id,
         inputs=inputs,
-        outputs=_read_outputs(document),
+        outputs=_read_outputs(document, request_id, context),
         sequence=options.sequence(),
         priority=options.priority,
         timeout_us=options.timeout_us,
@@ -249,7 +251,12 @@ def _read_parameters(document: dict[str, JsonValue]) -> _Options:
 def _parameters(container: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if "parameters" not in container:
         return {}
-    return as_object(container["parameters"], "parameters")
+    parameters = as_object(container["parameters"], "parameters")
+    if len(parameters) > MAX_PARAMETERS:
+        raise InvalidRequest(
+            f"got {len(parameters)} parameters in one place, at most {MAX_PARAMETERS} are supported"
+        )
+    return parameters
 
 
 # --- inputs -------------------------------------------------------------------------------------
@@ -262,7 +269,9 @@ def _read_inputs(
     context: RequestContext,
 ) -> tuple[InputTensor, ...]:
     inputs: dict[str, InputTensor] = {}
-    for item in as_array(member(document, "inputs"), "inputs"):
+    items = as_array(member(document, "inputs"), "inputs")
+    check_count(items, "inputs", context.model_name, request_id)
+    for item in items:
         if not isinstance(item, dict):
             raise unparsable("inputs", NOT_AN_OBJECT)
         name = as_string(member(item, "name"), "name")
@@ -310,6 +319,15 @@ def _read_tensor(
         parameters_json=json_object(custom),
         region=region,
     )
+
+
+def check_count(items: list[JsonValue], kind: str, model_name: str, request_id: str | None) -> None:
+    """Refuse more tensors than a request can have before any is read."""
+    if len(items) > MAX_TENSORS:
+        raise InvalidRequest(
+            f"{request_prefix(request_id)}got {len(items)} {kind} for model '{model_name}', at "
+            f"most {MAX_TENSORS} are supported"
+        )
 
 
 def check_one_source(item: dict[str, JsonValue], parameters: dict[str, JsonValue]) -> None:
@@ -373,11 +391,15 @@ def region_use(parameters: dict[str, JsonValue]) -> RegionUse | None:
 # --- outputs ------------------------------------------------------------------------------------
 
 
-def _read_outputs(document: dict[str, JsonValue]) -> tuple[RequestedOutput, ...]:
+def _read_outputs(
+    document: dict[str, JsonValue], request_id: str | None, context: RequestContext
+) -> tuple[RequestedOutput, ...]:
     if "outputs" not in document:
         return ()
     outputs: dict[str, RequestedOutput] = {}
-    for item in as_array(document["outputs"], "outputs"):
+    items = as_array(document["outputs"], "outputs")
+    check_count(items, "outputs", context.model_name, request_id)
+    for item in items:
         if not isinstance(item, dict):
             raise unparsable("outputs", NOT_AN_OBJECT)
         name = as_string(member(item, "name"), "name")

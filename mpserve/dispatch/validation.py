@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from mpserve.errors import InvalidRequest
-from mpserve.model.request import InferRequest, InputTensor, shape_text
+from mpserve.model.request import MAX_TENSORS, InferRequest, InputTensor, shape_text
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 
-MAX_TENSORS: Final = 4096  # as many as a message in shared memory holds (message.hpp)
 _LENGTH: Final = struct.Struct("<I")
 _BATCH_NOTE: Final = (
     "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension to be "

@@ -13,6 +13,7 @@ from mpserve.model.ensemble import Ensemble
 from mpserve.model.sequence import SequencePolicy
 from mpserve.model.signature import Signature
 
+MAX_INSTANCES: Final = 64  # as many as a queue in shared memory holds (model_queue.hpp)
 SHARE_WEIGHTS_PARAMETER: Final = "MPSERVE_SHARE_WEIGHTS"
 """Parameter of a model: `true` lets its instances be forks of one load."""
 

@@ -4,7 +4,7 @@ Tensor data is in the wire's binary form: little-endian elements, row-major; `BY
 little-endian uint32 length and the bytes. Source: KServe V2 "Inference Request".
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -13,6 +13,7 @@ from mpserve.model.tensor import Datatype
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
+MAX_TENSORS: Final = 4096  # as many as a message in shared memory holds (message.hpp)
 UNKNOWN_ID = "<id_unknown>"  # Triton's word in messages when the client gave no id
 
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from mpserve.errors import InvalidRequest, Unsupported
-from mpserve.model.config import InstanceKind
+from mpserve.model.config import MAX_INSTANCES, InstanceKind
 from mpserve.model.triton.batch_validation import check_batch_tensors
 from mpserve.model.triton.config import ModelInput, ModelOutput, TritonConfig
 from mpserve.model.triton.ensemble_validation import check_ensemble
@@ -85,8 +85,14 @@ def validate_instance_groups(config: TritonConfig, *, gpus: tuple[int, ...]) -> 
     Raises
     ------
     InvalidRequest
-        With the first message of Triton's that applies.
+        With the first message of Triton's that applies, or there are more than a queue can have.
     """
+    count = sum(group.count for group in config.instance_group)
+    if count > MAX_INSTANCES:
+        raise InvalidRequest(
+            f"model {config.name} has {count} instances in its instance groups, at most "
+            f"{MAX_INSTANCES} are supported"
+        )
     for group in config.instance_group:
         where = f"instance group {group.name} of model {config.name} has kind {group.kind.value}"
         if group.kind is InstanceKind.GPU and not gpus:

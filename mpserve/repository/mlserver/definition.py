@@ -6,8 +6,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from mpserve.errors import RepositoryError
-from mpserve.model.config import SHARE_WEIGHTS_PARAMETER, BatchingPolicy, InstanceGroup, ModelConfig
+from mpserve.errors import InvalidRequest, RepositoryError
+from mpserve.model.config import (
+    MAX_INSTANCES,
+    SHARE_WEIGHTS_PARAMETER,
+    BatchingPolicy,
+    InstanceGroup,
+    ModelConfig,
+)
 from mpserve.model.definition import ConfigFormat, ModelDefinition, VersionDefinition
 from mpserve.model.execution_limit import execution_limit
 from mpserve.model.identity import Version, model_name
@@ -113,6 +119,11 @@ def configuration_of(settings: ModelSettings, *, options: ScanOptions) -> ModelC
     workers = settings.parallel_workers
     if workers is None:
         workers = options.parallel_workers
+    if workers > MAX_INSTANCES:
+        raise InvalidRequest(
+            f"'parallel_workers' of model '{settings.name}' is {workers}, at most {MAX_INSTANCES} "
+            "are supported"
+        )
     return ModelConfig(
         platform=settings.platform,
         signature=Signature(

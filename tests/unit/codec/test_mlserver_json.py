@@ -152,3 +152,28 @@ def test_binary_tensors_are_taken_too():
 def test_data_that_does_not_fit_is_refused_with_the_reason(document, text):
     with pytest.raises(InvalidRequest, match=text):
         read(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "loc", "limit"),
+    [
+        ({"inputs": [0] * 5000}, ["body", "inputs"], 4096),
+        ({"inputs": [], "outputs": [0] * 5000}, ["body", "outputs"], 4096),
+        (change(shape=[1.5] * 100_000), ["body", "inputs", 0, "shape"], 32),
+        (
+            {"inputs": [], "parameters": {str(number): 0 for number in range(5000)}},
+            ["body", "parameters"],
+            4096,
+        ),
+    ],
+    ids=["inputs", "outputs", "shape", "parameters"],
+)
+def test_long_lists_are_one_fault_and_not_one_for_each_item(document, loc, limit):
+    (fault,) = faults(document)
+    assert fault["type"] == "too_long"
+    assert fault["loc"] == loc
+    assert fault["msg"].startswith(f"List should have at most {limit} items after validation, not ")
+
+
+def test_no_more_than_a_hundred_faults_are_told():
+    assert len(faults({"inputs": [0] * 4000})) == 100

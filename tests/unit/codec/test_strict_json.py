@@ -83,7 +83,7 @@ def test_deep_nesting_is_an_error_of_its_own(opening):
 @pytest.mark.parametrize(
     "text",
     [
-        b"[" + b"[]," * 1_000_000,
+        b"[" + b"[]," * 500_000,
         b"[" + b"1e999," * 500_000,
         b"[" + b"1.5," * 1_000_000 + b"NaN]x",
         b'["' + b"\\n" * 1_000_000,
@@ -114,3 +114,21 @@ def test_a_text_too_long_to_search_is_told_by_orjsons_offset():
 )
 def test_repeated_members_are_found_in_every_object(text, expected):
     assert has_repeated_member(text, orjson.loads(text)) is expected
+
+
+@pytest.mark.parametrize(
+    "part", [b"[],", b"{},", b'"",', b'{"a":[[],[]]},'], ids=["arrays", "objects", "texts", "mixed"]
+)
+def test_what_would_be_millions_of_values_is_refused_unread(part):
+    """64 MiB of empty arrays took 20 seconds and 2 GiB."""
+    text = b"[" + part * ((64 << 20) // len(part)) + b"0]"
+    begun = time.monotonic()
+    with pytest.raises(InvalidRequest, match=r"arrays and objects and \d+ strings"):
+        parse(text)
+    assert time.monotonic() - begun < within(2)
+
+
+def test_many_numbers_and_a_million_values_are_read():
+    assert len(parse(b"[" + b"1.5," * 3_000_000 + b"0]")) == 3_000_001
+    assert len(parse(b"[" + b"[1],[2]," * 200_000 + b"0]")) == 400_001
+    assert len(parse(b"[" + b'"a","b",' * 500_000 + b"0]")) == 1_000_001

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from mpserve.codec.v2_json import RequestContext, decode
+from mpserve.codec.v2_json import MAX_PARAMETERS, RequestContext, decode
 from mpserve.errors import InvalidRequest, MalformedRequest
 from mpserve.model.region import RegionUse
-from mpserve.model.request import InferRequest, RequestedOutput, SequenceMark
+from mpserve.model.request import MAX_TENSORS, InferRequest, RequestedOutput, SequenceMark
 from mpserve.model.signature import Signature
 from mpserve.model.tensor import Datatype
 
@@ -147,3 +147,26 @@ def test_data_may_be_nested_to_the_limit(depth):
     assert len(read(with_tensor(data=nested)).inputs[0].data) == 8
     with pytest.raises(InvalidRequest, match="nesting depth"):
         read(with_tensor(data=[[nested]]))
+
+
+def read_large(document: object) -> InferRequest:
+    head = json.dumps(document).encode()
+    context = RequestContext(model_name="m", signature=Signature(), max_input_bytes=1 << 20)
+    return decode(head, json_bytes=len(head), context=context)
+
+
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+def test_more_tensors_than_a_request_can_have_are_refused_unread(kind):
+    items = [None] * (MAX_TENSORS + 1)
+    with pytest.raises(InvalidRequest, match=f"got 4097 {kind} for model 'm', at most 4096"):
+        read_large({**with_tensor(), kind: items})
+
+
+@pytest.mark.parametrize("place", ["request", "tensor"])
+def test_parameters_have_a_limit(place):
+    many = {f"p{number}": number for number in range(MAX_PARAMETERS + 1)}
+    document = {**with_tensor(), "parameters": many}
+    if place == "tensor":
+        document = with_tensor(parameters=many)
+    with pytest.raises(InvalidRequest, match="got 4097 parameters in one place, at most 4096"):
+        read_large(document)

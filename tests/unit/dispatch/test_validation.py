@@ -3,9 +3,9 @@
 import pytest
 
 from mpserve.codec.bytes_tensor import pack
-from mpserve.dispatch.validation import MAX_TENSORS, validate
+from mpserve.dispatch.validation import validate
 from mpserve.errors import InvalidRequest
-from mpserve.model.request import InferRequest, InputTensor, RequestedOutput
+from mpserve.model.request import MAX_TENSORS, InferRequest, InputTensor, RequestedOutput
 from mpserve.model.signature import Signature, TensorSpec
 from mpserve.model.tensor import Datatype
 

@@ -1,6 +1,7 @@
 import pytest
 
 from mpserve.errors import InvalidRequest, Unsupported
+from mpserve.model.config import MAX_INSTANCES
 from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.validation import (
     validate,
@@ -9,6 +10,7 @@ from mpserve.model.triton.validation import (
     validate_tensors,
 )
 from mpserve.repository.triton.pbtxt import parse_text_config
+from mpserve.shm import model_queue
 
 
 def parsed(text):
@@ -396,6 +398,19 @@ def test_invalid_instance_groups_are_refused(group, gpus, message):
     with pytest.raises(InvalidRequest) as refused:
         validate_instance_groups(config, gpus=gpus)
     assert str(refused.value) == f"instance group g of model m has {message}"
+
+
+@pytest.mark.parametrize("counts", [[65], [60, 5], [1] * 65, [100_000]], ids=str)
+def test_more_instances_than_a_queue_can_have_are_refused(counts):
+    """100,000 kept the supervisor from its beats, and were started one after another."""
+    text = " ".join(f"instance_group {{ count: {count} kind: KIND_CPU }}" for count in counts)
+    with pytest.raises(
+        InvalidRequest, match=f"model m has {sum(counts)} instances in its instance"
+    ):
+        validate_instance_groups(parsed(text), gpus=())
+    most = parsed("instance_group { count: 64 kind: KIND_CPU }")
+    validate_instance_groups(most, gpus=())
+    assert MAX_INSTANCES == model_queue.MAX_INSTANCES
 
 
 @pytest.mark.parametrize("path", ["/etc/labels", "../labels", "a/../../labels"])

@@ -105,6 +105,12 @@ def test_the_folder_names_a_model_and_its_version_is_a_parameter(read, root):
     assert read().definition.versions[0].version == ""
 
 
+@pytest.mark.parametrize("workers", [65, 100_000])
+def test_more_workers_than_a_queue_can_have_are_refused(read, workers):
+    with pytest.raises(InvalidRequest, match=f"'parallel_workers' of model 'm' is {workers}, at"):
+        read(parallel_workers=workers)
+
+
 def test_files_and_settings_change_the_fingerprint_but_the_workers_do_not(read, write):
     def fingerprint(**settings):
         return read(**settings).definition.versions[0].fingerprint
