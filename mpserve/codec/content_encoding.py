@@ -7,7 +7,7 @@ memory are those of the limit. Source: RFC 9110 sections 8.4 and 12.5.3; Triton'
 import enum
 import re
 import zlib
-from typing import Final
+from typing import Final, Protocol
 
 from mpserve.errors import InvalidRequest
 from mpserve.model.request import Bytes
@@ -76,6 +76,18 @@ def inflate(body: Bytes, encoding: ContentEncoding, *, max_bytes: int) -> Bytes:
     return reading.whole()
 
 
+class _Stream(Protocol):
+    """What `zlib.decompressobj` makes, which has no public name."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: Bytes, max_length: int, /) -> bytes: ...
+
+
 class _Inflation:
     """A body that is inflated piece by piece: what follows a member is copied by piece only."""
 
@@ -85,7 +97,7 @@ class _Inflation:
         self._room = max_bytes
         self._pieces: list[bytes] = []
         self._members = 0
-        self._stream: zlib._Decompress | None = None
+        self._stream: _Stream | None = None
         self._is_done = False  # what follows is not read
 
     def take(self, piece: Bytes) -> None:
@@ -109,7 +121,7 @@ class _Inflation:
             raise InvalidRequest(f"the request body ends within its {self._encoding.value} data")
         return b"".join(self._pieces)
 
-    def _next_member(self) -> "zlib._Decompress":
+    def _next_member(self) -> _Stream:
         self._members += 1
         if self._members > _MAX_MEMBERS:
             raise InvalidRequest(
