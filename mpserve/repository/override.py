@@ -16,6 +16,7 @@ from mpserve.errors import InvalidRequest, RepositoryError
 from mpserve.repository.found import Override
 
 DIRECTORY_PREFIX: Final = "mpserve-model-"
+MAX_DEPTH: Final = 64  # folders of a path: far more than a model has, far less than recursion bears
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -66,6 +67,11 @@ def _write(directory: str, path: str, content: bytes) -> None:
         raise InvalidRequest(
             f"Invalid file parameter 'file:{path}' with normalized path '{target}' must stay "
             "within model directory."
+        )
+    if (depth := target.count("/") - directory.count("/")) > MAX_DEPTH:
+        raise InvalidRequest(
+            f"Invalid file parameter 'file:{path[:64]}...': {depth} folders deep, at most {MAX_DEPTH} "
+            "are supported"
         )
     try:
         Path(target).parent.mkdir(parents=True, exist_ok=True)

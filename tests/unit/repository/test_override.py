@@ -34,6 +34,13 @@ def test_paths_that_leave_the_directory_are_refused_and_nothing_is_written(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_path_deeper_than_recursion_is_refused_and_nothing_is_left(tmp_path):
+    with pytest.raises(InvalidRequest, match="2002 folders deep, at most 64 are supported"):
+        made(tmp_path, {"1/ok": b"", "1/" + "a/" * 2000 + "x": b""})
+    assert list(tmp_path.iterdir()) == []
+    assert made(tmp_path, {"a/" * 63 + "x": b""}).is_dir()
+
+
 def test_dots_that_stay_inside_are_fine(tmp_path):
     directory = made(tmp_path, {"1/../2/./model.py": b"x"})
     assert (directory / "2/model.py").read_bytes() == b"x"
