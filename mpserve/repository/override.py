@@ -70,8 +70,8 @@ def _write(directory: str, path: str, content: bytes) -> None:
         )
     if (depth := target.count("/") - directory.count("/")) > MAX_DEPTH:
         raise InvalidRequest(
-            f"Invalid file parameter 'file:{path[:64]}...': {depth} folders deep, at most {MAX_DEPTH} "
-            "are supported"
+            f"Invalid file parameter 'file:{path[:64]}...': {depth} folders deep, at most "
+            f"{MAX_DEPTH} are supported"
         )
     try:
         Path(target).parent.mkdir(parents=True, exist_ok=True)
