@@ -602,7 +602,7 @@ class InstancePort:
 
     def pop(self, timeout_ms: int) -> list:
         """
-        Take a batch; an empty list after the time-out, which grows 32-fold while nothing comes, or `wake`. Raises StopIteration when the queue or the instance was retired and nothing waits.
+        Take a batch; an empty list after the time-out, which is 32 times as long where nothing is left to give back, or `wake`. Raises StopIteration when the queue or the instance was retired and nothing waits.
         """
 
     def complete(self, requests: list, responses: list) -> None:

@@ -76,8 +76,8 @@ class Callers:
         if caller is None:
             return
         process = caller.identity.process
+        self._memory.end_caller(caller.identity)  # first: who is woken by the next line sees it
         drop(caller.identity)
-        self._memory.end_caller(caller.identity)
         self._rings.pop(process, None)
         sweep_process(self._memory.server_id, process.index, process.epoch)
 

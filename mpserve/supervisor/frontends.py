@@ -351,8 +351,8 @@ class Frontends:
         place.child = None
         place.held = frozenset()
         place.regions_in_use = frozenset()
+        self._memory.end(process)  # first: who is woken by the next line sees it
         self._owner.died(process)
-        self._memory.end(process)
         sweep_process(self._memory.server_id, process.index, process.epoch)
         self._tell_acknowledged()
         self._tell_regions_settled()

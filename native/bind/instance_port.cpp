@@ -146,8 +146,8 @@ void bind_instance_port(nb::module_& m) {
              "Wait until a stream has a further request, or an answer was sent.")
         .def("activate", &InstancePort::activate, "The model is loaded: requests may be taken.")
         .def("pop", &InstancePort::pop, "timeout_ms"_a,
-             "Take a batch; an empty list after the time-out, which grows 32-fold while nothing "
-             "comes, or `wake`. Raises StopIteration when the "
+             "Take a batch; an empty list after the time-out, which is 32 times as long where "
+             "nothing is left to give back, or `wake`. Raises StopIteration when the "
              "queue or the instance was retired and nothing waits.")
         .def("complete", &InstancePort::complete, "requests"_a, "responses"_a,
              "Answer the batch: one response for each request, in order. Empties both lists.")

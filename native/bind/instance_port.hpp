@@ -252,6 +252,8 @@ private:
     BatchRow* batch_row(std::uint32_t rows) noexcept;
     // Gives unused shared memory back; with traffic or without, about once a second.
     void trim(std::uint64_t now);
+    // Nothing is held that a later `trim` could let go of, whatever others do meanwhile.
+    bool is_at_rest() const noexcept;
     std::uint64_t idle_ns(std::uint64_t timeout_ns) const noexcept;
 
     Places places_;

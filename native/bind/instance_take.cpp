@@ -17,6 +17,7 @@ constexpr std::uint64_t kReturnsRetryNs = 1'000'000;   // a full ring is looked 
 constexpr std::uint64_t kResourcesNs = 1'000'000'000;  // until it is looked again who may execute
 constexpr std::uint32_t kOftenLooks = 10;              // of an idle instance, then they double
 constexpr std::uint32_t kMostDoublings = 5;
+constexpr std::uint32_t kRareLooks = kOftenLooks + kMostDoublings;
 constexpr std::uint64_t kTrimNs = 1'000'000'000;  // between two looks at what is unused
 
 }  // namespace
@@ -56,6 +57,11 @@ void InstancePort::trim(std::uint64_t now) {
     trim_at_ns_ = now + kTrimNs;
 }
 
+bool InstancePort::is_at_rest() const noexcept {
+    return arena_.is_at_rest() && !peers_.may_go() && regions_.size() == 0 &&
+           !answers_.has_waiting();
+}
+
 // Others give back what they hold after each execution; of the dead the supervisor does.
 void InstancePort::hold_resources() noexcept {
     if (limiter_ == nullptr || holds_resources_) return;
@@ -86,8 +92,9 @@ void InstancePort::renew_resources() noexcept {
     waits_for_resources_ = !holds_resources_;
 }
 
-// What has found nothing to give back a few times looks less and less often: thousands of idle
-// instances cost next to nothing. Who dies is seen at once, because all are woken then.
+// What holds nothing that may be given back or let go of later looks rarely from its first look on,
+// others less and less often: thousands of idle instances cost next to nothing. Who dies is seen at
+// once, because all are woken then.
 std::uint64_t InstancePort::idle_ns(std::uint64_t timeout_ns) const noexcept {
     return timeout_ns << std::min(idle_looks_ - std::min(idle_looks_, kOftenLooks), kMostDoublings);
 }
@@ -153,14 +160,21 @@ nb::list InstancePort::pop(std::uint32_t timeout_ms) {
         const auto now = now_ns();
         if (const auto deaths = board_.deaths(); deaths != deaths_seen_) {
             deaths_seen_ = deaths;
-            idle_looks_ = 0;
-            deadline = std::min(deadline, now + timeout_ns);
+            trim(now);
+            if (!is_at_rest()) {
+                idle_looks_ = 0;
+                deadline = std::min(deadline, now + timeout_ns);
+            }
         }
         if (now >= deadline) {
             trim(now);
-            // Clients' memory is to be let go of soon after they say so, and nobody wakes us for
-            // it.
-            if (regions_.size() == 0) ++idle_looks_;
+            if (is_at_rest()) {
+                idle_looks_ = kRareLooks;
+            } else if (regions_.size() == 0) {
+                // Clients' memory is to be let go of soon after they say so, and nobody wakes us
+                // for it.
+                ++idle_looks_;
+            }
             return requests;
         }
         auto until = deadline;

@@ -1,5 +1,7 @@
 #include "peer_segments.hpp"
 
+#include <algorithm>
+
 namespace nb = nanobind;
 
 namespace mpserve::bind {
@@ -17,18 +19,18 @@ bool is_retired(const MappingRef& mapping) noexcept {
 
 }  // namespace
 
-MappingRef PeerSegments::find(std::uint32_t process, std::uint32_t epoch, std::uint32_t number) {
+PeerSegments::Peer* PeerSegments::find(std::uint32_t process, std::uint32_t epoch,
+                                       std::uint32_t number) {
     const auto key = key_of(process, epoch, number);
-    const auto known = mappings_.find(key);
-    if (known != mappings_.end()) {
-        if (!is_retired(known->second)) return known->second;
-        mappings_.erase(known);
+    const auto known = peers_.find(key);
+    if (known != peers_.end()) {
+        if (!is_retired(known->second.mapping)) return &known->second;
+        peers_.erase(known);
     }
     try {
         auto mapping = std::make_shared<Mapping>(attach_(process, epoch, number));
         if (mapping->segment().check(SegmentKind::arena) != kLayoutVersion) return nullptr;
-        mappings_.emplace(key, mapping);
-        return mapping;
+        return &peers_.emplace(key, Peer{.mapping = std::move(mapping)}).first->second;
     } catch (nb::python_error& error) {
         // The owner died and its segments were swept: whoever asked treats the block as lost.
         if (!error.matches(PyExc_OSError)) throw;
@@ -38,25 +40,31 @@ MappingRef PeerSegments::find(std::uint32_t process, std::uint32_t epoch, std::u
 
 BorrowedBlock PeerSegments::borrow(std::uint32_t process, std::uint32_t epoch, BlockRef ref,
                                    std::uint64_t bytes) {
-    BorrowedBlock block{.first = find(process, epoch, 0),
-                        .holder = nullptr,
-                        .ref = ref,
-                        .data = nullptr,
-                        .bytes = bytes};
-    block.holder = segment_of(ref) == 0 ? block.first : find(process, epoch, segment_of(ref));
-    if (block.first == nullptr || block.holder == nullptr) return {};
-    block.data = lent_address(block.holder->segment(), ref, bytes);
-    return block;
+    // Another entry may move none: the map keeps its nodes.
+    auto* first = find(process, epoch, 0);
+    auto* holder = segment_of(ref) == 0 ? first : find(process, epoch, segment_of(ref));
+    if (first == nullptr || holder == nullptr) return {};
+    holder->may_go |= has_own_segment(holder->mapping->segment(), ref);
+    return {.first = first->mapping,
+            .holder = holder->mapping,
+            .ref = ref,
+            .data = lent_address(holder->mapping->segment(), ref, bytes),
+            .bytes = bytes};
+}
+
+bool PeerSegments::may_go() const noexcept {
+    return std::ranges::any_of(peers_, [](const auto& item) { return item.second.may_go; });
 }
 
 void PeerSegments::forget_gone(const Board& board) {
     const auto deaths = board.deaths();
     const bool somebody_died = deaths != deaths_seen_;
     deaths_seen_ = deaths;
-    std::erase_if(mappings_, [&](const auto& item) {
+    std::erase_if(peers_, [&](const auto& item) {
         const auto process = static_cast<std::uint32_t>(item.first >> 48);
         const auto epoch = static_cast<std::uint32_t>(item.first >> 16);
-        return (somebody_died && !board.is_current(process, epoch)) || is_retired(item.second);
+        return (somebody_died && !board.is_current(process, epoch)) ||
+               is_retired(item.second.mapping);
     });
 }
 

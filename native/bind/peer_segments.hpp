@@ -43,12 +43,19 @@ public:
                          std::uint64_t bytes);
     // Drops the mappings of dead processes and of removed segments.
     void forget_gone(const Board& board);
+    // Whether it maps segments that their owners may remove before they end.
+    bool may_go() const noexcept;
 
 private:
-    MappingRef find(std::uint32_t process, std::uint32_t epoch, std::uint32_t number);
+    struct Peer {
+        MappingRef mapping;
+        bool may_go = false;
+    };
+
+    Peer* find(std::uint32_t process, std::uint32_t epoch, std::uint32_t number);
 
     nanobind::object attach_;
-    std::unordered_map<std::uint64_t, MappingRef> mappings_;
+    std::unordered_map<std::uint64_t, Peer> peers_;
     std::uint64_t deaths_seen_ = 0;
 };
 

@@ -299,6 +299,13 @@ bool give_back(Segment first, Segment holder, BlockRef ref) noexcept {
     return true;
 }
 
+bool has_own_segment(Segment holder, BlockRef ref) noexcept {
+    constexpr auto kLargestShared = (std::uint64_t{1} << kLargestClass) - sizeof(BlockHeader);
+    if (offset_of(ref) < sizeof(BlockHeader)) return false;
+    const auto* header = holder.at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));
+    return header != nullptr && header->payload_bytes > kLargestShared;
+}
+
 const std::byte* lent_address(Segment holder, BlockRef ref, std::uint64_t bytes) noexcept {
     if (offset_of(ref) < sizeof(BlockHeader)) return nullptr;
     const auto* header = holder.at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));

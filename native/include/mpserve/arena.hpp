@@ -119,6 +119,8 @@ public:
     std::uint64_t total_bytes() const noexcept { return total_bytes_; }  // size of all segments
     std::uint64_t max_bytes() const noexcept { return max_bytes_; }
     std::uint64_t blocks() const noexcept { return live_blocks_; }
+    // Nothing can come back, and nothing is kept that `trim_idle` would remove.
+    bool is_at_rest() const noexcept { return live_blocks_ == 0 && cached_large_bytes_ == 0; }
 
 private:
     enum class Use : std::uint8_t { unused, free, held, lent };
@@ -170,6 +172,9 @@ private:
 // `block` the header in front of the payload, both mapped by the caller. False when it is no block
 // or was given back before.
 bool give_back(Segment first, Segment holder, BlockRef ref) noexcept;
+
+// Whether the block has its segment for itself, which its owner may remove when it is unused.
+bool has_own_segment(Segment holder, BlockRef ref) noexcept;
 
 // A borrower's checked address of `bytes` at `ref` in the owner's segment; nullptr when it is none.
 const std::byte* lent_address(Segment holder, BlockRef ref, std::uint64_t bytes) noexcept;
