@@ -7,6 +7,7 @@ import msgspec
 from mpserve.settings.http_settings import Restriction
 
 MAX_MESSAGE_BYTES = (1 << 31) - 1
+INFLATED_BYTES = 64 << 20  # as HTTP's; what a client sends shrunk is inflated while others wait
 
 
 class GrpcCompression(enum.Enum):
@@ -43,7 +44,8 @@ class GrpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     socket_mode
         Permissions of a Unix-domain socket, octal.
     max_message_bytes
-        Largest message, in both directions.
+        Largest message, in both directions. While it is the largest there is, compressed messages
+        have `INFLATED_BYTES`.
     use_ssl, use_ssl_mutual
         TLS; with the latter, clients must show a certificate that `root_cert` has signed.
     server_cert, server_key, root_cert

@@ -13,6 +13,7 @@ from mpserve.dialect import GrpcCode
 from mpserve.errors import InvalidRequest
 from mpserve.frontend.grpc.call import GrpcFailure
 from mpserve.settings import GrpcCompression
+from mpserve.settings.grpc_settings import INFLATED_BYTES, MAX_MESSAGE_BYTES
 
 NUMBERS: Final = (ContentEncoding.IDENTITY, ContentEncoding.GZIP, ContentEncoding.DEFLATE)
 """By the numbers that the native core has for them."""
@@ -29,10 +30,17 @@ WANTED: Final[Mapping[GrpcCompression, list[int]]] = {
 
 
 class MessageInflater:
-    """Reads compressed messages, up to a limit."""
+    """Reads compressed messages, up to a limit.
 
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+    Parameters
+    ----------
+    max_message_bytes
+        Of a message that is not compressed; the limit, too, where the operator has set it.
+    """
+
+    def __init__(self, max_message_bytes: int) -> None:
+        is_set = max_message_bytes < MAX_MESSAGE_BYTES
+        self._max_bytes = max_message_bytes if is_set else INFLATED_BYTES
 
     def inflate(self, message: bytes, number: int) -> bytes | GrpcFailure:
         """Return the message, or how the call is refused."""
@@ -43,7 +51,8 @@ class MessageInflater:
         except BodyTooLarge:
             return GrpcFailure(
                 code=GrpcCode.RESOURCE_EXHAUSTED,
-                message=f"Received message larger than max ({self._max_bytes}) once decompressed",
+                message=f"Received message larger than max ({self._max_bytes}) once decompressed;"
+                " --grpc-max-message-bytes sets another limit",
             )
         except InvalidRequest as error:
             return GrpcFailure(code=GrpcCode.INTERNAL, message=error.message)
