@@ -79,7 +79,7 @@ GRPC_ACTING: Final = (
         default=MAX_MESSAGE_BYTES,
         start_default=4 * 1024 * 1024,
         least=1024,
-        help="mpserve: largest message, in both directions; by default compressed ones may have 64 MiB.",
+        help="mpserve: largest message, both ways; by default compressed ones may have 64 MiB.",
     ),
     Flag(
         name="grpc-infer-response-compression-level",
