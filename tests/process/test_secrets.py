@@ -8,6 +8,7 @@ import grpc
 
 from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.scripted import script_body
+from tests.fixtures.waiting import wait_until
 
 HTTP_TOKEN, GRPC_TOKEN, CLIENT_TOKEN = "http-t0ken-7Kq", "grpc-t0ken-9Zx", "client-t0ken-3Pw"
 OVERRIDE, FILE, TENSOR = "override-s3cret-5Rt", "file-s3cret-8Yu", "tensor-s3cret-2Io"
@@ -82,8 +83,11 @@ def test_a_bearer_token_guards_control_over_both_protocols_and_nothing_tells_it(
     server.process_named("mps supervisor").kill()
     assert server.request("GET", "/v2/health/live").status == 200
 
-    processes = server.processes()
-    lines = [Path(f"/proc/{one.pid}/cmdline").read_bytes().decode() for one in processes]
+    def command_lines():  # the killed one may be among them for a moment
+        processes = server.processes()
+        return [Path(f"/proc/{one.pid}/cmdline").read_bytes().decode() for one in processes]
+
+    lines = wait_until(command_lines, what="the processes to stay")
     assert server.stop() == 0
     for secret in SECRETS:
         assert secret not in server.log_text, secret

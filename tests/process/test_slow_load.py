@@ -54,11 +54,12 @@ def test_other_models_answer_as_fast_as_before(server):
             wait_until(lambda: state_of(server, "slow") == "LOADING", what="the load to begin")
             begun = time.monotonic()
             load.run_for(0.8 * LOAD_SECONDS)
-            during.append(load.since(begun))
-            assert not call.done(), "the load was over before the measurement"
+            if not call.done():  # else some of it was without a load: the machine was slow
+                during.append(load.since(begun))
             assert call.result().status == 200
             assert server.unload("slow").status == 200
     assert load.failed == []
+    assert during, "each load was over before the measurement"
     usual = min(map(p99, before))
     under_load = min(map(p99, during))
     assert under_load <= max(2 * usual, NOISE_SECONDS), (usual, under_load)
