@@ -106,7 +106,6 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     }
     ++port->in_flight;
     ++in_flight_;
-    ++unflushed_;
     if (traffic_->is_on()) traffic_->found_in_flight(in_flight_);
     schedule(port);
     entry.used = true;
@@ -157,41 +156,8 @@ void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
 
 void Dispatcher::schedule_flush() {
     if (flush_scheduled_) return;
-    if (reading_) {
-        flush_wanted_ = true;
-        return;
-    }
     flush_scheduled_ = true;
     call_soon_(flush_callable);
-}
-
-void Dispatcher::end_read() {
-    reading_ = false;
-    if (!std::exchange(flush_wanted_, false)) return;
-    if (in_flight_ == 1 && unflushed_ == 1 && last_flushed_ <= 1) {
-        push_alone();
-    } else {
-        schedule_flush();
-    }
-}
-
-// Where requests come one by one there is no other to wait for: a turn of the loop is saved. The
-// worker may run, and answer, in the very call that wakes it: it needs not signal then, and one
-// look finds its answer.
-void Dispatcher::push_alone() {
-    struct Awake {
-        CompletionRing& ring;
-        int wake_fd;
-        bool is_armed = false;
-        ~Awake() {
-            if (!is_armed && !ring.arm()) eventfd_signal(wake_fd);
-        }
-    };
-    ring_.disarm();
-    Awake awake{.ring = ring_, .wake_fd = wake_fd_};
-    flush();
-    take_answers();
-    awake.is_armed = true;
 }
 
 void Dispatcher::mark_dirty(AnswerSink* sink, nb::object keep_alive) {
@@ -270,7 +236,6 @@ void Dispatcher::on_timer() {
 
 void Dispatcher::flush() {
     flush_scheduled_ = false;
-    last_flushed_ = std::exchange(unflushed_, 0);
     turn_ns_ = 0;  // a full queue may have held requests back for long
     // Two lists take turns, so that no turn allocates.
     starved_.swap(scheduled_);

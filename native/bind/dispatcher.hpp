@@ -3,7 +3,7 @@
 //
 // Guarantees: each request that was submitted is answered exactly once to its sink, also when its
 //   worker or its queue dies; its block is given back after that. Requests submitted in one turn of
-//   the event loop are pushed together, with one wake; one that comes alone is pushed at once.
+//   the event loop are pushed together, with one wake.
 // Assumes: one thread at a time, the GIL held; a worker that calls models has a lock for it.
 // Owner: the frontend process, or the worker that calls models; its arena holds all requests in
 // flight. Source: docs/adr/0002-request-path.md.
@@ -83,23 +83,6 @@ public:
     // The sink does not want the answer any more. A request that waits is taken back.
     void forget(std::uint64_t token) noexcept;
 
-    // Around what a connection does with a read of its socket; see dispatcher.cpp.
-    class Read {
-    public:
-        explicit Read(Dispatcher& dispatcher) noexcept : dispatcher_(dispatcher) {
-            dispatcher_.reading_ = true;
-        }
-        ~Read() { dispatcher_.reading_ = false; }
-        Read(const Read&) = delete;
-        Read& operator=(const Read&) = delete;
-        // The connection has read and written; without it (an exception) its requests are taken
-        // back with the connection.
-        void end() { dispatcher_.end_read(); }
-
-    private:
-        Dispatcher& dispatcher_;
-    };
-
     void flush();    // end of the loop's turn
     void on_wake();  // the eventfd is readable
     void on_timer();
@@ -145,9 +128,6 @@ private:
     InFlight* find_in_flight(std::uint64_t token) noexcept;
     void schedule(const std::shared_ptr<QueuePort>& port);
     void schedule_flush();
-    void end_read();
-    void push_alone();
-    void take_answers();
     void push_pending(QueuePort& port);
     void refuse(std::uint64_t token, Answer answer);
     // False when it runs already, or was answered.
@@ -202,11 +182,7 @@ private:
     std::vector<std::shared_ptr<QueuePort>> starved_;
     std::vector<Dirty> dirty_;
     bool flush_scheduled_ = false;
-    bool reading_ = false;  // `end_read` comes
-    bool flush_wanted_ = false;
-    std::uint32_t unflushed_ = 0;     // submitted since the last flush
-    std::uint32_t last_flushed_ = 0;  // how many the last one pushed
-    bool delivering_ = false;         // `dirty_` is looked at before the loop goes on
+    bool delivering_ = false;    // `dirty_` is looked at before the loop goes on
     std::uint64_t turn_ns_ = 0;  // one look at the clock for all requests of a turn; 0: none yet
 
 public:

@@ -109,15 +109,13 @@ void GrpcConnection::buffer_updated(std::size_t bytes) {
     if (session_ == nullptr || closing_) return;
     last_read_ns_ = now_ns();
     ping_sent_ns_ = 0;  // whatever came, the client is there
-    Dispatcher::Read read(dispatcher_);
     updating_ = true;
     const auto* data = reinterpret_cast<const std::uint8_t*>(config_.scratch.data());
-    const auto taken = http2().session_mem_recv(session_, data, bytes);
-    if (taken < 0) {
-        fail(fault_ != http2::Code::no_error ? fault_ : code_of(taken));
+    const auto read = http2().session_mem_recv(session_, data, bytes);
+    if (read < 0) {
+        fail(fault_ != http2::Code::no_error ? fault_ : code_of(read));
     }
     pump();
-    read.end();
 }
 
 // Looks at the calls that were touched and writes, until there is nothing more to do.

@@ -102,7 +102,6 @@ void HttpConnection::buffer_updated(std::size_t bytes) {
         throw_away(bytes);
         return;
     }
-    Dispatcher::Read read(dispatcher_);
     updating_ = true;
     untouched_ = false;
     received_bytes_ += bytes;
@@ -123,7 +122,6 @@ void HttpConnection::buffer_updated(std::size_t bytes) {
     }
     updating_ = false;
     flush();
-    read.end();
 }
 
 // As `parse_head`; paths are those of the server, whether or not a proxy took the root path off.

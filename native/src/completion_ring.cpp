@@ -60,11 +60,6 @@ bool CompletionRing::arm() noexcept {
            header_->head.load(std::memory_order_relaxed);
 }
 
-void CompletionRing::disarm() noexcept {
-    // One who has seen the mark before signals: the consumer then looks once too often.
-    header_->armed.store(0, std::memory_order_relaxed);
-}
-
 void CompletionRing::sleep(std::uint64_t timeout_ns) noexcept {
     futex_wait(header_->armed, 1, timeout_ns);
 }

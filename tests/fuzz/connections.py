@@ -146,7 +146,7 @@ class Bench:
 
     def end_turn(self) -> None:
         """Do what a loop does after it has read: push what came, and hear that nobody took it."""
-        while self._turn or self._queue.depth():
+        while self._turn:
             turn, self._turn[:] = list(self._turn), []
             for call in turn:
                 call()

@@ -92,8 +92,6 @@ public:
     std::size_t pop(std::span<Completion> out) noexcept;
     // Announce sleep; true when the ring is empty and the consumer may sleep.
     bool arm() noexcept;
-    // The consumer is awake, and will `arm` before it sleeps: nobody needs to signal until then.
-    void disarm() noexcept;
     // For a consumer that sleeps on the ring itself, without an eventfd, after `arm` said so:
     // until `wake_sleeper`, or `timeout_ns` passed.
     void sleep(std::uint64_t timeout_ns) noexcept;
