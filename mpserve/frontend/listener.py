@@ -162,9 +162,12 @@ def _listening(listener: socket.socket) -> socket.socket:
 
 
 def _open(address: str, port: int, *options: int) -> socket.socket:
+    host = address or "0.0.0.0"  # noqa: S104  what "" means for the peers
     try:
         places = socket.getaddrinfo(
-            address or "0.0.0.0",  # noqa: S104  what "" means for the peers
+            # Text would import the codec of international names, which takes as long as all else
+            # between the first table and being ready.
+            host.encode() if host.isascii() else host,
             port,
             type=socket.SOCK_STREAM,
             flags=socket.AI_PASSIVE,

@@ -7,13 +7,12 @@ Source: Triton's `file:` parameters and their messages.
 
 import os
 import posixpath
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from mpserve.errors import InvalidRequest, RepositoryError
 from mpserve.repository.found import Override
+from mpserve.repository.temporary import new_directory, remove_directory
 
 DIRECTORY_PREFIX: Final = "mpserve-model-"
 MAX_DEPTH: Final = 64  # folders of a path: far more than a model has, far less than recursion bears
@@ -49,12 +48,12 @@ def materialise(override: Override, *, parent: str) -> str:
 
 def discard(directory: str) -> None:
     """Remove a materialised directory; one that is gone already is fine."""
-    shutil.rmtree(directory, ignore_errors=True)
+    remove_directory(directory)
 
 
 def _new_directory(parent: str) -> str:
     try:
-        return os.path.realpath(tempfile.mkdtemp(prefix=DIRECTORY_PREFIX, dir=parent or None))
+        return new_directory(DIRECTORY_PREFIX, parent=parent)
     except OSError as error:
         raise RepositoryError(
             f"failed to create a directory for model files: {error.strerror}"

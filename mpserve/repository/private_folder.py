@@ -10,12 +10,11 @@ Owner
 
 import fcntl
 import os
-import shutil
 import stat
-import tempfile
 from typing import Final, Self
 
 from mpserve.errors import RepositoryError
+from mpserve.repository.temporary import new_directory, remove_directory, system_directory
 
 FOLDER_PREFIX: Final = "mpserve-models-"
 _DIRECTORY_ONLY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,7 +38,7 @@ class PrivateFolder:
         """
         try:
             while True:
-                path = os.path.realpath(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent or None))
+                path = new_directory(FOLDER_PREFIX, parent=parent)
                 lock_fd = _locked(path)
                 if lock_fd is not None:  # else the start of another server came between
                     return cls(path, lock_fd)
@@ -59,7 +58,7 @@ class PrivateFolder:
 
     def close(self) -> None:
         """Remove the folder and all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove_directory(self.path)
         os.close(self._lock_fd)
 
 
@@ -76,7 +75,7 @@ def sweep_private_folders(parent: str = "") -> int:
     """Remove the folders that killed servers of this user have left; return how many."""
     removed = 0
     try:
-        with os.scandir(parent or tempfile.gettempdir()) as entries:
+        with os.scandir(parent or system_directory()) as entries:
             found = [one.path for one in entries if one.name.startswith(FOLDER_PREFIX)]
     except OSError:
         return 0  # no temporary directory, so nothing was left in it
@@ -86,7 +85,7 @@ def sweep_private_folders(parent: str = "") -> int:
         except OSError:
             continue  # of another user, or no directory
         if lock_fd is not None:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_directory(path)
             os.close(lock_fd)
             removed += 1
     return removed

@@ -42,7 +42,7 @@ ENTRY_POINTS: Final[EntryPoints] = {
     FRONTEND: EntryPoint(
         target="mpserve.frontend.main:main",
         start="FrontendStart",
-        preload=("uvloop", "orjson", "mpserve.frontend.main"),
+        preload=("uvloop", "orjson", "mpserve.frontend.main", "mpserve.frontend.preload"),
     ),
     WORKER: EntryPoint(
         target="mpserve.worker.main:main",

@@ -128,14 +128,10 @@ def _run(
                 log.info("segments.swept", count=removed)
             # Imported after the fork: the spawner has no use for an event loop; and before the
             # next one, so that a supervisor which takes over starts at once.
-            from mpserve.repository import sweep_private_folders  # noqa: PLC0415
             from mpserve.supervisor.event_loop import run_server  # noqa: PLC0415
 
             gc.freeze()  # of supervisors, which are forks of this process
             gc.enable()
-            folders = sweep_private_folders()
-            if folders:
-                log.info("folders.swept", count=folders)
 
             def supervise(root: socket.socket) -> int:
                 set_process_title(SUPERVISOR_TITLE)
@@ -156,7 +152,17 @@ def _run(
                 supervise=supervise,
                 handed_over=first.control,
                 abandon=inner.close,
+                meanwhile=_sweep_folders,
             ).run()
+
+
+def _sweep_folders() -> None:
+    """Remove what killed servers have left on disk; unlike their segments it is in no one's way."""
+    from mpserve.repository import sweep_private_folders  # noqa: PLC0415  # as in `_run`
+
+    folders = sweep_private_folders()
+    if folders:
+        log.info("folders.swept", count=folders)
 
 
 @contextmanager

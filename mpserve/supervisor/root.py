@@ -121,6 +121,8 @@ class Root:
         What the first supervisor alone has; closed here once it runs.
     abandon
         Closes the door: who rings knows that there is no server any more.
+    meanwhile
+        Done once, while the first supervisor starts.
     """
 
     def __init__(
@@ -132,11 +134,13 @@ class Root:
         manager: ServiceManager,
         log_path: str,
         abandon: Callable[[], None],
+        meanwhile: Callable[[], None],
     ) -> None:
         self._signals = signals
         self._supervise = supervise
         self._handed_over = handed_over
         self._abandon = abandon
+        self._meanwhile = meanwhile
         self._manager = manager
         self._log_path = log_path
         self._has_terminal = _has_terminal()
@@ -152,6 +156,8 @@ class Root:
 
     def run(self) -> int:
         """Return the exit code of the server, when nothing of it is left."""
+        self._start()
+        self._meanwhile()
         while self._exit_code is None:
             if self._running is None and time.monotonic_ns() >= self._start_at_ns:
                 self._start()

@@ -5,7 +5,6 @@ seen running, for the paths; the documents are ours.
 """
 
 from functools import cache
-from importlib import resources
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -65,6 +64,8 @@ class DocumentEndpoints:
 
 @cache
 def _file(name: str) -> bytes:
+    from importlib import resources  # noqa: PLC0415  # no frontend needs it to be ready
+
     path = resources.files(_FOLDER) / name
     if not path.is_file():
         raise ModelNotFound(f"there is no document '{name}'")

@@ -9,6 +9,7 @@ Source: Triton's HTTP frontend (its patterns, in its order); MLServer 1.7.1 as s
 import enum
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -80,7 +81,7 @@ class Match(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Route(msgspec.Struct, frozen=True, kw_only=True):
-    pattern: re.Pattern[bytes]
+    pattern: bytes
     method: str
     other_method: str
     endpoint: Endpoint
@@ -108,7 +109,7 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
         """Return what the path of a request target leads to; `None` for an unknown path."""
         path = target.partition(b"?")[0]
         for route in self.routes:
-            found = route.pattern.fullmatch(path)
+            found = _compiled(route.pattern).fullmatch(path)
             if found is not None:
                 parts = {
                     name: self.decode_name(part) for name, part in found.groupdict(b"").items()
@@ -121,6 +122,12 @@ class RouteTable(msgspec.Struct, frozen=True, kw_only=True):
                     **parts,
                 )
         return None
+
+
+@cache
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    """Compile when first needed: all patterns of all dialects take 2 ms, and few are ever used."""
+    return re.compile(pattern)
 
 
 def _counted_route(route: _Route, found: re.Match[bytes]) -> str:
@@ -155,9 +162,7 @@ _MODEL: Final = rb"/v2/models/(?P<model>[^/]+)"
 
 
 def _route(pattern: bytes, method: str, endpoint: Endpoint, other_method: str = "") -> _Route:
-    return _Route(
-        pattern=re.compile(pattern), method=method, other_method=other_method, endpoint=endpoint
-    )
+    return _Route(pattern=pattern, method=method, other_method=other_method, endpoint=endpoint)
 
 
 _HEALTH: Final = (
