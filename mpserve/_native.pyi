@@ -792,6 +792,16 @@ class Dispatcher:
     def on_wake(self) -> None:
         """The eventfd is readable: take answers."""
 
+    def open_sockets(self) -> int:
+        """
+        Read clients' sockets and the eventfd natively; return the descriptor at which the loop calls `turn` when it is readable. Raise `OSError`.
+        """
+
+    def turn(self) -> None:
+        """
+        What `open_sockets` returned is readable: read, push, and take answers.
+        """
+
     def submit(self, route: Route, inputs: object, *, outputs: object = (), request_id: str | None = None, parameters_json: str = '', flags: int = 0, sequence_id: int = 0, sequence_text: str = '', priority: int = 0, timeout_us: int = 0, deadline_ns: int = 0, trace_context: str = '', headers: bytes = ..., callback: object) -> int:
         """
         Submit a request; return its token. `inputs`: (name, datatype, shape, data[, parameters_json[, region]]) each; `outputs`: (name, flags, classification, parameters_json[, region]) each; a region is (id, offset, bytes) in a client's shared memory, or None; what waits past `deadline_ns` of the monotonic clock is not executed; `headers`: name, NUL, value, NUL each; `callback(Answer)` is called once, unless the request is cancelled.

@@ -108,7 +108,6 @@ class Frontend:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._dialect = DIALECTS[settings.dialect]
-        self._wake_fd = start.places.wake_fds[start.frontend_index]
         self._regions = Regions(
             server_id=start.places.server_id,
             allowed=settings.allow_client_shm,
@@ -176,11 +175,12 @@ class Frontend:
 
     async def run(self) -> int:
         """Serve until told to stop; return the exit code."""
-        self._loop.add_reader(self._wake_fd, self._dispatcher.on_wake)
+        sockets_fd = self._dispatcher.open_sockets()
+        self._loop.add_reader(sockets_fd, self._dispatcher.turn)
         try:
             return await self._listen_and_serve()
         finally:
-            self._loop.remove_reader(self._wake_fd)
+            self._loop.remove_reader(sockets_fd)
             self._calls.end()
             self._channel.close()
             self._tracer.close()

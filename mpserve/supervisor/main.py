@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Final
 
 from mpserve.control.door import make_door
-from mpserve.control.patience import be_patient
 from mpserve.errors import ConfigError, LoadError
 from mpserve.settings import Settings
 from mpserve.settings.reading import Reading
@@ -34,6 +33,7 @@ from mpserve.supervisor.inheritance import (
 from mpserve.supervisor.last_words import say
 from mpserve.supervisor.pidfd import started_ticks
 from mpserve.supervisor.process_title import set_process_title
+from mpserve.supervisor.program import import_directories
 from mpserve.supervisor.root import Root, SignalPipe
 from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
@@ -75,9 +75,6 @@ def run(
     raise_limit()
     try:
         if settings.worker_user is not None:
-            # Few want it, and what configures programs costs a twentieth of a start.
-            from mpserve.supervisor.program import import_directories  # noqa: PLC0415
-
             require_usable(settings.worker_user, import_directories())
         manager = ServiceManager.of(os.environ, pid=os.getpid())
         if settings.allow_grpc:
@@ -135,7 +132,6 @@ def _run(
 
             def supervise(root: socket.socket) -> int:
                 set_process_title(SUPERVISOR_TITLE)
-                be_patient()
                 return run_server(
                     settings,
                     reread=reread,

@@ -33,7 +33,6 @@ from mpserve.control import messages
 from mpserve.control.door import NO_DOOR, Caller, ring
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.messages import WorkerLoadFailed
-from mpserve.control.patience import be_patient, be_prompt
 from mpserve.control.spawner_messages import (
     ChildExited,
     EndTemplate,
@@ -61,8 +60,6 @@ from mpserve.telemetry.log_file import redirect
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
 EXIT_NOT_EXECUTED: Final = 66  # EX_NOINPUT: there is no such program
 FDS_PER_SPAWN: Final = 2  # control socket, stderr
-PATIENCE_MS: Final = 1000  # far beyond what a supervisor takes to ask for its first child
-QUIET_MS: Final = 100  # the start of a child, which is not to share the processors with imports
 KEPT_ENDS: Final = 256  # told to a supervisor that takes over; more do not die within a second
 _READ_BYTES: Final = 1 << 16
 _STDERR_FD: Final = 2
@@ -103,8 +100,6 @@ class Spawner:
         self._unloaded = deque(
             module for row in self._entry_points.values() for module in row.preload
         )
-        self._role_ends = {row.preload[-1] for row in self._entry_points.values() if row.preload}
-        self._patience_ms = 0  # until the next of them
         self._threads = LibraryThreads(os.environ)
         self._children: dict[int, int] = {}  # pid: spawn id
         self._ended: deque[ChildExited] = deque(maxlen=KEPT_ENDS)
@@ -125,7 +120,7 @@ class Spawner:
         while self._is_open or self._children:
             for fd in self._templates.descriptors():
                 poll.register(fd, select.POLLIN)
-            readable = {fd for fd, _ in poll.poll(self._patience_ms if self._unloaded else None)}
+            readable = {fd for fd, _ in poll.poll(0 if self._unloaded else None)}
             for fd in self._templates.descriptors():
                 poll.unregister(fd)
             self._templates.receive(readable)
@@ -142,14 +137,8 @@ class Spawner:
         return 0
 
     def _preload_next(self) -> None:
-        """Import one module of those that are left, so that a request waits for one at most.
-
-        Between two roles it may come first: the frontends of an empty repository neither wait for
-        numpy nor carry it.
-        """
-        module = self._unloaded.popleft()
-        _import(module)
-        self._patience_ms = PATIENCE_MS if module in self._role_ends else 0
+        """Import one module of those that are left, so that a request waits for one at most."""
+        _import(self._unloaded.popleft())
 
     def _preload_role(self, role: str) -> None:
         """Import what `role` needs before its first child, which would pay for it alone."""
@@ -197,7 +186,6 @@ class Spawner:
         return True
 
     def _spawn(self, message: Spawn) -> None:
-        self._patience_ms = QUIET_MS
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
         self._preload_role(message.role)
         gc.freeze()  # the children's collector leaves alone what they share with us
@@ -244,7 +232,6 @@ class Spawner:
 
     def _leave(self) -> None:
         """In a fork: give up what is the spawner's alone."""
-        be_prompt()
         gc.enable()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -413,7 +400,6 @@ def spawner_main(arguments: SpawnerArguments) -> int:
     gc.disable()  # a collection would leave holes in pages, which the children then write to
     close_all_but({0, 1, 2, arguments.control_fd, *arguments.kept_fds})
     set_process_title("mpserve spawner")
-    be_patient()
     control = socket.socket(fileno=arguments.control_fd)
     control.settimeout(None)
     return Spawner(control, arguments, run=run_entry_point).run()

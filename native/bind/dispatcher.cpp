@@ -157,7 +157,17 @@ void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
 void Dispatcher::schedule_flush() {
     if (flush_scheduled_) return;
     flush_scheduled_ = true;
-    call_soon_(flush_callable);
+    if (!in_turn_) call_soon_(flush_callable);
+}
+
+int Dispatcher::open_sockets() {
+    sockets_ = std::make_unique<SocketSet>(*this, wake_fd_);
+    return sockets_->descriptor();
+}
+
+void Dispatcher::end_turn() {
+    in_turn_ = false;
+    if (flush_scheduled_) flush();
 }
 
 void Dispatcher::mark_dirty(AnswerSink* sink, nb::object keep_alive) {

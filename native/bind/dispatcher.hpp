@@ -24,6 +24,7 @@
 #include "request_timer.hpp"
 #include "route.hpp"
 #include "shared_objects.hpp"
+#include "socket_set.hpp"
 #include "submission.hpp"
 #include "trace_gates.hpp"
 #include "traffic_object.hpp"
@@ -85,6 +86,15 @@ public:
 
     void flush();    // end of the loop's turn
     void on_wake();  // the eventfd is readable
+    void take_answers();
+    // The core reads sockets and wakes from now on; what is returned is the loop's to watch, and
+    // `turn` what it calls. Raises OSError.
+    int open_sockets();
+    // nullptr: the loop reads.
+    SocketSet* sockets() noexcept { return sockets_.get(); }
+    // What is submitted between them is pushed by `end_turn`, not by the loop.
+    void begin_turn() noexcept { in_turn_ = true; }
+    void end_turn();
     void on_timer();
 
     // The sink has something to write: it is flushed after this batch of answers, or, where none is
@@ -182,6 +192,8 @@ private:
     std::vector<std::shared_ptr<QueuePort>> starved_;
     std::vector<Dirty> dirty_;
     bool flush_scheduled_ = false;
+    bool in_turn_ = false;
+    std::unique_ptr<SocketSet> sockets_;
     bool delivering_ = false;    // `dirty_` is looked at before the loop goes on
     std::uint64_t turn_ns_ = 0;  // one look at the clock for all requests of a turn; 0: none yet
 

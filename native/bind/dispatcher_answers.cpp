@@ -203,6 +203,10 @@ bool Dispatcher::end_inputs(std::uint64_t token) noexcept {
 
 void Dispatcher::on_wake() {
     if (wake_fd_ != kNoWakeFd) eventfd_drain(wake_fd_);
+    take_answers();
+}
+
+void Dispatcher::take_answers() {
     const Delivering delivering(delivering_);
     std::array<Completion, kCompletionsAtOnce> completions;
     do {

@@ -165,6 +165,12 @@ void bind_dispatcher(nb::module_& m) {
             "name"_a)
         .def("flush", &Dispatcher::flush, "Push what was submitted in this turn.")
         .def("on_wake", &Dispatcher::on_wake, "The eventfd is readable: take answers.")
+        .def("open_sockets", &Dispatcher::open_sockets,
+             "Read clients' sockets and the eventfd natively; return the descriptor at which the "
+             "loop calls `turn` when it is readable. Raise `OSError`.")
+        .def(
+            "turn", [](Dispatcher& self) { self.sockets()->turn(); },
+            "What `open_sockets` returned is readable: read, push, and take answers.")
         .def(
             "submit",
             [](Dispatcher& self, const RouteObject& route, nb::object inputs, nb::object outputs,

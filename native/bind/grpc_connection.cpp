@@ -68,6 +68,7 @@ void GrpcConnection::end_handshake() noexcept {
 
 void GrpcConnection::connection_made(nb::object transport) {
     end_handshake();
+    inlet_.open(transport, dispatcher_.sockets());
     outlet_.open(transport);
     transport_ = std::move(transport);
     const bool has_place = config_.connections.size() < config_.limits.max_connections;
@@ -82,6 +83,7 @@ void GrpcConnection::connection_made(nb::object transport) {
 
 void GrpcConnection::connection_lost() {
     transport_ = nb::none();
+    inlet_.close();
     outlet_.close();
     updating_ = true;  // nothing is written any more
     drop_session();
@@ -103,6 +105,11 @@ void GrpcConnection::drop_session() {
 std::byte* GrpcConnection::read_target(std::size_t& bytes) noexcept {
     bytes = config_.scratch.size();
     return config_.scratch.data();
+}
+
+void GrpcConnection::came_by_transport(std::size_t bytes) {
+    buffer_updated(bytes);
+    if (!transport_.is_none() && !closing_) inlet_.came_by_transport();
 }
 
 void GrpcConnection::buffer_updated(std::size_t bytes) {
@@ -186,12 +193,14 @@ void GrpcConnection::close_when_done() {
     if (!closing_ && said_goaway_ && streams_.empty()) closing_ = true;
     if (!closing_ || closed_) return;
     closed_ = true;
+    inlet_.close();
     transport_.attr("close")();
 }
 
 void GrpcConnection::abort() {
     closing_ = closed_ = true;
     out_.clear();
+    inlet_.close();
     outlet_.close();
     if (!transport_.is_none()) transport_.attr("abort")();
 }

@@ -21,13 +21,14 @@
 
 #include <nanobind/nanobind.h>
 
+#include "client_inlet.hpp"
 #include "client_outlet.hpp"
 #include "grpc_config.hpp"
 #include "mpserve/frame_budget.hpp"
 
 namespace mpserve::bind {
 
-class GrpcConnection final : public AnswerSink {
+class GrpcConnection final : public AnswerSink, public ByteTaker {
 public:
     explicit GrpcConnection(nanobind::object config);
     ~GrpcConnection() override;
@@ -35,10 +36,13 @@ public:
     // asyncio.BufferedProtocol
     void connection_made(nanobind::object transport);
     void connection_lost();
-    void buffer_updated(std::size_t bytes);
+    void buffer_updated(std::size_t bytes) override;
     void pause_writing() noexcept { writing_paused_ = true; }
     void resume_writing();
-    std::byte* read_target(std::size_t& bytes) noexcept;
+    std::byte* read_target(std::size_t& bytes) noexcept override;
+    // The same, of bytes that the transport has read.
+    void came_by_transport(std::size_t bytes);
+    nanobind::object keep() const override { return nanobind::borrow(self_); }
 
     // AnswerSink
     void on_answer(std::uint64_t tag, Answer& answer) override;
@@ -171,6 +175,7 @@ private:
     Dispatcher& dispatcher_;
     nanobind::handle self_;
     nanobind::object transport_;
+    ClientInlet inlet_{*this};
     ClientOutlet outlet_;
     http2::Session* session_ = nullptr;
 

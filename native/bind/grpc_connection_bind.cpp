@@ -50,7 +50,7 @@ void bind_grpc_connection(nb::module_& m) {
                  self.read_target(bytes);
                  return bytes;
              })
-        .def("buffer_updated", &GrpcConnection::buffer_updated, "nbytes"_a)
+        .def("buffer_updated", &GrpcConnection::came_by_transport, "nbytes"_a)
         .def("eof_received", [](GrpcConnection&) { return false; })
         .def("pause_writing", &GrpcConnection::pause_writing)
         .def("resume_writing", &GrpcConnection::resume_writing);

@@ -283,7 +283,7 @@ void HttpConnection::resume_stalled() {
     updating_ = true;
     if (!input_.empty()) consume(input_.view());
     updating_ = false;
-    if (!stalled_ && is_open()) transport_.attr("resume_reading")();
+    if (!stalled_ && is_open()) inlet_.resume();
     queue_out();
     if (closing_ && pending_.empty()) close();
 }

@@ -48,6 +48,7 @@ HttpConnection::~HttpConnection() {
 
 void HttpConnection::connection_made(nb::object transport) {
     end_handshake();
+    inlet_.open(transport, dispatcher_.sockets());
     outlet_.open(transport);
     transport_ = std::move(transport);
     const bool has_place = this->has_place();
@@ -61,6 +62,7 @@ void HttpConnection::end_handshake() noexcept {
 
 void HttpConnection::connection_lost() {
     transport_ = nb::none();
+    inlet_.close();
     outlet_.close();
     config_.connections.erase(this);
     state_ = State::ignore;
@@ -95,6 +97,11 @@ std::byte* HttpConnection::read_target(std::size_t& bytes) noexcept {
     auto* base =
         body_block_ ? body_block_.data + body_offset_ : reinterpret_cast<std::byte*>(body_.data());
     return base + body_filled_;
+}
+
+void HttpConnection::came_by_transport(std::size_t bytes) {
+    buffer_updated(bytes);
+    if (is_open() && !closing_) inlet_.came_by_transport();
 }
 
 void HttpConnection::buffer_updated(std::size_t bytes) {
@@ -147,7 +154,7 @@ void HttpConnection::consume(std::string_view data) {
             continue;
         }
         if (pending_.size() >= config_.max_pipelined || writing_paused_) {
-            if (!stalled_) transport_.attr("pause_reading")();
+            inlet_.pause();
             stalled_ = true;
             break;
         }

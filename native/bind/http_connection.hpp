@@ -21,6 +21,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include "client_inlet.hpp"
 #include "client_outlet.hpp"
 #include "http_config.hpp"
 #include "mpserve/byte_buffer.hpp"
@@ -30,7 +31,7 @@ namespace mpserve::bind {
 
 class Exchange;
 
-class HttpConnection final : public AnswerSink {
+class HttpConnection final : public AnswerSink, public ByteTaker {
 public:
     explicit HttpConnection(nanobind::object config);
     ~HttpConnection() override;
@@ -38,12 +39,15 @@ public:
     // asyncio.BufferedProtocol
     void connection_made(nanobind::object transport);
     void connection_lost();
-    void buffer_updated(std::size_t bytes);
+    void buffer_updated(std::size_t bytes) override;
     bool eof_received();
     void pause_writing() { writing_paused_ = true; }
     void resume_writing();
     // Where the next bytes go; filled by the transport.
-    std::byte* read_target(std::size_t& bytes) noexcept;
+    std::byte* read_target(std::size_t& bytes) noexcept override;
+    // The same, of bytes that the transport has read.
+    void came_by_transport(std::size_t bytes);
+    nanobind::object keep() const override { return nanobind::borrow(self_); }
 
     // AnswerSink
     void on_answer(std::uint64_t sequence, Answer& answer) override;
@@ -144,6 +148,7 @@ private:
     Dispatcher& dispatcher_;
     nanobind::handle self_;
     nanobind::object transport_;
+    ClientInlet inlet_{*this};
     ClientOutlet outlet_;
 
     State state_ = State::head;

@@ -44,7 +44,7 @@ void bind_http_connection(nb::module_& m) {
                  self.read_target(bytes);
                  return bytes;
              })
-        .def("buffer_updated", &HttpConnection::buffer_updated, nb::arg("nbytes"))
+        .def("buffer_updated", &HttpConnection::came_by_transport, nb::arg("nbytes"))
         .def("eof_received", &HttpConnection::eof_received)
         .def("pause_writing", &HttpConnection::pause_writing)
         .def("resume_writing", &HttpConnection::resume_writing);

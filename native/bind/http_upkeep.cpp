@@ -66,6 +66,7 @@ void HttpConnection::time_out() {
 void HttpConnection::cut_off() {
     const auto keep = nb::borrow(self_);
     out_.clear();
+    inlet_.close();
     outlet_.close();
     transport_.attr("abort")();
 }
@@ -122,6 +123,7 @@ void HttpConnection::close() {
     state_ = State::ignore;
     closing_ = true;
     if (unread_ && linger()) return;
+    inlet_.close();
     transport_.attr("close")();
 }
 
@@ -132,7 +134,7 @@ bool HttpConnection::linger() {
     if (!nb::hasattr(transport_, "can_write_eof")) return false;
     if (!nb::cast<bool>(transport_.attr("can_write_eof")())) return false;
     lingering_ = true;
-    if (stalled_) transport_.attr("resume_reading")();
+    inlet_.hand_back();
     transport_.attr("write_eof")();
     const auto loop = nb::module_::import_("asyncio").attr("get_running_loop")();
     loop.attr("call_later")(kLingerSeconds, transport_.attr("close"));

@@ -25,55 +25,16 @@ from mpserve.shm.model_queue import ModelQueue
 from mpserve.shm.server_id import claim_server_id, release_server_id
 from mpserve.shm.sweep import sweep_server
 from mpserve.telemetry.traffic import TrafficKind
+from tests.fuzz.transport import SocketTransport, Transport
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 REGISTERED = (("r", 3, 64, 40), ("s", 9, 0, 2**40))  # name, id, offset, bytes
+FAULTY = b"/faulty"  # its handler raises
 UNARY = "/test.Service/Ask"
 STREAM = "/test.Service/Talk"
 MAX_MESSAGE_BYTES = 4096
 MAX_BODY_BYTES = 1 << 16
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # only where the body did not come with the head
-
-
-class Transport:
-    """Takes what a connection writes."""
-
-    def __init__(self) -> None:
-        self.is_closed = False
-        self.written = bytearray()
-
-    def write(self, text: bytes | memoryview) -> None:
-        """Take every byte, so that a sanitizer sees what is written."""
-        self.written += text
-
-    def writelines(self, pieces: list[bytes]) -> None:
-        """As `write`."""
-        for piece in pieces:
-            self.write(piece)
-
-    def close(self) -> None:
-        """Stop giving bytes."""
-        self.is_closed = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        """Tell whether it was closed."""
-        return self.is_closed
-
-    def pause_reading(self) -> None:
-        """Nothing is read ahead."""
-
-    def resume_reading(self) -> None:
-        """Nothing was held back."""
-
-    def get_write_buffer_size(self) -> int:
-        """Nothing is held back."""
-        return 0
-
-    def get_extra_info(self, _name: str, default: object = None) -> object:
-        """There is no socket."""
-        return default
 
 
 class Timer:
@@ -114,6 +75,7 @@ class Bench:
             call_later=_never,
             regions=self._regions,
         )
+        dispatcher.open_sockets()
         self._queue = ModelQueue.create(
             server_id, 1, rings=[ring], wake_fds=[self._wake_fd], slots=64
         )
@@ -146,12 +108,14 @@ class Bench:
 
     def end_turn(self) -> None:
         """Do what a loop does after it has read: push what came, and hear that nobody took it."""
-        while self._turn:
+        goes_on = True
+        while goes_on:
             turn, self._turn[:] = list(self._turn), []
             for call in turn:
                 call()
-            self._queue.answer_waiting(ErrorCode.UNAVAILABLE)
+            answered = self._queue.answer_waiting(ErrorCode.UNAVAILABLE)
             self._dispatcher.on_wake()
+            goes_on = answered > 0 or bool(self._turn)
 
     def __enter__(self) -> "Bench":
         return self
@@ -167,18 +131,25 @@ class Bench:
         release_server_id(self._identity)
 
     def http(self, text: bytes) -> None:
-        """Give `text` to HTTP connections, whole and in pieces: they answer alike."""
+        """Give `text` to HTTP connections, whole, in pieces and by sockets: they answer alike."""
         whole, pieces = (self.http_answer(text, piece) for piece in (len(text) or 1, 7))
         assert pieces.replace(CONTINUE, b"") == whole.replace(CONTINUE, b"")
+        by_socket = self.http_answer_by_socket(text, max(len(text) // 6, 1))
+        assert by_socket.replace(CONTINUE, b"") == whole.replace(CONTINUE, b"")
 
     def http_answer(self, text: bytes, piece: int) -> bytes:
         """Return what an HTTP connection writes that gets pieces of so many bytes."""
         return self._feed(partial(HttpConnection, self._http), text, piece)
 
+    def http_answer_by_socket(self, text: bytes, piece: int) -> bytes:
+        """As `http_answer`; the core reads all but the first pieces itself."""
+        return self._send(partial(HttpConnection, self._http), text, piece)
+
     def grpc(self, text: bytes) -> None:
-        """Give `text` to gRPC connections, whole and in pieces."""
+        """Give `text` to gRPC connections, whole, in pieces and by sockets."""
         for piece in (len(text) or 1, 11):
             self.grpc_answer(text, piece)
+        self._send(partial(GrpcConnection, self._grpc), text, max(len(text) // 6, 1))
 
     def grpc_answer(self, text: bytes, piece: int) -> bytes:
         """As `http_answer`."""
@@ -203,9 +174,35 @@ class Bench:
             self.end_turn()
         return bytes(transport.written)
 
+    def _send(self, make: Callable[[], Any], text: bytes, piece: int) -> bytes:
+        with SocketTransport() as transport:
+            connection = make()
+            connection.connection_made(transport)
+            try:
+                while text and not transport.is_closed:
+                    transport.client_sends(text[:piece])
+                    text = text[piece:]
+                    self._read(transport, connection)
+                transport.client_ends()
+                self._read(transport, connection)
+            finally:
+                connection.connection_lost(None)
+                self.end_turn()
+            return transport.received()
+
+    def _read(self, transport: SocketTransport, connection: Any) -> None:
+        """Let the loop and the core read until there is no more."""
+        goes_on = True
+        while goes_on:
+            goes_on = transport.gives(connection)
+            self._dispatcher.turn()
+            self.end_turn()
+
 
 def _answer(exchange: Exchange) -> None:
     """Look at everything that an endpoint may look at, and answer."""
+    if exchange.target == FAULTY:
+        raise LookupError(exchange.target)
     assert isinstance(exchange.method, str)
     assert exchange.target
     assert all(name == name.lower() for name, _ in exchange.headers)

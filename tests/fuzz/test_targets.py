@@ -1,12 +1,13 @@
 """The short mode of `make fuzz`: every target with a few thousand damaged inputs."""
 
+import sys
 from collections.abc import Iterator
 from random import Random
 
 import pytest
 
 from mpserve.codec.grpc_connection import http2_library_fault
-from tests.fuzz.connections import Bench
+from tests.fuzz.connections import FAULTY, Bench
 from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import codec_targets, connection_targets
 
@@ -36,6 +37,16 @@ def test_connections_serve_what_is_right(bench):
         assert [answer.count(b"hello") for answer in grpc] == [1, 3, 0, 0, 0, 0, 0, 0]
         assert bench.infer.counts()["native"] - before == len(grpc[6:])
         assert b"x" * 3000 in grpc[3]
+
+
+def test_what_a_handler_raises_ends_its_own_connection(bench, monkeypatch):
+    told = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    live, faulty = (b"GET %b HTTP/1.1\r\nHost: h\r\n\r\n" % path for path in (b"/served", FAULTY))
+    answer = bench.http_answer_by_socket(live + live + faulty + live, len(live))
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert [one.exc_type for one in told] == [LookupError]
+    assert bench.http_answer_by_socket(live * 4, len(live)).count(b"HTTP/1.1 200 OK") == 4
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,7 +1,4 @@
-"""How long starts take: printed, not judged. `bench/` holds the figures against their targets.
-
-And what a start has not waited for.
-"""
+"""How long starts take: printed, not judged. `bench/` holds the figures against their targets."""
 
 import statistics
 import sys
@@ -11,11 +8,6 @@ from tests.fixtures.server import Server
 from tests.fixtures.teller import tell
 
 RUNS = 5
-NUMPY = "_multiarray_umath"
-
-
-def has_numpy(process):
-    return any(NUMPY in mapped.path for mapped in process.memory_maps())
 
 
 def test_an_empty_repository_is_served_soon(repository, tmp_path, capsys):
@@ -47,16 +39,3 @@ def test_a_trivial_model_is_ready_soon(serve, repository, capsys):
         sys.stdout.write(
             f"\nload call of a trivial model to READY: {milliseconds:.0f} ms (target 100)\n"
         )
-
-
-def test_a_frontend_is_there_before_numpy_and_imports_it_when_a_request_needs_it(serve, repository):
-    repository.add("identity", "m")
-    server = serve(repository.path, flags=["--model-control-mode=explicit"])
-    frontend = server.process_named("mps frontend 0")
-    assert not has_numpy(frontend)
-    assert server.load("m").status == 200
-    tensor = {"name": "INPUT0", "datatype": "FP32", "shape": [2], "data": [1, 2]}
-    output = {"name": "OUTPUT0", "parameters": {"classification": 1}}
-    answer = server.infer("m", {"inputs": [tensor], "outputs": [output]})
-    assert answer.json()["outputs"][0]["data"] == ["2.000000:1"]
-    assert has_numpy(frontend)

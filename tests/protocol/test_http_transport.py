@@ -30,9 +30,25 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
+@pytest.fixture(params=[0, 2], ids=["fresh", "old"], autouse=True)
+def requests_before(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each connection is used anew, and after the core has begun to read it by itself."""
+    monkeypatch.setattr(Connections, "requests_before", request.param)
+
+
+class Connections:
+    """How connections are when a test gets them."""
+
+    requests_before = 0
+
+
 @contextlib.contextmanager
 def connected(server: Server) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", server.port), timeout=SECONDS) as client:
+        for _ in range(Connections.requests_before):
+            client.sendall(get("/v2/health/live"))
+            with client.makefile("rb") as stream:
+                assert read_answer(stream)[0] == 200
         yield client
 
 
