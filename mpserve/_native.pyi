@@ -144,6 +144,9 @@ class Arena:
 
     def __init__(self, create: object, remove: object, initial_bytes: int, max_bytes: int) -> None: ...
 
+    def prepare(self) -> None:
+        """Make the first segment, so that the first block does not wait for it."""
+
     def collect(self) -> int:
         """Take in blocks that borrowers gave back; return how many."""
 

@@ -71,6 +71,8 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
         a load only).
     passive
         The instance loads, but is given no request.
+    expects_answers
+        The instance that it replaces has answered requests: it has memory for answers beforehand.
     cpus
         CPUs that it is bound to, empty for none.
     limiter_segment
@@ -97,6 +99,7 @@ class WorkerStart(msgspec.Struct, frozen=True, kw_only=True):
     complete_config: bool
     log: LogSwitches
     passive: bool = False
+    expects_answers: bool = False
     user: str = ""
     cpus: tuple[int, ...] = ()
     limiter_segment: str = ""

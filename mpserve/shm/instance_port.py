@@ -38,6 +38,8 @@ class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
         Index in the queue's table of instances.
     limiter_segment
         Of the rate limiter; "" for none.
+    expects_answers
+        Its arena has its first segment before the first answer, which would wait for it.
     """
 
     server_id: str
@@ -51,6 +53,7 @@ class InstancePlaces(msgspec.Struct, frozen=True, kw_only=True):
     arena_max_bytes: int
     instance_slot: int
     limiter_segment: str = ""
+    expects_answers: bool = False
 
 
 class BatchRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +144,12 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
     """
     segments = ArenaSegments(places.server_id, places.process_index, places.epoch)
 
+    arena = open_arena(
+        segments, initial_bytes=places.arena_initial_bytes, max_bytes=places.arena_max_bytes
+    )
+    if places.expects_answers:
+        arena.prepare()
+
     def attach_ring(process_index: int, epoch: int) -> object:
         return CompletionRing.attach_of_caller(places.server_id, process_index, epoch).native
 
@@ -150,11 +159,7 @@ def open_instance_port(places: InstancePlaces, rule: InstanceRule) -> InstancePo
         epoch=places.epoch,
         queue=ModelQueue.attach(places.queue_segment).native,
         instance_slot=places.instance_slot,
-        arena=open_arena(
-            segments,
-            initial_bytes=places.arena_initial_bytes,
-            max_bytes=places.arena_max_bytes,
-        ),
+        arena=arena,
         rings=[CompletionRing.attach(name).native for name in places.ring_segments],
         wake_fds=list(places.wake_fds),
         attach=segments.attach,

@@ -175,6 +175,15 @@ class Ledger:
         entry = self._entries.get(key.generation)
         return entry.queue.instance_counts(key.index) if entry is not None else None
 
+    def has_answered(self, key: InstanceKey) -> bool:
+        """Tell whether the instance of this index has, in any generation that is not leaving."""
+        counts = [
+            entry.queue.instance_counts(key.index)
+            for entry in self._entries.values()
+            if entry.noted.version.name == key.name and not entry.noted.is_leaving
+        ]
+        return any(one.requests_ok or one.requests_failed for one in counts)
+
     def loads(self) -> tuple[LoadCounts, ...]:
         """Return the changes of all models, by name."""
         return tuple(self._loads[name] for name in sorted(self._loads))

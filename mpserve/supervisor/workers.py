@@ -171,6 +171,7 @@ class Workers:
             instance_kind=instance.group.kind.value,
             instance_slot=key.index,
             passive=instance.group.passive,
+            expects_answers=self._ledger.has_answered(key),
             user=birth.user.name if birth.user is not None else "",
             cpus=share.cpus,
             limiter_segment=self._memory.limiter.name if self._memory.limiter is not None else "",

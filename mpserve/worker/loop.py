@@ -102,6 +102,7 @@ def _open_port(loaded: Loaded) -> InstancePort:
             arena_max_bytes=places.arena_max_bytes,
             instance_slot=start.instance_slot,
             limiter_segment=start.limiter_segment,
+            expects_answers=start.expects_answers,
         ),
         instance_rule(start, loaded.completed.config),
     )

@@ -102,6 +102,9 @@ void bind_arena(nb::module_& m) {
         .def(nb::init<nb::object, nb::object, std::uint64_t, std::uint64_t>(), "create"_a,
              "remove"_a, "initial_bytes"_a, "max_bytes"_a)
         .def(
+            "prepare", [](ArenaObject& self) { self.arena.prepare(); },
+            "Make the first segment, so that the first block does not wait for it.")
+        .def(
             "collect", [](ArenaObject& self) { return self.arena.collect(); },
             "Take in blocks that borrowers gave back; return how many.")
         .def(

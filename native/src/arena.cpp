@@ -104,6 +104,13 @@ Block Arena::allocate_small(std::uint32_t size_class) {
     return hand_out(index);
 }
 
+void Arena::prepare() {
+    if (!segments_.empty()) return;
+    if (const auto first = cut(std::uint64_t{1} << kSmallestClass, kSmallestClass)) {
+        free_.front().push_back(*first);
+    }
+}
+
 Block Arena::allocate_large(std::uint64_t bytes) {
     ++large_requests_;
     auto best = free_large_.end();
@@ -119,11 +126,8 @@ Block Arena::allocate_large(std::uint64_t bytes) {
         return hand_out(index);
     }
     // Segment 0 carries the list of returned blocks, so it must be a slab: it is never removed.
-    if (segments_.empty()) {
-        const auto first = cut(std::uint64_t{1} << kSmallestClass, kSmallestClass);
-        if (!first) return {};
-        free_.front().push_back(*first);
-    }
+    prepare();
+    if (segments_.empty()) return {};
     const auto wanted = align_up(bytes + sizeof(ArenaHeader), kPage);
     auto number = add_segment(wanted);
     if (!number) {

@@ -49,6 +49,29 @@ TEST_CASE(a_block_is_aligned_writable_and_large_enough) {
     CHECK_EQUAL(arena.used_bytes(), std::uint64_t{0});
 }
 
+TEST_CASE(a_prepared_arena_makes_no_segment_for_its_first_blocks) {
+    MapSource source;
+    Arena arena(source, 1 << 16, 1 << 20);
+    CHECK_EQUAL(source.memories.size(), std::size_t{0});
+    arena.prepare();
+    arena.prepare();
+    CHECK_EQUAL(source.memories.size(), std::size_t{1});
+    CHECK_EQUAL(arena.used_bytes(), std::uint64_t{0});
+    for (const std::uint64_t bytes : {1, 448, 4000})
+        CHECK(static_cast<bool>(arena.allocate(bytes)));
+    CHECK_EQUAL(source.memories.size(), std::size_t{1});
+}
+
+TEST_CASE(an_arena_that_can_not_be_prepared_refuses_blocks_and_recovers) {
+    MapSource source;
+    Arena arena(source, 1 << 16, 1 << 20);
+    source.refuse = true;
+    arena.prepare();
+    CHECK(!arena.allocate(100));
+    source.refuse = false;
+    CHECK(static_cast<bool>(arena.allocate(100)));
+}
+
 TEST_CASE(a_ticket_tells_one_lending_from_the_next) {
     MapSource source;
     Arena arena(source, 4096, 1 << 20);

@@ -1,5 +1,6 @@
 """A reload costs nobody a request: clients in closed loops while a model is reloaded often."""
 
+import re
 import time
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from tests.fixtures.pace import full_or, within
 from tests.fixtures.teller import in_flight, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
+ARENA = r"a\d+\."
 CLIENTS = 16
 RELOADS = 10
 SECONDS = full_or(20, 5)
@@ -39,6 +41,31 @@ def test_no_request_fails_while_each_reload_brings_a_new_version(serve, reposito
     for mine in load.by_client():
         for earlier, later in pairwise(outcome.value("VERSION") for outcome in mine):
             assert later >= earlier, "a client saw a version go back"
+
+
+def test_a_worker_has_memory_for_answers_beforehand_when_the_one_before_it_answered(
+    serve, repository
+):
+    """Else the first request after each reload would wait until it is made."""
+
+    def made(kind: str) -> set[str]:
+        names = {name.rpartition("-")[2] for name in server.segments()}
+        return {name for name in names if re.match(kind, name)}
+
+    def reload(value: int) -> set[str]:
+        """Load changed content; return the arenas that this has brought."""
+        before = made(ARENA)
+        repository.write("m/1/value.txt", str(value))
+        assert server.load("m").status == 200
+        wait_until(lambda: len(made("queue")) == 1, what="the old generation to end")
+        return made(ARENA) - before
+
+    repository.add("teller", "m", files={"1/value.txt": "0"})
+    server = serve(repository.path, flags=REPOSITORY)
+    assert reload(1) == set(), "nobody has asked it"
+    assert tell(server, "m").value == 1
+    assert len(reload(2)) == 1
+    assert reload(3) == set(), "nobody has asked the last one"
 
 
 @pytest.mark.timeout(180)

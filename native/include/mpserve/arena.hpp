@@ -88,6 +88,9 @@ public:
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
 
+    // Makes the first segment now, which the first block would wait for. Without memory for it
+    // nothing happens: `allocate` refuses.
+    void prepare();
     // Block of at least `bytes`, or nothing when the limit or the machine's memory is reached.
     Block allocate(std::uint64_t bytes);
     // The owner's own release of a block that is not lent.

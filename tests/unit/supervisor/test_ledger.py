@@ -168,3 +168,17 @@ def test_an_instance_of_a_queue_that_is_gone_has_no_counts(books):
     books.open(1)
     assert books.ledger.instance_counts(key(3)).requests_ok == 3
     assert books.ledger.instance_counts(key(0, generation=9)) is None
+
+
+def test_the_successor_of_who_answered_is_known(books):
+    """The instances of the stand-in have answered as many requests as their index says."""
+    assert not books.ledger.has_answered(key(1))
+    books.open(1)
+    assert not books.ledger.has_answered(key(0, generation=2))
+    assert books.ledger.has_answered(key(1, generation=2))
+    stranger = InstanceKey(
+        name=ModelName("other"), version=M1.version, generation=Generation(2), index=1
+    )
+    assert not books.ledger.has_answered(stranger)
+    books.ledger.removed(Generation(1))
+    assert not books.ledger.has_answered(key(1, generation=2))
