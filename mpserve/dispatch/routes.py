@@ -75,17 +75,20 @@ class Routes:
     def apply(self, *, removed: Iterable[ModelName], changed: Iterable[ModelEntry]) -> None:
         """Take a change of the supervisor's table; requests go by it from now on."""
         for name in removed:
+            named = self._segments(name)
             self._models.pop(name, None)
             self._earlier.pop(name, None)
             self._dispatcher.remove(name)
+            self._retire(named)
         for model in changed:
+            named = self._segments(model.name)
             earlier = self._earlier_routes(model)
             self._models[model.name] = self._ready_routes(model)
             self._earlier.pop(model.name, None)
             if earlier:
                 self._earlier[model.name] = earlier
             self._dispatcher.update(model.name, self._native_table(model))  # pyright: ignore[reportUnknownMemberType]  # the stub has a bare dict
-        self._retire_unnamed()
+            self._retire(named - self._segments(model.name))
 
     def route(self, name: str, version: str) -> Route:
         """Return the route of a version that the table says is ready.
@@ -282,13 +285,13 @@ class Routes:
         self._queues[segment] = _OpenQueue(generation=entry.generation, mapping=mapping, port=port)
         return port
 
-    def _retire_unnamed(self) -> None:
-        named = {
-            ready.entry.queue_segment for model in self._models.values() for ready in model.values()
-        }
-        named |= {one.entry.queue_segment for row in self._earlier.values() for one in row}
-        for segment in [segment for segment in self._queues if segment not in named]:
-            self._retired.append(self._queues.pop(segment))
+    def _segments(self, name: str) -> set[str]:
+        """Return the queues that the routes of a model lead to; no other model's do."""
+        rows = (*self._models.get(name, {}).values(), *self._earlier.get(name, ()))
+        return {one.entry.queue_segment for one in rows}
+
+    def _retire(self, segments: Iterable[str]) -> None:
+        self._retired += [self._queues.pop(segment) for segment in segments]
 
 
 def _holds(one: VersionRoute, mark: SequenceMark) -> bool:

@@ -296,7 +296,6 @@ class Frontend:
     async def _hand_over(self, grpc: "GrpcServer | None") -> float:
         """Be ready no more, and leave new connections to others on the port; return the time."""
         self._health.stop()
-        self._http.set_fixed_answers()
         needs_time = [self._http.hand_over(), grpc is not None and grpc.hand_over()]
         if not any(needs_time):
             return 0.0
@@ -394,9 +393,8 @@ class Frontend:
     def _apply(self, table: PublishTable) -> None:
         self._table.apply(removed=table.removed, changed=table.changed)
         self._routes.apply(removed=table.removed, changed=table.changed)
-        self._labels.keep(self._table.generations())
+        self._labels.keep(self._table.generations)
         self._health.apply(table)
-        self._http.set_fixed_answers()
         self._applied = table.number
         self._has_table.set()
         self._dispatcher.flush()

@@ -15,23 +15,22 @@ class Health:
 
     def apply(self, table: PublishTable) -> None:
         """Take what the supervisor says."""
-        self.is_live = table.server_live
-        self.is_ready = table.server_ready
-        self._tell()
+        self._set(is_live=table.server_live, is_ready=table.server_ready)
 
     def stop(self) -> None:
         """Be ready no more: the frontend ends."""
-        self.is_ready = False
-        self._tell()
+        self._set(is_live=self.is_live, is_ready=False)
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Call `watcher` whenever something was told, until `unwatch`."""
+        """Call `watcher` at each change, until `unwatch`."""
         self._watchers.add(watcher)
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
         """Call it no more."""
         self._watchers.discard(watcher)
 
-    def _tell(self) -> None:
-        for watcher in list(self._watchers):
-            watcher()
+    def _set(self, *, is_live: bool, is_ready: bool) -> None:
+        if (is_live, is_ready) != (self.is_live, self.is_ready):
+            self.is_live, self.is_ready = is_live, is_ready
+            for watcher in list(self._watchers):
+                watcher()

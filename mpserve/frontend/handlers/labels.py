@@ -1,5 +1,6 @@
 """Class labels of outputs, read from the label files that a model's configuration names."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +28,11 @@ class LabelFiles:
             self._labels[generation] = known
         return known
 
-    def keep(self, generations: set[int]) -> None:
-        """Forget the labels of all other generations."""
-        self._labels = {
-            generation: labels
-            for generation, labels in self._labels.items()
-            if generation in generations
-        }
+    def keep(self, generations: Callable[[], set[int]]) -> None:
+        """Forget the labels of all others; when none are known, nobody is asked."""
+        if self._labels:
+            kept = generations()
+            self._labels = {one: row for one, row in self._labels.items() if one in kept}
 
 
 def _read(directory: Path, filename: str) -> tuple[str, ...]:

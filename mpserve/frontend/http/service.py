@@ -75,6 +75,8 @@ class HttpService:
             ),
             events=events,
         )
+        self._set_fixed_answers()
+        handlers.health.watch(self._set_fixed_answers)
 
     @property
     def connections(self) -> int:
@@ -120,7 +122,7 @@ class HttpService:
         if self._listening is not None:
             self._listening.close()
 
-    def set_fixed_answers(self) -> None:
+    def _set_fixed_answers(self) -> None:
         """Take the server's state into the answers that are made beforehand."""
         set_fixed_answers(
             self._config,
