@@ -39,6 +39,8 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
         Inherited descriptors that another user's process must not have.
     template
         Number of the process that has loaded its model and forks it; 0 for the spawner.
+    preload
+        Modules that the spawner imports first, once for this process and all that come after it.
     """
 
     program: Program | None = None
@@ -46,6 +48,7 @@ class Birth(msgspec.Struct, frozen=True, kw_only=True):
     template: int = 0
     user: WorkerUser | None = None
     closes: tuple[int, ...] = ()
+    preload: tuple[str, ...] = ()
 
 
 class Spawn(Message, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from mpserve.model.identity import Generation
 from mpserve.scheduling.cpu_share import THREADS_PARAMETER, CpuShare, cpu_share
 from mpserve.scheduling.shared_weights import shares_weights
 from mpserve.settings import Settings
+from mpserve.supervisor.entrypoints import RUNTIME_PRELOAD
 from mpserve.supervisor.processes import Child, Processes
 from mpserve.supervisor.program import program_of
 
@@ -54,6 +55,7 @@ def birth_of(
         template=record.generation if is_shared else 0,
         user=settings.worker_user,
         closes=listeners if settings.worker_user is not None else (),
+        preload=RUNTIME_PRELOAD.get(record.settings.runtime, ()) if program is None else (),
     )
 
 

@@ -140,12 +140,15 @@ class Spawner:
         """Import one module of those that are left, so that a request waits for one at most."""
         _import(self._unloaded.popleft())
 
-    def _preload_role(self, role: str) -> None:
-        """Import what `role` needs before its first child, which would pay for it alone."""
-        needed = [one for one in self._entry_points[role].preload if one in self._unloaded]
-        for module in needed:
-            self._unloaded.remove(module)
-            _import(module)
+    def _preload_for(self, message: Spawn) -> None:
+        """Import what a child needs before the first of its kind, which would pay for it alone."""
+        for module in self._entry_points[message.role].preload:
+            if module in self._unloaded:
+                self._unloaded.remove(module)
+                _import(module)
+        for module in message.birth.preload:
+            if module not in sys.modules:
+                _import(module)
 
     def _receive(self) -> bool:
         """Take what arrived; false when the supervisor is gone."""
@@ -187,7 +190,7 @@ class Spawner:
 
     def _spawn(self, message: Spawn) -> None:
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
-        self._preload_role(message.role)
+        self._preload_for(message)
         gc.freeze()  # the children's collector leaves alone what they share with us
         if message.birth.threads:
             self._threads.set(message.birth.threads)

@@ -1,9 +1,12 @@
 """How long starts take: printed, not judged. `bench/` holds the figures against their targets."""
 
+import shutil
 import statistics
 import sys
 import time
 
+from tests.fixtures.repository import TEMPLATES
+from tests.fixtures.scripted import run_script
 from tests.fixtures.server import Server
 from tests.fixtures.teller import tell
 
@@ -39,3 +42,15 @@ def test_a_trivial_model_is_ready_soon(serve, repository, capsys):
         sys.stdout.write(
             f"\nload call of a trivial model to READY: {milliseconds:.0f} ms (target 100)\n"
         )
+
+
+def test_a_runtime_is_imported_once_for_all_workers_that_come_after(serve, repository):
+    repository.add("scripted", "before")
+    shutil.copytree(TEMPLATES / "mlserver_runtimes" / "paths", repository.path / "paths")
+    repository.add("scripted", "after")
+    server = serve(repository.path, flags=["--model-control-mode=explicit"])
+    for name in ("before", "paths", "after"):
+        assert server.load(name).status == 200
+    asked = "import sys; return 'mpserve.runtimes.mlserver_model' in sys.modules"
+    assert not run_script(server, "before", asked)
+    assert run_script(server, "after", asked)
