@@ -114,12 +114,13 @@ coverage: build native-coverage ## Run all tests and report the lines of mpserve
 .PHONY: native-coverage
 native-coverage: $(BIN)/.dev ## Run the C++ tests and report the lines of native/ they reach
 	$(CMAKE) -S native -B build/native-coverage -G Ninja -DCMAKE_BUILD_TYPE=Debug \
-		-DMPSERVE_BINDINGS=OFF -DMPSERVE_NATIVE_TESTS=ON -DCMAKE_CXX_FLAGS=--coverage
+		-DMPSERVE_BINDINGS=OFF -DMPSERVE_NATIVE_TESTS=ON -DCMAKE_CXX_FLAGS="--coverage -fprofile-update=atomic"
 	$(CMAKE) --build build/native-coverage
 	find build/native-coverage -name '*.gcda' -delete
 	$(BIN)/ctest --test-dir build/native-coverage --output-on-failure --no-tests=error
 	$(BIN)/gcovr --root native --filter native/src --filter native/include \
-		--print-summary build/native-coverage | tee build/native-coverage/report.txt
+		--print-summary build/native-coverage > build/native-coverage/report.txt
+	@cat build/native-coverage/report.txt
 	@sed -n 's/^lines: /native lines: /p' build/native-coverage/report.txt > build/native-coverage/summary.txt
 
 .PHONY: dependencies
