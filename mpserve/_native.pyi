@@ -92,8 +92,10 @@ class ModelQueue:
         Since when (monotonic clock) the instance holds the request it took first; 0: none.
         """
 
-    def reap_instance(self, instance: int, epoch: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int], caller_ring: object) -> int:
-        """Answer what a dead instance held with `UNAVAILABLE`; return how many."""
+    def reap_instance(self, instance: int, epoch: int, rings: Sequence[CompletionRing], wake_fds: Sequence[int], caller_ring: object, overdue_ns: int) -> int:
+        """
+        Answer what a dead instance held with `UNAVAILABLE`; return how many. `overdue_ns`: the limit that one of them met, for which the instance was killed; 0: none.
+        """
 
     def reap_frontend(self, process_index: int, epoch: int, ring: int) -> int:
         """Drop what a dead frontend, or caller, left waiting; return how many."""

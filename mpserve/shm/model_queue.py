@@ -15,6 +15,7 @@ KIND = "queue"
 SLOTS = 512  # requests that wait or run; more of them wait in the frontends. 64 KiB
 MAX_INSTANCES: int = _native.MAX_INSTANCES
 _LONGEST_IDLE_US = 31_536_000_000_000  # a year: no sum with a clock overflows
+_SECOND_NS = 1_000_000_000
 
 
 CallerRing = Callable[[int, int], CompletionRing | None]
@@ -138,13 +139,23 @@ class ModelQueue:
         """Return when an instance took the oldest request that it holds; 0 when it holds none."""
         return self.native.running_since_ns(slot, epoch)
 
-    def reap_instance(self, slot: int, epoch: int) -> int:
+    def reap_instance(self, slot: int, epoch: int, *, overdue_seconds: float = 0.0) -> int:
         """Answer what a dead instance held with `UNAVAILABLE`; return how many.
 
         Wakes another instance when requests wait, and every frontend.
+
+        Parameters
+        ----------
+        overdue_seconds
+            The limit of an execution for which it was killed; 0 when it died by itself.
         """
         return self.native.reap_instance(
-            slot, epoch, self._rings, self._wake_fds, self._native_ring_of_caller
+            slot,
+            epoch,
+            self._rings,
+            self._wake_fds,
+            self._native_ring_of_caller,
+            int(overdue_seconds * _SECOND_NS),
         )
 
     def reap_frontend(self, process_index: int, epoch: int, *, ring_index: int) -> int:

@@ -61,8 +61,8 @@ class RunningWorker:
         self.child = child
         self.process = process
         self.queue = queue
-        self.failure: Failure | None = None
-        """Why it was killed, when it was overdue."""
+        self.overdue_seconds = 0.0
+        """The limit of an execution for which it was killed; 0 while it was not."""
 
 
 class Workers:
@@ -308,7 +308,7 @@ class Workers:
         if running is None:
             return
         log.error("worker.overdue", **key.log_fields(), limit_seconds=limit_seconds)
-        running.failure = overdue_failure(key, limit_seconds)
+        running.overdue_seconds = limit_seconds
         running.child.kill()
 
     def _forget(self, record: ChildRecord, _end: ChildEnd) -> None:
@@ -408,7 +408,10 @@ class Workers:
         self._watch.remove(key)
         self._ledger.model_metrics.ended(key)
         self._one_ended.set()
-        answered = running.queue.reap_instance(key.index, running.process.epoch)
+        overdue_seconds = running.overdue_seconds
+        answered = running.queue.reap_instance(
+            key.index, running.process.epoch, overdue_seconds=overdue_seconds
+        )
         self._callers.ended(key, lambda caller: self._drop(caller.process, caller.ring_index))
         self._memory.end(running.process)
         self._sweep_later(running.process)
@@ -421,11 +424,15 @@ class Workers:
             signal=end.signal_number,
             requests_failed=answered,
         )
-        failure = running.failure or death_failure(
-            key,
-            exit_code=end.exit_code,
-            signal_number=end.signal_number,
-            last_lines=end.last_lines,
+        failure = (
+            overdue_failure(key, overdue_seconds)
+            if overdue_seconds
+            else death_failure(
+                key,
+                exit_code=end.exit_code,
+                signal_number=end.signal_number,
+                last_lines=end.last_lines,
+            )
         )
         self._tell(
             InstanceEnded(

@@ -1,8 +1,10 @@
 // A dispatcher's answers: out of the completion ring, counted, and handed to whoever waits.
 #include <array>
+#include <string>
 #include <utility>
 
 #include "dispatcher.hpp"
+#include "loss_text.hpp"
 #include "mpserve/wake.hpp"
 
 namespace mpserve::bind {
@@ -10,8 +12,6 @@ namespace mpserve::bind {
 namespace {
 
 constexpr std::size_t kCompletionsAtOnce = 256;
-constexpr std::string_view kSequenceLostText =
-    "the worker process that held the sequence ended, and the sequence with it; start it again";
 
 class Delivering {
 public:
@@ -141,6 +141,7 @@ void Dispatcher::take(const Completion& completion) {
                               completion.block_bytes);
         response = MessageView::open(block.data, completion.block_bytes);
     }
+    std::string told;
     Answer answer;
     answer.status = static_cast<Status>(completion.status);
     const bool is_empty = (completion.flags & kEmptyFinal) != 0;
@@ -149,9 +150,11 @@ void Dispatcher::take(const Completion& completion) {
         answer.response = response ? &*response : nullptr;
     } else {
         answer.error = response ? response->text(response->header().error) : std::string_view{};
-        const bool is_lost = (completion.flags & kSequenceLost) != 0;
-        if (answer.error.empty())
-            answer.error = is_lost ? kSequenceLostText : default_error(answer.status);
+        if (answer.error.empty()) {
+            const auto* entry = find_in_flight(completion.token);
+            told = entry != nullptr ? loss_text(completion, entry->route->model_name) : "";
+            answer.error = told.empty() ? default_error(answer.status) : std::string_view(told);
+        }
     }
     answer.block = &block;
     answer.completion = &completion;

@@ -25,7 +25,8 @@ namespace {
 // is gone.
 std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
                        const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds,
-                       nb::handle caller_ring, std::uint32_t flags = 0) {
+                       nb::handle caller_ring, std::uint32_t flags = 0,
+                       std::uint64_t limit_ns = 0) {
     std::size_t answered = 0;
     for (const auto& request : requests) {
         Completion completion{};
@@ -33,6 +34,7 @@ std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
         completion.frontend_epoch = request.frontend_epoch;
         completion.status = static_cast<std::uint16_t>(status);
         completion.flags = static_cast<std::uint16_t>(flags);
+        completion.execute_ns = limit_ns;
         bool wake = false;
         if (request.ring < rings.size()) {
             answered += rings[request.ring]->ring.push({&completion, 1}, wake);
@@ -261,21 +263,25 @@ void bind_queue(nb::module_& m) {
             "reap_instance",
             [](QueueObject& self, std::uint32_t instance, std::uint32_t epoch,
                const std::vector<RingObject*>& rings, const std::vector<int>& wake_fds,
-               nb::object caller_ring) {
+               nb::object caller_ring, std::uint64_t overdue_ns) {
                 const auto held = self.queue.held_by(instance, epoch);
                 // Its sequences can go on nowhere else.
                 const auto lost = self.queue.take_sequences_of(instance);
-                const auto flags = self.queue.has_sequences() ? kSequenceLost : 0;
-                const auto answered =
-                    answer_all(held, Status::unavailable, rings, wake_fds, caller_ring, flags) +
-                    answer_all(lost, Status::unavailable, rings, wake_fds, caller_ring, flags);
+                const auto flags = (self.queue.has_sequences() ? kSequenceLost : 0) |
+                                   (overdue_ns != 0 ? kOverdue : 0);
+                const auto answer = [&](const std::vector<PoppedRequest>& requests) {
+                    return answer_all(requests, Status::unavailable, rings, wake_fds, caller_ring,
+                                      flags, overdue_ns);
+                };
+                const auto answered = answer(held) + answer(lost);
                 std::uint64_t starved = 0;
                 self.queue.release_reaped(instance, epoch, held, starved);
                 signal_rings(starved, wake_fds);
                 return answered;
             },
-            "instance"_a, "epoch"_a, "rings"_a, "wake_fds"_a, "caller_ring"_a,
-            "Answer what a dead instance held with `UNAVAILABLE`; return how many.")
+            "instance"_a, "epoch"_a, "rings"_a, "wake_fds"_a, "caller_ring"_a, "overdue_ns"_a,
+            "Answer what a dead instance held with `UNAVAILABLE`; return how many. `overdue_ns`: "
+            "the limit that one of them met, for which the instance was killed; 0: none.")
         .def(
             "reap_frontend",
             [](QueueObject& self, std::uint32_t process, std::uint32_t epoch, std::uint32_t ring) {

@@ -52,7 +52,7 @@ def test_a_worker_that_takes_more_than_the_group_has_ends_alone(serve, repositor
         load.wait_answered(by_each=5)
         answer = post_script(server, "greedy", TAKE)
         assert answer.status == 503
-        assert "worker process of the model ended" in answer.json()["error"]
+        assert "worker process of model 'greedy' ended" in answer.json()["error"]
         load.wait_answered(by_each=5)
     assert load.failed == []
     (event,) = server.events("worker.ended")

@@ -43,6 +43,8 @@ inline constexpr std::uint16_t kInputsReturned = 1u << 2;
 inline constexpr std::uint16_t kEmptyFinal = 1u << 3;
 // An error without a text: the sequence of the request is lost with the worker that held it.
 inline constexpr std::uint16_t kSequenceLost = 1u << 4;
+// An error without a text: its worker was killed, as an execution took longer than `execute_ns`.
+inline constexpr std::uint16_t kOverdue = 1u << 6;
 
 // No answer: the stream in the queue's slot `input_ns` wants its next request.
 inline constexpr std::uint16_t kWantsInput = 1u << 5;
