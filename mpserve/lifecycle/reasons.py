@@ -73,7 +73,7 @@ def _version_words(version: Version) -> str:
     return f"version {version} is" if version else "it is"
 
 
-def overdue_failure(instance: InstanceKey, limit_seconds: float) -> Failure:
+def _overdue_failure(instance: InstanceKey, limit_seconds: float) -> Failure:
     """Return why an instance was killed that had held a request for too long."""
     return Failure(
         code=ErrorCode.UNAVAILABLE,
@@ -90,8 +90,17 @@ def death_failure(
     exit_code: int | None,
     signal_number: int | None,
     last_lines: tuple[str, ...],
+    overdue_seconds: float = 0.0,
 ) -> Failure:
-    """Return why an instance is not there any more, from how its process ended."""
+    """Return why an instance is not there any more, from how its process ended.
+
+    Parameters
+    ----------
+    overdue_seconds
+        The limit of an execution for which it was killed; 0 when it was not.
+    """
+    if overdue_seconds:
+        return _overdue_failure(instance, overdue_seconds)
     manner = _manner(exit_code=exit_code, signal_number=signal_number)
     version = f" version {instance.version}" if instance.version else ""
     text = f"worker {instance.index} of model '{instance.name}'{version} {manner}"

@@ -32,7 +32,7 @@ from mpserve.lifecycle.events import (
     InstanceFailed,
     InstanceReady,
 )
-from mpserve.lifecycle.reasons import death_failure, overdue_failure
+from mpserve.lifecycle.reasons import death_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.model.identity import Generation, InstanceKey, VersionKey
 from mpserve.settings import Settings
@@ -408,9 +408,8 @@ class Workers:
         self._watch.remove(key)
         self._ledger.model_metrics.ended(key)
         self._one_ended.set()
-        overdue_seconds = running.overdue_seconds
         answered = running.queue.reap_instance(
-            key.index, running.process.epoch, overdue_seconds=overdue_seconds
+            key.index, running.process.epoch, overdue_seconds=running.overdue_seconds
         )
         self._callers.ended(key, lambda caller: self._drop(caller.process, caller.ring_index))
         self._memory.end(running.process)
@@ -424,15 +423,12 @@ class Workers:
             signal=end.signal_number,
             requests_failed=answered,
         )
-        failure = (
-            overdue_failure(key, overdue_seconds)
-            if overdue_seconds
-            else death_failure(
-                key,
-                exit_code=end.exit_code,
-                signal_number=end.signal_number,
-                last_lines=end.last_lines,
-            )
+        failure = death_failure(
+            key,
+            exit_code=end.exit_code,
+            signal_number=end.signal_number,
+            last_lines=end.last_lines,
+            overdue_seconds=running.overdue_seconds,
         )
         self._tell(
             InstanceEnded(
