@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from mpserve.control.door import make_door
+from mpserve.control.patience import be_patient
 from mpserve.errors import ConfigError, LoadError
 from mpserve.settings import Settings
 from mpserve.settings.reading import Reading
@@ -132,6 +133,7 @@ def _run(
 
             def supervise(root: socket.socket) -> int:
                 set_process_title(SUPERVISOR_TITLE)
+                be_patient()
                 return run_server(
                     settings,
                     reread=reread,

@@ -33,6 +33,7 @@ from mpserve.control import messages
 from mpserve.control.door import NO_DOOR, Caller, ring
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.messages import WorkerLoadFailed
+from mpserve.control.patience import be_patient, be_prompt
 from mpserve.control.spawner_messages import (
     ChildExited,
     EndTemplate,
@@ -235,6 +236,7 @@ class Spawner:
 
     def _leave(self) -> None:
         """In a fork: give up what is the spawner's alone."""
+        be_prompt()
         gc.enable()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -403,6 +405,7 @@ def spawner_main(arguments: SpawnerArguments) -> int:
     gc.disable()  # a collection would leave holes in pages, which the children then write to
     close_all_but({0, 1, 2, arguments.control_fd, *arguments.kept_fds})
     set_process_title("mpserve spawner")
+    be_patient()
     control = socket.socket(fileno=arguments.control_fd)
     control.settimeout(None)
     return Spawner(control, arguments, run=run_entry_point).run()

@@ -36,10 +36,21 @@ class Stop(Protocol):
         """Call `callback` from any thread when it is asked; at once when it was asked already."""
 
 
-def serve(loaded: Loaded, stop: Stop) -> None:
-    """Serve requests until the queue is retired and empty, or until `stop`; then unload."""
+def serve(
+    loaded: Loaded, stop: Stop, *, on_ready: Callable[[], None], on_end: Callable[[], None]
+) -> None:
+    """Serve requests until the queue is retired and empty, or until `stop`; then unload.
+
+    Parameters
+    ----------
+    on_ready
+        Called when the next request would be executed at once.
+    on_end
+        Called before the model is unloaded.
+    """
     try:
         port = _open_port(loaded)
+        on_ready()
         stop.on_request(port.wake)
         port.activate()
         if isinstance(loaded.runtime, OverlappingRuntime):
@@ -51,6 +62,7 @@ def serve(loaded: Loaded, stop: Stop) -> None:
         while not port.await_streams(IDLE_MS):
             pass
     finally:
+        on_end()
         loaded.runtime.unload()
 
 

@@ -19,6 +19,7 @@ from mpserve.control.messages import (
     WorkerReady,
     WorkerStart,
 )
+from mpserve.control.patience import be_patient, be_prompt
 from mpserve.errors import MpserveError
 from mpserve.telemetry import log
 from mpserve.telemetry.logging_bridge import bridge_logging
@@ -44,15 +45,15 @@ def main(
     start: WorkerStart,
     control: socket.socket,
     *,
-    loading: Callable[[SupervisorLink, Readiness], Loaded | None] | None = None,
+    loading: Callable[[SupervisorLink], Loaded | None] | None = None,
 ) -> int:
     """Be the worker of the instance that `start` names; return the exit code.
 
     Parameters
     ----------
     loading
-        Tells the supervisor how the load went, and returns what is served; a load in this process
-        when not given.
+        Returns what is served, or tells the supervisor why there is nothing; a load in this
+        process when not given.
     """
     prepare(start)
     link = SupervisorLink(control, start.places)
@@ -68,14 +69,28 @@ def main(
 
     listener = ControlThread(link, stop, server, on_question=metrics.answer, on_replaced=tell_again)
     listener.start()
-    loaded = _load(start, link, readiness) if loading is None else loading(link, readiness)
-    listener.loading_done()
+    begun_ns = time.monotonic_ns()
+    loaded = _load(start, link) if loading is None else loading(link)
     if loaded is None:
         return EXIT_LOAD_FAILED
+
+    def tell_ready() -> None:
+        readiness.begin(loaded.runtime)
+        listener.loading_done()
+        be_prompt()
+        link.tell(
+            WorkerReady(
+                config=loaded.completed.config,
+                config_json=loaded.completed.config_json,
+                load_ms=(time.monotonic_ns() - begun_ns) // 1_000_000,
+            )
+        )
+
     if start.passive:
+        tell_ready()
         _wait(loaded, stop)
     else:
-        serve(loaded, stop)
+        serve(loaded, stop, on_ready=tell_ready, on_end=be_patient)
     metrics.end()
     server.close()
     return EXIT_OK
@@ -83,6 +98,7 @@ def main(
 
 def prepare(start: WorkerStart) -> None:
     """Make this process that of an instance: signals, output, arguments, log, random numbers."""
+    be_patient()
     _leave_signals_to_supervisor()
     bear_lost_output()
     # None, as in Triton's stub: a model that parses them (argparse, unittest) gets its defaults.
@@ -125,25 +141,15 @@ def _seed_numpy() -> None:
         numpy_random.seed()
 
 
-def _load(start: WorkerStart, link: SupervisorLink, readiness: Readiness) -> Loaded | None:
-    """Load the model and tell the supervisor how that went."""
-    begun_ns = time.monotonic_ns()
+def _load(start: WorkerStart, link: SupervisorLink) -> Loaded | None:
+    """Load the model; tell the supervisor when that fails."""
     try:
         bind_to(start.cpus)
         bound_memory(start.config.memory_limit_mib)
-        loaded = load(start)
+        return load(start)
     except MpserveError as error:
         link.tell(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))
         return None
-    readiness.begin(loaded.runtime)
-    link.tell(
-        WorkerReady(
-            config=loaded.completed.config,
-            config_json=loaded.completed.config_json,
-            load_ms=(time.monotonic_ns() - begun_ns) // 1_000_000,
-        )
-    )
-    return loaded
 
 
 def _wait(loaded: Loaded, stop: StopRequest) -> None:

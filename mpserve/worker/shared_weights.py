@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from mpserve.control.messages import WorkerLoadFailed, WorkerReady, WorkerStart
+from mpserve.control.messages import WorkerLoadFailed, WorkerStart
 from mpserve.errors import LoadError, MpserveError
 from mpserve.telemetry import log
 from mpserve.worker.cpu_binding import bind_to
@@ -26,7 +26,6 @@ from mpserve.worker.main import main as worker_main
 from mpserve.worker.main import prepare
 from mpserve.worker.memory_bound import bound_memory
 from mpserve.worker.openmp_pools import end_pools
-from mpserve.worker.readiness import Readiness
 from mpserve.worker.supervisor_link import SupervisorLink
 
 _TASKS: Final = Path("/proc/self/task")
@@ -67,7 +66,7 @@ def load_shared(start: WorkerStart) -> SharedModel:
 def main(shared: SharedModel, start: WorkerStart, control: socket.socket) -> int:
     """Be the worker of an instance of what was loaded; return the exit code."""
 
-    def take(link: SupervisorLink, readiness: Readiness) -> Loaded | None:
+    def take(link: SupervisorLink) -> Loaded | None:
         if isinstance(shared.loaded, WorkerLoadFailed):
             link.tell(shared.loaded)
             return None
@@ -76,12 +75,7 @@ def main(shared: SharedModel, start: WorkerStart, control: socket.socket) -> int
         except MpserveError as error:
             link.tell(WorkerLoadFailed(failure=error.failure(), traceback=traceback.format_exc()))
             return None
-        completed = shared.loaded.completed
-        readiness.begin(shared.loaded.runtime)
-        link.tell(
-            WorkerReady(config=completed.config, config_json=completed.config_json, load_ms=0)
-        )
-        return Loaded(start=start, runtime=shared.loaded.runtime, completed=completed)
+        return Loaded(start=start, runtime=shared.loaded.runtime, completed=shared.loaded.completed)
 
     return worker_main(start, control, loading=take)
 

@@ -93,6 +93,7 @@ class Server:
         self.answers = {}  # final ones
         self.streams = {}  # all
         self.stop = StopFlag()
+        self.stages = []
         self.thread = None
 
     def start(self, execute, **config):
@@ -121,7 +122,14 @@ class Server:
             runtime=runtime,
             completed=CompletedConfig(config=given, config_json=start.config_json),
         )
-        self.thread = threading.Thread(target=serve, args=(loaded, self.stop))
+        self.thread = threading.Thread(
+            target=serve,
+            args=(loaded, self.stop),
+            kwargs={
+                "on_ready": lambda: self.stages.append("ready"),
+                "on_end": lambda: self.stages.append(f"unloaded {runtime.unloaded}"),
+            },
+        )
         self.thread.start()
         return runtime
 

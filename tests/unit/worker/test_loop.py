@@ -185,6 +185,16 @@ def test_a_stop_ends_an_idle_instance_at_once(server):
     server.thread.join(5.0)
     assert not server.thread.is_alive()
     assert runtime.unloaded == 1
+    assert server.stages == ["ready", "unloaded 0"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_instance_that_can_not_take_requests_is_never_ready(server):
+    server.queue.unlink()  # its generation was given up meanwhile
+    runtime = server.start(doubled)
+    server.thread.join(5.0)
+    assert server.stages == ["unloaded 0"]
+    assert runtime.unloaded == 1
 
 
 def test_an_instance_without_work_looks_less_and_less_often(server, monkeypatch):
