@@ -13,6 +13,8 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     environment
         Absolute path of a Python environment, a folder or a packed one; "" for the server's own.
+    is_activated
+        The environment must have `bin/activate`.
     environments_directory
         Where packed environments are unpacked.
     preload
@@ -22,6 +24,7 @@ class Program(msgspec.Struct, frozen=True, kw_only=True):
     environment: str
     environments_directory: str
     preload: str
+    is_activated: bool = False
 
 
 class Birth(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import inspect
 import json
+import sys
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any, Final, NoReturn, cast
 
 from mpserve.compat import triton_bls
 from mpserve.compat import triton_python_backend_utils as pb_utils
 from mpserve.compat.triton_place import set_model_dir
-from mpserve.errors import LoadError, ModelError, MpserveError
+from mpserve.errors import LoadError, ModelError, MpserveError, Unsupported
 from mpserve.model.triton.completion import complete
 from mpserve.runtimes.coroutine_loop import CoroutineLoop
 from mpserve.runtimes.model_trace import describe_exception
@@ -27,6 +29,8 @@ from mpserve.telemetry import log
 _Results = Sequence[Response | None]
 _Execute = Callable[[list[Request]], Any]  # Any: a model may return anything
 
+CPU_ONLY_PARAMETER: Final = "FORCE_CPU_ONLY_INPUT_TENSORS"
+STUB_FILE: Final = "triton_python_backend_stub"
 _KIND_PREFIX: Final = "KIND_"
 _DEVICE_ID: Final = "0"  # Triton's text for the CPU
 
@@ -54,6 +58,7 @@ class PythonBackendRuntime:
     def load(self, context: LoadContext) -> CompletedConfig:
         """Import the model, let it complete its configuration, and initialize it."""
         self._instance_name = context.instance_name
+        _look_at_tritons_own(context)
         pb_utils.supply()
         set_model_dir(context.version_directory)
         try:
@@ -261,6 +266,17 @@ def fail_unanswered(requests: Sequence[Request], message: str) -> None:
         error = pb_utils.InferenceResponse([], pb_utils.TritonError(message))
         with contextlib.suppress(pb_utils.TritonModelException):  # it was closed
             sender.send(error, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+
+def _look_at_tritons_own(context: LoadContext) -> None:
+    """Check what means something to Triton alone: all our tensors are in the CPU's memory."""
+    value = context.config.parameters.get(CPU_ONLY_PARAMETER, "yes")
+    if value not in {"yes", "no"}:
+        raise Unsupported(f"Incorrect value for {CPU_ONLY_PARAMETER}: {value}'")  # its quotes
+    stub = Path(context.model_directory, STUB_FILE)
+    if stub.exists():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        log.warning("stub.unused", model=context.model_name, path=str(stub), python=version)
 
 
 def _arguments(context: LoadContext, config_json: str) -> dict[str, str]:

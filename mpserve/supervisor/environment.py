@@ -22,6 +22,7 @@ from typing import Final
 
 from mpserve.errors import LoadError
 
+ACTIVATION: Final = "bin/activate"
 UNPACK_TOOL: Final = "bin/conda-unpack"
 UNPACK_SECONDS: Final = 300.0  # it rewrites the prefixes in all files
 _PRIVATE: Final = 0o700
@@ -32,7 +33,7 @@ def default_directory(uid: int) -> str:
     return str(Path(tempfile.gettempdir(), f"mpserve-environments-{uid}"))
 
 
-def prepare_environment(place: str, *, directory: str) -> Path:
+def prepare_environment(place: str, *, directory: str, is_activated: bool) -> Path:
     """Return the folder of an environment that is ready to run.
 
     Parameters
@@ -41,6 +42,8 @@ def prepare_environment(place: str, *, directory: str) -> Path:
         Absolute path of a folder, or of an archive (`.tar.gz` and other forms of tar).
     directory
         Where archives are unpacked; made when it is not there.
+    is_activated
+        Triton activates it, so it has the script for that; ours only sets what that would set.
 
     Raises
     ------
@@ -49,11 +52,12 @@ def prepare_environment(place: str, *, directory: str) -> Path:
     """
     path = Path(place)
     if path.is_dir():
-        return _checked(path, place)
+        return _checked(path, place, is_activated=is_activated)
     if not path.is_file():
         raise LoadError(f"environment '{place}': there is no such folder or archive")
     try:
-        return _checked(_unpacked(path, directory=Path(directory)), place)
+        unpacked = _unpacked(path, directory=Path(directory))
+        return _checked(unpacked, place, is_activated=is_activated)
     except (OSError, tarfile.TarError) as error:
         raise LoadError(f"environment '{place}' can not be unpacked: {error}") from error
 
@@ -63,8 +67,14 @@ def interpreter_of(environment: Path) -> Path:
     return environment / "bin" / "python"
 
 
-def _checked(environment: Path, place: str) -> Path:
+def _checked(environment: Path, place: str, *, is_activated: bool) -> Path:
     """Mpserve's core is loaded into that Python, so it must be of the same version."""
+    script = environment / ACTIVATION
+    if is_activated and not script.exists():
+        raise LoadError(
+            f"Path {script} does not exist. The Python environment should contain an 'activate' "
+            "script."
+        )
     if not interpreter_of(environment).exists():
         raise LoadError(f"environment '{place}' has no bin/python")
     wanted = f"python{sys.version_info.major}.{sys.version_info.minor}"

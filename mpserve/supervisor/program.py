@@ -19,6 +19,7 @@ import msgspec
 import mpserve
 from mpserve.control.spawner_messages import Program
 from mpserve.lifecycle.actual import GenerationRecord
+from mpserve.model.definition import ConfigFormat
 from mpserve.settings import Allocator, Settings
 from mpserve.supervisor.allocator import allocator_of, find_allocator
 from mpserve.supervisor.environment import default_directory, interpreter_of, prepare_environment
@@ -75,6 +76,7 @@ def program_of(record: GenerationRecord, settings: Settings) -> Program | None:
         environments_directory=settings.environments_dir
         or default_directory(os.getuid() if user is None else user.uid),
         preload=find_allocator(allocator),
+        is_activated=record.definition.format is ConfigFormat.TRITON,
     )
 
 
@@ -101,7 +103,11 @@ def execute(
     interpreter = Path(sys.executable)
     folder: Path | None = None
     if program.environment:
-        folder = prepare_environment(program.environment, directory=program.environments_directory)
+        folder = prepare_environment(
+            program.environment,
+            directory=program.environments_directory,
+            is_activated=program.is_activated,
+        )
         interpreter = interpreter_of(folder)
     start_fd = os.memfd_create("mpserve-start", 0)  # inherited
     with os.fdopen(os.dup(start_fd), "wb") as file:

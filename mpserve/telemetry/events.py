@@ -64,6 +64,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "setting.doubted": "A setting that is allowed and may surprise, or changes nothing.",
     "spawner.died": "The process that forks workers ended; it is started again.",
     "spawner.started": "The process that forks workers runs.",
+    "stub.unused": "A model brings a stub of Triton's; it runs on the server's Python instead.",
     "weights.doubted": "Instances are forks of one load and share something; says what.",
     "version.given_up": "A model version's workers died too often; it is not started again.",
     "version.lingers": "A replaced generation stays, as sequences go on in it; says how many.",

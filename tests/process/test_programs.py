@@ -175,3 +175,39 @@ def test_an_mlserver_model_runs_in_its_environment(start, repository, environmen
     answer = server.infer("special", IN)
     assert answer.status == 200, answer
     assert answer.json()["outputs"][0]["data"] == ["only here", str(environment)]
+
+
+def test_an_environment_without_an_activation_fails_the_load_in_tritons_words(
+    serve, repository, environment
+):
+    script = environment / "bin" / "activate"
+    script.unlink()
+    add_special(repository, environment)
+    server = serve(repository.path, flags=[EXPLICIT])
+    answer = server.load("special")
+    assert answer.status == 400
+    told = f"Path {script} does not exist. The Python environment should contain an 'activate'"
+    assert told in answer.json()["error"]
+
+
+def test_a_wrong_word_for_the_place_of_inputs_fails_the_load_in_tritons_words(serve, repository):
+    parameter = "FORCE_CPU_ONLY_INPUT_TENSORS"
+    repository.add("teller", "wrong", parameters={parameter: "maybe"})
+    for word in ("yes", "no"):
+        repository.add("teller", word, parameters={parameter: word})
+    server = serve(
+        repository.path, flags=[EXPLICIT, "--load-model=*", "--exit-on-error=false"],
+        wait_ready=False,
+    )  # fmt: skip
+    wait_until(lambda: server.index()[-1].get("state") == "READY")
+    rows = {row["name"]: row for row in server.index()}
+    assert rows["wrong"]["reason"] == f"Unsupported: Incorrect value for {parameter}: maybe'"
+    assert tell(server, "yes").version == tell(server, "no").version == 1
+
+
+def test_a_stub_of_tritons_is_not_used_and_that_is_told(serve, repository):
+    repository.add("teller", "m", files={"triton_python_backend_stub": "of another Python"})
+    server = serve(repository.path, flags=["--log-format=json"])
+    assert tell(server, "m").version == 1
+    (event,) = server.events("stub.unused")
+    assert event["path"] == str(repository.path / "m" / "triton_python_backend_stub")

@@ -1,6 +1,7 @@
 """Python environments of models, as folders and as archives."""
 
 import os
+import re
 import sys
 import tarfile
 import threading
@@ -43,8 +44,10 @@ def pack(make, tmp_path):
     return pack_it
 
 
-def prepare(place, tmp_path):
-    return prepare_environment(str(place), directory=str(tmp_path / "unpacked"))
+def prepare(place, tmp_path, *, is_activated=False):
+    return prepare_environment(
+        str(place), directory=str(tmp_path / "unpacked"), is_activated=is_activated
+    )
 
 
 def test_a_folder_is_taken_as_it_is(make, tmp_path):
@@ -107,6 +110,18 @@ def test_what_is_not_there_is_told(tmp_path):
 def test_a_folder_without_python_is_told(tmp_path):
     with pytest.raises(LoadError, match="has no bin/python"):
         prepare(tmp_path, tmp_path)
+
+
+def test_an_environment_of_tritons_without_an_activation_is_told_in_tritons_words(make, tmp_path):
+    folder = make()
+    text = (
+        f"Path {folder}/bin/activate does not exist. The Python environment should contain an "
+        "'activate' script."
+    )
+    with pytest.raises(LoadError, match=f"^{re.escape(text)}$"):
+        prepare(folder, tmp_path, is_activated=True)
+    (folder / "bin" / "activate").touch()
+    assert prepare(folder, tmp_path, is_activated=True) == folder
 
 
 def test_another_version_of_python_is_told(make, tmp_path):
