@@ -19,8 +19,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-PATIENT_NS: Final = 10_000_000
-"""Several times the usual slice, which is 3 ms at most: who wakes up goes first when it is owed a
+PATIENT_NS: Final = 4_000_000
+"""More than the usual slice, which is 3 ms at most: who wakes up goes first when it is owed a
 turn earlier than the end of this one. Not longer, because who has had more than its share waits for
 that end (before Linux 6.17)."""
 
