@@ -6,16 +6,17 @@ An output becomes `BYTES` of shape `[batch, k]` (or `[k]`), best first, each ele
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from mpserve.codec.datatype import DTYPES
 from mpserve.errors import InvalidRequest
 from mpserve.model.request import Bytes
 from mpserve.model.tensor import Datatype
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 MAX_CLASSES: Final = 1_000_000  # more elements than this are not sorted for a client
 
@@ -66,14 +67,16 @@ def classify(
             f"{MAX_CLASSES} are sorted"
         )
     count = min(classes, row_elements)
+    import numpy as np  # noqa: PLC0415  # see `datatype`
+
     values = np.frombuffer(data, dtype=DTYPES[datatype]).reshape(rows, row_elements)
     elements = tuple(text for row in values for text in _row_texts(row, count, labels))
     return Classified(shape=(rows, count) if batches else (count,), elements=elements)
 
 
-def _row_texts(row: npt.NDArray[Any], count: int, labels: Sequence[str]) -> list[bytes]:
+def _row_texts(row: "npt.NDArray[Any]", count: int, labels: Sequence[str]) -> list[bytes]:
     # Descending, and of equal values the first one first: sort the reversed row, then reverse.
-    best = len(row) - 1 - np.argsort(row[::-1], kind="stable")[::-1][:count]
+    best = len(row) - 1 - row[::-1].argsort(kind="stable")[::-1][:count]
     value_form = "{:f}" if row.dtype.kind == "f" else "{:d}"
     texts: list[bytes] = []
     for index in best.tolist():

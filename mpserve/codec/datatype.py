@@ -3,14 +3,15 @@
 Triton's rules (`encode_elements`): the JSON type must be the datatype's own; integers are cut to
 the width silently; FP32 is the float nearest to the parsed double. MLServer's (`coerce_elements`):
 what numpy takes.
+
+numpy is imported by those who convert, when they do: it takes longer than all else that a frontend
+imports, and the native core reads and writes most tensors.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from mpserve.codec import bytes_tensor
 from mpserve.codec.json_member import (
@@ -27,50 +28,50 @@ from mpserve.codec.strict_json import TOO_DEEP, JsonValue
 from mpserve.errors import InvalidRequest, MalformedRequest
 from mpserve.model.tensor import Datatype
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
 MAX_NESTING: Final = 100  # Triton's limit for `data`
 
-DTYPES: Final[dict[Datatype, np.dtype[Any]]] = {  # numpy's type of a dtype from a string is Any
-    Datatype.BOOL: np.dtype("?"),
-    Datatype.UINT8: np.dtype("u1"),
-    Datatype.UINT16: np.dtype("<u2"),
-    Datatype.UINT32: np.dtype("<u4"),
-    Datatype.UINT64: np.dtype("<u8"),
-    Datatype.INT8: np.dtype("i1"),
-    Datatype.INT16: np.dtype("<i2"),
-    Datatype.INT32: np.dtype("<i4"),
-    Datatype.INT64: np.dtype("<i8"),
-    Datatype.FP16: np.dtype("<f2"),
-    Datatype.FP32: np.dtype("<f4"),
-    Datatype.FP64: np.dtype("<f8"),
+DTYPES: Final[dict[Datatype, str]] = {
+    Datatype.BOOL: "?",
+    Datatype.UINT8: "u1",
+    Datatype.UINT16: "<u2",
+    Datatype.UINT32: "<u4",
+    Datatype.UINT64: "<u8",
+    Datatype.INT8: "i1",
+    Datatype.INT16: "<i2",
+    Datatype.INT32: "<i4",
+    Datatype.INT64: "<i8",
+    Datatype.FP16: "<f2",
+    Datatype.FP32: "<f4",
+    Datatype.FP64: "<f8",
 }
+"""How numpy spells the datatypes it has."""
 
 
 class _JsonRule(msgspec.Struct, frozen=True, kw_only=True):
     """What JSON elements of one datatype must be."""
 
     types: frozenset[type]
-    wide: np.dtype[Any]  # as in DTYPES
+    wide: str  # as in DTYPES
     complaint: str
     smallest: int = 0
     largest: int = 0  # 0: no range
 
 
 _INT: Final = frozenset({int})
-_UNSIGNED: Final = _JsonRule(
-    types=_INT, wide=np.dtype("<u8"), complaint=NOT_UNSIGNED, largest=MAX_UINT64
-)
+_UNSIGNED: Final = _JsonRule(types=_INT, wide="<u8", complaint=NOT_UNSIGNED, largest=MAX_UINT64)
 _SIGNED: Final = _JsonRule(
     types=_INT,
-    wide=np.dtype("<i8"),
+    wide="<i8",
     complaint=NOT_SIGNED,
     smallest=-MAX_INT64 - 1,
     largest=MAX_INT64,
 )
-_FLOAT: Final = _JsonRule(
-    types=frozenset({int, float}), wide=np.dtype("<f8"), complaint=NOT_A_NUMBER
-)
+_FLOAT: Final = _JsonRule(types=frozenset({int, float}), wide="<f8", complaint=NOT_A_NUMBER)
 _RULES: Final[dict[Datatype, _JsonRule]] = {
-    Datatype.BOOL: _JsonRule(types=frozenset({bool}), wide=np.dtype("?"), complaint=NOT_A_BOOLEAN),
+    Datatype.BOOL: _JsonRule(types=frozenset({bool}), wide="?", complaint=NOT_A_BOOLEAN),
     Datatype.UINT8: _UNSIGNED,
     Datatype.UINT16: _UNSIGNED,
     Datatype.UINT32: _UNSIGNED,
@@ -129,6 +130,8 @@ def encode_elements(elements: Sequence[JsonValue], datatype: Datatype) -> bytes:
     rule = _RULES[datatype]
     if not rule.types.issuperset(map(type, elements)) or not _in_range(elements, rule):
         raise unparsable("data", rule.complaint)
+    import numpy as np  # noqa: PLC0415  # see above
+
     wide = np.array(elements, dtype=rule.wide)
     with np.errstate(over="ignore"):  # past the float's range means infinity
         return wide.astype(DTYPES[datatype], copy=False).tobytes()
@@ -151,6 +154,8 @@ def coerce_elements(elements: Sequence[JsonValue], datatype: Datatype, *, name: 
         if not {str}.issuperset(map(type, elements)):
             raise InvalidRequest(f"input '{name}': every element of BYTES data must be a string")
         return bytes_tensor.pack(_texts(elements))
+    import numpy as np  # noqa: PLC0415  # see above
+
     try:
         with np.errstate(over="ignore"):
             converted: npt.NDArray[Any] = np.array(elements, dtype=DTYPES[datatype])

@@ -7,13 +7,18 @@ printed element by element.
 """
 
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 
+from mpserve.codec.datatype import DTYPES
 from mpserve.dialect import NonFiniteWords
+from mpserve.model.request import Bytes
+from mpserve.model.tensor import Datatype
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _PLAIN_FROM: Final = 1e-6
 _ORJSON_PLAIN_FROM: Final = 1e-5
@@ -21,35 +26,50 @@ _ORJSON_PLAIN_TO: Final = 1e16
 _PLAIN_TO: Final = 1e21
 
 
-def array_text(values: npt.NDArray[Any], *, words: NonFiniteWords) -> bytes:
+def numbers_text(data: Bytes, datatype: Datatype, *, words: NonFiniteWords) -> bytes:
+    """Return tensor data, of any datatype that numpy has, as a JSON array; `words` as below."""
+    import numpy as np  # noqa: PLC0415  # see `datatype`
+
+    return array_text(np.frombuffer(data, dtype=DTYPES[datatype]), words=words)
+
+
+def doubles_text(data: Bytes, *, words: NonFiniteWords) -> bytes:
+    """Return FP32 tensor data as a JSON array of the doubles they are."""
+    import numpy as np  # noqa: PLC0415  # see `datatype`
+
+    with np.errstate(invalid="ignore"):  # a NaN that signals is one like others
+        doubles = np.frombuffer(data, dtype=DTYPES[Datatype.FP32]).astype(np.float64)
+    return array_text(doubles, words=words)
+
+
+def array_text(values: "npt.NDArray[Any]", *, words: NonFiniteWords) -> bytes:
     """Return a one-dimensional array of booleans or numbers as a JSON array.
 
     Parameters
     ----------
     values
-        Of any numpy type that JSON numbers can stand for. FP32 is printed as shortly as FP32 can
-        be read back; give doubles where the peer prints doubles.
+        Contiguous, of any numpy type that JSON numbers can stand for. FP32 is printed as shortly as
+        FP32 can be read back; give doubles where the peer prints doubles.
     words
         What stands for NaN and infinities.
     """
-    contiguous = np.ascontiguousarray(values)
-    if contiguous.dtype.kind != "f":
-        return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
-    if contiguous.dtype.itemsize == 2:  # printed as the double it equals
-        contiguous = contiguous.astype(np.float64)
-    if _orjson_prints_alike(contiguous):
-        return orjson.dumps(contiguous, option=orjson.OPT_SERIALIZE_NUMPY)
-    return b"[" + b",".join(_float_text(value, words) for value in contiguous) + b"]"
+    if values.dtype.kind != "f":
+        return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    if values.dtype.itemsize == 2:  # printed as the double it equals
+        values = values.astype(DTYPES[Datatype.FP64])
+    if _orjson_prints_alike(values):
+        return orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    return b"[" + b",".join(_float_text(value, words) for value in values) + b"]"
 
 
-def _orjson_prints_alike(values: npt.NDArray[np.floating[Any]]) -> bool:
-    sizes = np.abs(values)
+def _orjson_prints_alike(values: "npt.NDArray[np.floating[Any]]") -> bool:
+    sizes = abs(values)
     small = (sizes >= _PLAIN_FROM) & (sizes < _ORJSON_PLAIN_FROM)
-    large = sizes >= _ORJSON_PLAIN_TO
-    return bool(np.isfinite(values).all() and not (small | large).any())
+    plain = sizes < _ORJSON_PLAIN_TO  # neither NaN nor an infinity is
+    return bool((plain & ~small).all())
 
 
-def _float_text(value: np.floating[Any], words: NonFiniteWords) -> bytes:
+def _float_text(value: "np.floating[Any]", words: NonFiniteWords) -> bytes:
     number = float(value)
     if number != number:  # noqa: PLR0124  NaN is the only value that differs from itself
         return words.nan
@@ -59,9 +79,11 @@ def _float_text(value: np.floating[Any], words: NonFiniteWords) -> bytes:
         return format(Decimal(_shortest(value)), "f").encode()
     if _ORJSON_PLAIN_TO <= abs(number) < _PLAIN_TO:
         return format(Decimal(_shortest(value)), "f").encode() + b".0"
-    text = orjson.dumps(np.atleast_1d(value), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    text = orjson.dumps(value.reshape(1), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
     return text.replace(b"e+", b"e")
 
 
-def _shortest(value: np.floating[Any]) -> str:
+def _shortest(value: "np.floating[Any]") -> str:
+    import numpy as np  # noqa: PLC0415  # see `datatype`
+
     return np.format_float_scientific(value, unique=True, trim="-")

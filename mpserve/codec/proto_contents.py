@@ -8,8 +8,6 @@ run time.
 from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
-
 from mpserve.codec import bytes_tensor
 from mpserve.codec.datatype import DTYPES, coerce_elements
 from mpserve.errors import InvalidRequest
@@ -103,12 +101,16 @@ def write(contents: Any, datatype: Datatype, data: Bytes) -> None:  # noqa: ANN4
     field = getattr(contents, _FIELDS[datatype])
     if datatype is Datatype.BYTES:
         field.extend(bytes_tensor.unpack(data))
-    else:
-        field.extend(np.frombuffer(data, dtype=DTYPES[datatype]).tolist())
+        return
+    import numpy as np  # noqa: PLC0415  # see `datatype`
+
+    field.extend(np.frombuffer(data, dtype=DTYPES[datatype]).tolist())
 
 
 def _packed(elements: Any, field: str, datatype: Datatype) -> bytes:  # noqa: ANN401  repeated field
     if datatype is Datatype.BYTES:
         return bytes_tensor.pack(elements)
+    import numpy as np  # noqa: PLC0415  # see `datatype`
+
     wide = np.array(elements, dtype=DTYPES[_OWN_TYPES[field]])
     return wide.astype(DTYPES[datatype], copy=False).tobytes()

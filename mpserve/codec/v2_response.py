@@ -6,16 +6,14 @@ MLServer 1.7.1 as seen running (`{"model_name", "model_version"?, "id", "paramet
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
-import numpy as np
 import orjson
 
-from mpserve.codec import bytes_tensor
+from mpserve.codec import bytes_tensor, number_text
 from mpserve.codec.classification import classify
 from mpserve.codec.datatype import DTYPES
-from mpserve.codec.number_text import array_text
 from mpserve.dialect import Dialect
 from mpserve.errors import InternalError, InvalidRequest
 from mpserve.model.request import Bytes, InferRequest, RequestedOutput
@@ -194,16 +192,14 @@ def data_text(
             f"sending {datatype.name} data via JSON is not supported. Please use the binary data "
             f"format for output"
         )
-    values: np.ndarray[Any, np.dtype[Any]] = np.frombuffer(data, dtype=DTYPES[datatype])
-    if len(values) != math.prod(shape):
+    if len(data) != math.prod(shape) * datatype.item_bytes:
         raise InternalError(
             f"Failed to write 'data' field: output tensor shape does not match size of output for "
             f"'{name}'"
         )
     if datatype is Datatype.FP32 and dialect.single_precision_as_double:
-        with np.errstate(invalid="ignore"):  # a NaN that signals is one like others
-            values = values.astype(np.float64)
-    return array_text(values, words=dialect.non_finite)
+        return number_text.doubles_text(data, words=dialect.non_finite)
+    return number_text.numbers_text(data, datatype, words=dialect.non_finite)
 
 
 def _bytes_text(data: Bytes, name: str, shape: tuple[int, ...]) -> bytes:

@@ -80,7 +80,7 @@ def test_printed_doubles_read_back_and_have_the_peers_form(values):
     data=st.data(),
 )
 def test_numbers_become_what_numpy_makes_of_them(datatype, data):
-    kind = DTYPES[datatype].kind
+    kind = np.dtype(DTYPES[datatype]).kind
     elements = {
         "b": st.booleans(),
         "u": st.integers(0, 2**64 - 1),
@@ -89,7 +89,7 @@ def test_numbers_become_what_numpy_makes_of_them(datatype, data):
     }[kind]
     values = data.draw(st.lists(elements, max_size=5))
     encoded = np.frombuffer(encode_elements(values, datatype), dtype=DTYPES[datatype])
-    bits = 8 * DTYPES[datatype].itemsize
+    bits = 8 * datatype.item_bytes
     for value, got in zip(values, encoded.tolist(), strict=True):
         if kind in "iu":
             assert (got - value) % (1 << bits) == 0
