@@ -61,6 +61,8 @@ from mpserve.telemetry.log_file import redirect
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
 EXIT_NOT_EXECUTED: Final = 66  # EX_NOINPUT: there is no such program
 FDS_PER_SPAWN: Final = 2  # control socket, stderr
+PATIENCE_MS: Final = 1000  # far beyond what a supervisor takes to ask for its first child
+QUIET_MS: Final = 100  # the start of a child, which is not to share the processors with imports
 KEPT_ENDS: Final = 256  # told to a supervisor that takes over; more do not die within a second
 _READ_BYTES: Final = 1 << 16
 _STDERR_FD: Final = 2
@@ -101,6 +103,8 @@ class Spawner:
         self._unloaded = deque(
             module for row in self._entry_points.values() for module in row.preload
         )
+        self._role_ends = {row.preload[-1] for row in self._entry_points.values() if row.preload}
+        self._patience_ms = 0  # until the next of them
         self._threads = LibraryThreads(os.environ)
         self._children: dict[int, int] = {}  # pid: spawn id
         self._ended: deque[ChildExited] = deque(maxlen=KEPT_ENDS)
@@ -121,7 +125,7 @@ class Spawner:
         while self._is_open or self._children:
             for fd in self._templates.descriptors():
                 poll.register(fd, select.POLLIN)
-            readable = {fd for fd, _ in poll.poll(0 if self._unloaded else None)}
+            readable = {fd for fd, _ in poll.poll(self._patience_ms if self._unloaded else None)}
             for fd in self._templates.descriptors():
                 poll.unregister(fd)
             self._templates.receive(readable)
@@ -138,8 +142,14 @@ class Spawner:
         return 0
 
     def _preload_next(self) -> None:
-        """Import one module of those that are left, so that a request waits for one at most."""
-        _import(self._unloaded.popleft())
+        """Import one module of those that are left, so that a request waits for one at most.
+
+        Between two roles it may come first: the frontends of an empty repository neither wait for
+        numpy nor carry it.
+        """
+        module = self._unloaded.popleft()
+        _import(module)
+        self._patience_ms = PATIENCE_MS if module in self._role_ends else 0
 
     def _preload_for(self, message: Spawn) -> None:
         """Import what a child needs before the first of its kind, which would pay for it alone."""
@@ -190,6 +200,7 @@ class Spawner:
         return True
 
     def _spawn(self, message: Spawn) -> None:
+        self._patience_ms = QUIET_MS
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
         self._preload_for(message)
         gc.freeze()  # the children's collector leaves alone what they share with us

@@ -1,4 +1,7 @@
-"""How long starts take: printed, not judged. `bench/` holds the figures against their targets."""
+"""How long starts take: printed, not judged. `bench/` holds the figures against their targets.
+
+And what a start has not waited for.
+"""
 
 import shutil
 import statistics
@@ -11,6 +14,11 @@ from tests.fixtures.server import Server
 from tests.fixtures.teller import tell
 
 RUNS = 5
+NUMPY = "_multiarray_umath"
+
+
+def has_numpy(process):
+    return any(NUMPY in mapped.path for mapped in process.memory_maps())
 
 
 def test_an_empty_repository_is_served_soon(repository, tmp_path, capsys):
@@ -54,3 +62,16 @@ def test_a_runtime_is_imported_once_for_all_workers_that_come_after(serve, repos
     asked = "import sys; return 'mpserve.runtimes.mlserver_model' in sys.modules"
     assert not run_script(server, "before", asked)
     assert run_script(server, "after", asked)
+
+
+def test_a_frontend_is_there_before_numpy_and_imports_it_when_a_request_needs_it(serve, repository):
+    repository.add("identity", "m")
+    server = serve(repository.path, flags=["--model-control-mode=explicit"])
+    frontend = server.process_named("mps frontend 0")
+    assert not has_numpy(frontend)
+    assert server.load("m").status == 200
+    tensor = {"name": "INPUT0", "datatype": "FP32", "shape": [2], "data": [1, 2]}
+    output = {"name": "OUTPUT0", "parameters": {"classification": 1}}
+    answer = server.infer("m", {"inputs": [tensor], "outputs": [output]})
+    assert answer.json()["outputs"][0]["data"] == ["2.000000:1"]
+    assert has_numpy(frontend)
