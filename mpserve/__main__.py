@@ -1,6 +1,6 @@
 """`python -m mpserve` is the command `mpserve`."""
 
-from mpserve.cli.main import main
+from mpserve.cli.entry import main
 
 if __name__ == "__main__":
     main()

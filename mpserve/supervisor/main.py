@@ -34,7 +34,6 @@ from mpserve.supervisor.inheritance import (
 from mpserve.supervisor.last_words import say
 from mpserve.supervisor.pidfd import started_ticks
 from mpserve.supervisor.process_title import set_process_title
-from mpserve.supervisor.program import import_directories
 from mpserve.supervisor.root import Root, SignalPipe
 from mpserve.supervisor.service_manager import ServiceManager
 from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
@@ -76,6 +75,9 @@ def run(
     raise_limit()
     try:
         if settings.worker_user is not None:
+            # Few want it, and what configures programs costs a twentieth of a start.
+            from mpserve.supervisor.program import import_directories  # noqa: PLC0415
+
             require_usable(settings.worker_user, import_directories())
         manager = ServiceManager.of(os.environ, pid=os.getpid())
         if settings.allow_grpc:

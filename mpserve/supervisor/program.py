@@ -22,7 +22,6 @@ from mpserve.lifecycle.actual import GenerationRecord
 from mpserve.model.definition import ConfigFormat
 from mpserve.settings import Allocator, Settings
 from mpserve.supervisor.allocator import allocator_of, find_allocator
-from mpserve.supervisor.environment import default_directory, interpreter_of, prepare_environment
 
 MODEL_DIRECTORY_WORD: Final = "$$TRITON_MODEL_DIRECTORY"
 _BOOTSTRAP: Final = (
@@ -70,6 +69,9 @@ def program_of(record: GenerationRecord, settings: Settings) -> Program | None:
     allocator = allocator_of(config.allocator) if config.allocator else settings.allocator
     if allocator is Allocator.MALLOC and not config.environment:
         return None
+    # Archives and subprocesses, which few servers have a use for.
+    from mpserve.supervisor.environment import default_directory  # noqa: PLC0415
+
     user = settings.worker_user
     return Program(
         environment=environment_place(config.environment, record.definition.directory),
@@ -103,6 +105,11 @@ def execute(
     interpreter = Path(sys.executable)
     folder: Path | None = None
     if program.environment:
+        from mpserve.supervisor.environment import (  # noqa: PLC0415  # as in `program_of`
+            interpreter_of,
+            prepare_environment,
+        )
+
         folder = prepare_environment(
             program.environment,
             directory=program.environments_directory,
