@@ -17,9 +17,10 @@ def needs_namespaces():
     skip_without_namespaces()
 
 
-def identity(elements: int) -> dict:
-    tensor = {"name": "INPUT0", "shape": [elements], "datatype": "FP32", "data": [0.5] * elements}
-    return {"inputs": [tensor]}
+def identity(elements: int) -> bytes:
+    values = b"0.5," * (elements - 1)
+    head = b'{"inputs":[{"name":"INPUT0","datatype":"FP32","shape":[%d],' % elements
+    return head + b'"data":[%b0.5]}]}' % values
 
 
 def test_the_defaults_serve_several_models_in_64_mebibytes(serve, repository):
@@ -40,11 +41,12 @@ def test_the_defaults_serve_several_models_in_64_mebibytes(serve, repository):
 def test_a_tensor_that_does_not_fit_is_refused_and_the_next_is_served(serve, repository):
     repository.add("identity", "m")
     server = serve(repository.path, flags=EXPLICIT, prefix=with_shared_memory("size=16m"))
+    large = identity(5 * MEBIBYTE)
     for _ in range(3):
-        answer = server.infer("m", identity(5 * MEBIBYTE))
+        answer = server.post("/v2/models/m/infer", large)
         assert answer.status == 503, answer.body[:200]
         assert answer.json()["error"].startswith(FULL)
-        assert server.infer("m", identity(4)).status == 200
+        assert server.post("/v2/models/m/infer", identity(4)).status == 200
 
 
 @pytest.mark.parametrize("mebibytes", [64, 14], ids=["request", "answer"])

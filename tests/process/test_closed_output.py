@@ -1,6 +1,7 @@
 """A server whose output nobody reads any more still obeys."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -144,8 +145,11 @@ def test_a_log_that_nobody_reads_stops_nobody(serve, repository, unread, way):
     assert time.monotonic() - begun < within(20)
     assert {process.pid for process in server.processes_named("mps supervisor")} == before
 
+    numbers = itertools.count()
+
     def is_told() -> bool:
-        server.post("/v2/repository/models/m/load", {})
+        """With the next line; one that was there before would be held back for some seconds."""
+        server.post(f"/v2/repository/models/no-{next(numbers)}/load", {})
         return b"lines.lost" in read_pieces(reader)
 
     wait_until(is_told, deadline=within(10))

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tests.fixtures.pace import IS_FULL, within
+from tests.fixtures.pace import full_or, within
 from tests.fixtures.repository import TEMPLATES, Repository
 from tests.fixtures.repository_reference import Folder, Reference, Served
 from tests.fixtures.server import Server
@@ -293,8 +293,8 @@ def hard(*, examples, steps):
     The first example of hypothesis is the simplest: it adds one model again and again.
     """
     return settings(
-        max_examples=5 * examples if IS_FULL else examples,
-        stateful_step_count=2 * steps if IS_FULL else steps,
+        max_examples=int(examples),
+        stateful_step_count=int(steps),
         deadline=None,
         phases=(Phase.generate,),
         database=None,
@@ -303,8 +303,8 @@ def hard(*, examples, steps):
     )
 
 
-ExplicitMachine.TestCase.settings = hard(examples=6, steps=50)
-PollMachine.TestCase.settings = hard(examples=4, steps=40)
+ExplicitMachine.TestCase.settings = hard(examples=full_or(30, 5), steps=full_or(100, 50))
+PollMachine.TestCase.settings = hard(examples=full_or(20, 3), steps=full_or(80, 32))
 
 
 @pytest.mark.timeout(900)

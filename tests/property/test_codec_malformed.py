@@ -16,6 +16,7 @@ from mpserve.model.tensor import Datatype
 from tests.property.v2_requests import BODIES, GOOD_TEXT
 
 EXAMPLES = 4000  # times the number of dialects: the count that the normal run must reach
+DECODERS = (v2_json.decode, mlserver_json.decode)
 CODES = {ErrorCode.MALFORMED, ErrorCode.INVALID_ARGUMENT, ErrorCode.NOT_FOUND}
 SIGNATURE = Signature(
     inputs=(TensorSpec(name="INPUT0", datatype=Datatype.FP32, shape=(-1, 4)),),
@@ -23,7 +24,6 @@ SIGNATURE = Signature(
     max_batch_size=8,
 )
 OPEN = Signature(open_inputs=True, open_outputs=True)
-DECODERS = pytest.mark.parametrize("decode", [v2_json.decode, mlserver_json.decode])
 
 
 def outcome(
@@ -48,7 +48,6 @@ def is_told(found: InferRequest | MpserveError) -> bool:
     return all(size >= 0 for tensor in found.inputs for size in tensor.shape)
 
 
-@DECODERS
 @settings(max_examples=EXAMPLES)
 @given(body=BODIES, signature=st.sampled_from([SIGNATURE, OPEN]))
 @example(
@@ -57,11 +56,11 @@ def is_told(found: InferRequest | MpserveError) -> bool:
 @example(body=b"[" * 5000, signature=OPEN)
 @example(body=b'{"inputs":' + b"[" * 5000, signature=SIGNATURE)
 @example(body=b'{"a":"\\ud800"}', signature=SIGNATURE)
-def test_any_body_is_a_request_or_an_error_with_a_reason(decode, body, signature):
-    assert is_told(outcome(decode, body, len(body), signature))
+def test_any_body_is_a_request_or_an_error_with_a_reason(body, signature):
+    for decode in DECODERS:
+        assert is_told(outcome(decode, body, len(body), signature)), decode
 
 
-@DECODERS
 @settings(max_examples=EXAMPLES // 3)
 @given(
     body=BODIES,
@@ -69,15 +68,14 @@ def test_any_body_is_a_request_or_an_error_with_a_reason(decode, body, signature
     json_bytes=st.integers(0, 80),
     signature=st.sampled_from([SIGNATURE, OPEN]),
 )
-def test_any_binary_body_is_a_request_or_an_error_with_a_reason(
-    decode, body, blob, json_bytes, signature
-):
+def test_any_binary_body_is_a_request_or_an_error_with_a_reason(body, blob, json_bytes, signature):
     whole = body + blob
-    assert is_told(outcome(decode, whole, min(json_bytes, len(whole)), signature))
-    assert is_told(outcome(decode, whole, len(body), signature))
+    for decode in DECODERS:
+        assert is_told(outcome(decode, whole, min(json_bytes, len(whole)), signature)), decode
+        assert is_told(outcome(decode, whole, len(body), signature)), decode
 
 
-@DECODERS
+@pytest.mark.parametrize("decode", DECODERS)
 def test_the_request_that_is_damaged_is_good(decode):
     request = outcome(decode, GOOD_TEXT, len(GOOD_TEXT), SIGNATURE)
     assert isinstance(request, InferRequest)

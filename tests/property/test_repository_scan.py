@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mpserve.repository import Listing, ScanOptions, list_models, scan, settle
+from tests.fixtures.pace import full_or
 
 SETTLE_NS = 10
 NAMES = st.sampled_from(["a", "b", "c"])
@@ -135,4 +136,6 @@ class Repositories(RuleBasedStateMachine):
 
 TestRepositories = Repositories.TestCase
 # Each example is fifty steps on a disk.
-TestRepositories.settings = settings(max_examples=settings.default.max_examples // 4)
+TestRepositories.settings = settings(
+    max_examples=settings.default.max_examples // int(full_or(4, 8))
+)

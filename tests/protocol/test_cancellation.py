@@ -18,7 +18,7 @@ from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 
-DEADLINE_SECONDS = 2.0
+DEADLINE_SECONDS = 1.2
 """Of a call that ends so; long enough for its model to begin."""
 
 MODEL = """

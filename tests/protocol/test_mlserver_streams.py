@@ -189,7 +189,7 @@ def test_streams_of_several_instances_keep_to_their_own(calls):
         for requests, stream in streams:
             requests.put(pair("pid"))
             homes.append(text(next(stream)))
-        for _ in range(3):
+        for _ in range(2):
             for requests, _ in streams:
                 requests.put(pair("block"))
                 requests.put(pair("pid"))
