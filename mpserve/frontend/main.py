@@ -391,6 +391,8 @@ class Frontend:
             self._stop_seconds.set_result(grace_seconds)
 
     def _apply(self, table: PublishTable) -> None:
+        if table.changed:
+            _import_for_requests()
         self._table.apply(removed=table.removed, changed=table.changed)
         self._routes.apply(removed=table.removed, changed=table.changed)
         self._labels.keep(self._table.generations)
@@ -411,6 +413,11 @@ class Frontend:
 
     def _tell_released(self) -> None:
         self._acknowledge(self._applied)
+
+
+def _import_for_requests() -> None:
+    """Import what the codec imports late: before the first model is ready, not with a request."""
+    import numpy  # noqa: F401, ICN001, PLC0415  # see `codec.datatype`
 
 
 def _places(start: FrontendStart) -> DispatcherPlaces:
