@@ -1,9 +1,10 @@
-"""Who goes first on a core: a process that serves, before one that loads, unloads or manages.
+"""Who goes first on a core: a process that serves, before one that loads or unloads.
 
 The kernel lets what runs finish its slice of time before it looks at who has woken up since, and
 looks at ticks: a load that computes keeps a frontend on its core waiting for up to 4 ms. A process
 that asks for long slices is interrupted by those with usual ones. What it gets of a core in the
-long run is the same: nothing is starved, and nothing has to be permitted.
+long run is the same: nothing is starved, and nothing has to be permitted. The supervisor takes no
+part: it holds locks of the model queues, for which those who serve would wait with it.
 
 Guarantees
     `be_prompt` undoes `be_patient`, for all threads of the process and for what they have started

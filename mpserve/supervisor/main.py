@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Final
 
 from mpserve.control.door import make_door
-from mpserve.control.patience import be_patient
 from mpserve.errors import ConfigError, LoadError
 from mpserve.settings import Settings
 from mpserve.settings.reading import Reading
@@ -135,7 +134,6 @@ def _run(
 
             def supervise(root: socket.socket) -> int:
                 set_process_title(SUPERVISOR_TITLE)
-                be_patient()
                 return run_server(
                     settings,
                     reread=reread,

@@ -1,4 +1,4 @@
-"""Processes that serve go before those that load and manage."""
+"""Processes that serve go before those that load."""
 
 import os
 import signal
@@ -50,14 +50,13 @@ def test_a_worker_lets_others_go_first_until_it_is_ready(loading):
     assert slices([worker, *started]) == {slice_ns(0)}, "threads and programs of the model, too"
 
 
-def test_frontends_are_prompt_and_those_who_manage_are_not(serve, repository):
+def test_who_holds_locks_of_a_queue_is_prompt_and_the_spawner_is_not(serve, repository):
     repository.add("scripted", "m")
     server = serve(repository.path)
     serving = [*server.processes_named("mps frontend 0"), *server.processes_named("mps:m")]
     assert len(serving) == 2
-    assert slices(serving) == {slice_ns(0)}
-    managing = [server.process_named("mps supervisor"), server.process_named("mpserve spawner")]
-    assert slices(managing) == {PATIENT_NS}
+    assert slices([*serving, server.process_named("mps supervisor")]) == {slice_ns(0)}
+    assert slices([server.process_named("mpserve spawner")]) == {PATIENT_NS}
 
 
 def test_a_spawner_that_is_started_anew_makes_prompt_workers(serve, repository):
