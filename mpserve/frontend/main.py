@@ -417,7 +417,7 @@ class Frontend:
 
 def _import_for_requests() -> None:
     """Import what the codec imports late: before the first model is ready, not with a request."""
-    import numpy  # noqa: F401, ICN001, PLC0415  # see `codec.datatype`
+    import numpy  # noqa: F401, PLC0415  # see `codec.datatype`
 
 
 def _places(start: FrontendStart) -> DispatcherPlaces:
