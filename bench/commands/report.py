@@ -28,7 +28,7 @@ ROWS_OF_OTHERS: Final = ("json16_c1", "json16_c16", "json16_c64", "open_1000")
 @page_options(seconds=2, folder=FOLDER)
 def report_command(*, rounds: int, seconds: int, warmup: int, out: Path, page_only: bool) -> None:
     """Measure what must hold beside the peers, and write it as a page: comparison.md, its plots in
-    comparison/, and comparison.json, which `compare` takes. A round takes about 8 minutes.
+    comparison/, and comparison.json, which `compare` takes. A round takes about 11 minutes.
 
     Exit code 1: something could not be measured. Whether the bars hold, the page says.
     """
