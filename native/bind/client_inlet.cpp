@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "plain_socket.hpp"
+
 namespace nb = nanobind;
 
 namespace mpserve::bind {
@@ -19,11 +21,8 @@ constexpr int kReadsAtOnce = 16;
 void ClientInlet::open(const nb::object& transport, SocketSet* set) {
     transport_ = transport;
     if (set == nullptr) return;
-    const auto extra = transport.attr("get_extra_info");
-    const auto socket = extra("socket");
-    if (socket.is_none() || !extra("sslcontext").is_none()) return;
-    socket_ = nb::cast<int>(socket.attr("fileno")());
-    set_ = set;
+    socket_ = plain_socket(transport);
+    if (socket_ >= 0) set_ = set;
 }
 
 void ClientInlet::close() noexcept {
@@ -81,7 +80,8 @@ void ClientInlet::on_readable(bool has_end) {
         std::size_t room = 0;
         auto* place = taker_.read_target(room);
         const auto got = ::recv(socket_, place, room, MSG_DONTWAIT);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN) return;
         if (got <= 0) return hand_back();
         taker_.buffer_updated(static_cast<std::size_t>(got));
         if (static_cast<std::size_t>(got) < room && !has_end) return;

@@ -34,10 +34,12 @@ public:
     virtual nanobind::object keep() const = 0;
 };
 
-class ClientInlet final : public SocketReader {
+class ClientInlet {
 public:
     explicit ClientInlet(ByteTaker& taker) noexcept : taker_(taker) {}
-    ~ClientInlet() override { close(); }
+    ~ClientInlet() { close(); }
+    ClientInlet(const ClientInlet&) = delete;
+    ClientInlet& operator=(const ClientInlet&) = delete;
 
     // `set` is null where there is only the transport.
     void open(const nanobind::object& transport, SocketSet* set);
@@ -50,10 +52,13 @@ public:
     // The transport reads from now on.
     void hand_back();
 
-    // SocketReader
-    void on_readable(bool has_end) override;
-    nanobind::object keep() const override { return taker_.keep(); }
-    void give_up() override;
+    // For the set. Something came: it is read until there is no more, or asked for `again`;
+    // `has_end`: the end is behind it.
+    void on_readable(bool has_end);
+    // What keeps the inlet alive.
+    nanobind::object keep() const { return taker_.keep(); }
+    // `on_readable` raised: nothing can be said to the client any more.
+    void give_up();
 
 private:
     static constexpr std::uint8_t kReadsBefore = 2;  // by the transport

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "lent_bytes.hpp"
+#include "plain_socket.hpp"
 
 namespace nb = nanobind;
 
@@ -20,11 +21,7 @@ constexpr std::size_t kLargeBytes = 64 * 1024;
 void ClientOutlet::open(const nb::object& transport) {
     write_ = transport.attr("write");
     unsent_ = transport.attr("get_write_buffer_size");
-    const auto extra = transport.attr("get_extra_info");
-    const auto socket = extra("socket");
-    if (!socket.is_none() && extra("sslcontext").is_none()) {
-        socket_ = nb::cast<int>(socket.attr("fileno")());
-    }
+    socket_ = plain_socket(transport);
 }
 
 void ClientOutlet::close() {

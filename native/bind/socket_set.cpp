@@ -6,6 +6,7 @@
 #include <array>
 #include <cerrno>
 
+#include "client_inlet.hpp"
 #include "dispatcher.hpp"
 
 namespace nb = nanobind;
@@ -46,7 +47,7 @@ SocketSet::SocketSet(Dispatcher& dispatcher, int wake_fd)
 
 SocketSet::~SocketSet() { ::close(set_); }
 
-std::uint32_t SocketSet::add(int socket, SocketReader* reader) {
+std::uint32_t SocketSet::add(int socket, ClientInlet* reader) {
     if (unused_.empty()) {
         unused_.push_back(static_cast<std::uint32_t>(places_.size()));
         places_.emplace_back();

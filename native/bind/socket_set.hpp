@@ -15,24 +15,8 @@
 
 namespace mpserve::bind {
 
+class ClientInlet;
 class Dispatcher;
-
-// Who reads a socket of a set.
-class SocketReader {
-public:
-    SocketReader() = default;
-    SocketReader(const SocketReader&) = delete;
-    SocketReader& operator=(const SocketReader&) = delete;
-    virtual ~SocketReader() = default;
-
-    // Something came. It is read until there is no more, or `SocketSet::again` is asked for.
-    // `has_end`: the end is behind it.
-    virtual void on_readable(bool has_end) = 0;
-    // What keeps the reader alive.
-    virtual nanobind::object keep() const = 0;
-    // `on_readable` raised: nothing can be said to the client any more.
-    virtual void give_up() = 0;
-};
 
 class SocketSet {
 public:
@@ -48,7 +32,7 @@ public:
     // Calls `reader` when something comes on `socket`, until `remove` of the place that is
     // returned. kNoPlace where the system refuses.
     static constexpr std::uint32_t kNoPlace = 0xFFFFFFFF;
-    std::uint32_t add(int socket, SocketReader* reader);
+    std::uint32_t add(int socket, ClientInlet* reader);
     // Before the socket is closed, or its reader goes.
     void remove(int socket, std::uint32_t place) noexcept;
     // There may be more than was read: calls the reader in the next turn.
@@ -58,7 +42,7 @@ public:
 
 private:
     struct Place {
-        SocketReader* reader = nullptr;
+        ClientInlet* reader = nullptr;
         std::uint32_t use = 0;  // grows with each: an event of an earlier one is nobody's
     };
 
