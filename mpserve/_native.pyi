@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import enum
 
 
-LAYOUT_VERSION: int = 15
+LAYOUT_VERSION: int = 16
 
 class Board:
     """Process table: who lives, by index and epoch."""
@@ -778,9 +778,9 @@ class Route:
 class Dispatcher:
     """A frontend's side of the data path."""
 
-    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, regions: object | None = None, on_restarted: object | None = None, max_in_flight: int = 4096) -> None:
+    def __init__(self, *, board: object, process_index: int, epoch: int, frontend_index: int, arena: object, ring: object, wake_fd: int, attach: object, call_soon: object, call_later: object, regions: object | None = None, on_restarted: object | None = None, max_in_flight: int = 0) -> None:
         """
-        `regions` is the `RegionTable` of what clients registered; `on_restarted(model, correlation_id)`: a sequence was started before it had ended.
+        `regions` is the `RegionTable` of what clients registered; `on_restarted(model, correlation_id)`: a sequence was started before it had ended; `max_in_flight`: of all requests, at least half of what the ring holds; any model may have half of it.
         """
 
     def make_port(self, queue: object) -> QueuePort:

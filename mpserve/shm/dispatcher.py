@@ -50,6 +50,8 @@ __all__ = [
 
 
 NO_WAKE_FD: Final = -1  # who sleeps on the ring itself
+# Of a frontend; half of it of one model, as many as it has clients unless told otherwise.
+MAX_IN_FLIGHT: Final = 1 << 15
 
 
 class DispatcherPlaces(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ def open_dispatcher(
     call_soon: Callable[[Callable[[], None]], object],
     call_later: Callable[[float, Callable[[], None]], object],
     regions: RegionTable,
+    max_in_flight: int = MAX_IN_FLIGHT,
 ) -> Dispatcher:
     """Map what a frontend needs and return its dispatcher, without routes.
 
@@ -94,6 +97,8 @@ def open_dispatcher(
         The loop's: looks after requests that may wait only so many seconds.
     regions
         What clients registered.
+    max_in_flight
+        Requests that it takes at once; a model without a `max_queue_size` has half of them.
     """
     segments = ArenaSegments(places.server_id, places.process_index, places.epoch)
     return Dispatcher(
@@ -113,6 +118,7 @@ def open_dispatcher(
         call_later=call_later,
         on_restarted=_tell_restart,
         regions=regions,
+        max_in_flight=max_in_flight,
     )
 
 

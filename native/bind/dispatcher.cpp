@@ -11,6 +11,9 @@ namespace mpserve::bind {
 namespace {
 
 constexpr std::string_view kTimeoutExpired = "Request timeout expired";  // Triton's text
+constexpr std::size_t kPushesAtOnce = 256;
+constexpr std::uint64_t kAttendToken = UINT64_MAX;  // of no request
+constexpr std::uint32_t kMostSequenced = 2048;      // in flight, of one model with sequences
 
 }  // namespace
 
@@ -39,8 +42,10 @@ Dispatcher::Dispatcher(nb::object board, std::uint32_t process, std::uint32_t ep
       epoch_(epoch),
       ring_index_(ring_index),
       wake_fd_(wake_fd),
-      // Each request in flight has room for its answer, and for one that the reaper adds.
-      max_in_flight_(std::min(max_in_flight, ring_.capacity() / 2)) {
+      wake_rule_(wake_fd == kNoWakeFd ? WakeRule::all : WakeRule::worth),
+      // Each request in a queue has room for its answer, and for one that the reaper adds.
+      max_pushed_(ring_.capacity() / 2),
+      max_in_flight_(std::max(max_in_flight, max_pushed_)) {
     if (ring_index >= kMaxRings) throw nb::value_error("frontend_index: out of range");
     // The first `on_wake` takes what a predecessor left and announces that we sleep.
     if (wake_fd_ != kNoWakeFd) eventfd_signal(wake_fd_);
@@ -72,10 +77,22 @@ const RouteRef* Dispatcher::find(std::string_view name, std::string_view version
 }
 
 // A model whose policy sets no bound may take half of what there is: it can not shut out others.
+// The limit of one that does is kept by its queue, so what is in flight has to be there.
 bool Dispatcher::has_room(const Route& route) const noexcept {
-    const bool is_bounded = route.policy.general.max_waiting != 0;
-    return in_flight_ < max_in_flight_ &&
-           route.port->in_flight < (is_bounded ? max_in_flight_ : max_in_flight_ / 2);
+    const auto& port = *route.port;
+    auto most = port.is_bounded ? max_pushed_ : max_in_flight_ / 2;
+    if (route.sequences) most = std::min(most, kMostSequenced);
+    if (in_flight_ >= max_in_flight_ || port.in_flight >= most) return false;
+    // Where others have all places of the ring, it would wait for them and not for its model.
+    return free_places() != 0 || port.in_flight != port.unpushed();
+}
+
+// One without a bound may have as many as are still free then: some are always left for others.
+std::uint32_t Dispatcher::free_places(const QueuePort& port) const noexcept {
+    const auto free = free_places();
+    if (port.is_bounded) return free;
+    const auto pushed = port.in_flight - static_cast<std::uint32_t>(port.unpushed());
+    return free > pushed ? (free - pushed + 1) / 2 : 0;
 }
 
 void Dispatcher::describe(const MessageView& view, Submission& submission) const {
@@ -99,15 +116,21 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     ++entry.turn;
     const auto token = (std::uint64_t{entry.turn} << 32) | index;
     auto& port = submission.route->port;
-    if (submission.mark == nullptr) {
-        line_up(*port, submission, token);
+    entry.serial = 0;
+    if (!has_room(*submission.route)) {
+        refused_.push_back(token);
+        schedule_flush();
     } else {
-        line_up_sequenced(*port, submission, token);
+        if (submission.mark == nullptr) {
+            line_up(*port, submission, entry, token);
+        } else {
+            line_up_sequenced(*port, submission, token);
+        }
+        begin_flight(*port);
+        ++unpushed_;
+        if (traffic_->is_on()) traffic_->found_in_flight(in_flight_);
+        schedule(port);
     }
-    ++port->in_flight;
-    ++in_flight_;
-    if (traffic_->is_on()) traffic_->found_in_flight(in_flight_);
-    schedule(port);
     entry.used = true;
     entry.sink = sink;
     entry.keep_alive = std::move(keep_alive);
@@ -123,27 +146,30 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     return token;
 }
 
-// By level, and among equals in order.
-void Dispatcher::line_up(QueuePort& port, const Submission& submission, std::uint64_t token) {
+void Dispatcher::begin_flight(QueuePort& port) noexcept {
+    ++port.in_flight;
+    ++in_flight_;
+}
+
+void Dispatcher::line_up(QueuePort& port, const Submission& submission, InFlight& entry,
+                         std::uint64_t token) {
     const auto& policy = submission.route->policy;
     auto place = policy.place(submission.priority, submission.timeout_us, turn_ns());
     if (place.deadline_ns != 0 && place.on_timeout == OnTimeout::reject) {
         watch(place.deadline_ns, token);
     }
     place.end_by(submission.deadline_ns);
-    auto& pending = port.pending;
-    // Nearly always at the end.
-    auto behind = pending.end();
-    while (behind != pending.begin() && (behind - 1)->request.level > place.level) --behind;
-    pending.insert(behind, {.request = {.token = token,
-                                        .block = submission.block.ref,
-                                        .block_bytes = submission.message_bytes,
-                                        .deadline_ns = place.deadline_ns,
-                                        .shape_digest = submission.shape_digest,
-                                        .level = place.level,
-                                        .rows = submission.rows,
-                                        .on_timeout = static_cast<std::uint32_t>(place.on_timeout)},
-                            .max_waiting = place.max_waiting});
+    entry.level = place.level;
+    entry.serial =
+        port.pending.add({.request = {.token = token,
+                                      .block = submission.block.ref,
+                                      .block_bytes = submission.message_bytes,
+                                      .deadline_ns = place.deadline_ns,
+                                      .shape_digest = submission.shape_digest,
+                                      .level = place.level,
+                                      .rows = submission.rows,
+                                      .on_timeout = static_cast<std::uint32_t>(place.on_timeout)},
+                          .max_waiting = place.max_waiting});
 }
 
 void Dispatcher::schedule(const std::shared_ptr<QueuePort>& port) {
@@ -187,26 +213,30 @@ void Dispatcher::count_traffic(nb::object traffic) {
     traffic_owner_ = std::move(traffic);
 }
 
-void Dispatcher::push_pending(QueuePort& port) {
-    const auto outcome = port.queue->push(port.pending, process_, epoch_, ring_index_);
-    if (outcome.retired) {
-        const auto refused = std::exchange(port.pending, {});
-        port.counters->unpushed.store(0, std::memory_order_relaxed);
-        for (const auto& push : refused) {
-            refuse(push.request.token,
-                   {.status = Status::not_ready, .error = default_error(Status::not_ready)});
-        }
-        return;
-    }
+void Dispatcher::push_pending(const std::shared_ptr<QueuePort>& owner) {
+    auto& port = *owner;
+    auto& pending = port.pending;
     std::vector<std::uint64_t> refused;
-    const auto handled = port.pending.begin() + static_cast<std::ptrdiff_t>(outcome.handled);
-    for (auto push = port.pending.begin(); push != handled; ++push) {
-        if (push->refused) refused.push_back(push->request.token);
+    bool retired = false;
+    for (std::size_t places = free_places(port); places != 0 && !pending.empty();) {
+        const auto next = pending.front(std::min(places, kPushesAtOnce));
+        const auto outcome =
+            port.queue->push(next, process_, epoch_, ring_index_, turn_ns(), wake_rule_);
+        if (outcome.unattended) attend(owner, outcome.taken);
+        retired = outcome.retired;
+        const auto handled = retired ? next : next.first(outcome.handled);
+        for (const auto& push : handled) {
+            if (retired || push.refused) refused.push_back(push.request.token);
+        }
+        unpushed_ -= static_cast<std::uint32_t>(handled.size());
+        pending.drop(handled.size());
+        if (outcome.full) break;
+        places = retired ? pending.size() : places - handled.size();
     }
-    port.pending.erase(port.pending.begin(), handled);
-    port.counters->unpushed.store(port.pending.size(), std::memory_order_relaxed);
+    port.counters->unpushed.store(pending.size(), std::memory_order_relaxed);
+    const auto why = retired ? Status::not_ready : Status::exhausted;
     for (const auto token : refused) {
-        refuse(token, {.status = Status::exhausted, .refused = true});
+        refuse(token, {.status = why, .error = default_error(why), .refused = !retired});
     }
 }
 
@@ -223,9 +253,29 @@ void Dispatcher::refuse(std::uint64_t token, Answer answer) {
     settle(token, answer, false, nullptr);
 }
 
+// Looks after what waits there until nothing does.
+void Dispatcher::attend(const std::shared_ptr<QueuePort>& port, std::uint64_t taken) {
+    if (port->attended) return;
+    port->attended = true;
+    port->taken = taken;
+    attended_.push_back(port);
+    if (attended_.size() == 1) watch(turn_ns() + kAttendNs, kAttendToken);
+}
+
+void Dispatcher::look_after() {
+    std::erase_if(attended_, [](const auto& port) {
+        const auto [waits, taken] = port->queue->attend(port->taken);
+        port->attended = waits;
+        port->taken = taken;
+        return !waits;
+    });
+    if (!attended_.empty()) watch(turn_ns() + kAttendNs, kAttendToken);
+}
+
 void Dispatcher::watch(std::uint64_t deadline_ns, std::uint64_t token) {
-    timer_.add(deadline_ns, token,
-               [this](std::uint64_t other) { return find_in_flight(other) != nullptr; });
+    timer_.add(deadline_ns, token, [this](std::uint64_t other) {
+        return other == kAttendToken || find_in_flight(other) != nullptr;
+    });
     timer_.arm(turn_ns(), timer_callable);
 }
 
@@ -235,6 +285,10 @@ void Dispatcher::on_timer() {
     const auto now = turn_ns();
     timer_.went_off();
     while (const auto token = timer_.take_due(now)) {
+        if (token == kAttendToken) {
+            look_after();
+            continue;
+        }
         const auto* entry = find_in_flight(token);
         if (entry == nullptr || !take_back(*entry, token)) continue;
         refuse(token, {.status = Status::deadline, .error = kTimeoutExpired});
@@ -253,7 +307,7 @@ void Dispatcher::flush() {
     for (auto& port : starved_) {
         port->scheduled = false;
         if (port->sequenced.empty()) {
-            push_pending(*port);
+            push_pending(port);
         } else {
             push_sequenced(*port);
         }
@@ -266,8 +320,17 @@ void Dispatcher::flush() {
         scheduled_.push_back(port);
     }
     starved_.clear();
+    refuse_what_found_no_room();
     flush_dirty();
     turn_ns_ = 0;
+}
+
+void Dispatcher::refuse_what_found_no_room() {
+    if (refused_.empty()) return;
+    for (const auto token : std::exchange(refused_, {})) {
+        begin_flight(*find_in_flight(token)->route->port);  // which ends here
+        refuse(token, {.status = Status::exhausted, .refused = true});
+    }
 }
 
 Dispatcher::InFlight* Dispatcher::find_in_flight(std::uint64_t token) noexcept {
@@ -293,16 +356,12 @@ void Dispatcher::forget(std::uint64_t token) noexcept {
 
 bool Dispatcher::take_back(const InFlight& entry, std::uint64_t token) noexcept {
     auto& port = *entry.route->port;
-    const auto waiting =
-        std::find_if(port.pending.begin(), port.pending.end(),
-                     [token](const auto& push) { return push.request.token == token; });
-    if (waiting != port.pending.end()) {
-        port.pending.erase(waiting);
-    } else if (std::erase_if(port.sequenced, [token](const auto& one) {
-                   return one.request.token == token;
-               }) == 0) {
+    if (!port.pending.take_back(entry.level, entry.serial) &&
+        std::erase_if(port.sequenced,
+                      [token](const auto& one) { return one.request.token == token; }) == 0) {
         return port.queue->cancel(token, process_, epoch_);
     }
+    --unpushed_;
     port.counters->unpushed.store(port.unpushed(), std::memory_order_relaxed);
     return true;
 }

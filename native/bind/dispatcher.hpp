@@ -74,7 +74,8 @@ public:
     // Fills in what the finished message of a request says: its batch, and the regions that it
     // names, which are held from now on.
     void describe(const MessageView& view, Submission& submission) const;
-    // Takes the block over. `sink` must live until its answer, or until `forget`.
+    // Takes the block over. `sink` must live until its answer, or until `forget`. What finds no
+    // room is refused at the end of the turn.
     std::uint64_t submit(Submission submission, AnswerSink* sink, nanobind::object keep_alive,
                          std::uint64_t tag);
     // The next request of a stream, whose instance has asked for one; takes the block over. False,
@@ -103,14 +104,13 @@ public:
 
     std::uint32_t in_flight() const noexcept { return in_flight_; }
     // Requests wait for room in a queue, or for `flush`.
-    bool has_unpushed() const noexcept { return !scheduled_.empty(); }
+    bool has_unpushed() const noexcept { return !scheduled_.empty() || !refused_.empty(); }
     void trim();
 
 private:
     struct InFlight {
         std::uint32_t turn = 0;  // grows with each use of the entry: the upper half of the token
         bool used = false;
-        bool pushed = false;
         AnswerSink* sink = nullptr;
         nanobind::object keep_alive;
         std::uint64_t tag = 0;
@@ -118,6 +118,8 @@ private:
         Block block;
         std::uint64_t message_bytes = 0;
         std::uint64_t submitted_ns = 0;
+        std::uint64_t level = 0;   // of its line, and
+        std::uint64_t serial = 0;  // its place there, as long as it is not pushed
         RegionHold regions;
         Status failed = Status::ok;  // of an answer before the final one
         bool responded = false;      // the first response has come
@@ -138,12 +140,20 @@ private:
     InFlight* find_in_flight(std::uint64_t token) noexcept;
     void schedule(const std::shared_ptr<QueuePort>& port);
     void schedule_flush();
-    void push_pending(QueuePort& port);
+    void push_pending(const std::shared_ptr<QueuePort>& owner);
+    void attend(const std::shared_ptr<QueuePort>& port, std::uint64_t taken);
+    void look_after();
+    // How many requests may be pushed besides those that are: in all, and of one route.
+    std::uint32_t free_places() const noexcept { return max_pushed_ - (in_flight_ - unpushed_); }
+    std::uint32_t free_places(const QueuePort& port) const noexcept;
     void refuse(std::uint64_t token, Answer answer);
+    void refuse_what_found_no_room();
+    void begin_flight(QueuePort& port) noexcept;
     // False when it runs already, or was answered.
     bool take_back(const InFlight& entry, std::uint64_t token) noexcept;
     void watch(std::uint64_t deadline_ns, std::uint64_t token);
-    void line_up(QueuePort& port, const Submission& submission, std::uint64_t token);
+    void line_up(QueuePort& port, const Submission& submission, InFlight& entry,
+                 std::uint64_t token);
     // Of a model with sequences: sequence_push.cpp.
     void line_up_sequenced(QueuePort& port, const Submission& submission, std::uint64_t token);
     void push_sequenced(QueuePort& port);
@@ -181,8 +191,11 @@ private:
     std::uint32_t epoch_;
     std::uint32_t ring_index_;
     int wake_fd_;
+    WakeRule wake_rule_;  // who has no loop looks after nothing
+    std::uint32_t max_pushed_;
     std::uint32_t max_in_flight_;
     std::uint32_t in_flight_ = 0;
+    std::uint32_t unpushed_ = 0;  // of them: those that wait here
 
     StringMap<StringMap<RouteRef>> routes_;
     bool takes_headers_ = false;
@@ -190,6 +203,8 @@ private:
     std::vector<std::uint32_t> unused_entries_;
     std::vector<std::shared_ptr<QueuePort>> scheduled_;
     std::vector<std::shared_ptr<QueuePort>> starved_;
+    std::vector<std::shared_ptr<QueuePort>> attended_;
+    std::vector<std::uint64_t> refused_;  // tokens; answered at the end of the turn
     std::vector<Dirty> dirty_;
     bool flush_scheduled_ = false;
     bool in_turn_ = false;

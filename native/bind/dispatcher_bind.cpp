@@ -80,6 +80,7 @@ void bind_route(nb::module_& m) {
                 route->signature =
                     read_signature(inputs, outputs, max_batch_size, open_inputs, open_outputs);
                 route->policy = read_policy(queue_policy);
+                port.port->is_bounded = route->policy.general.max_waiting != 0;
                 route->native = native;
                 route->keep_tensor_parameters = keep_tensor_parameters;
                 route->has_siblings = has_siblings;
@@ -133,9 +134,10 @@ void bind_dispatcher(nb::module_& m) {
             },
             nb::kw_only(), "board"_a, "process_index"_a, "epoch"_a, "frontend_index"_a, "arena"_a,
             "ring"_a, "wake_fd"_a, "attach"_a, "call_soon"_a, "call_later"_a,
-            "regions"_a = nb::none(), "on_restarted"_a = nb::none(), "max_in_flight"_a = 4096,
+            "regions"_a = nb::none(), "on_restarted"_a = nb::none(), "max_in_flight"_a = 0,
             "`regions` is the `RegionTable` of what clients registered; `on_restarted(model, "
-            "correlation_id)`: a sequence was started before it had ended.")
+            "correlation_id)`: a sequence was started before it had ended; `max_in_flight`: of "
+            "all requests, at least half of what the ring holds; any model may have half of it.")
         .def(
             "make_port",
             [](Dispatcher& self, nb::object queue) {

@@ -77,7 +77,6 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
         return false;
     }
     const auto& route = **found;
-    if (!dispatcher_.has_room(route)) return false;
     auto json = body;
     if (head_.header_length_state == HeaderLength::valid) {
         if (head_.header_length == 0 || head_.header_length > body.size()) return false;

@@ -69,8 +69,7 @@ std::optional<RouteRef> ProtoInfer::scan(std::string_view message, const CallFac
     auto outcome = decoder_.scan(message);
     if (outcome != DecodeOutcome::accepted) return decline(outcome);
     const auto* found = dispatcher_.find(decoder_.model_name(), decoder_.model_version());
-    if (found == nullptr || !(*found)->native || !dispatcher_.has_room(**found) ||
-        (call.of_stream && (*found)->answers_streams)) {
+    if (found == nullptr || !(*found)->native || (call.of_stream && (*found)->answers_streams)) {
         return decline(DecodeOutcome::feature);
     }
     outcome = decoder_.check((*found)->signature, dispatcher_.regions());

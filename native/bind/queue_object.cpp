@@ -1,7 +1,10 @@
 // The queue of a model as Python holds it: the supervisor's calls, and what the metrics read.
 
+#include <time.h>
+
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,6 +23,26 @@ namespace mpserve::bind {
 
 namespace {
 
+// How long a full ring is waited for: one of a frontend that does not run, which others filled with
+// the many answers of decoupled models.
+constexpr std::uint64_t kRoomNs = 1'000'000'000;
+constexpr timespec kRoomTurn{.tv_sec = 0, .tv_nsec = 1'000'000};
+
+// Whether there was room until `until_ns`; `wake` is called for those who make some.
+bool push_when_there_is_room(CompletionRing& ring, const Completion& completion,
+                             std::uint64_t& until_ns, const std::function<void()>& wake) {
+    bool is_asleep = false;
+    while (ring.push({&completion, 1}, is_asleep) == 0) {
+        const auto now = now_ns();
+        if (until_ns == 0) until_ns = now + kRoomNs;
+        if (now >= until_ns) return false;
+        wake();
+        const nb::gil_scoped_release unlocked;
+        ::nanosleep(&kRoomTurn, nullptr);
+    }
+    return true;
+}
+
 // Answers requests without a worker: a completion of this status, without a block, for each.
 // `caller_ring(process_index, epoch)` is the ring of a worker that called the model, None when it
 // is gone.
@@ -28,6 +51,7 @@ std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
                        nb::handle caller_ring, std::uint32_t flags = 0,
                        std::uint64_t limit_ns = 0) {
     std::size_t answered = 0;
+    std::uint64_t until_ns = 0;
     for (const auto& request : requests) {
         Completion completion{};
         completion.token = request.request.token;
@@ -35,15 +59,17 @@ std::size_t answer_all(std::span<const PoppedRequest> requests, Status status,
         completion.status = static_cast<std::uint16_t>(status);
         completion.flags = static_cast<std::uint16_t>(flags);
         completion.execute_ns = limit_ns;
-        bool wake = false;
         if (request.ring < rings.size()) {
-            answered += rings[request.ring]->ring.push({&completion, 1}, wake);
+            const auto wake = [&] { eventfd_signal(wake_fds[request.ring]); };
+            auto& ring = rings[request.ring]->ring;
+            answered += push_when_there_is_room(ring, completion, until_ns, wake);
             continue;
         }
         const auto caller = caller_ring(request.frontend, request.frontend_epoch);
         if (caller.is_none()) continue;
         auto& ring = nb::cast<RingObject&>(caller).ring;
-        answered += ring.push({&completion, 1}, wake);
+        answered +=
+            push_when_there_is_room(ring, completion, until_ns, [&ring] { ring.wake_sleeper(); });
         ring.wake_sleeper();
     }
     // Signalled whether or not they look asleep: the dead may have taken the mark and not

@@ -13,6 +13,7 @@
 
 #include "mpserve/counters.hpp"
 #include "mpserve/model_queue.hpp"
+#include "mpserve/push_line.hpp"
 #include "mpserve/queue_policy.hpp"
 #include "mpserve/signature.hpp"
 #include "sequence_push.hpp"
@@ -25,9 +26,12 @@ struct QueuePort {
     ModelQueue* queue = nullptr;
     FrontendCounters* counters = nullptr;     // ours alone to write
     LatencyTable* latencies = nullptr;        // nullptr: not kept
-    std::vector<QueuePush> pending;           // accepted, not yet pushed: by level, in order
+    PushLine pending;                         // accepted, not yet pushed
     std::vector<SequencedRequest> sequenced;  // the same, of a model with sequences
     std::uint32_t in_flight = 0;              // accepted and not answered
+    bool is_bounded = false;                  // its policy says how many may wait
+    bool attended = false;                    // some wait, for whom nobody was woken
+    std::uint64_t taken = 0;                  // then: `PushOutcome::taken`
     bool scheduled = false;                   // in the dispatcher's list of this turn
 
     std::size_t unpushed() const noexcept { return pending.size() + sequenced.size(); }

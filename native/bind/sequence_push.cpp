@@ -131,7 +131,8 @@ void Dispatcher::push_sequenced(QueuePort& port) {
     const auto& queue = port.queue;
     std::vector<std::pair<SequencedRequest, SequenceRefusal>> refused;
     std::vector<std::pair<RouteRef, SequenceKey>> restarted;
-    std::span<SequencedRequest> left(port.sequenced);
+    const auto places = std::min<std::size_t>(port.sequenced.size(), free_places(port));
+    auto left = std::span(port.sequenced).first(places);
     while (!left.empty()) {
         const auto outcome = queue->push_sequenced(left, process_, epoch_, ring_index_);
         for (const auto& request : left.first(outcome.pushed)) {
@@ -152,8 +153,10 @@ void Dispatcher::push_sequenced(QueuePort& port) {
             left = left.subspan(1);
         }
     }
+    const auto handled = places - left.size();
+    unpushed_ -= static_cast<std::uint32_t>(handled);
     port.sequenced.erase(port.sequenced.begin(),
-                         port.sequenced.end() - static_cast<std::ptrdiff_t>(left.size()));
+                         port.sequenced.begin() + static_cast<std::ptrdiff_t>(handled));
     port.counters->unpushed.store(port.unpushed(), std::memory_order_relaxed);
     for (const auto& [route, key] : restarted) tell_restarted(*route, key);
     for (const auto& [request, why] : refused) {

@@ -59,8 +59,13 @@ void ModelQueue::repair() noexcept {
     header_->wait_count = header_->running_count = header_->expired_count = 0;
     header_->next_deadline_ns = 0;
     header_->ordered_mask = 0;
+    header_->active_mask = 0;
     for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
-        instances_[instance].holds = 0;
+        auto& entry = instances_[instance];
+        entry.holds = 0;
+        if (entry.state == static_cast<std::uint32_t>(InstanceState::active)) {
+            header_->active_mask |= bit_of(instance);
+        }
     }
     if (sequences_) sequences_.begin_repair();
     for (std::uint32_t index = slot_count_; index-- > 0;) {

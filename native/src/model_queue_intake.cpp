@@ -20,8 +20,8 @@ bool ModelQueue::is_level_full(const QueuePush& push) const noexcept {
 }
 
 PushOutcome ModelQueue::push(std::span<QueuePush> requests, std::uint32_t frontend,
-                             std::uint32_t frontend_epoch, std::uint32_t ring,
-                             std::uint64_t now) noexcept {
+                             std::uint32_t frontend_epoch, std::uint32_t ring, std::uint64_t now,
+                             WakeRule rule) noexcept {
     PushOutcome outcome{};
     std::uint64_t picked = 0;
     {
@@ -60,7 +60,11 @@ PushOutcome ModelQueue::push(std::span<QueuePush> requests, std::uint32_t fronte
             ++pushed;
             if (ends_gathering(request)) picked |= release_gatherer();
         }
-        if (picked == 0) picked = pick_for(pushed);
+        if (picked == 0) {
+            picked = rule == WakeRule::all ? pick_for(pushed)
+                                           : pick_worth(pushed, now, outcome.unattended);
+        }
+        outcome.taken = header_->taken;
     }
     wake(picked);
     return outcome;

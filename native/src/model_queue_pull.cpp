@@ -19,10 +19,20 @@ bool ModelQueue::activate(std::uint32_t instance, std::uint32_t process,
     entry.epoch = epoch;
     entry.sent.store(0, std::memory_order_relaxed);
     entry.waits_from_ns.store(0, std::memory_order_relaxed);
-    entry.state = static_cast<std::uint32_t>(InstanceState::active);
+    set_instance(instance, InstanceState::active);
+    return true;
+}
+
+// From here it is neither idle nor gathering.
+void ModelQueue::set_instance(std::uint32_t instance, InstanceState state) noexcept {
+    instances_[instance].state = static_cast<std::uint32_t>(state);
+    if (state == InstanceState::active) {
+        header_->active_mask |= bit_of(instance);
+    } else {
+        header_->active_mask &= ~bit_of(instance);
+    }
     header_->idle_mask &= ~bit_of(instance);
     if (header_->gatherer == instance + 1) header_->gatherer = 0;
-    return true;
 }
 
 void ModelQueue::finish(std::uint32_t index, std::uint32_t instance, std::uint64_t now) noexcept {
@@ -71,6 +81,7 @@ void ModelQueue::take(std::uint32_t index, std::uint32_t instance, std::uint64_t
     slot.popped_ns = std::max(now, slot.enqueued_ns);  // pushed since the caller read the clock
     set_state(slot, SlotState::running);  // COMMIT; from here the request is known to be held
     ++header_->running_count;
+    ++header_->taken;
     ++instances_[instance].holds;
 }
 
@@ -129,15 +140,21 @@ PopOutcome ModelQueue::pop(std::uint32_t instance, const BatchRule& rule,
     {
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
+        instances_[instance].moved_at = moment_of(now);
+        note_execution(done, instance, now);
         for (const auto index : done) finish(index, instance, now);
         const auto ordered = done.empty() ? 0 : release_ordered();
-        if (header_->free_head != kNoSlot && header_->starved_rings != 0) starved = take_starved();
         outcome = sequences_ ? pop_sequences(instance, rule, out, count, picked, now)
                              : pop_locked(instance, rule, out, count, picked, now, may_take);
         if (outcome == PopOutcome::empty) {
             wake_seen = instances_[instance].wake_word.load(std::memory_order_relaxed);
         }
         picked |= ordered;
+        // While half of the slots wait there is work for a while: pushers come for several at once.
+        if (header_->starved_rings != 0 && header_->free_head != kNoSlot &&
+            header_->wait_count <= slot_count_ / 2) {
+            starved = take_starved();
+        }
     }
     wake(picked);
     return outcome;

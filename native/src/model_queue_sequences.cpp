@@ -19,15 +19,6 @@ constexpr std::uint32_t backlog_limit(std::uint32_t slots) noexcept { return slo
 
 }  // namespace
 
-std::uint64_t ModelQueue::active_instances() const noexcept {
-    std::uint64_t active = 0;
-    for (std::uint32_t instance = 0; instance < kMaxInstances; ++instance) {
-        if (instances_[instance].state == static_cast<std::uint32_t>(InstanceState::active))
-            active |= bit_of(instance);
-    }
-    return active;
-}
-
 // Of these instances the idle ones, to be woken.
 std::uint64_t ModelQueue::pick_these(std::uint64_t instances) noexcept {
     const auto picked = instances & header_->idle_mask;
@@ -60,7 +51,7 @@ std::uint64_t ModelQueue::settle_sequences(std::uint64_t now) noexcept {
     sequences_.settle(now);
     auto picked = pick_for_doomed();
     if (sequences_.has_backlog())
-        picked |= pick_these(sequences_.place_backlog(active_instances()));
+        picked |= pick_these(sequences_.place_backlog(header_->active_mask));
     return picked;
 }
 
@@ -148,7 +139,7 @@ SequencedOutcome ModelQueue::push_sequenced(std::span<SequencedRequest> requests
         }
         picked |= pick_these(holders) | settle_sequences(now);
         // Who went to sleep before looks again when a slot may come free, or somebody is overdue.
-        if (waits_for_slot && sequences_.has_backlog()) picked |= pick_these(active_instances());
+        if (waits_for_slot && sequences_.has_backlog()) picked |= pick_these(header_->active_mask);
     }
     wake(picked);
     return outcome;

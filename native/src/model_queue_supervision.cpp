@@ -23,9 +23,7 @@ void ModelQueue::retire_instance(std::uint32_t instance) noexcept {
     {
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
-        instances_[instance].state = static_cast<std::uint32_t>(InstanceState::retiring);
-        header_->idle_mask &= ~bit_of(instance);
-        if (header_->gatherer == instance + 1) header_->gatherer = 0;
+        set_instance(instance, InstanceState::retiring);
         // It may have been woken for a request that it now leaves to the others.
         picked = pick_for(header_->wait_count);
     }
@@ -63,12 +61,7 @@ void ModelQueue::release_reaped(std::uint32_t instance, std::uint32_t epoch,
         const RobustLock lock(header_->mutex);
         if (lock.recovered()) repair();
         for (const auto& request : answered) finish(request.slot, instance, now_ns());
-        auto& entry = instances_[instance];
-        if (entry.epoch == epoch) {
-            entry.state = static_cast<std::uint32_t>(InstanceState::absent);
-            header_->idle_mask &= ~bit_of(instance);
-            if (header_->gatherer == instance + 1) header_->gatherer = 0;
-        }
+        if (instances_[instance].epoch == epoch) set_instance(instance, InstanceState::absent);
         starved = take_starved();
         // The dead may have been the one that was woken for what waits, or that gathered it.
         picked = pick_for(header_->wait_count) | release_ordered();

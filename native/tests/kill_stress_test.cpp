@@ -30,7 +30,7 @@ constexpr BatchRule kRule{
 // Nobody else maps its arena: the stress checks the accounting of blocks by reference only. Each
 // side lends, and gives back by message.
 [[noreturn]] void run_frontend(SharedQueue& shared, std::uint32_t index, std::uint32_t epoch,
-                               std::mt19937_64 random) {
+                               std::mt19937_64 random, WakeRule rule) {
     const SharedMemory memory(kArenaBytes);
     FixedSource source(memory.segment());
     Arena arena(source, kArenaBytes, kArenaBytes);
@@ -42,6 +42,8 @@ constexpr BatchRule kRule{
     std::vector<QueuePush> pending;
     std::array<Completion, 16> answers;
     std::uint64_t next_token = 1;
+    Attention attention{};
+    std::uint64_t attend_ns = 0;
     for (;;) {
         const bool finish = shared.must_finish();
         while (!finish && asked.size() < kOutstanding && random() % 4 != 0) {
@@ -55,8 +57,17 @@ constexpr BatchRule kRule{
             pending.push_back({.request = request});
         }
         if (!pending.empty()) {
-            const auto outcome = shared.queue.push(pending, frontend_process(index), epoch, index);
+            const auto outcome =
+                shared.queue.push(pending, frontend_process(index), epoch, index, now_ns(), rule);
+            if (outcome.unattended && !attention.waits) {
+                attention = {.waits = true, .taken = outcome.taken};
+                attend_ns = now_ns() + kAttendNs;
+            }
             pending.erase(pending.begin(), pending.begin() + outcome.handled);
+        }
+        if (attention.waits && now_ns() >= attend_ns) {
+            attention = shared.queue.attend(attention.taken);
+            attend_ns = now_ns() + kAttendNs;
         }
         if (asked.empty() && finish) break;
         const auto count = shared.rings[index].pop(answers);
@@ -75,7 +86,12 @@ constexpr BatchRule kRule{
             arena.release(found->block);
             asked.erase(found);
         }
-        if (count == 0 && !asked.empty()) shared.wait_for_answers(index);
+        if (count != 0 || asked.empty()) continue;
+        if (attention.waits) {
+            shared.wait_a_moment(index);
+        } else {
+            shared.wait_for_answers(index);
+        }
     }
     _exit(arena.blocks() == 0 ? kFinished : kLeak);
 }
@@ -93,11 +109,44 @@ constexpr BatchRule kRule{
     }
 }
 
+[[noreturn]] void wake_for_each(SharedQueue& shared, std::uint32_t index, std::uint32_t epoch,
+                                std::mt19937_64 random) {
+    run_frontend(shared, index, epoch, random, WakeRule::all);
+}
+
+[[noreturn]] void wake_what_pays(SharedQueue& shared, std::uint32_t index, std::uint32_t epoch,
+                                 std::mt19937_64 random) {
+    run_frontend(shared, index, epoch, random, WakeRule::worth);
+}
+
+// One by one, usually quickly, and now and then not.
+[[noreturn]] void run_quick_worker(SharedQueue& shared, std::uint32_t index, std::uint32_t epoch,
+                                   std::mt19937_64 random) {
+    shared.queue.activate(index, worker_process(index), epoch);
+    std::vector<std::uint32_t> done;
+    std::array<PoppedRequest, 1> place;
+    for (;;) {
+        for (const auto& request : shared.take(index, {}, done, place, random)) {
+            if (random() % 64 == 0) usleep(5'000);
+            shared.answer(request, Status::ok);
+            done.push_back(request.slot);
+        }
+    }
+}
+
 }  // namespace
 
 TEST_CASE(killing_anybody_at_any_time_leaves_no_hang_no_lost_answer_and_no_lost_slot) {
     SharedQueue shared(kWorkers, SequenceRule{});
-    KillingSupervisor supervisor(shared, kWorkers, run_frontend, run_worker, check::seed());
+    KillingSupervisor supervisor(shared, kWorkers, wake_for_each, run_worker, check::seed());
+    if (!supervisor.kill_again_and_again(check::rounds(300))) return;
+    supervisor.end_frontends();
+    supervisor.end_workers();
+}
+
+TEST_CASE(the_same_when_no_more_are_woken_than_pay) {
+    SharedQueue shared(kWorkers, SequenceRule{});
+    KillingSupervisor supervisor(shared, kWorkers, wake_what_pays, run_quick_worker, check::seed());
     if (!supervisor.kill_again_and_again(check::rounds(300))) return;
     supervisor.end_frontends();
     supervisor.end_workers();

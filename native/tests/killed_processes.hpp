@@ -88,6 +88,12 @@ public:
         if (poll(&waiting, 1, kAnswerDeadlineMs) == 0) _exit(kHang);
         eventfd_drain(wake_fds[frontend]);
     }
+    // For one that looks after requests (wake_rule.hpp).
+    void wait_a_moment(std::uint32_t frontend) {
+        if (!rings[frontend].arm()) return;
+        pollfd waiting{.fd = wake_fds[frontend], .events = POLLIN, .revents = 0};
+        if (poll(&waiting, 1, 1) != 0) eventfd_drain(wake_fds[frontend]);
+    }
     // For an instance: gives `done` back and waits until it has taken something; ends the process
     // when the queue was retired. Then it is busy for a moment.
     std::span<PoppedRequest> take(std::uint32_t worker, const BatchRule& rule,

@@ -18,7 +18,7 @@
 
 namespace mpserve {
 
-static_assert(kLayoutVersion == 15);
+static_assert(kLayoutVersion == 16);
 static_assert(kMessageVersion == 2);
 
 template <typename Shared>
@@ -70,6 +70,9 @@ static_assert(offsetof(QueueHeader, next_deadline_ns) == 192);
 static_assert(offsetof(QueueHeader, expired_count) == 200);
 static_assert(offsetof(QueueHeader, ordered_mask) == 208);
 static_assert(offsetof(QueueHeader, latencies_offset) == 216);
+static_assert(offsetof(QueueHeader, active_mask) == 224);
+static_assert(offsetof(QueueHeader, usual_ns) == 232);
+static_assert(offsetof(QueueHeader, taken) == 240);
 static_assert(is_shareable<LatencyTable> && sizeof(LatencyTable) == 42112);
 static_assert(offsetof(LatencyTable, bounds_ms) == 64);
 static_assert(offsetof(LatencyTable, first) == 576);
@@ -86,6 +89,7 @@ static_assert(offsetof(InstanceEntry, sent_changes) == 48);
 static_assert(offsetof(InstanceEntry, waits_from_ns) == 56);
 static_assert(offsetof(InstanceEntry, counters) == 64);
 static_assert(offsetof(InstanceEntry, holds) == 152);
+static_assert(offsetof(InstanceEntry, moved_at) == 156);
 static_assert(is_shareable<InstanceCounters> && sizeof(InstanceCounters) == 88);
 static_assert(offsetof(InstanceCounters, execute_ns) == 48);
 static_assert(offsetof(InstanceCounters, arena_used_bytes) == 72);

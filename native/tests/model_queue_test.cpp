@@ -230,10 +230,32 @@ TEST_CASE(a_full_queue_takes_what_fits_and_tells_when_slots_come_free) {
     const auto pushed = push(f.queue, many);
     CHECK_EQUAL(pushed.handled, kSlots);
     CHECK(pushed.full);
-    const auto first = pop(f.queue);
-    CHECK_EQUAL(first.starved, std::uint64_t{0});
-    CHECK_EQUAL(pop(f.queue, 0, {}, first.slots).starved, std::uint64_t{1});
+    auto taken = pop(f.queue);
+    CHECK_EQUAL(taken.starved, std::uint64_t{0});
+    // Not one by one: as long as half of the slots wait, nobody is woken to push.
+    for (std::uint32_t waiting = kSlots - 1; waiting > kSlots / 2 + 1; --waiting) {
+        taken = pop(f.queue, 0, {}, taken.slots);
+        CHECK_EQUAL(taken.starved, std::uint64_t{0});
+    }
+    taken = pop(f.queue, 0, {}, taken.slots);
+    CHECK_EQUAL(taken.starved, std::uint64_t{1});
+    CHECK_EQUAL(pop(f.queue, 0, {}, taken.slots).starved, std::uint64_t{0});
     CHECK(!push(f.queue, {request(99)}).full);
+}
+
+TEST_CASE(a_slot_that_comes_free_is_told_at_once_when_little_waits) {
+    Fixture f;
+    std::vector<QueueRequest> many;
+    for (std::uint64_t token = 0; token < kSlots; ++token) many.push_back(request(token));
+    push(f.queue, many);
+    std::vector<std::uint32_t> running;
+    for (std::uint32_t index = 0; index < kSlots; ++index) {
+        running.push_back(pop(f.queue).slots.front());
+    }
+    CHECK(push(f.queue, {request(99)}).full);
+    const auto next = pop(f.queue, 0, {}, {running.front()});
+    CHECK(next.tokens.empty());
+    CHECK_EQUAL(next.starved, std::uint64_t{1});
 }
 
 TEST_CASE(a_waiting_request_can_be_taken_back_and_a_running_one_can_not) {

@@ -1,12 +1,15 @@
 """Queue policies and priorities: limits, time-outs and levels of a model's queue."""
 
 import time
+from contextlib import closing
 
 import grpc
 import numpy as np
 import pytest
 
+from tests.fixtures.closed_loop import Connection, infer_bytes
 from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.pace import within
 from tests.fixtures.turnstile import Turnstile, answer, request, turns
 from tests.fixtures.waiting import wait_until
 
@@ -206,3 +209,19 @@ def test_without_levels_a_priority_has_no_effect(turnstile):
     with model.held(server):
         waiting = model.queued(server, {"priority": 9}, {"priority": 1}, {})
     assert turns(waiting) == [1, 2, 3]
+
+
+# --- instances ----------------------------------------------------------------------------------
+
+
+def test_requests_do_not_wait_for_an_instance_that_is_usually_quick(serve, repository, tmp_path):
+    model = Turnstile(repository, tmp_path, config="instance_group [ { count: 2 } ]")
+    server = serve(repository.path)
+    with closing(Connection(server)) as quick:
+        told = [quick.exchange(infer_bytes("t", request()))[0] for _ in range(100)]
+        with model.held(server):
+            begun = time.monotonic()
+            told += [quick.exchange(infer_bytes("t", request()))[0] for _ in range(100)]
+            took = time.monotonic() - begun
+    assert told == [200] * 200
+    assert took < within(2)  # an instance that nobody woke would look by itself after 0.1 s

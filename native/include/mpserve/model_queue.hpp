@@ -17,7 +17,8 @@
 //     deadline come after all others of it. No level holds more than its pushers allow.
 //   - A request whose deadline passed is not taken; when that is noticed it expires or is delayed,
 //     as its pusher said.
-//   - Work-conserving: no instance sleeps while a request waits, but for the one that gathers.
+//   - Work-conserving: no instance sleeps while a request waits, but for the one that gathers, and
+//     for a millisecond where those awake will be quicker (wake_rule.hpp).
 //   - A batch that waits for company (`BatchRule::max_delay_ns`) is nobody's: it is taken when it
 //   is
 //     complete or due, whole and by one instance. At most one instance gathers, the others are
@@ -49,6 +50,8 @@
 // looks again by itself at `look_again_ns`. When a batch leaves requests behind, who takes it wakes
 // an idle instance for them. Of the idle ones who holds the fewest requests is woken: an instance
 // that answers streams, or whose requests wait for something, is idle as well.
+//
+// How many a push wakes: wake_rule.hpp.
 #pragma once
 
 #include <array>
@@ -65,6 +68,7 @@
 #include "mpserve/sequence_table.hpp"
 #include "mpserve/status.hpp"
 #include "mpserve/wake.hpp"
+#include "mpserve/wake_rule.hpp"
 
 namespace mpserve {
 
@@ -94,6 +98,8 @@ struct QueuePush {
     QueueRequest request;
     std::uint32_t max_waiting = 0;  // of its level, itself among them; 0: no limit
     bool refused = false;           // its level was full
+    bool gone = false;              // taken back before it was pushed; see push_line.hpp
+    std::uint64_t serial = 0;       // in the line of its pusher
 };
 
 struct QueueSlot {
@@ -136,8 +142,8 @@ struct alignas(64) InstanceEntry {
     std::atomic<std::uint64_t> sent_changes;   // grows whenever `sent` is told
     std::atomic<std::uint64_t> waits_from_ns;  // since when it does nothing else; 0: it does
     InstanceCounters counters;
-    std::uint32_t holds;  // requests that run here; derived from the slots
-    std::uint32_t reserved_;
+    std::uint32_t holds;     // requests that run here; derived from the slots
+    std::uint32_t moved_at;  // when it was here last, or called for; see moment_of()
 };
 static_assert(sizeof(InstanceEntry) == 192);
 
@@ -161,7 +167,10 @@ struct QueueHeader {
     std::uint32_t reserved_small_;
     std::uint64_t ordered_mask;      // instances that wait until those before them have answered
     std::uint64_t latencies_offset;  // 0: none are kept
-    std::uint64_t reserved_[4];
+    std::uint64_t active_mask;       // instances that take requests; derived from their states
+    std::uint64_t usual_ns;          // about the median of executions; 0: none was seen
+    std::uint64_t taken;             // requests that instances have taken so far
+    std::uint64_t reserved_;
 };
 static_assert(sizeof(QueueHeader) == 256);
 
@@ -204,6 +213,10 @@ struct PushOutcome {
     std::uint32_t handled;  // from the front: in the queue, or refused
     bool retired;
     bool full;  // no slot for what is left
+    // Some wait for an instance that is awake, beside others that sleep: who pushed looks after
+    // them by `attend`, the first time `kAttendNs` from now, with `taken`.
+    bool unattended = false;
+    std::uint64_t taken = 0;
 };
 
 // A request of a sequence as a frontend pushes it.
@@ -248,9 +261,11 @@ public:
 
     // Frontend. Handles the first of `requests`; wakes instances after the lock is released.
     PushOutcome push(std::span<QueuePush> requests, std::uint32_t frontend,
-                     std::uint32_t frontend_epoch, std::uint32_t ring,
-                     std::uint64_t now = now_ns()) noexcept;
-    // The same for a queue with sequences, which takes no others.
+                     std::uint32_t frontend_epoch, std::uint32_t ring, std::uint64_t now = now_ns(),
+                     WakeRule rule = WakeRule::all) noexcept;
+    // Wakes for all that waits, if no instance has taken anything since.
+    Attention attend(std::uint64_t taken_before) noexcept;
+    // As `push`, for a queue with sequences, which takes no others.
     SequencedOutcome push_sequenced(std::span<SequencedRequest> requests, std::uint32_t frontend,
                                     std::uint32_t frontend_epoch, std::uint32_t ring,
                                     std::uint64_t now = now_ns()) noexcept;
@@ -380,7 +395,6 @@ private:
     PopOutcome pop_sequences(std::uint32_t instance, BatchRule rule, std::span<PoppedRequest> out,
                              std::size_t& count, std::uint64_t& picked, std::uint64_t now) noexcept;
     std::uint32_t holder_of(std::uint32_t slot) const noexcept;
-    std::uint64_t active_instances() const noexcept;
     std::uint64_t pick_these(std::uint64_t instances) noexcept;
     std::uint64_t pick_for_doomed() noexcept;
     std::uint64_t end_sequence_of(std::uint32_t index, SequenceVerdict verdict,
@@ -401,6 +415,11 @@ private:
     std::uint64_t release_gatherer() noexcept;
     std::uint64_t release_ordered() noexcept;
     std::uint64_t pick_for(std::uint32_t requests) noexcept;
+    std::uint64_t pick_worth(std::uint32_t requests, std::uint64_t now, bool& unattended) noexcept;
+    std::uint64_t count_awake(std::uint64_t now) const noexcept;
+    void note_execution(std::span<const std::uint32_t> done, std::uint32_t instance,
+                        std::uint64_t now) noexcept;
+    void set_instance(std::uint32_t instance, InstanceState state) noexcept;
     std::uint64_t pick_idle(std::uint32_t wanted) noexcept;
     std::uint32_t least_laden(std::uint64_t instances) const noexcept;
     std::uint64_t gathering_sequences() const noexcept;

@@ -16,7 +16,7 @@
 namespace mpserve {
 
 inline constexpr std::uint64_t kSegmentMagic = 0x31657672657370'6dULL;  // "mpserve1", little-endian
-inline constexpr std::uint32_t kLayoutVersion = 15;
+inline constexpr std::uint32_t kLayoutVersion = 16;
 
 enum class SegmentKind : std::uint32_t {
     board = 1,

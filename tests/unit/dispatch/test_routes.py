@@ -15,7 +15,7 @@ from mpserve.model.sequence import SequencePolicy
 from mpserve.model.signature import Signature
 from mpserve.model.state import ModelState
 from mpserve.model.tensor import Datatype
-from tests.fixtures.frontend_place import Place
+from tests.fixtures.frontend_place import MAX_IN_FLIGHT, Place
 from tests.unit.dispatch.tables import model, version
 
 OPEN = ModelConfig(signature=Signature(open_inputs=True, open_outputs=True))
@@ -82,7 +82,7 @@ def test_a_model_without_a_limit_leaves_half_of_the_frontend_to_others(place):
         route = routes.route(name, "1")
         submit(request(), dispatcher=place.dispatcher, route=route, on_answer=lambda _: None)
 
-    for _ in range(16):  # the ring has room for 32 requests in flight
+    for _ in range(MAX_IN_FLIGHT // 2):
         submit_to("a")
     with pytest.raises(QueueFull, match=r"^\[request id: 7\] Exceeds maximum queue size$"):
         submit_to("a")
