@@ -3,8 +3,10 @@
 The kernel lets what runs finish its slice of time before it looks at who has woken up since, and
 looks at ticks: a load that computes keeps a frontend on its core waiting for up to 4 ms. A process
 that asks for long slices is interrupted by those with usual ones. What it gets of a core in the
-long run is the same: nothing is starved, and nothing has to be permitted. The supervisor takes no
-part: it holds locks of the model queues, for which those who serve would wait with it.
+long run is the same: nothing is starved, and nothing has to be permitted. The supervisor is
+patient, too, for all its life: what it does for a load comes in pieces of a millisecond. It takes
+locks of the model queues, for microseconds each; who meets one sleeps, and so gives the supervisor
+its core back.
 
 Guarantees
     `be_prompt` undoes `be_patient`, for all threads of the process and for what they have started
@@ -28,7 +30,9 @@ that end (before Linux 6.17)."""
 USUAL_NS: Final = 0
 """The kernel's own slice."""
 
-_CALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275)}  # sched_setattr, sched_getattr
+_CALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275)}.get(os.uname().machine)
+"""Of `sched_setattr` and `sched_getattr`; `None` where they are not known."""
+
 _FAIR: Final = frozenset({0, 3})  # SCHED_OTHER, SCHED_BATCH
 _LIBC: Final = ctypes.CDLL(None)
 _own_ns = USUAL_NS  # of this process, before it was patient; its forks have it, too
@@ -96,20 +100,20 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _attributes(task: int) -> _Attributes | None:
-    attributes = _Attributes()
-    calls = _CALLS.get(os.uname().machine)
-    if calls is None:
+    if _CALLS is None:
         return None
+    attributes = _Attributes()
     size = ctypes.sizeof(attributes)
-    failed = _LIBC.syscall(calls[1], task, ctypes.byref(attributes), size, 0)
+    failed = _LIBC.syscall(_CALLS[1], task, ctypes.byref(attributes), size, 0)
     return None if failed else attributes
 
 
 def _set_slice(task: int, length_ns: int) -> None:
     """Change the slice and nothing else."""
     attributes = _attributes(task)
-    if attributes is None or attributes.policy not in _FAIR:
+    if _CALLS is None or attributes is None or attributes.policy not in _FAIR:
         return
     attributes.runtime = length_ns
-    call = _CALLS[os.uname().machine][0]
-    _LIBC.syscall(call, task, ctypes.byref(attributes), 0)  # refused for another user's process
+    _LIBC.syscall(
+        _CALLS[0], task, ctypes.byref(attributes), 0
+    )  # refused for another user's process

@@ -57,6 +57,7 @@ from mpserve.frontend.handlers.repository import RepositoryCalls
 from mpserve.frontend.handlers.statistics import StatisticsHandler
 from mpserve.frontend.handover import DRAIN_HANDSHAKE_SECONDS, HANDSHAKE_SECONDS
 from mpserve.frontend.http.service import HttpService
+from mpserve.frontend.late_import import LateImport
 from mpserve.frontend.listener import Listener, listen, listen_inherited, port_of, shut
 from mpserve.settings import Settings, decode_settings
 from mpserve.shm.dispatcher import DispatcherPlaces, open_dispatcher
@@ -134,6 +135,7 @@ class Frontend:
             on_released=self._tell_released,
         )
         self._labels = LabelFiles()
+        self._numpy = LateImport(self._loop.call_later)
         self._health = Health()
         self._caller = Caller(
             process_index=start.places.process_index, epoch=start.places.epoch, pid=os.getpid()
@@ -392,7 +394,7 @@ class Frontend:
 
     def _apply(self, table: PublishTable) -> None:
         if table.changed:
-            _import_for_requests()
+            self._numpy.want()
         self._table.apply(removed=table.removed, changed=table.changed)
         self._routes.apply(removed=table.removed, changed=table.changed)
         self._labels.keep(self._table.generations)
@@ -413,11 +415,6 @@ class Frontend:
 
     def _tell_released(self) -> None:
         self._acknowledge(self._applied)
-
-
-def _import_for_requests() -> None:
-    """Import what the codec imports late: before the first model is ready, not with a request."""
-    import numpy  # noqa: F401, PLC0415  # see `codec.datatype`
 
 
 def _places(start: FrontendStart) -> DispatcherPlaces:

@@ -3,7 +3,7 @@
 import msgspec
 
 from mpserve.errors import Failure
-from mpserve.lifecycle.actual import Misfit
+from mpserve.lifecycle.misfit import Misfit
 from mpserve.lifecycle.wanted import Wish
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin

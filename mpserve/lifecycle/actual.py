@@ -10,6 +10,8 @@ from typing import Final, Self
 import msgspec
 
 from mpserve.errors import Failure
+from mpserve.lifecycle.misfit import Misfit
+from mpserve.lifecycle.operation_record import Operation
 from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.lifecycle.restart import Deaths
 from mpserve.lifecycle.transitions import SHOWN, SHOWN_ORDER, Phase
@@ -165,63 +167,6 @@ def settings_of(definition: ModelDefinition, version: VersionDefinition) -> OwnS
     )
 
 
-class Check(enum.Enum):
-    """Whether a model's folder is still as it was when a scan took it."""
-
-    NOT_WANTED = "not wanted"
-    DUE = "due"
-    """Once everything has loaded."""
-    RUNNING = "running"
-    PASSED = "passed"
-    CHANGED = "changed"
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish that is being carried out. A model has at most one.
-
-    Attributes
-    ----------
-    generations
-        New generations that must load.
-    additions
-        New instances of serving generations that must load.
-    removals
-        Instances of serving generations that end when all that must load has loaded.
-    definition
-        What will be served when all of them have; `None` for an unload.
-    check
-        A load that nobody synchronises with those who change the files is checked before it is
-        published.
-    published_in
-        Number of the routing table that shows the result; `None` before. The wish is settled when
-        all frontends have acknowledged it.
-    failure
-        Answer to the wish, when it failed.
-    """
-
-    wish: int
-    definition: ModelDefinition | None
-    generations: tuple[Generation, ...] = ()
-    additions: tuple[InstanceKey, ...] = ()
-    removals: tuple[InstanceKey, ...] = ()
-    check: Check = Check.NOT_WANTED
-    published_in: int | None = None
-    failure: Failure | None = None
-
-
-class Misfit(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an ensemble can not serve with the models that there are.
-
-    Attributes
-    ----------
-    is_absence
-        One of them is not wanted: nobody did anything wrong.
-    """
-
-    failure: Failure
-    is_absence: bool = False
-
-
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One model that was wanted at some time.
 
@@ -274,6 +219,16 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Whether nothing goes on and nothing is to be decided."""
         return self.operation is None and all(_is_steady(one) for one in self.generations)
 
+    @property
+    def only_waits(self) -> bool:
+        """Whether everything that is there waits for its turn to load; not so in an ensemble."""
+        return (
+            self.operation is not None
+            and self.operation.published_in is None
+            and bool(self.generations)
+            and all(one.phase is Phase.QUEUED and not one.is_ensemble for one in self.generations)
+        )
+
 
 def _is_steady(record: GenerationRecord) -> bool:
     if record.is_ensemble:
@@ -284,70 +239,6 @@ def _is_steady(record: GenerationRecord) -> bool:
         and InstancePhase.READY in phases
         and phases <= {InstancePhase.READY, InstancePhase.GIVEN_UP}
     )
-
-
-class Actual(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything there is.
-
-    Attributes
-    ----------
-    unsteady
-        Models in which something goes on.
-    table_number
-        Number of the routing table last published.
-    acknowledged
-        Highest number that all living frontends have acknowledged.
-    changed
-        Models whose row in the routing table may differ from what was published.
-    unready
-        Models with a version that is neither `READY` nor was unloaded because someone wanted so, or
-        that complains.
-    last_generation
-        Highest generation ever given.
-    held
-        Generations that requests of ensembles still use in some frontend, though its table may not
-        name them any more.
-    """
-
-    models: dict[ModelName, ModelRecord] = {}
-    unsteady: frozenset[ModelName] = frozenset()
-    table_number: int = 0
-    acknowledged: int = 0
-    changed: frozenset[ModelName] = frozenset()
-    unready: frozenset[ModelName] = frozenset()
-    last_generation: int = 0
-    held: frozenset[Generation] = frozenset()
-
-    def with_changed(
-        self,
-        name: ModelName,
-        number: Generation,
-        change: Callable[[GenerationRecord], GenerationRecord],
-    ) -> Self:
-        """Return the same with a generation changed; what is not there any more is not changed."""
-        model = self.models.get(name)
-        record = model.generation(number) if model is not None else None
-        if model is None or record is None:
-            return self
-        return self.with_model(model.with_generation(change(record)))
-
-    def with_model(self, model: ModelRecord) -> Self:
-        """Return the same with `model` in place of the one of its name."""
-        unsteady = self.unsteady - {model.name} if model.is_steady else self.unsteady | {model.name}
-        before = self.models.get(model.name)
-        row = _row(model)
-        changed, unready = self.changed, self.unready
-        if row != (_row(before) if before is not None else ((), ())):
-            changed |= {model.name}
-            is_ready = all(_is_as_wanted(one) for one in row[0])
-            unready = unready - {model.name} if is_ready else unready | {model.name}
-        return msgspec.structs.replace(
-            self,
-            models={**self.models, model.name: model},
-            unsteady=unsteady,
-            changed=changed,
-            unready=unready,
-        )
 
 
 class ShownVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -371,6 +262,100 @@ class ShownVersion(msgspec.Struct, frozen=True, kw_only=True):
     generation: Generation | None = None
     config_json: str = ""
     complaint: str = ""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides about a model's row in the routing table.
+
+    Attributes
+    ----------
+    earlier
+        Generations that were replaced and may hold sequences which go on in them.
+    """
+
+    versions: tuple[ShownVersion, ...] = ()
+    earlier: tuple[Generation, ...] = ()
+
+
+_NO_ROW: Final = Row()
+
+
+class Actual(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything there is.
+
+    Attributes
+    ----------
+    rows
+        What of each model decides about its row in the routing table.
+    unsteady
+        Models in which something goes on, but for those that only wait.
+    waiting
+        Models of which nothing is there but what waits for its turn to load.
+    table_number
+        Number of the routing table last published.
+    acknowledged
+        Highest number that all living frontends have acknowledged.
+    changed
+        Models whose row in the routing table may differ from what was published.
+    unready
+        Models with a version that is neither `READY` nor was unloaded because someone wanted so, or
+        that complains.
+    last_generation
+        Highest generation ever given.
+    held
+        Generations that requests of ensembles still use in some frontend, though its table may not
+        name them any more.
+    """
+
+    models: dict[ModelName, ModelRecord] = {}
+    rows: dict[ModelName, Row] = {}
+    unsteady: frozenset[ModelName] = frozenset()
+    waiting: frozenset[ModelName] = frozenset()
+    table_number: int = 0
+    acknowledged: int = 0
+    changed: frozenset[ModelName] = frozenset()
+    unready: frozenset[ModelName] = frozenset()
+    last_generation: int = 0
+    held: frozenset[Generation] = frozenset()
+
+    def with_changed(
+        self,
+        name: ModelName,
+        number: Generation,
+        change: Callable[[GenerationRecord], GenerationRecord],
+    ) -> Self:
+        """Return the same with a generation changed; what is not there any more is not changed."""
+        model = self.models.get(name)
+        record = model.generation(number) if model is not None else None
+        if model is None or record is None:
+            return self
+        return self.with_model(model.with_generation(change(record)))
+
+    def with_model(self, model: ModelRecord) -> Self:
+        """Return the same with `model` in place of the one of its name."""
+        name, row = model.name, _row(model)
+        waits = model.only_waits
+        placed = msgspec.structs.replace(
+            self,
+            models={**self.models, name: model},
+            unsteady=_with(self.unsteady, name, when=not (waits or model.is_steady)),
+            waiting=_with(self.waiting, name, when=waits),
+        )
+        if row == self.rows.get(name, _NO_ROW):
+            return placed
+        is_ready = all(_is_as_wanted(one) for one in row.versions)
+        return msgspec.structs.replace(
+            placed,
+            rows={**self.rows, name: row},
+            changed=self.changed | {name},
+            unready=_with(self.unready, name, when=not is_ready),
+        )
+
+
+def _with(names: frozenset[ModelName], name: ModelName, *, when: bool) -> frozenset[ModelName]:
+    if (name in names) is when:
+        return names
+    return names | {name} if when else names - {name}
 
 
 def shown_versions(model: ModelRecord) -> tuple[ShownVersion, ...]:
@@ -407,9 +392,11 @@ def _keeps_sequences(record: GenerationRecord) -> bool:
 _REPLACED: Final = frozenset({Phase.WITHDRAWN, Phase.LINGERING})
 
 
-def _row(model: ModelRecord) -> tuple[tuple[ShownVersion, ...], tuple[Generation, ...]]:
-    """Return what decides about the model's row in the routing table."""
-    return shown_versions(model), tuple(one.generation for one in earlier_generations(model))
+def _row(model: ModelRecord) -> Row:
+    return Row(
+        versions=shown_versions(model),
+        earlier=tuple(one.generation for one in earlier_generations(model)),
+    )
 
 
 def version_order(version: Version) -> tuple[int, str]:

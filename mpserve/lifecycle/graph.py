@@ -20,8 +20,9 @@ from mpserve.lifecycle.actions import (
     BeginOperation,
     WithdrawEnsemble,
 )
-from mpserve.lifecycle.actual import Actual, GenerationRecord, Misfit, ModelRecord, version_order
+from mpserve.lifecycle.actual import Actual, GenerationRecord, ModelRecord, version_order
 from mpserve.lifecycle.fit import misfit
+from mpserve.lifecycle.misfit import Misfit
 from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted
 from mpserve.model.config import ModelConfig

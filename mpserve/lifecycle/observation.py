@@ -30,12 +30,7 @@ from mpserve.lifecycle.actions import (
     WithdrawEnsemble,
     WithdrawGeneration,
 )
-from mpserve.lifecycle.actual import (
-    Actual,
-    Check,
-    GenerationRecord,
-    ModelRecord,
-)
+from mpserve.lifecycle.actual import Actual, GenerationRecord, ModelRecord
 from mpserve.lifecycle.events import (
     Event,
     FolderChecked,
@@ -46,6 +41,7 @@ from mpserve.lifecycle.events import (
     TableAcknowledged,
 )
 from mpserve.lifecycle.instance_observation import INSTANCE_OBSERVERS, ended
+from mpserve.lifecycle.operation_record import Check
 from mpserve.lifecycle.reasons import UNLOADED, shown_reason
 from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.transitions import Turn, next_phase

@@ -11,16 +11,15 @@ import msgspec
 
 from mpserve.errors import Failure
 from mpserve.lifecycle.actual import (
-    Check,
     GenerationRecord,
     InstancePhase,
     InstanceRecord,
     ModelRecord,
-    Operation,
     settings_of,
     shown_versions,
 )
 from mpserve.lifecycle.instance_set import instance_change, new_instances
+from mpserve.lifecycle.operation_record import Check, Operation
 from mpserve.lifecycle.reasons import UNLOADED, shown_reason
 from mpserve.lifecycle.transitions import Phase, Turn, next_phase
 from mpserve.lifecycle.wanted import Wish

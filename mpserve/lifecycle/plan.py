@@ -12,6 +12,7 @@ Guarantees
 """
 
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
 from typing import Final
 
 import msgspec
@@ -38,16 +39,15 @@ from mpserve.lifecycle.actions import (
 )
 from mpserve.lifecycle.actual import (
     Actual,
-    Check,
     GenerationRecord,
     InstancePhase,
     InstanceRecord,
     ModelRecord,
-    Operation,
     earlier_generations,
 )
 from mpserve.lifecycle.graph import assemblies, reviews
 from mpserve.lifecycle.operation import failures, is_concluded
+from mpserve.lifecycle.operation_record import Check, Operation
 from mpserve.lifecycle.reasons import changed_failure, load_failure, misfit_failure
 from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted, Wish
@@ -113,7 +113,9 @@ def plan(wanted: Wanted, actual: Actual, *, now_ns: int, limits: Limits) -> tupl
     if begun:  # what they change is planned on in the next turn of the caller's loop
         return begun
     actions: list[Action] = []
-    for name in sorted(actual.unsteady):
+    # Those that wait for their turn have nothing else to decide, and there may be many.
+    active = actual.unsteady | actual.waiting if wanted.stopping else actual.unsteady
+    for name in sorted(active):
         actions += _for_model(actual.models[name], moment)
     actions += _admissions(actual, moment)
     if not wanted.stopping:
@@ -157,8 +159,8 @@ def _moment_of(record: GenerationRecord, instance: InstanceRecord, *, stopping: 
 
 
 def _new_wishes(wanted: Wanted, actual: Actual) -> Iterator[Action]:
-    for name, wish in wanted.wishes.items():
-        model = actual.models.get(name)
+    for name in wanted.wishes if wanted.stopping else sorted(wanted.open):
+        wish, model = wanted.wishes[name], actual.models.get(name)
         if model is not None and model.operation is not None:
             continue
         if model is None or wish.number > model.settled:
@@ -226,7 +228,8 @@ def _admissions(actual: Actual, moment: Moment) -> Iterator[Action]:
     if room <= 0:
         return
     queued = [one for one in records if one.phase is Phase.QUEUED and not one.is_ensemble]
-    for one in sorted(queued, key=lambda one: (one.wish, one.generation))[:room]:
+    queued += [one for name in actual.waiting for one in actual.models[name].generations]
+    for one in nsmallest(room, queued, key=lambda one: (one.wish, one.generation)):
         yield AdmitGeneration(name=one.name, generation=one.generation)
 
 

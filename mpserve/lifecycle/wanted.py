@@ -37,16 +37,28 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
+    open
+        Models whose wish may not be settled yet; of all others it is.
     stopping
         The server ends: loads are given up, nothing is restarted, everything is unloaded.
     """
 
     wishes: dict[ModelName, Wish] = {}
+    open: frozenset[ModelName] = frozenset()
     stopping: bool = False
 
     def with_wish(self, wish: Wish) -> Self:
         """Return the same with `wish` in place of an earlier one for its model."""
-        return msgspec.structs.replace(self, wishes={**self.wishes, wish.name: wish})
+        return msgspec.structs.replace(
+            self, wishes={**self.wishes, wish.name: wish}, open=self.open | {wish.name}
+        )
+
+    def settled(self, name: ModelName, number: int) -> Self:
+        """Return the same after the wishes for a model up to this number were settled."""
+        wish = self.wishes.get(name)
+        if wish is None or wish.number > number:
+            return self
+        return msgspec.structs.replace(self, open=self.open - {name})
 
     def ended(self) -> Self:
         """Return the same for a server that ends."""

@@ -16,6 +16,7 @@ from mpserve.repository.private_folder import (
 from mpserve.repository.scan import scan
 from mpserve.repository.single import scan_model
 from mpserve.repository.stillness import Settled, Sighting, settle
+from mpserve.repository.triton.pbtxt import prepare_parsing
 from mpserve.repository.watch import Wake, wakes
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "discard",
     "list_models",
     "listing_of",
+    "prepare_parsing",
     "scan",
     "scan_model",
     "settle",

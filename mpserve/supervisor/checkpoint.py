@@ -7,7 +7,8 @@ Layout
     entry of a key counts.
 Guarantees
     An entry is whole or not there, whenever the supervisor is killed. The files grow to a few times
-    what is kept, then what is kept is copied to the other one.
+    what is kept, then what is kept is copied to the other one. Whatever is written later is there
+    only if what was noted earlier is there, too.
 Owner
     The living supervisor alone writes; the next one reads, once, before it writes.
 """
@@ -49,6 +50,7 @@ class Checkpoint:
         self._fd, self._other_fd = files[present], files[1 - present]
         self._number = numbers[present]
         self._places = _entries(self._fd) if self._number else {}
+        self._noted: dict[str, msgspec.Struct] = {}
         self._end = 0
         self._kept_bytes = sum(place.length for place in self._places.values())
         self._copy()  # what may be cut off at the end is left behind
@@ -59,15 +61,38 @@ class Checkpoint:
 
     def put(self, key: str, value: msgspec.Struct) -> None:
         """Keep `value` under `key`, in place of what was there."""
-        encoded = msgspec.msgpack.encode(value)
-        name = key.encode()
-        self._append(_ENTRY.pack(len(name), len(encoded)) + name + encoded)
-        self._kept_bytes += len(encoded) - self._length(key)
-        self._places[key] = _Place(self._end - len(encoded), len(encoded))
+        self.note(key, value)
+        self.flush()
+
+    def note(self, key: str, value: msgspec.Struct) -> None:
+        """Keep `value` as it is at the next `flush`, `put` or `drop`, from then on.
+
+        For what changes several times before anything is done that must not be forgotten.
+        """
+        self._noted[key] = value
+
+    def flush(self) -> None:
+        """Keep what was noted."""
+        if not self._noted:
+            return
+        entries = bytearray()
+        places: dict[str, _Place] = {}
+        for key, value in self._noted.items():
+            encoded = msgspec.msgpack.encode(value)
+            name = key.encode()
+            entries += _ENTRY.pack(len(name), len(encoded)) + name + encoded
+            end = self._end + len(entries)
+            places[key] = _Place(end - len(encoded), len(encoded))
+        self._noted.clear()
+        self._append(entries)
+        for key, place in places.items():
+            self._kept_bytes += place.length - self._length(key)
+        self._places.update(places)
         self._copy_when_due()
 
     def drop(self, key: str) -> None:
         """Keep nothing under `key`."""
+        self.flush()
         if key in self._places:
             name = key.encode()
             self._append(_ENTRY.pack(len(name), _DROPPED) + name)
@@ -77,11 +102,13 @@ class Checkpoint:
 
     def read(self, key: str, kind: type[Kept]) -> Kept | None:
         """Return what is kept under `key`."""
+        self.flush()
         place = self._places.get(key)
         return None if place is None else self._decoded(place, kind)
 
     def read_all(self, prefix: str, kind: type[Kept]) -> dict[str, Kept]:
         """Return what is kept under the keys that begin with `prefix`, by the rest of the key."""
+        self.flush()
         return {
             key.removeprefix(prefix): self._decoded(place, kind)
             for key, place in self._places.items()
@@ -95,9 +122,9 @@ class Checkpoint:
         place = self._places.get(key)
         return 0 if place is None else place.length
 
-    def _append(self, entry: bytes) -> None:
-        _write_at(self._fd, entry, self._end)
-        self._end += len(entry)
+    def _append(self, entries: bytes | bytearray) -> None:
+        _write_at(self._fd, entries, self._end)
+        self._end += len(entries)
 
     def _copy_when_due(self) -> None:
         if self._end > 3 * self._kept_bytes + _SPARE_BYTES:
@@ -145,7 +172,7 @@ def _entries(fd: int) -> dict[str, _Place]:
     return places
 
 
-def _write_at(fd: int, content: bytes, at: int) -> None:
+def _write_at(fd: int, content: bytes | bytearray, at: int) -> None:
     view = memoryview(content)
     while view:
         written = os.pwrite(fd, view, at)

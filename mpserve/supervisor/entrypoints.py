@@ -24,6 +24,9 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     template, instance
         Of a program that can be loaded once for several processes: `load(start)`, and
         `main(loaded, start, control_socket) -> exit code` in a fork of where that was called.
+    standby
+        Of a program whose process may be forked ahead of need: `begin()`, which returns what is
+        called in place of `target` then. One row at most has it.
     """
 
     target: str
@@ -31,6 +34,7 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     preload: tuple[str, ...] = ()
     template: str = ""
     instance: str = ""
+    standby: str = ""
 
 
 EntryPoints: TypeAlias = Mapping[str, EntryPoint]
@@ -47,9 +51,15 @@ ENTRY_POINTS: Final[EntryPoints] = {
     WORKER: EntryPoint(
         target="mpserve.worker.main:main",
         start="WorkerStart",
-        preload=("numpy", "mpserve.worker.main", "mpserve.worker.preload"),
+        preload=(
+            "numpy",
+            "mpserve.worker.main",
+            "mpserve.worker.standby",
+            "mpserve.worker.preload",
+        ),
         template="mpserve.worker.shared_weights:load_shared",
         instance="mpserve.worker.shared_weights:main",
+        standby="mpserve.worker.standby:begin",
     ),
 }
 """In the order in which the spawner preloads them."""
@@ -77,3 +87,8 @@ def with_grpc(entry_points: EntryPoints) -> EntryPoints:
         return entry_points
     more = msgspec.structs.replace(frontend, preload=(*frontend.preload, GRPC_PRELOAD))
     return {**entry_points, FRONTEND: more}
+
+
+def without_standby(entry_points: EntryPoints) -> EntryPoints:
+    """Return the table of a server whose workers are no plain forks: none waits for its birth."""
+    return {role: msgspec.structs.replace(row, standby="") for role, row in entry_points.items()}

@@ -137,7 +137,7 @@ class EventLog:
     def _append(self, event: RepositoryEvent) -> None:
         self._events.append(event)
         assert self._events.maxlen is not None, "the ring is bounded"
-        self._checkpoint.put(f"{EVENT_PREFIX}{event.number % self._events.maxlen}", event)
+        self._checkpoint.note(f"{EVENT_PREFIX}{event.number % self._events.maxlen}", event)
 
     def _next_number(self) -> int:
         self._last += 1

@@ -7,10 +7,10 @@ import sys
 import msgspec
 
 import mpserve
+from mpserve.supervisor.entry import run_entry_point
 from mpserve.supervisor.entrypoints import EntryPoint
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.program import Execution
-from mpserve.supervisor.spawner import run_entry_point
 
 
 def main(start_fd: int) -> int:

@@ -11,7 +11,7 @@ Owner
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
@@ -28,6 +28,7 @@ count the answers that it gave last."""
 
 ENTRY_PREFIX: Final = "ledger/"
 PAST_PREFIX: Final = "past/"
+LEFT_PREFIX: Final = "left/"
 LOADS_PREFIX: Final = "loads/"
 _NS_PER_SECOND: Final = 1_000_000_000
 
@@ -51,11 +52,27 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Past(msgspec.Struct, frozen=True, kw_only=True):
-    """What generations of a version have counted whose queues are gone."""
+    """What generations of a version have counted whose queues are gone.
+
+    Attributes
+    ----------
+    last
+        The generation that was added last.
+    """
 
     version: VersionKey
     counts: ModelCounts = ModelCounts()
     restarts: int = 0
+    last: Generation = Generation(0)
+
+    def with_generation(self, generation: Generation, entry: _Entry) -> Self:
+        """Return what was counted with this generation, too."""
+        return msgspec.structs.replace(
+            self,
+            counts=self.counts + entry.queue.counts(),
+            restarts=self.restarts + entry.noted.restarts,
+            last=generation,
+        )
 
 
 class Ledger:
@@ -85,9 +102,8 @@ class Ledger:
         self._call_later = call_later
         self._checkpoint = checkpoint
         self._entries: dict[Generation, _Entry] = {}
-        self._past: dict[VersionKey, _Past] = {
-            past.version: past for past in checkpoint.read_all(PAST_PREFIX, _Past).values()
-        }
+        self._of_model: dict[ModelName, dict[Generation, _Entry]] = {}
+        self._past = self._taken_over()
         self._begun_ns: dict[ModelName, int] = {}
         self._loads: dict[ModelName, LoadCounts] = {
             ModelName(name): loads
@@ -101,7 +117,9 @@ class Ledger:
         """A generation begins to load, or an earlier supervisor has seen it begin."""
         known = self._checkpoint.read(f"{ENTRY_PREFIX}{generation}", _Noted)
         noted = known or _Noted(version=version, admitted_ns=self._now_ns())
-        self._entries[generation] = _Entry(noted=noted, queue=queue)
+        entry = _Entry(noted=noted, queue=queue)
+        self._entries[generation] = entry
+        self._of_model.setdefault(version.name, {})[generation] = entry
         self._note(generation)
 
     def started(self, key: InstanceKey) -> None:
@@ -141,13 +159,14 @@ class Ledger:
             failed=before.failed + (not succeeded),
             seconds=before.seconds + (self._now_ns() - begun_ns) / _NS_PER_SECOND,
         )
-        self._checkpoint.put(f"{LOADS_PREFIX}{name}", self._loads[name])
+        self._checkpoint.note(f"{LOADS_PREFIX}{name}", self._loads[name])
 
     def close(self) -> None:
         """Unmap everything: the server ends."""
         for entry in self._entries.values():
             entry.queue.close()
         self._entries.clear()
+        self._of_model.clear()
 
     # --- what is asked ----------------------------------------------------------------------------
 
@@ -179,8 +198,8 @@ class Ledger:
         """Tell whether the instance of this index has, in any generation that is not leaving."""
         counts = [
             entry.queue.instance_counts(key.index)
-            for entry in self._entries.values()
-            if entry.noted.version.name == key.name and not entry.noted.is_leaving
+            for entry in self._of_model.get(key.name, {}).values()
+            if not entry.noted.is_leaving
         ]
         return any(one.requests_ok or one.requests_failed for one in counts)
 
@@ -189,7 +208,8 @@ class Ledger:
         return tuple(self._loads[name] for name in sorted(self._loads))
 
     def _of(self, version: VersionKey) -> Iterable[_Entry]:
-        return [entry for entry in self._entries.values() if entry.noted.version == version]
+        of_model = self._of_model.get(version.name, {}).values()
+        return [entry for entry in of_model if entry.noted.version == version]
 
     def _fold(self, generation: Generation) -> None:
         """Keep what a queue counted, and unmap it. With its last one, a version is forgotten."""
@@ -197,19 +217,18 @@ class Ledger:
         if entry is None:
             return
         version = entry.noted.version
-        if all(one.noted.version.name != version.name for one in self._entries.values()):
+        of_model = self._of_model[version.name]
+        del of_model[generation]
+        if not of_model:
+            del self._of_model[version.name]
             self.model_metrics.unloaded(version.name)
         past = self._past.pop(version, _Past(version=version))
-        self._checkpoint.drop(f"{ENTRY_PREFIX}{generation}")
         if self._of(version):
-            self._past[version] = _Past(
-                version=version,
-                counts=past.counts + entry.queue.counts(),
-                restarts=past.restarts + entry.noted.restarts,
-            )
-            self._checkpoint.put(_past_key(version), self._past[version])
+            self._past[version] = past.with_generation(generation, entry)
+            self._checkpoint.note(_past_key(version), self._past[version])
         else:
             self._checkpoint.drop(_past_key(version))
+        self._checkpoint.drop(f"{LEFT_PREFIX}{generation}")
         entry.queue.close()
 
     def _keep_past(self, generation: Generation) -> None:
@@ -218,21 +237,28 @@ class Ledger:
         if entry is None:
             return
         entry.noted.is_leaving = True
-        version = entry.noted.version
-        past = self._past.get(version, _Past(version=version))
-        leaving = [one for one in self._of(version) if one.noted.is_leaving]
-        self._checkpoint.put(
-            _past_key(version),
-            _Past(
-                version=version,
-                counts=sum((one.queue.counts() for one in leaving), past.counts),
-                restarts=past.restarts + sum(one.noted.restarts for one in leaving),
-            ),
-        )
+        left = _Past(version=entry.noted.version).with_generation(generation, entry)
+        self._checkpoint.note(f"{LEFT_PREFIX}{generation}", left)
         self._checkpoint.drop(f"{ENTRY_PREFIX}{generation}")
 
+    def _taken_over(self) -> dict[VersionKey, _Past]:
+        """Return what an earlier supervisor has added up, with what it had left to add."""
+        past = {one.version: one for one in self._checkpoint.read_all(PAST_PREFIX, _Past).values()}
+        for number, left in self._checkpoint.read_all(LEFT_PREFIX, _Past).items():
+            known = past.get(left.version, _Past(version=left.version))
+            if known.last != left.last:  # it died between adding this and dropping it
+                past[left.version] = msgspec.structs.replace(
+                    known,
+                    counts=known.counts + left.counts,
+                    restarts=known.restarts + left.restarts,
+                    last=left.last,
+                )
+                self._checkpoint.note(_past_key(left.version), past[left.version])
+            self._checkpoint.drop(f"{LEFT_PREFIX}{number}")
+        return past
+
     def _note(self, generation: Generation) -> None:
-        self._checkpoint.put(f"{ENTRY_PREFIX}{generation}", self._entries[generation].noted)
+        self._checkpoint.note(f"{ENTRY_PREFIX}{generation}", self._entries[generation].noted)
 
 
 def _past_key(version: VersionKey) -> str:

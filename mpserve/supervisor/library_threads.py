@@ -42,6 +42,17 @@ class LibraryThreads:
         self._environ = environ
         self._is_told = any(variable in environ for variable in VARIABLES)
         self._threads = 0
+        self._are_asked = False
+
+    @property
+    def are_set(self) -> bool:
+        """Whether there is nothing to be set before the first child."""
+        return self._is_told or self._are_asked
+
+    @property
+    def count(self) -> int:
+        """How many the children forked now use; 0 for what the operator has set."""
+        return self._threads
 
     def begin(self) -> None:
         """Load libraries with one thread: the spawner itself never computes."""
@@ -51,6 +62,7 @@ class LibraryThreads:
 
     def set(self, threads: int) -> None:
         """Let the children forked from now on use so many threads."""
+        self._are_asked = True
         if self._is_told or threads == self._threads:
             return
         # Looks at all libraries of the process: milliseconds, so only when the number changes.

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from typing import Final
 
 from mpserve.control.door import make_door
+from mpserve.control.patience import be_patient
 from mpserve.errors import ConfigError, LoadError
-from mpserve.settings import Settings
+from mpserve.settings import Allocator, Settings
 from mpserve.settings.reading import Reading
 from mpserve.settings.unix_address import unix_path
 from mpserve.shm.server_note import ServerNote, write_note
@@ -23,7 +24,7 @@ from mpserve.shm.sweep import sweep_dead_servers
 from mpserve.supervisor.allocator import find_allocator
 from mpserve.supervisor.checkpoint import checkpoint_files
 from mpserve.supervisor.descriptors import open_standard_streams, raise_limit
-from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints, with_grpc
+from mpserve.supervisor.entrypoints import ENTRY_POINTS, EntryPoints, with_grpc, without_standby
 from mpserve.supervisor.inheritance import (
     FirstSpawner,
     Inheritance,
@@ -81,6 +82,8 @@ def run(
         manager = ServiceManager.of(os.environ, pid=os.getpid())
         if settings.allow_grpc:
             entry_points = with_grpc(entry_points)
+        if settings.worker_user is not None or settings.allocator is not Allocator.MALLOC:
+            entry_points = without_standby(entry_points)
         return _run(settings, reread, entry_points, SignalPipe(), manager)
     except ConfigError as error:  # a Unix-domain socket, the workers' user
         say(error.message)
@@ -134,6 +137,7 @@ def _run(
 
             def supervise(root: socket.socket) -> int:
                 set_process_title(SUPERVISOR_TITLE)
+                be_patient()  # no request waits for a supervisor
                 return run_server(
                     settings,
                     reread=reread,

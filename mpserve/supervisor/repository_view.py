@@ -28,6 +28,7 @@ from mpserve.repository import (
     discard,
     list_models,
     listing_of,
+    prepare_parsing,
     scan,
     scan_model,
     share_folder,
@@ -95,6 +96,11 @@ class RepositoryView:
     def scan_now(self) -> ScanResult:
         """Read all repositories in this thread; for the start, when nothing else is to be done."""
         return self._took(scan(self._roots, self._last, self._options))
+
+    async def prepare(self) -> None:
+        """Make the first load call as quick as any later one, where calls load Triton's models."""
+        if self._is_explicit and self._options.format is ConfigFormat.TRITON:
+            await asyncio.to_thread(prepare_parsing)
 
     async def scan(self) -> ScanResult:
         """Read all repositories."""

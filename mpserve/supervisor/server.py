@@ -53,6 +53,8 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 KILLED_SECONDS: Final = 5.0
 """How long processes may take to be gone after SIGKILL; the kernel frees their memory meanwhile."""
+CALM_SECONDS: Final = 0.25
+"""After the start; before, there is something better to do."""
 
 PHASE: Final = "phase"
 
@@ -276,7 +278,12 @@ class Server:
         self._note_phase()
         self._root.beat()
         self._follow_repository(loaded.first)
+        asyncio.get_running_loop().call_later(CALM_SECONDS, self._prepare)
         return True
+
+    def _prepare(self) -> None:
+        if not self._stop.asked.is_set():
+            self._tasks.create_task(self._view.prepare(), name="prepare loads")
 
     async def _open_metrics(self, ports: contextlib.AsyncExitStack) -> bool:
         """Serve the metrics until `ports` are closed; false when their port can not be had."""

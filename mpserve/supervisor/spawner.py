@@ -16,7 +16,6 @@ Owner
 
 import contextlib
 import gc
-import importlib
 import os
 import select
 import signal
@@ -25,11 +24,10 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from mpserve.control import messages
 from mpserve.control.door import NO_DOOR, Caller, ring
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.messages import WorkerLoadFailed
@@ -48,11 +46,15 @@ from mpserve.control.spawner_messages import (
     ToSpawner,
 )
 from mpserve.errors import MpserveError
+from mpserve.supervisor import standby
 from mpserve.supervisor.descriptors import close_all_but
+from mpserve.supervisor.entry import Run, decoded, named, run_begun, run_entry_point
 from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
 from mpserve.supervisor.last_words import flush_streams, say_traceback
 from mpserve.supervisor.library_threads import LibraryThreads
+from mpserve.supervisor.preloads import Preloads
 from mpserve.supervisor.process_title import set_process_title
+from mpserve.supervisor.standby import Standby, StandbyEnds, World, await_birth, say_ready
 from mpserve.supervisor.templates import TemplateEnds, Templates
 from mpserve.supervisor.user_change import become
 from mpserve.supervisor.wait_status import WAITED_FOR, told_by
@@ -61,8 +63,6 @@ from mpserve.telemetry.log_file import redirect
 EXIT_CRASHED: Final = 70  # EX_SOFTWARE: the entry point raised
 EXIT_NOT_EXECUTED: Final = 66  # EX_NOINPUT: there is no such program
 FDS_PER_SPAWN: Final = 2  # control socket, stderr
-PATIENCE_MS: Final = 1000  # far beyond what a supervisor takes to ask for its first child
-QUIET_MS: Final = 100  # the start of a child, which is not to share the processors with imports
 KEPT_ENDS: Final = 256  # told to a supervisor that takes over; more do not die within a second
 _READ_BYTES: Final = 1 << 16
 _STDERR_FD: Final = 2
@@ -86,12 +86,15 @@ class Spawner:
         control: socket.socket,
         arguments: SpawnerArguments,
         *,
-        run: Callable[[EntryPoint, bytes, socket.socket], int],
+        run: Run,
         forks_once: bool = False,
     ) -> None:
         self._forks_once = forks_once
         self._run = run
-        self._templates = Templates(fork=self._fork_template, send=self._send)
+        self._templates = Templates(
+            fork=lambda message, ends: self._forked(lambda: self._be_template(message, ends)),
+            send=self._send,
+        )
         self._control = control
         self._entry_points: EntryPoints = arguments.entry_points
         self._kept_fds = arguments.kept_fds
@@ -100,12 +103,11 @@ class Spawner:
             ToSpawner
         )
         self._fds: deque[int] = deque()
-        self._unloaded = deque(
-            module for row in self._entry_points.values() for module in row.preload
-        )
-        self._role_ends = {row.preload[-1] for row in self._entry_points.values() if row.preload}
-        self._patience_ms = 0  # until the next of them
+        self._preloads = Preloads(self._entry_points)
         self._threads = LibraryThreads(os.environ)
+        rows = self._entry_points.items()
+        self._standby_role = next((role for role, row in rows if row.standby), "")
+        self._standby = Standby(fork=lambda ends: self._forked(lambda: self._stand_by(ends)))
         self._children: dict[int, int] = {}  # pid: spawn id
         self._ended: deque[ChildExited] = deque(maxlen=KEPT_ENDS)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -122,10 +124,10 @@ class Spawner:
         poll = select.poll()
         for fd in (self._control.fileno(), self._wake_read):
             poll.register(fd, select.POLLIN)
-        while self._is_open or self._children:
+        while self._is_open or self._children or self._standby:
             for fd in self._templates.descriptors():
                 poll.register(fd, select.POLLIN)
-            readable = {fd for fd, _ in poll.poll(self._patience_ms if self._unloaded else None)}
+            readable = {fd for fd, _ in poll.poll(self._quiet_ms())}
             for fd in self._templates.descriptors():
                 poll.unregister(fd)
             self._templates.receive(readable)
@@ -138,28 +140,26 @@ class Spawner:
                     return 0
                 poll.register(self._control.fileno(), select.POLLIN)
             if not readable:
-                self._preload_next()
+                self._prepare()
         return 0
 
-    def _preload_next(self) -> None:
-        """Import one module of those that are left, so that a request waits for one at most.
+    def _quiet_ms(self) -> int | None:
+        """Return how long nothing is to be asked for until there is something to prepare."""
+        if self._preloads:
+            return self._preloads.wait_ms
+        return self._standby.wait_ms() if self._standby_role and self._is_open else None
 
-        Between two roles it may come first: the frontends of an empty repository neither wait for
-        numpy nor carry it.
-        """
-        module = self._unloaded.popleft()
-        _import(module)
-        self._patience_ms = PATIENCE_MS if module in self._role_ends else 0
+    def _prepare(self) -> None:
+        if self._preloads:
+            self._preloads.import_next()
+        else:
+            if not self._threads.are_set:  # what a model with one instance gets
+                self._threads.set(len(os.sched_getaffinity(0)))
+            gc.freeze()
+            self._standby.make(self._world())
 
-    def _preload_for(self, message: Spawn) -> None:
-        """Import what a child needs before the first of its kind, which would pay for it alone."""
-        for module in self._entry_points[message.role].preload:
-            if module in self._unloaded:
-                self._unloaded.remove(module)
-                _import(module)
-        for module in message.birth.preload:
-            if module not in sys.modules:
-                _import(module)
+    def _world(self) -> World:
+        return World(modules=self._preloads.of_births, threads=self._threads.count)
 
     def _receive(self) -> bool:
         """Take what arrived; false when the supervisor is gone."""
@@ -173,9 +173,11 @@ class Spawner:
                 case StopSpawner():
                     self._is_open = False
                     self._templates.end_all()
+                    self._standby.end()
                 case EndTemplate():
                     self._templates.end(message.template)
                 case ReopenLog():
+                    self._standby.end()  # it has the former file
                     self._templates.reopen_log(message)
                     with contextlib.suppress(OSError):  # told by the supervisor
                         redirect(message.path)
@@ -200,50 +202,64 @@ class Spawner:
         return True
 
     def _spawn(self, message: Spawn) -> None:
-        self._patience_ms = QUIET_MS
         fds = [self._fds.popleft() for _ in range(FDS_PER_SPAWN)]
-        self._preload_for(message)
+        self._preloads.import_for(message)
         gc.freeze()  # the children's collector leaves alone what they share with us
         if message.birth.threads:
             self._threads.set(message.birth.threads)
         if message.birth.template:
             self._templates.spawn(message, fds)
-        else:
+        elif not self._bear(message, fds):
             self._fork(message, fds)
         for fd in fds:
             os.close(fd)
 
+    def _bear(self, message: Spawn, fds: list[int]) -> bool:
+        """Let the one that stands by be the child; false when a fork must."""
+        birth = message.birth
+        # Who gives up rights must be one thread: some are a thread's own (no_new_privs).
+        if message.role != self._standby_role or birth.program or birth.user:
+            return False
+        pid = self._standby.bear(message, fds, self._world())
+        if pid is None:
+            return False
+        self._note_child(message, pid)
+        return True
+
     def _fork(self, message: Spawn, fds: list[int]) -> None:
         try:
-            pid = os.fork()
+            pid = self._forked(lambda: self._be_child(message, *fds, run=self._run))
         except OSError as error:
             self._send(SpawnFailed(spawn_id=message.spawn_id, reason=str(error)))
         else:
-            if pid == 0:
-                self._become_child(message, control_fd=fds[0], stderr_fd=fds[1])
-            self._children[pid] = message.spawn_id
-            self._is_open = self._is_open and not self._forks_once
-            self._send(Spawned(spawn_id=message.spawn_id, pid=pid))
+            self._note_child(message, pid)
 
-    def _fork_template(self, message: Spawn, ends: TemplateEnds) -> int:
-        """Fork the process that loads the model of `message`, and forks its instances."""
-        pid = os.fork()
-        if pid:
-            return pid
-        exit_code = EXIT_CRASHED
-        try:
-            self._leave()
-            ends.spawners.close()
-            os.close(ends.instance_fd)
-            set_process_title(f"{TEMPLATE_TITLE}{message.title.removeprefix('mps')}")
-            _change_user(message)
-            entry_point = self._entry_points[message.role]
-            exit_code = be_template(entry_point, message, ends.templates, stderr_fd=ends.stderr_fd)
-        except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
-            say_traceback()
-        finally:
-            flush_streams()
-            os._exit(exit_code)
+    def _note_child(self, message: Spawn, pid: int) -> None:
+        self._children[pid] = message.spawn_id
+        self._is_open = self._is_open and not self._forks_once
+        self._send(Spawned(spawn_id=message.spawn_id, pid=pid))
+
+    def _stand_by(self, ends: StandbyEnds) -> int:
+        """Be a worker that waits for its birth."""
+        ends.spawners.close()
+        set_process_title(standby.UNREADY_TITLE)
+        run = run_begun(self._entry_points[self._standby_role])
+        gc.freeze()  # the collector leaves alone what it has made, too
+        say_ready(ends.standbys)
+        set_process_title(standby.TITLE)
+        born = await_birth(ends.standbys)
+        if born is None:
+            return 0
+        return self._be_child(born.message, born.control_fd, born.stderr_fd, run=run)
+
+    def _be_template(self, message: Spawn, ends: TemplateEnds) -> int:
+        """Be the process that loads the model of `message`, and forks its instances."""
+        ends.spawners.close()
+        os.close(ends.instance_fd)
+        set_process_title(f"{TEMPLATE_TITLE}{message.title.removeprefix('mps')}")
+        _change_user(message)
+        entry_point = self._entry_points[message.role]
+        return be_template(entry_point, message, ends.templates, stderr_fd=ends.stderr_fd)
 
     def _leave(self) -> None:
         """In a fork: give up what is the spawner's alone."""
@@ -255,23 +271,29 @@ class Spawner:
             os.close(fd)
         self._control.close()
         self._templates.leave()
+        self._standby.leave()
 
-    def _become_child(self, message: Spawn, *, control_fd: int, stderr_fd: int) -> None:
-        """Never returns."""
+    def _be_child(self, message: Spawn, control_fd: int, stderr_fd: int, *, run: Run) -> int:
+        os.dup2(stderr_fd, _STDERR_FD)
+        os.close(stderr_fd)
+        set_process_title(message.title)
+        _change_user(message)
+        entry_point = self._entry_points[message.role]
+        control = socket.socket(fileno=control_fd)
+        program = message.birth.program
+        if program is not None:
+            return self._execute(message, program, entry_point, control)
+        return run(entry_point, message.start, control)
+
+    def _forked(self, program: Callable[[], int]) -> int:
+        """Fork a process that is `program`; return its pid."""
+        pid = os.fork()
+        if pid:
+            return pid
         exit_code = EXIT_CRASHED
         try:
             self._leave()
-            os.dup2(stderr_fd, _STDERR_FD)
-            os.close(stderr_fd)
-            set_process_title(message.title)
-            _change_user(message)
-            entry_point = self._entry_points[message.role]
-            control = socket.socket(fileno=control_fd)
-            program = message.birth.program
-            if program is not None:
-                exit_code = self._execute(message, program, entry_point, control)
-            else:
-                exit_code = self._run(entry_point, message.start, control)
+            exit_code = program()
         except SystemExit as error:
             exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
         except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
@@ -306,7 +328,7 @@ class Spawner:
         return EXIT_NOT_EXECUTED
 
     def _reap(self) -> None:
-        while self._children or self._templates:
+        while self._children or self._templates or self._standby:
             try:
                 pid, status = os.waitpid(-1, WAITED_FOR)
             except ChildProcessError:
@@ -314,6 +336,8 @@ class Spawner:
             if pid == 0:
                 return
             news = told_by(pid, status)
+            if self._standby.took(news):
+                continue
             if isinstance(news, ChildExited) and self._templates.ended(pid):
                 continue
             if isinstance(news, ChildExited):
@@ -328,11 +352,6 @@ class Spawner:
             return  # the end of the stream is read next
 
 
-def run_entry_point(entry_point: EntryPoint, start: bytes, control: socket.socket) -> int:
-    """Call the program of `entry_point` in this process; return its exit code."""
-    return int(_named(entry_point.target)(_decoded(entry_point, start), control))
-
-
 def be_template(
     entry_point: EntryPoint, first: Spawn, control: socket.socket, *, stderr_fd: int
 ) -> int:
@@ -344,18 +363,18 @@ def be_template(
     stderr = os.dup(_STDERR_FD)
     os.dup2(stderr_fd, _STDERR_FD)
     os.close(stderr_fd)
-    loaded = _named(entry_point.template)(_decoded(entry_point, first.start))
+    loaded = named(entry_point.template)(decoded(entry_point, first.start))
     os.dup2(stderr, _STDERR_FD)
     os.close(stderr)
     gc.disable()
 
     def run(row: EntryPoint, start: bytes, connected: socket.socket) -> int:
-        return int(_named(row.instance)(loaded, _decoded(row, start), connected))
+        return int(named(row.instance)(loaded, decoded(row, start), connected))
 
     arguments = SpawnerArguments(
         control_fd=control.fileno(),
         kept_fds=(),
-        entry_points={first.role: msgspec.structs.replace(entry_point, preload=())},
+        entry_points={first.role: msgspec.structs.replace(entry_point, preload=(), standby="")},
     )
     return Spawner(control, arguments, run=run, forks_once=not loaded.is_usable).run()
 
@@ -363,15 +382,6 @@ def be_template(
 def _change_user(message: Spawn) -> None:
     if message.birth.user is not None:
         become(message.birth.user, closes=message.birth.closes)
-
-
-def _named(target: str) -> Any:  # noqa: ANN401  # a function of the table of entry points
-    module, _, function = target.partition(":")
-    return getattr(importlib.import_module(module), function)
-
-
-def _decoded(entry_point: EntryPoint, start: bytes) -> object:
-    return msgspec.msgpack.decode(start, type=getattr(messages, entry_point.start))
 
 
 def fork_spawner(arguments: SpawnerArguments, *, prepare: Callable[[], None]) -> int:
@@ -424,14 +434,6 @@ def spawner_main(arguments: SpawnerArguments) -> int:
 
 def _note_signal(_number: int, _frame: object) -> None:
     """The wake-up descriptor has told it already."""
-
-
-def _import(module: str) -> None:
-    """Import `module` early. One that can not be imported is told about where it is needed."""
-    try:
-        importlib.import_module(module)
-    except Exception:  # noqa: BLE001  # any code may run at import
-        say_traceback()
 
 
 def main(argv: Sequence[str]) -> int:

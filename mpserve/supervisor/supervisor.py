@@ -82,13 +82,14 @@ class Supervisor:
             tell=self.tell,
             now_ns=now_ns,
         )
+        self._checkpoint = checkpoint
         self._memory = LifecycleMemory(checkpoint)
         self.events = EventLog(now_ns=now_ns, unix_ns=time.time_ns, checkpoint=checkpoint)
         self._now_ns = now_ns
         self._policy = RestartPolicy()
         self._limits = _limits(settings)
-        self._wanted = self._memory.wanted()
         self._actual = self._memory.actual()
+        self._wanted = self._memory.wanted(self._actual)
         self._last_wish = self._memory.last_wish()
         self._settlements: dict[ModelName, list[tuple[int, Settlement]]] = {}
         self._conditions: list[tuple[Callable[[Actual], bool], asyncio.Future[None]]] = []
@@ -215,17 +216,20 @@ class Supervisor:
         while actions := plan(
             self._wanted, self._actual, now_ns=self._now_ns(), limits=self._limits
         ):
-            for action in actions:
-                self._observe(action)
-                self._effects.carry_out(action, self._actual)
+            after = [self._observe(action) for action in actions]
+            self._checkpoint.flush()
+            for action, actual in zip(actions, after, strict=True):
+                self._effects.carry_out(action, actual)
+        self._checkpoint.flush()
         self._set_timer()
         self._meet_conditions()
 
-    def _observe(self, happened: Event | Action) -> None:
+    def _observe(self, happened: Event | Action) -> Actual:
         before = self._actual
         self._actual = observe(before, happened, policy=self._policy)
         self._memory.observed(before, self._actual, happened)
         self.events.observed(before, self._actual, happened)
+        return self._actual
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -252,6 +256,7 @@ class Supervisor:
         self._check(action)
 
     def _settle(self, action: SettleWish) -> None:
+        self._wanted = self._wanted.settled(action.name, action.number)
         waiting = self._settlements.pop(action.name, [])
         later = [row for row in waiting if row[0] > action.number]
         if later:

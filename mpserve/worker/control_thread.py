@@ -8,7 +8,6 @@ Guarantees
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
@@ -19,6 +18,7 @@ from mpserve.telemetry.logging_bridge import follow_level
 from mpserve.worker.model_server import ModelServer
 from mpserve.worker.stop_request import StopRequest
 from mpserve.worker.supervisor_link import SupervisorLink
+from mpserve.worker.waiting_thread import WaitingThread
 
 EXIT_STOPPED: Final = 0
 EXIT_ORPHANED: Final = 75  # EX_TEMPFAIL: the model did not let go in time
@@ -31,6 +31,8 @@ class ControlThread:
 
     Parameters
     ----------
+    thread
+        Runs already.
     on_question
         Called with the number of each question for metrics.
     on_replaced
@@ -43,6 +45,7 @@ class ControlThread:
         stop: StopRequest,
         server: ModelServer,
         *,
+        thread: WaitingThread,
         on_question: Callable[[int], None],
         on_replaced: Callable[[], None],
     ) -> None:
@@ -52,11 +55,11 @@ class ControlThread:
         self._stop = stop
         self._server = server
         self._is_loading = True
-        self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
+        self._thread = thread
 
     def start(self) -> None:
         """Listen from now on."""
-        self._thread.start()
+        self._thread.do(self._listen)
 
     def loading_done(self) -> None:
         """From now on the loop hears a request to stop."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
+from mpserve.control.messages import WorkerStart
 from mpserve.runtimes.protocol import OverlappingRuntime, Request, Runtime
 from mpserve.shm.instance_port import InstancePlaces, InstancePort, open_instance_port
 from mpserve.worker.execution import Execution
@@ -100,21 +101,23 @@ def _overlap(loaded: Loaded, runtime: OverlappingRuntime, port: InstancePort, st
 
 def _open_port(loaded: Loaded) -> InstancePort:
     start = loaded.start
+    return open_instance_port(instance_places(start), instance_rule(start, loaded.completed.config))
+
+
+def instance_places(start: WorkerStart) -> InstancePlaces:
+    """Return where an instance finds what it shares with others."""
     places = start.places
-    return open_instance_port(
-        InstancePlaces(
-            server_id=places.server_id,
-            process_index=places.process_index,
-            epoch=places.epoch,
-            board_segment=places.board_segment,
-            queue_segment=start.queue_segment,
-            ring_segments=places.ring_segments,
-            wake_fds=places.wake_fds,
-            arena_initial_bytes=places.arena_initial_bytes,
-            arena_max_bytes=places.arena_max_bytes,
-            instance_slot=start.instance_slot,
-            limiter_segment=start.limiter_segment,
-            expects_answers=start.expects_answers,
-        ),
-        instance_rule(start, loaded.completed.config),
+    return InstancePlaces(
+        server_id=places.server_id,
+        process_index=places.process_index,
+        epoch=places.epoch,
+        board_segment=places.board_segment,
+        queue_segment=start.queue_segment,
+        ring_segments=places.ring_segments,
+        wake_fds=places.wake_fds,
+        arena_initial_bytes=places.arena_initial_bytes,
+        arena_max_bytes=places.arena_max_bytes,
+        instance_slot=start.instance_slot,
+        limiter_segment=start.limiter_segment,
+        expects_answers=start.expects_answers,
     )

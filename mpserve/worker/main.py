@@ -22,7 +22,7 @@ from mpserve.control.messages import (
 from mpserve.control.patience import be_patient, be_prompt
 from mpserve.errors import MpserveError
 from mpserve.telemetry import log
-from mpserve.telemetry.logging_bridge import bridge_logging
+from mpserve.telemetry.logging_bridge import bridge_logging, follow_level
 from mpserve.telemetry.model_metrics import RECORDER
 from mpserve.worker.control_calls import ControlCalls
 from mpserve.worker.control_thread import ControlThread
@@ -36,6 +36,7 @@ from mpserve.worker.readiness import Readiness
 from mpserve.worker.standard_output import bear_lost_output
 from mpserve.worker.stop_request import StopRequest
 from mpserve.worker.supervisor_link import SupervisorLink
+from mpserve.worker.waiting_thread import WaitingThread
 
 EXIT_OK: Final = 0
 EXIT_LOAD_FAILED: Final = 66  # EX_NOINPUT: the model can not be used
@@ -56,6 +57,24 @@ def main(
         process when not given.
     """
     prepare(start)
+    return live(start, control, listening=control_thread(), loading=loading)
+
+
+def control_thread() -> WaitingThread:
+    """Return the thread that is to hear the supervisor."""
+    thread = WaitingThread("control")
+    thread.start()
+    return thread
+
+
+def live(
+    start: WorkerStart,
+    control: socket.socket,
+    *,
+    listening: WaitingThread,
+    loading: Callable[[SupervisorLink], Loaded | None] | None = None,
+) -> int:
+    """Be a worker in a prepared process; `listening` hears the supervisor. See `main`."""
     link = SupervisorLink(control, start.places)
     stop = StopRequest()
     server = ModelServer(ControlCalls(link.send), start)
@@ -67,7 +86,14 @@ def main(
         metrics.tell_again()
         readiness.tell_again()
 
-    listener = ControlThread(link, stop, server, on_question=metrics.answer, on_replaced=tell_again)
+    listener = ControlThread(
+        link,
+        stop,
+        server,
+        thread=listening,
+        on_question=metrics.answer,
+        on_replaced=tell_again,
+    )
     listener.start()
     begun_ns = time.monotonic_ns()
     loaded = _load(start, link) if loading is None else loading(link)
@@ -97,24 +123,35 @@ def main(
 
 
 def prepare(start: WorkerStart) -> None:
-    """Make this process that of an instance: signals, output, arguments, log, random numbers."""
+    """Make this process that of an instance."""
+    prepare_for_any()
+    prepare_for(start)
+
+
+def prepare_for_any() -> None:
+    """Make this process a worker's: signals, output, arguments, random numbers."""
     be_patient()
     _leave_signals_to_supervisor()
     bear_lost_output()
     # None, as in Triton's stub: a model that parses them (argparse, unittest) gets its defaults.
     sys.argv = [""]
+    bridge_logging()
+    _seed_numpy()
+
+
+def prepare_for(start: WorkerStart) -> None:
+    """Let this process be told from others in the log."""
     key = start.instance
     log.configure(
         start.log,
         role=f"worker:{key.name}:{key.version}:{key.index}",
     )
-    bridge_logging()
+    follow_level()
     if start.logging.is_set:
         # Here, because few want it and it costs milliseconds.
         from mpserve.telemetry.logging_sink import divert_to_logging  # noqa: PLC0415
 
         divert_to_logging(start.logging)
-    _seed_numpy()
 
 
 def _leave_signals_to_supervisor() -> None:

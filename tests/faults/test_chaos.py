@@ -85,7 +85,7 @@ def descriptors(process: psutil.Process) -> int:
 
 
 def inventory(server) -> Inventory:
-    processes = server.processes()
+    processes = server.lasting_processes()
     return Inventory(
         len(processes),
         server.segments(),
@@ -135,7 +135,7 @@ def kill_and_wait(server, titles: tuple[str, ...], count: int) -> None:
         process.kill()
         process.wait(10)
     wait_until(
-        lambda: len(server.processes()) == count,
+        lambda: len(server.lasting_processes()) == count,
         deadline=within(10),
         what=f"{count} processes after the death of {', '.join(titles)}",
     )
@@ -321,7 +321,7 @@ def test_every_failure_is_explained_and_nothing_is_left_over(serve, repository):
         for load in loads.values():
             load.wait_answered(by_each=20)
         wait_until(lambda: "server.ready" in server.log_text)
-        count = len(server.processes())
+        count = len(server.lasting_processes())
         settled = renewed_inventory(server, loads, count)
         begun = time.monotonic()
         end = begun + SECONDS

@@ -43,7 +43,7 @@ def test_without_a_root_all_processes_end_and_the_next_start_cleans_up(
     tell(first, "m")
     left = first.segments()
     assert left, "the test would show nothing"
-    wait_until(lambda: len(first.processes()) == 3 + frontends + 2)
+    wait_until(lambda: len(first.lasting_processes()) == 3 + frontends + 2)
     processes = first.processes()
     kill_root(first)
     wait_gone(processes)

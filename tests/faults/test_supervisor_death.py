@@ -39,7 +39,7 @@ def test_under_load_no_request_fails_and_no_model_is_loaded_anew(serve, reposito
     server = serve(repository.path, flags=[*EXPLICIT, "--frontends=2"])
     wait_until(lambda: server.events("server.ready"), what="both frontends to be there")
     before = tell(server, "m")
-    pids = {process.pid for process in server.processes()}
+    pids = {process.pid for process in server.lasting_processes()}
     with ClosedLoop(server, teller_bytes("m"), clients=4) as load:
         for _ in range(4):
             load.wait_answered(by_each=5)
@@ -48,7 +48,7 @@ def test_under_load_no_request_fails_and_no_model_is_loaded_anew(serve, reposito
             wait_until(lambda: names(server) == {"m": "READY"}, deadline=BACK_SECONDS)
     assert load.failed == []
     assert tell(server, "m") == before
-    assert len({process.pid for process in server.processes()} - pids) == 1
+    assert len({process.pid for process in server.lasting_processes()} - pids) == 1
     assert len(server.events("version.loading")) == 1
 
 
@@ -164,13 +164,13 @@ def test_all_that_may_die_at_once_may_die(serve, repository):
     repository.add("teller", "m")
     server = serve(repository.path, flags=[*EXPLICIT, "--frontends=2"])
     wait_until(lambda: "server.ready" in server.log_text)
-    count = len(server.processes())
+    count = len(server.lasting_processes())
     for _ in range(full_or(6, 3)):  # with more, the model is given up
         for title in (TITLE, "mpserve spawner", "mps:m", "mps frontend 0", "mps frontend 1"):
             server.process_named(title).kill()
         wait_until(lambda: tell(server, "m").version == 1, deadline=within(10))
         wait_until(
-            lambda: len(server.processes()) == count,
+            lambda: len(server.lasting_processes()) == count,
             deadline=within(10),
             what="each to be there once",
         )

@@ -50,13 +50,27 @@ def test_a_worker_lets_others_go_first_until_it_is_ready(loading):
     assert slices([worker, *started]) == {slice_ns(0)}, "threads and programs of the model, too"
 
 
-def test_who_holds_locks_of_a_queue_is_prompt_and_the_spawner_is_not(serve, repository):
+def test_who_serves_is_prompt_and_who_loads_is_not(serve, repository):
     repository.add("scripted", "m")
     server = serve(repository.path)
     serving = [*server.processes_named("mps frontend 0"), *server.processes_named("mps:m")]
     assert len(serving) == 2
-    assert slices([*serving, server.process_named("mps supervisor")]) == {slice_ns(0)}
-    assert slices([server.process_named("mpserve spawner")]) == {PATIENT_NS}
+    assert slices(serving) == {slice_ns(0)}
+    loading = [server.process_named("mps supervisor"), server.process_named("mpserve spawner")]
+    assert slices(loading) == {PATIENT_NS}
+
+
+def test_a_supervisor_that_is_started_anew_is_patient(serve, repository):
+    server = serve(repository.path)
+    supervisor = server.process_named("mps supervisor")
+    os.kill(supervisor.pid, signal.SIGKILL)
+    wait_until(
+        lambda: {one.pid for one in server.processes_named("mps supervisor")} - {supervisor.pid},
+        what="another supervisor",
+    )
+    wait_until(
+        lambda: slices(server.processes_named("mps supervisor")) == {PATIENT_NS}, what="patience"
+    )
 
 
 def test_a_spawner_that_is_started_anew_makes_prompt_workers(serve, repository):

@@ -12,13 +12,21 @@ from tests.fixtures.repository import TEMPLATES
 from tests.fixtures.scripted import run_script
 from tests.fixtures.server import Server
 from tests.fixtures.teller import tell
+from tests.fixtures.waiting import wait_until
 
 RUNS = 5
 NUMPY = "_multiarray_umath"
 
 
+PROTOBUF = "_upb/_message"
+
+
 def has_numpy(process):
     return any(NUMPY in mapped.path for mapped in process.memory_maps())
+
+
+def has_protobuf(process):
+    return any(PROTOBUF in mapped.path for mapped in process.memory_maps())
 
 
 def test_an_empty_repository_is_served_soon(repository, tmp_path, capsys):
@@ -64,10 +72,16 @@ def test_a_runtime_is_imported_once_for_all_workers_that_come_after(serve, repos
     assert run_script(server, "after", asked)
 
 
-def test_a_frontend_is_there_before_numpy_and_imports_it_before_a_model_is_ready(serve, repository):
+def test_a_frontend_is_there_before_numpy_and_imports_it_soon_after_a_model_is(serve, repository):
     repository.add("identity", "m")
     server = serve(repository.path, flags=["--model-control-mode=explicit"])
     frontend = server.process_named("mps frontend 0")
     assert not has_numpy(frontend)
     assert server.load("m").status == 200
-    assert has_numpy(frontend)
+    wait_until(lambda: has_numpy(frontend), what="numpy in the frontend")
+
+
+def test_the_supervisor_has_what_a_load_call_needs_before_the_first_one_comes(serve, repository):
+    server = serve(repository.path, flags=["--model-control-mode=explicit"])
+    supervisor = server.process_named("mps supervisor")
+    wait_until(lambda: has_protobuf(supervisor), what="protobuf in the supervisor")

@@ -20,7 +20,7 @@ from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.installed_copy import copy_mpserve, copy_requirements
 from tests.fixtures.repository import Repository
 from tests.fixtures.scripted import run_script
-from tests.fixtures.server import Server
+from tests.fixtures.server import STANDBY, Server
 from tests.fixtures.waiting import wait_until
 
 SYSTEMS_PYTHON = Path("/usr/bin/python3")
@@ -156,6 +156,7 @@ def test_a_model_has_another_users_rights_and_none_over_the_server(begin, place)
         assert Calls(channel)("ServerLive").live
     frontend = server.process_named("mps frontend 0")
     assert frontend.uids().real == os.getuid()
+    assert not server.processes_named(STANDBY), "none of it could become a worker"
 
 
 def test_segments_are_of_the_workers_group_and_of_nobody_else(begin, place):

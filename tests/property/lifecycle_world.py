@@ -68,6 +68,7 @@ class LifecycleWorld(RuleBasedStateMachine):
                 return
             for action in actions:
                 self.actual = observe(self.actual, action, policy=POLICY)
+            for action in actions:
                 self.carry_out(action)
         raise AssertionError("the plan does not come to an end")
 
@@ -109,6 +110,7 @@ class LifecycleWorld(RuleBasedStateMachine):
                 numbers = self.settled.setdefault(action.name, [0])
                 assert action.number >= numbers[-1]
                 numbers.append(action.number)
+                self.wanted = self.wanted.settled(action.name, action.number)
                 self.answers[action.name, action.number] = action.failure
                 if action.failure is None:
                     self.lost = {row for row in self.lost if row[0] != action.name}

@@ -202,6 +202,12 @@ class LifecycleMachine(LifecycleWorld):
         }
 
     @invariant()
+    def a_wish_is_looked_at_until_it_is_settled(self):
+        settled = {name: model.settled for name, model in self.actual.models.items()}
+        for name, wish in self.wanted.wishes.items():
+            assert (name in self.wanted.open) == (wish.number > settled.get(name, 0))
+
+    @invariant()
     def one_generation_serves_a_version(self):
         for model in self.actual.models.values():
             versions = [

@@ -1,21 +1,35 @@
 """Text of a model configuration to `TritonConfig`: `config.pbtxt`, and the JSON of a load override.
 
-protobuf is imported by the first text that is parsed: a server without Triton models never pays
-for it.
+protobuf is imported by the first text that is parsed, or by `prepare_parsing`: a server without
+Triton models never pays for it.
 """
 
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from mpserve.errors import InvalidRequest, RepositoryError
 from mpserve.model.triton.config import TritonConfig
 
+KEPT_CONFIGS: Final = 64
+"""Texts whose meaning is remembered: a reload reads the same one again, and parsing it would be the
+largest part of reading its model."""
+
 Json = dict[str, object]
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor, FieldDescriptor
     from google.protobuf.message import Message
+
+
+def prepare_parsing() -> None:
+    """Do now what else the first text that is parsed has to wait for."""
+    from google.protobuf import json_format, text_format  # noqa: F401, PLC0415  # see above
+
+    from mpserve.model.proto.schema import config_class  # noqa: PLC0415
+
+    config_class()
 
 
 def parse_text_config(text: str, *, path: str) -> TritonConfig:
@@ -33,12 +47,8 @@ def parse_text_config(text: str, *, path: str) -> TritonConfig:
     """
     from google.protobuf import text_format  # noqa: PLC0415  # see the module's docstring
 
-    from mpserve.model.proto.schema import config_class  # noqa: PLC0415
-
-    message = config_class()()
     try:
-        text_format.Parse(text, message)
-        return config_of(message)
+        return _parsed(text)
     except text_format.ParseError as error:
         where = f"{path}:{error.GetLine()}:{error.GetColumn()}"
         reason = str(error).removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
@@ -47,6 +57,17 @@ def parse_text_config(text: str, *, path: str) -> TritonConfig:
         ) from error
     except (msgspec.ValidationError, RecursionError) as error:
         raise RepositoryError(f"failed to read text proto from {path}: {error}") from error
+
+
+@lru_cache(KEPT_CONFIGS)
+def _parsed(text: str) -> TritonConfig:
+    from google.protobuf import text_format  # noqa: PLC0415  # loaded by the caller
+
+    from mpserve.model.proto.schema import config_class  # noqa: PLC0415
+
+    message = config_class()()
+    text_format.Parse(text, message)
+    return config_of(message)
 
 
 def parse_json_config(text: str) -> TritonConfig:

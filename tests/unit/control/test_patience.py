@@ -88,7 +88,7 @@ def test_nothing_else_of_the_scheduling_changes(usual):
 
 
 def test_a_machine_without_such_slices_is_left_alone(usual, monkeypatch):
-    monkeypatch.setattr(patience, "_CALLS", {})
+    monkeypatch.setattr(patience, "_CALLS", None)
     be_patient()
     be_prompt()
     assert slice_ns(0) == 0

@@ -2,7 +2,10 @@
 
 from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.actions import PublishTable, SettleWish, StartInstance
-from mpserve.lifecycle.actual import Actual, Check, shown_versions
+from mpserve.lifecycle.actual import (
+    Actual,
+    shown_versions,
+)
 from mpserve.lifecycle.events import (
     FolderChecked,
     InstanceEnded,
@@ -11,6 +14,7 @@ from mpserve.lifecycle.events import (
     TableAcknowledged,
 )
 from mpserve.lifecycle.observation import observe
+from mpserve.lifecycle.operation_record import Check
 from mpserve.lifecycle.plan import Limits, plan
 from mpserve.lifecycle.restart import RestartPolicy
 from mpserve.lifecycle.wanted import Wanted, Wish
@@ -97,6 +101,8 @@ class Simulation:
         while actions := plan(self.wanted, self.actual, now_ns=self.now_ns, limits=self.limits):
             for action in actions:
                 self.actual = observe(self.actual, action, policy=self.policy)
+                if isinstance(action, SettleWish):
+                    self.wanted = self.wanted.settled(action.name, action.number)
                 issued.append(action)
         self.actions += issued
         return issued

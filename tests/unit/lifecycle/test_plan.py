@@ -53,6 +53,17 @@ def test_a_complete_configuration_lets_all_instances_start_at_once():
     assert world.started() == [("1", 1, 0), ("1", 1, 1), ("1", 1, 2)]
 
 
+def test_what_waits_for_its_turn_is_given_up_when_the_server_stops():
+    world = Simulation(limits=Limits(loading_versions=1))
+    numbers = [world.wish(define(name)) for name in "abc"]
+    assert world.actual.waiting == {"b", "c"}
+    world.stop()
+    assert world.actual.waiting == frozenset()
+    for name, number in zip("bc", numbers[1:], strict=True):
+        world.acknowledge()
+        assert [one.message for one in world.answer(number)] == [SHUTDOWN.message], name
+
+
 def test_versions_wait_for_their_turn_to_load():
     world = Simulation(limits=Limits(loading_versions=2))
     world.wish(define("a", versions="123"))

@@ -44,6 +44,42 @@ def test_the_next_one_reads_what_the_last_one_kept(files):
     assert facts(Checkpoint(files)) == {"model/a": "4", "wish/a": "3", "model/b": "5"}
 
 
+def test_what_is_noted_is_kept_before_anything_that_is_put_later(files):
+    first = Checkpoint(files)
+    first.note("model/a", Fact("1"))
+    first.note("model/a", Fact("2"))
+    assert facts(Checkpoint(files)) == {}
+    first = Checkpoint(files)
+    first.note("model/a", Fact("3"))
+    first.note("model/b", Fact("4"))
+    first.put("wish/a", Fact("5"))
+    assert facts(Checkpoint(files)) == {"model/a": "3", "model/b": "4", "wish/a": "5"}
+
+
+def test_what_is_noted_is_read_and_dropped_like_all_else(files):
+    checkpoint = Checkpoint(files)
+    checkpoint.note("a", Fact("1"))
+    assert checkpoint.read("a", Fact) == Fact("1")
+    checkpoint.note("a", Fact("2"))
+    checkpoint.drop("a")
+    checkpoint.note("b", Fact("3"))
+    checkpoint.flush()
+    assert facts(Checkpoint(files)) == {"b": "3"}
+
+
+def test_what_is_noted_several_times_is_written_once(files, monkeypatch):
+    written = []
+    write = os.pwrite
+    checkpoint = Checkpoint(files)
+    monkeypatch.setattr(os, "pwrite", lambda *row: written.append(row) or write(*row))
+    for number in range(9):
+        checkpoint.note("a", Fact(str(number)))
+        checkpoint.note("b", Fact(str(number)))
+    checkpoint.flush()
+    assert len(written) == 1
+    assert facts(checkpoint) == {"a": "8", "b": "8"}
+
+
 def test_it_does_not_grow_with_the_number_of_changes(files, monkeypatch):
     monkeypatch.setattr(module, "_SPARE_BYTES", 1000)
     checkpoint = Checkpoint(files)

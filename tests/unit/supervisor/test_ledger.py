@@ -41,14 +41,20 @@ class CountedQueue:
 class Books:
     """A ledger with a clock and timers that the test moves."""
 
-    def __init__(self) -> None:
+    def __init__(self, files: tuple[int, int] | None = None) -> None:
         self.now_ns = 0
         self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.files = files or checkpoint_files()
+        self.checkpoint = Checkpoint(self.files)
         self.ledger = Ledger(
             now_ns=lambda: self.now_ns,
             call_later=lambda *timer: self.timers.append(timer),
-            checkpoint=Checkpoint(checkpoint_files()),
+            checkpoint=self.checkpoint,
         )
+
+    def next(self) -> "Books":
+        """Return the books of the supervisor that follows when this one is killed now."""
+        return Books(self.files)
 
     def open(self, generation: int, version: VersionKey = M1) -> CountedQueue:
         queue = CountedQueue()
@@ -118,6 +124,39 @@ def test_a_load_soon_after_an_unload_goes_on_counting(books):
     books.open(2).successes = 1
     books.let_linger()
     assert books.successes == 4
+
+
+def test_the_next_supervisor_goes_on_with_what_every_generation_has_counted(books):
+    for number in (1, 2, 3):
+        books.open(number).successes = 10**number
+        books.ledger.started(key(0, generation=number))
+        books.ledger.started(key(0, generation=number))
+    books.ledger.removed(Generation(1))
+    books.let_linger()
+    books.ledger.removed(Generation(2))
+    later = books.next()
+    later.open(3).successes = 1000
+    assert later.successes == 1110
+    assert later.ledger.restarts(M1) == 3
+    assert later.next().successes == 110
+
+
+def test_what_was_added_up_is_not_added_again_when_the_note_of_it_was_left(books, monkeypatch):
+    books.open(1).successes = 3
+    books.open(2)
+    books.ledger.removed(Generation(1))
+    drop = books.checkpoint.drop
+
+    def killed(name: str) -> None:
+        if name.startswith("left/"):
+            books.checkpoint.flush()
+        else:
+            drop(name)
+
+    monkeypatch.setattr(books.checkpoint, "drop", killed)
+    books.let_linger()
+    assert books.successes == 3
+    assert books.next().successes == 3
 
 
 def test_workers_that_start_again_are_counted_also_over_a_reload(books):

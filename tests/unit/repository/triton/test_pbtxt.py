@@ -106,6 +106,14 @@ def test_bad_json_is_refused_in_one_line(text, reason):
     assert "\n" not in message
 
 
+def test_the_same_text_is_parsed_once_and_a_fault_names_its_own_file():
+    text = 'name: "once" max_batch_size: 3'
+    assert parse_text_config(text, path="a") is parse_text_config(text, path="b")
+    for path in ("c", "d"):
+        with pytest.raises(RepositoryError, match=f"failed to read text proto from {path}"):
+            parse_text_config("name: ", path=path)
+
+
 def test_protobuf_is_not_imported_before_a_text_is_parsed():
     code = (
         "import sys, mpserve.repository as r; "
