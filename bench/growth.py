@@ -6,6 +6,7 @@ proportional. Rounds alternate over the points, so that a drift of the machine h
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from statistics import median
 from typing import Final
 
@@ -23,6 +24,7 @@ SLACK: Final = 0.1
 END_SLACK: Final = 0.25  # three points: one unlucky round moves their slope more
 END_POINTS: Final = 3
 LEAST_POINTS: Final = 2  # of a line
+MOST_EXCESS: Final = 1.5  # slopes of many points hide a step; what is flat here differs by 1.4
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,18 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         return (
             self.slope <= self.slope_limit + SLACK
             and self.end_slope <= self.slope_limit + END_SLACK
+            and self.excess <= MOST_EXCESS
         )
+
+    @property
+    def excess(self) -> float:
+        """How many times more a point costs than it may, by what any smaller one costs."""
+        allowed = [
+            value / point**self.slope_limit
+            for point, value in zip(self.points, self.medians, strict=True)
+        ]
+        lowest = accumulate(allowed, min)
+        return max((one / least for one, least in zip(allowed, lowest, strict=True)), default=1.0)
 
 
 class Growth(msgspec.Struct, frozen=True, kw_only=True):

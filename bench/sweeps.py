@@ -156,9 +156,10 @@ SWEEPS: Final[dict[str, Sweep]] = {
         ),
         Sweep(
             name="frontends",
-            axis="frontends",
+            axis="frontends, with 64 connections each",
             points=(1, 2, 3, 4),
-            at=lambda point: _subject(point, frontends=point, connections=64),
+            # The same connections shared by more would be asked for less in a turn each.
+            at=lambda point: _subject(point, frontends=point, connections=64 * point),
             figures=(_cpu(FLAT), _RATE, _memory(LINEAR)),
         ),
         Sweep(

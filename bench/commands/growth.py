@@ -9,7 +9,7 @@ import msgspec
 
 from bench.commands.page_options import page_options
 from bench.errors import BenchError
-from bench.growth import Growth, measure_sweep
+from bench.growth import MOST_EXCESS, Growth, measure_sweep
 from bench.loading import closed_loop
 from bench.measuring.bytecode import compile_bytecode
 from bench.measuring.leftovers import sweep as sweep_leftovers
@@ -56,15 +56,19 @@ def page(found: Sequence[Growth]) -> Iterator[str]:
     yield "Written by `python -m bench growth`. Both axes of the plots are logarithmic; bars show"
     yield "the lowest and the highest round. A slope of 0 is flat, 1 is proportional. Work (bytes,"
     yield "rows) may cost in proportion; what lies idle (models, versions, connections) no CPU."
+    yield (
+        f"Excess: the most that a point costs beyond what it may by a smaller one; up to "
+        f"{MOST_EXCESS:g} is noise."
+    )
     yield ""
-    yield "| what grows | figure | slope | of the last points | may be | holds |"
-    yield "| --- | --- | ---: | ---: | ---: | --- |"
+    yield "| what grows | figure | slope | of the last points | may be | excess | holds |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | --- |"
     for growth in found:
         for one in growth.curves:
             verdict = {True: "yes", False: "**no**", None: "?"}[one.holds]
             yield (
                 f"| [{growth.sweep}](#{growth.sweep}) | {one.label} | {one.slope:.2f} "
-                f"| {one.end_slope:.2f} | {one.slope_limit:.0f} | {verdict} |"
+                f"| {one.end_slope:.2f} | {one.slope_limit:.0f} | {one.excess:.2f} | {verdict} |"
             )
     for growth in found:
         machine = growth.machine

@@ -23,6 +23,7 @@ class Mpserve:
     roles = (
         RolePattern(text="[mps frontend", role="frontend"),
         RolePattern(text="[mps:", role="worker"),
+        RolePattern(text="[mps standby", role="standby"),
         RolePattern(text="[mpserve spawner", role="spawner"),
         RolePattern(text="[mps supervisor", role="supervisor"),
         RolePattern(text="[mpserve", role="root"),

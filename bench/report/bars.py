@@ -9,7 +9,17 @@ from bench.bars import BARS, Bar, Form
 from bench.report.results import Results, Sample
 from bench.report.table import NOISY_SHARE, padded, three_digits
 
-COLUMNS = ("case", "scenario", "figure", "beside", "bar", "measured", "rounds", "holds")
+COLUMNS = (
+    "case",
+    "scenario",
+    "figure",
+    "beside",
+    "bar",
+    "measured",
+    "rounds",
+    "holds",
+    "beside the others",
+)
 LEFT_COLUMNS = 4
 NOT_MEASURED = "not measured"
 
@@ -21,6 +31,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rival: str = ""
     values: tuple[float, ...] = ()  # one for each round that has both sides
     is_noisy: bool = False
+    others: tuple["Verdict", ...] = ()  # the same bar beside the rivals that are easier to beat
 
     @property
     def value(self) -> float | None:
@@ -74,8 +85,10 @@ def _verdict(results: Results, bar: Bar) -> Verdict:
     measured = [one for one in against if one.values]
     if not measured:
         return Verdict(bar=bar, rival=" or ".join(rivals))
-    # The rival that is hardest to beat.
-    return (max if bar.form is Form.SHARE else min)(measured, key=lambda one: one.value or 0.0)
+    hardest_first = sorted(
+        measured, key=lambda one: one.value or 0.0, reverse=bar.form is Form.SHARE
+    )
+    return msgspec.structs.replace(hardest_first[0], others=tuple(hardest_first[1:]))
 
 
 def _against(results: Results, bar: Bar, ours: _Side, rival: str) -> Verdict:
@@ -121,6 +134,7 @@ def _is_noisy(samples: Iterable[Sample]) -> bool:
 def _cells(one: Verdict) -> list[str]:
     bar = one.bar
     sign = "≥" if bar.form in {Form.LESS, Form.MORE} else "≤"
+    others = [f"{other.rival} {three_digits(other.value or 0.0)}" for other in one.others]
     return [
         bar.case,
         bar.scenario,
@@ -130,6 +144,7 @@ def _cells(one: Verdict) -> list[str]:
         NOT_MEASURED if one.value is None else three_digits(one.value),
         _range(one.values),
         {True: "yes", False: "**no**", None: "?"}[one.holds] + (" *" if one.is_noisy else ""),
+        ", ".join(others) or "-",
     ]
 
 

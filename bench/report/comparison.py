@@ -20,7 +20,7 @@ def page(results: Results, plots: Sequence[Path]) -> Iterator[str]:
     yield "## What must hold"
     yield ""
     yield "Quotients are taken round by round; the median counts. Where two servers are named as"
-    yield "rivals, the better one of them is shown."
+    yield "rivals, the better one of them counts, and the last column shows the other."
     yield ""
     yield bars_table(verdicts(results))
     yield ""

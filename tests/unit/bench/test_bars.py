@@ -80,6 +80,9 @@ def test_of_several_rivals_the_best_one_counts(form, limit):
 
     assert found.rival == "mlserver-1"
     assert found.holds is False
+    (other,) = found.others
+    assert other.rival == "mlserver-0"
+    assert f"mlserver-0 {'50.0' if form is Form.LESS else '0.02'}" in bars_table([found])
 
 
 def test_a_bar_may_stand_beside_another_scenario_of_the_same_server():

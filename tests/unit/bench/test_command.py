@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
+from bench import allocators
 from bench.__main__ import main
 from bench.errors import UsageError
 from bench.loading import closed_loop
@@ -18,6 +19,12 @@ def test_names_are_taken_once_and_in_the_order_given():
 def test_an_unknown_name_is_refused_with_those_that_exist(wanted):
     with pytest.raises(UsageError, match="names no server; there are: a, b"):
         choose(wanted, ("a", "b"), what="server")
+
+
+def test_a_measurement_of_its_own_has_help_and_measures_nothing_when_asked_wrongly():
+    shown = CliRunner().invoke(allocators.main, ["--help"])
+    assert (shown.exit_code, "three minutes" in shown.output) == (0, True)
+    assert CliRunner().invoke(allocators.main, ["extra"]).exit_code == 2
 
 
 def test_a_listing_names_servers_and_scenarios():

@@ -40,11 +40,13 @@ def test_a_slope_tells_how_a_cost_grows(values, expected):
         ((10, 10, 10), True),
         ((10, 40, 160), False),
         ((1000, 10, 40, 160), False),
+        ((10, 30, 30, 30, 30, 30, 30, 30), True),
+        ((10, 50, 50, 50, 50, 50, 50, 50), False),
     ],
-    ids=["as it may", "better", "quadratic", "worse at the end"],
+    ids=["as it may", "better", "quadratic", "worse at the end", "one step", "a step too high"],
 )
 def test_a_curve_that_grows_faster_than_it_may_is_told(cpu_us, holds):
-    points = (1, 2, 4, 8)[: len(cpu_us)]
+    points = tuple(1 << shift for shift in range(len(cpu_us)))
     (curve,) = curves(
         msgspec.structs.replace(SWEEP, points=points),
         {point: taken(one) for point, one in zip(points, cpu_us, strict=True)},
@@ -89,7 +91,7 @@ def test_the_page_shows_each_point_and_what_failed():
 
     assert "| 2 | 20.0 |" in text
     assert "1.00 (may be 1)" in text
-    assert "| [things](#things) | CPU | 1.00 | 1.00 | 1 | yes |" in text
+    assert "| [things](#things) | CPU | 1.00 | 1.00 | 1 | 1.00 | yes |" in text
     assert "**4 could not be measured in each round**: too many" in text
 
 
@@ -104,7 +106,7 @@ def test_a_sweep_of_which_nothing_could_be_measured_is_told_without_a_plot(tmp_p
 
     assert ran.exit_code == 1, ran.exception
     text = (tmp_path / "README.md").read_text()
-    assert "| [models](#models) | CPU | 0.00 | 0.00 | 1 | ? |" in text
+    assert "| [models](#models) | CPU | 0.00 | 0.00 | 1 | 1.00 | ? |" in text
     assert "no server" in text
     assert ".svg" not in text
 
