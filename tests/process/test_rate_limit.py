@@ -85,7 +85,7 @@ def test_three_executions_of_priority_1_weigh_as_much_as_one_of_priority_3(
     for connection in waiting:
         connection.close()
     order = log.read_text()
-    assert sorted(order[:2]) == ["o", "s"]  # neither has executed: first is whose instance woke first
+    assert sorted(order[:2]) == ["o", "s"]  # neither has executed: the first to wake is first
     assert order[2:] == "oososs"
 
 
