@@ -4,7 +4,7 @@ import msgspec
 
 from mpserve.errors import Failure
 from mpserve.model.config import ModelConfig
-from mpserve.model.identity import Generation, InstanceKey, ModelName
+from mpserve.model.identity import Generation, InstanceKey, ModelName, Version
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -57,6 +57,14 @@ class GenerationRefused(Event, frozen=True, kw_only=True):
 
     name: ModelName
     generation: Generation
+    failure: Failure
+
+
+class LoadRefused(Event, frozen=True, kw_only=True):
+    """A load of these versions was asked for, and their configuration rules it out: none began."""
+
+    name: ModelName
+    versions: tuple[Version, ...]
     failure: Failure
 
 

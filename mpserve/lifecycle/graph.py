@@ -23,6 +23,7 @@ from mpserve.lifecycle.actions import (
 from mpserve.lifecycle.actual import Actual, GenerationRecord, ModelRecord, version_order
 from mpserve.lifecycle.fit import misfit
 from mpserve.lifecycle.misfit import Misfit
+from mpserve.lifecycle.reasons import UNLOADED
 from mpserve.lifecycle.transitions import Phase
 from mpserve.lifecycle.wanted import Wanted
 from mpserve.model.config import ModelConfig
@@ -79,9 +80,7 @@ def reviews(wanted: Wanted, actual: Actual) -> Iterator[Action]:
 def judge(name: ModelName, config: ModelConfig, *, wanted: Wanted, actual: Actual) -> Misfit | None:
     """Return why an ensemble can not serve with what there is now; `None` when it can."""
     assert config.ensemble is not None, f"{name} is no ensemble"
-    absent = sorted(
-        member for member in config.ensemble.models if wanted_definition(member, wanted) is None
-    )
+    absent = sorted(one for one in config.ensemble.models if _is_absent(one, wanted, actual))
     if absent:
         return _misfit(
             f"ensemble {name} contains models that are not available or ambiguous: "
@@ -195,6 +194,14 @@ def _served_definition(name: ModelName, wanted: Wanted, actual: Actual) -> Model
 
 
 # --- judging -------------------------------------------------------------------------------------
+
+
+def _is_absent(name: ModelName, wanted: Wanted, actual: Actual) -> bool:
+    """Whether nobody wants the model. One whose load was refused has no wish, but a reason."""
+    if wanted_definition(name, wanted) is not None:
+        return False
+    model = actual.models.get(name)
+    return model is None or all(reason == UNLOADED for reason in model.reasons.values())
 
 
 def _member(name: ModelName, step: Step, actual: Actual) -> ModelConfig | Misfit:

@@ -37,6 +37,7 @@ from mpserve.lifecycle.events import (
     GenerationRefused,
     GenerationsHeld,
     InstanceEnded,
+    LoadRefused,
     SequencesEnded,
     TableAcknowledged,
 )
@@ -164,6 +165,14 @@ def _refused(actual: Actual, event: GenerationRefused) -> Actual:
     return actual.with_changed(event.name, event.generation, change)
 
 
+def _load_refused(actual: Actual, event: LoadRefused) -> Actual:
+    """Versions that serve go on, and the reason is not one of theirs."""
+    model = actual.models.get(event.name) or ModelRecord(name=event.name)
+    reason = shown_reason(event.failure)
+    refused = {one: reason for one in event.versions if model.serving(one) is None}
+    return actual.with_model(replace(model, reasons={**model.reasons, **refused}))
+
+
 def _withdrawn(actual: Actual, action: WithdrawGeneration) -> Actual:
     model = actual.models[action.name]
     reason = shown_reason(action.failure)
@@ -246,4 +255,5 @@ _OBSERVERS: Final[dict[type[Event | Action], Callable[[Actual, Any], Actual]]] =
     RemoveGeneration: _removed,
     **INSTANCE_OBSERVERS,
     GenerationRefused: _refused,
+    LoadRefused: _load_refused,
 }

@@ -22,6 +22,7 @@ from mpserve.model.identity import ModelName, model_name
 from mpserve.repository.candidates import NOT_UNIQUE, Duplicate, bring_together
 from mpserve.repository.found import Candidate, Override, ScannedFolder, ScanOptions, ScanResult
 from mpserve.repository.override import discard, materialise
+from mpserve.repository.refusal import Refusal, VersionsRefused
 from mpserve.repository.scan import candidates_by_name, list_root, scan, scan_folder
 from mpserve.repository.snapshot import take_snapshot
 from mpserve.repository.triton.definition import read_triton_model
@@ -65,8 +66,8 @@ def scan_model(
         The model can not be read, or what is read is invalid. Triton calls these and the two above
         `failed to load '<name>', failed to poll from model repository`; the message is the reason.
     LoadError
-        The model is valid but can not be loaded. The message is what follows
-        `load failed for model '<name>': `.
+        The model is valid but can not be loaded; `VersionsRefused` says which versions of it. The
+        message is what follows `load failed for model '<name>': `.
     """
     checked = model_name(name)
     if override is not None and override.files:
@@ -128,6 +129,8 @@ def _definition_of(candidates: Sequence[Candidate]) -> ModelDefinition:
     match bring_together(candidates):
         case Duplicate():
             raise AlreadyExists(NOT_UNIQUE)
+        case Refusal() as refusal:
+            raise VersionsRefused(refusal)
         case Failure() as failure:
             raise _ERRORS[failure.code](failure.message)
         case definition:

@@ -14,11 +14,12 @@ import msgspec
 
 from mpserve.dialect import Dialect
 from mpserve.errors import InternalError, LoadError, ModelNotFound, MpserveError
+from mpserve.lifecycle.events import LoadRefused
 from mpserve.lifecycle.graph import used_models
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
-from mpserve.repository import Override
+from mpserve.repository import Override, VersionsRefused
 from mpserve.supervisor.repository_view import RepositoryView
 from mpserve.supervisor.supervisor import Settlement, Supervisor, directories_in_use
 from mpserve.telemetry import log
@@ -81,6 +82,7 @@ class Loads:
             try:
                 found = await self._view.model(member, None)
             except MpserveError as error:
+                self._tell_refused(member, error)
                 self._tell_unreadable(member, error, origin=origin)
                 continue
             await self._pull(found, seen=seen, origin=origin)
@@ -113,11 +115,20 @@ class Loads:
         try:
             return await self._view.model(name, override)
         except LoadError as error:
+            self._tell_refused(name, error)
             self._supervisor.events.refused(name, origin=origin, why=error.message)
             raise LoadError(f"load failed for model '{name}': {error.message}\n") from error
         except MpserveError as error:
             self._tell_unreadable(name, error, origin=origin)
             raise self._unreadable(name, error) from error
+
+    def _tell_refused(self, name: ModelName, error: MpserveError) -> None:
+        """Versions that were to be loaded and can not be are not available, and say why."""
+        if isinstance(error, VersionsRefused):
+            refusal = error.refusal
+            self._supervisor.tell(
+                LoadRefused(name=name, versions=refusal.versions, failure=refusal.reason)
+            )
 
     def _tell_unreadable(self, name: ModelName, error: MpserveError, *, origin: Origin) -> None:
         log.error("model.unreadable", model=name, reason=error.message)

@@ -9,6 +9,10 @@ from tests.fixtures.turnstile import HOLDS, Turnstile, answer, request
 from tests.fixtures.waiting import wait_until
 
 ON = "--rate-limit=execution_count"
+LIMITED = (
+    'Invalid argument: Resource count for "R" is limited to 10 which will prevent scheduling of '
+    "one or more model instances, the minimum required count is 32"
+)
 
 
 def needing(count: int, *, priority: int = 1) -> str:
@@ -120,10 +124,24 @@ def test_a_need_beyond_the_limit_fails_the_load_and_a_smaller_one_loads(
     )
     refused = server.load("a")
     assert refused.status == 400
-    assert (
-        'Resource count for "R" is limited to 10 which will prevent scheduling of one or more '
-        "model instances, the minimum required count is 32"
-    ) in refused.json()["error"]
+    assert LIMITED in refused.json()["error"]
+    row = {"name": "a", "version": "1", "state": "UNAVAILABLE", "reason": LIMITED}
+    assert server.index() == [row]
     Turnstile(repository, tmp_path, config=needing(10), name="a")
     assert server.load("a").status == 200
     assert server.infer("a", request()).status == 200
+
+
+def test_a_reload_beyond_the_limit_leaves_nothing_but_its_answer(serve, repository, tmp_path):
+    Turnstile(repository, tmp_path, config=needing(10), name="a")
+    server = serve(
+        repository.path, flags=("--model-control-mode=explicit", ON, "--rate-limit-resource=R:10")
+    )
+    assert server.load("a").status == 200
+    Turnstile(repository, tmp_path, config=needing(32), name="a")
+    assert LIMITED in server.load("a").json()["error"]
+    assert server.index() == [{"name": "a", "version": "1", "state": "READY"}]
+    assert server.infer("a", request()).status == 200
+    assert server.unload("a").status == 200
+    (row,) = server.index()
+    assert (row["state"], row["reason"]) == ("UNAVAILABLE", "unloaded")

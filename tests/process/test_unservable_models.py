@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fixtures.ensembles import add_ensemble, adding
 from tests.fixtures.repository import Repository
 
 UNKNOWN = (
@@ -31,6 +32,10 @@ def repository(tmp_path):
     return repository
 
 
+def unavailable(name, reason):
+    return {"name": name, "version": "1", "state": "UNAVAILABLE", "reason": reason}
+
+
 def test_a_load_that_can_not_succeed_tells_why_and_leaves_the_others_alone(serve, repository):
     server = serve(repository.path, flags=["--model-control-mode=explicit", "--load-model=good"])
     for name, (_, reason) in REASONS.items():
@@ -39,7 +44,22 @@ def test_a_load_that_can_not_succeed_tells_why_and_leaves_the_others_alone(serve
         assert answer.json()["error"] == (
             f"load failed for model '{name}': version 1 is at UNAVAILABLE state: {reason};\n"
         )
+        assert unavailable(name, reason) in server.index()
     assert server.get("/v2/models/good/ready").status == 200
+    assert server.get("/v2/health/ready").status == 400
+
+
+def test_a_model_that_is_refused_as_a_member_of_an_ensemble_says_why(serve, repository):
+    _, reason = REASONS["gpu"]
+    add_ensemble(repository, "whole", adding("gpu", "X", "Y"))
+    server = serve(repository.path, flags=["--model-control-mode=explicit"])
+    refused = server.load("whole")
+    assert refused.status == 400
+    assert (
+        "depends on 'gpu' which has no loaded version. Model 'gpu' loading failed with error: "
+        f"version 1 is at UNAVAILABLE state: {reason};"
+    ) in refused.json()["error"]
+    assert unavailable("gpu", reason) in server.index()
 
 
 def test_at_start_such_models_are_in_the_index_with_their_reasons(serve, repository):

@@ -16,6 +16,7 @@ from mpserve.lifecycle.events import (
     InstanceEnded,
     InstanceFailed,
     InstanceReady,
+    LoadRefused,
     SequencesEnded,
     TableAcknowledged,
 )
@@ -63,6 +64,11 @@ class LifecycleMachine(LifecycleWorld):
         self.wanted = self.wanted.with_wish(
             Wish(number=self.last_wish, name=name, definition=definition)
         )
+        self.run_plan()
+
+    @rule(name=st.sampled_from(NAMES), versions=st.sets(st.sampled_from(("1", "2")), min_size=1))
+    def rule_a_load_out(self, name, versions):
+        self.tell(LoadRefused(name=name, versions=tuple(sorted(versions)), failure=REFUSAL))
         self.run_plan()
 
     @precondition(lambda self: self.named() or self.held)

@@ -34,6 +34,7 @@ from mpserve.model.triton.validation import (
 from mpserve.repository.fingerprint import snapshot_digest, version_fingerprint
 from mpserve.repository.found import ScanOptions
 from mpserve.repository.layout import CONFIG_FILE, CUSTOM_CONFIGS, version_names
+from mpserve.repository.refusal import Refusal, VersionsRefused
 from mpserve.repository.snapshot import FileStamp, Snapshot
 from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
 from mpserve.repository.version_policy import choose_versions
@@ -73,8 +74,8 @@ def read_triton_model(
     RepositoryError, InvalidRequest, Unsupported
         What Triton finds while it polls: unreadable or invalid configuration.
     LoadError
-        What Triton finds while it loads: no version, instance groups that can not be. The message
-        is what follows `load failed for model '<name>': `.
+        What Triton finds while it loads: no version, or as `VersionsRefused` instance groups that
+        can not be. The message is what follows `load failed for model '<name>': `.
     """
     if snapshot.unreadable:
         raise RepositoryError(snapshot.unreadable[0].message)
@@ -174,11 +175,17 @@ def _check_load(config: TritonConfig, *, versions: tuple[int, ...], options: Sca
             groups = summarize(config).instance_groups
             check_resources(groups, options.rate_limits, model_name=config.name)
     except MpserveError as error:
-        reasons = (
+        told = (
             f"version {version} is at UNAVAILABLE state: Invalid argument: {error};"
             for version in versions
         )
-        raise LoadError("".join(reasons)) from error
+        refusal = Refusal(
+            code=LoadError.code,
+            message="".join(told),
+            versions=tuple(Version(str(version)) for version in versions),
+            reason=InvalidRequest(error.message).failure(),
+        )
+        raise VersionsRefused(refusal) from error
 
 
 def _version_definitions(

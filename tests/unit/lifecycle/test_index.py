@@ -1,7 +1,8 @@
 import pytest
 
+from mpserve.errors import ErrorCode, Failure
 from mpserve.lifecycle.actions import PublishTable
-from mpserve.lifecycle.events import InstanceChecked
+from mpserve.lifecycle.events import InstanceChecked, LoadRefused
 from mpserve.lifecycle.index import index_rows, is_ready
 from mpserve.model.state import IndexRow, ModelState
 from tests.unit.lifecycle.simulation import Simulation, define
@@ -9,6 +10,11 @@ from tests.unit.lifecycle.simulation import Simulation, define
 
 def row(name, version, state, reason=""):
     return IndexRow(name=name, version=version, state=state, reason=reason)
+
+
+def refusal(*versions):
+    failure = Failure(code=ErrorCode.INVALID_ARGUMENT, message="too much")
+    return LoadRefused(name="m", versions=versions, failure=failure)
 
 
 def test_rows_are_sorted_by_name_and_then_by_number():
@@ -60,6 +66,29 @@ def test_a_version_without_a_number_has_none():
     assert only == row("m", None, ModelState.READY)
 
 
+def test_a_refused_version_says_why_until_it_is_loaded():
+    world = Simulation()
+    (published,) = world.tell(refusal("1", "2"))
+    assert isinstance(published, PublishTable)
+    reason = "Invalid argument: too much"
+    rows = index_rows(world.actual, listed={"m": ""}, ready_only=False)
+    assert rows == tuple(row("m", one, ModelState.UNAVAILABLE, reason) for one in ("1", "2"))
+    world.serve(define(versions=("1", "2")))
+    rows = index_rows(world.actual, listed={"m": ""}, ready_only=False)
+    assert rows == tuple(row("m", one, ModelState.READY) for one in ("1", "2"))
+
+
+def test_a_version_that_serves_shows_nothing_of_a_refused_reload():
+    world = Simulation()
+    world.serve(define())
+    world.tell(refusal("1", "2"))
+    rows = index_rows(world.actual, listed={"m": ""}, ready_only=False)
+    assert rows == (
+        row("m", "1", ModelState.READY),
+        row("m", "2", ModelState.UNAVAILABLE, "Invalid argument: too much"),
+    )
+
+
 def served(world):
     world.serve(define())
 
@@ -85,9 +114,27 @@ def unloading(world):
     world.wish(None)
 
 
+def refused(world):
+    world.tell(refusal("1"))
+
+
+def refused_and_unloaded(world):
+    refused(world)
+    world.wish(None)
+    world.acknowledge()
+
+
 @pytest.mark.parametrize(
     ("story", "ready"),
-    [(served, True), (loading, False), (failed, False), (unloading, False), (unloaded, True)],
+    [
+        (served, True),
+        (loading, False),
+        (failed, False),
+        (refused, False),
+        (refused_and_unloaded, True),
+        (unloading, False),
+        (unloaded, True),
+    ],
 )
 def test_a_strict_server_is_ready_when_every_version_serves_or_was_unloaded(story, ready):
     world = Simulation()

@@ -4,13 +4,22 @@ import pytest
 
 from mpserve.errors import (
     AlreadyExists,
+    ErrorCode,
+    Failure,
     InvalidRequest,
     LoadError,
     ModelNotFound,
     RepositoryError,
     Unsupported,
 )
-from mpserve.repository import Override, ScanOptions, discard, scan, scan_model
+from mpserve.repository import (
+    Override,
+    ScanOptions,
+    VersionsRefused,
+    discard,
+    scan,
+    scan_model,
+)
 
 SKLEARN = '{"implementation": "mlserver_sklearn.SKLearnModel", "name": "svm"}'
 
@@ -87,11 +96,17 @@ def test_no_version_is_an_error_of_the_load(write, load):
 
 def test_instance_groups_that_can_not_be_are_an_error_of_the_load(write, load):
     write({"m/1/model.py": "", "m/config.pbtxt": "instance_group { kind: KIND_GPU }"})
-    with pytest.raises(LoadError) as refused:
+    with pytest.raises(VersionsRefused) as refused:
         load()
     assert str(refused.value) == (
         "version 1 is at UNAVAILABLE state: Invalid argument: instance group m_0 of model m has "
         "kind KIND_GPU but server does not support GPUs;"
+    )
+    refusal = refused.value.refusal
+    assert refusal.versions == ("1",)
+    assert refusal.reason == Failure(
+        code=ErrorCode.INVALID_ARGUMENT,
+        message="instance group m_0 of model m has kind KIND_GPU but server does not support GPUs",
     )
     group = load(gpus=(0, 1)).config.instance_groups[0]
     assert group.kind.value == "KIND_GPU"
