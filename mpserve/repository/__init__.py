@@ -17,7 +17,7 @@ from mpserve.repository.refusal import VersionsRefused
 from mpserve.repository.scan import scan
 from mpserve.repository.single import scan_model
 from mpserve.repository.stillness import Settled, Sighting, settle
-from mpserve.repository.triton.pbtxt import prepare_parsing
+from mpserve.repository.triton.pbtxt import forget_texts, prepare_parsing
 from mpserve.repository.watch import Wake, wakes
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "VersionsRefused",
     "Wake",
     "discard",
+    "forget_texts",
     "list_models",
     "listing_of",
     "prepare_parsing",

@@ -26,6 +26,7 @@ from mpserve.repository import (
     ScanOptions,
     ScanResult,
     discard,
+    forget_texts,
     list_models,
     listing_of,
     prepare_parsing,
@@ -176,7 +177,9 @@ class RepositoryView:
         self._note()
 
     def forget(self, name: ModelName) -> None:
-        """Note that the model was unloaded: no override of it is in force."""
+        """Note that the model was unloaded: no override is in force, and nothing of it is kept."""
+        for root in self._roots:
+            forget_texts(f"{root}/{name}")
         if self._overrides.pop(name, None) is not None:
             self._note()
 
@@ -226,6 +229,9 @@ class RepositoryView:
         self._noted_at_loads[name] = notes
 
     def _took(self, result: ScanResult) -> ScanResult:
+        for path in self._last.folders if self._last is not None else {}:
+            if path not in result.folders:
+                forget_texts(path)
         self._last = result
         told = frozenset(result.notes) | {one.message for one in result.unreadable_roots.values()}
         for note in sorted(told - self._noted):

@@ -4,17 +4,15 @@ protobuf is imported by the first text that is parsed, or by `prepare_parsing`: 
 Triton models never pays for it.
 """
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from mpserve.errors import InvalidRequest, RepositoryError
 from mpserve.model.triton.config import TritonConfig
+from mpserve.repository.triton.known_texts import KnownTexts
 
-KEPT_CONFIGS: Final = 64
-"""Texts whose meaning is remembered: a reload reads the same one again, and parsing it would be the
-largest part of reading its model."""
+_KNOWN: Final = KnownTexts()
 
 Json = dict[str, object]
 
@@ -38,7 +36,7 @@ def parse_text_config(text: str, *, path: str) -> TritonConfig:
     Parameters
     ----------
     path
-        Where the text is from; for the message only.
+        Where the text is from.
 
     Raises
     ------
@@ -48,7 +46,7 @@ def parse_text_config(text: str, *, path: str) -> TritonConfig:
     from google.protobuf import text_format  # noqa: PLC0415  # see the module's docstring
 
     try:
-        return _parsed(text)
+        config = _KNOWN.meaning(text) or _parsed(text)
     except text_format.ParseError as error:
         where = f"{path}:{error.GetLine()}:{error.GetColumn()}"
         reason = str(error).removeprefix(f"{error.GetLine()}:{error.GetColumn()} : ")
@@ -57,9 +55,15 @@ def parse_text_config(text: str, *, path: str) -> TritonConfig:
         ) from error
     except (msgspec.ValidationError, RecursionError) as error:
         raise RepositoryError(f"failed to read text proto from {path}: {error}") from error
+    _KNOWN.keep(path, text, config)
+    return config
 
 
-@lru_cache(KEPT_CONFIGS)
+def forget_texts(folder: str) -> None:
+    """Let go of what the texts in the folder of a model meant: it was unloaded, or is gone."""
+    _KNOWN.forget(folder)
+
+
 def _parsed(text: str) -> TritonConfig:
     from google.protobuf import text_format  # noqa: PLC0415  # loaded by the caller
 

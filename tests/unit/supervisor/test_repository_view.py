@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from mpserve.errors import ModelNotFound
 from mpserve.repository import Override
+from mpserve.repository.triton.pbtxt import parse_text_config
 from mpserve.settings import ModelControlMode
 
 CONFIG = Override(config='{"backend": "python", "max_batch_size": 4}')
@@ -53,6 +55,28 @@ def test_an_unload_ends_an_override_and_so_does_another_load(view, put):
     seen.remember(model(seen, override=CONFIG), CONFIG)
     seen.remember(model(seen, override=FILES), FILES)
     assert not is_overridden(model(seen))
+
+
+def unload(view, _root):
+    view.forget("m")
+
+
+def remove_folder(view, root):
+    asyncio.run(view.scan())
+    shutil.rmtree(root / "m")
+    asyncio.run(view.scan())
+
+
+@pytest.mark.parametrize("goes", [unload, remove_folder])
+def test_what_the_configuration_of_a_model_meant_goes_with_it(view, put, root, goes):
+    path = str(root / "m/config.pbtxt")
+    text = f'name: "m" backend: "python" # {path}'  # no other file's
+    put("m", text)
+    seen = view()
+    model(seen)
+    meaning = parse_text_config(text, path=path)
+    goes(seen, root)
+    assert parse_text_config(text, path=path) is not meaning
 
 
 def test_the_next_supervisor_knows_the_override(view, put):

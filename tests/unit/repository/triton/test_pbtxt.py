@@ -5,7 +5,12 @@ import pytest
 
 from mpserve.errors import InvalidRequest, RepositoryError
 from mpserve.model.triton.config import ModelInput, ModelParameter, SpecificVersions, TritonConfig
-from mpserve.repository.triton.pbtxt import parse_json_config, parse_text_config
+from mpserve.repository.triton.known_texts import MOST_FILES
+from mpserve.repository.triton.pbtxt import (
+    forget_texts,
+    parse_json_config,
+    parse_text_config,
+)
 
 FULL = """
 # a comment
@@ -112,6 +117,31 @@ def test_the_same_text_is_parsed_once_and_a_fault_names_its_own_file():
     for path in ("c", "d"):
         with pytest.raises(RepositoryError, match=f"failed to read text proto from {path}"):
             parse_text_config("name: ", path=path)
+
+
+def test_a_meaning_is_kept_until_the_last_folder_with_the_text_is_let_go_of():
+    text = 'name: "kept" max_batch_size: 3'
+    first = parse_text_config(text, path="/r/one/config.pbtxt")
+    assert parse_text_config(text, path="/r/two/config.pbtxt") is first
+    forget_texts("/r/one")
+    assert parse_text_config(text, path="/r/two/config.pbtxt") is first
+    forget_texts("/r/tw")  # another folder
+    assert parse_text_config(text, path="/r/two/config.pbtxt") is first
+    forget_texts("/r/two")
+    assert parse_text_config(text, path="/r/two/config.pbtxt") is not first
+
+
+def test_a_file_that_says_something_else_keeps_nothing_of_what_it_said():
+    first = parse_text_config('name: "before"', path="/r/m/config.pbtxt")
+    parse_text_config('name: "after"', path="/r/m/config.pbtxt")
+    assert parse_text_config('name: "before"', path="/r/n/config.pbtxt") is not first
+
+
+def test_the_files_read_last_are_kept():
+    first = parse_text_config('name: "first"', path="/r/first/config.pbtxt")
+    for number in range(MOST_FILES):
+        parse_text_config(f'name: "m{number}"', path=f"/r/{number}/config.pbtxt")
+    assert parse_text_config('name: "first"', path="/r/first/config.pbtxt") is not first
 
 
 def test_protobuf_is_not_imported_before_a_text_is_parsed():
