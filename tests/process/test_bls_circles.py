@@ -57,16 +57,24 @@ def test_a_circle_through_models_gets_an_error(serve, repository, circle):
     assert [run_script(server, name, "return 1") for name in "abc"] == [1, 1, 1]
 
 
-def test_instances_that_wait_for_each_other_go_on_when_one_is_refused(serve, repository):
+def test_instances_that_wait_for_each_other_go_on_when_one_is_refused(serve, repository, tmp_path):
     repository.add("scripted", "a", config=TWO)
     repository.add("scripted", "b", config=TWO)
     server = serve(repository.path)
     # Both instances of each model are taken before any asks for the other one.
-    meet = "time.sleep(0.5); return call('{other}', 'return 1')"
+    meet = f"""
+import os, tempfile
+tempfile.mkstemp(prefix="came", dir={str(tmp_path)!r})
+while sum(name.startswith("came") for name in os.listdir({str(tmp_path)!r})) < 4:
+    time.sleep(0.005)
+return call('OTHER', 'return 1')
+"""
     with ThreadPoolExecutor(4) as pool:
         results = list(
             pool.map(
-                lambda name: run_script(server, name, meet.format(other="ba"["ab".index(name)])),
+                lambda name: run_script(
+                    server, name, meet.replace("OTHER", "ba"["ab".index(name)])
+                ),
                 "abab",
             )
         )

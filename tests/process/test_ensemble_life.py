@@ -87,8 +87,10 @@ def test_an_ensemble_that_waits_can_be_unloaded(serve, repository):
     assert states(server)["e"] == ("UNAVAILABLE", "unloaded")
 
 
-def test_a_request_in_flight_ends_well_when_a_later_step_is_unloaded(serve, repository):
-    repository.add("adder", "slow", parameters={"seconds": "1"})
+def test_a_request_in_flight_ends_well_when_a_later_step_is_unloaded(serve, repository, tmp_path):
+    gate = tmp_path / "gate"
+    gate.touch()
+    repository.add("adder", "slow", parameters={"gate": str(gate)})
     repository.add("adder", "after")
     add_ensemble(repository, "e", adding("slow", "X", "T"), adding("after", "T", "Y"))
     server = serve(repository.path, flags=[EXPLICIT, "--load-model=e"])
@@ -96,6 +98,7 @@ def test_a_request_in_flight_ends_well_when_a_later_step_is_unloaded(serve, repo
         wait_until(lambda: "slow works" in server.log_text, what="the first step to run")
         assert server.unload("after").status == 200
         assert add(server, "e").status == 404
+        gate.unlink()
         assert running.result.status == 200, running.result
         assert running.result.value("Y") == 2.0
     wait_until(

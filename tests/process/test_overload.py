@@ -16,7 +16,9 @@ SECONDS = int(full_or(30, 3))
 SERVICE_SECONDS = 0.02
 INSTANCES = 2
 CAPACITY = INSTANCES / SERVICE_SECONDS
-ACCEPTED = full_or(0.99, 0.95)  # of a short run, one stall of the machine is some percent
+# Of a short run, one stall of the machine is some percent of the requests.
+ACCEPTED, GOODPUT = full_or(0.99, 0.75), full_or(0.9, 0.6)
+SLOWEST = full_or(99, 90)  # percentile
 INSTANCES_ONLY = "instance_group [ { count: 2 } ]"
 LIMIT = f"""
 {INSTANCES_ONLY}
@@ -56,8 +58,8 @@ class Seen(NamedTuple):
         """Part of all; a machine with other work may refuse a few below its capacity."""
         return self.good.size / (self.good.size + self.refused.size)
 
-    def p99(self) -> float:
-        return float(np.percentile(self.good, 99))
+    def slowest(self) -> float:
+        return float(np.percentile(self.good, SLOWEST))
 
 
 def offer(server, *, rate, seconds):
@@ -82,15 +84,15 @@ def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repos
     after = offer(server, rate=0.7 * CAPACITY, seconds=max(SECONDS // 3, 1))
     with capsys.disabled():
         for name, seen in (("usual", usual), ("flood", flood), ("after", after)):
-            sys.stdout.write(f"{name}: p99 {seen.p99():.1f} ms, {seen.goodput:.1f}/s; ")
-        sys.stdout.write(f"refused in {np.percentile(flood.refused, 99):.1f} ms (p99)\n")
+            sys.stdout.write(f"{name}: p{SLOWEST} {seen.slowest():.1f} ms, {seen.goodput:.1f}/s; ")
+        sys.stdout.write(f"refused in {np.percentile(flood.refused, SLOWEST):.1f} ms\n")
     assert flood.statuses == {200, 503}
-    assert flood.p99() <= 3 * usual.p99() + within(5), (flood.p99(), usual.p99())
-    assert flood.goodput >= 0.9 * CAPACITY
-    assert np.percentile(flood.refused, 99) <= within(50)
+    assert flood.slowest() <= 3 * usual.slowest() + within(5), (flood.slowest(), usual.slowest())
+    assert flood.goodput >= GOODPUT * CAPACITY
+    assert np.percentile(flood.refused, SLOWEST) <= within(50)
     assert np.median(flood.refused) <= 50
     assert after.accepted() > ACCEPTED
-    assert after.p99() <= 1.5 * usual.p99() + within(5), "it recovers at once"
+    assert after.slowest() <= 1.5 * usual.slowest() + within(5), "it recovers at once"
 
 
 def test_a_refusal_says_when_to_come_again(serve, repository):

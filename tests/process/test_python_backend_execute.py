@@ -1,7 +1,6 @@
 """Other forms of `execute`: requests that are given once more, and coroutines."""
 
 import threading
-import time
 
 import numpy as np
 from tritonclient.grpc import InferenceServerClient, InferInput
@@ -168,9 +167,7 @@ if model.n:
 def test_coroutines_of_a_decoupled_model_overlap(serve, repository):
     add_async_model(repository, "m")
     server = serve(repository.path)
-    begun = time.monotonic()
-    assert max(ask_async(server, *[0.4] * 8)) >= 4
-    assert time.monotonic() - begun < 2.5, "one after the other would take 3.2 s"
+    assert max(ask_async(server, *[0.4] * 8)) >= 4, "one after the other would be 1 at a time"
 
 
 def test_what_a_coroutine_raises_fails_its_request_only(serve, repository):

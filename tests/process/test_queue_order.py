@@ -1,8 +1,10 @@
 """Answers in the order of their requests, and requests whose clients went."""
 
+import os
+import re
 import select
+import signal
 import socket
-import time
 
 import grpc
 import numpy as np
@@ -10,10 +12,12 @@ import pytest
 
 from tests.fixtures.closed_loop import Connection
 from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.pace import within
 from tests.fixtures.turnstile import LEAVES_WITH_CLIENT, Turnstile, answer, request, turns
 from tests.fixtures.waiting import wait_until
 
 TWO_INSTANCES = "instance_group { count: 2 kind: KIND_CPU }"
+SOON_SECONDS = within(0.25)  # a deadline until which a request has reached the server
 TOLD = "turnstile was told that the client is gone"
 
 
@@ -56,14 +60,13 @@ def test_without_it_a_slow_instance_holds_nobody_back(turnstile):
 
 def test_who_keeps_the_order_does_not_wait_for_a_dead_instance(turnstile):
     model, server = turnstile(f"dynamic_batching {{ preserve_ordering: true }} {TWO_INSTANCES}")
-    workers = {process.pid: process for process in server.processes_named("mps:t")}
     model.gate.touch()
     first = model.send(server, hold=1)
     wait_until(lambda: "turnstile holds" in server.log_text, what="the model to hold")
     second = model.send(server)
     wait_until(lambda: executed(server) == 1, what="the other instance to execute")
-    busy = max(workers.values(), key=lambda process: process.num_ctx_switches().voluntary)
-    busy.kill()  # it looks at the gate again and again
+    (busy,) = re.findall(r"turnstile holds in (\d+)", server.log_text)
+    os.kill(int(busy), signal.SIGKILL)
     assert answer(first)[0] == 503
     assert answer(second)[0] == 200
 
@@ -107,7 +110,7 @@ def test_row_133_a_grpc_call_that_is_cancelled_or_late_leaves_the_queue(
         future.cancel()
         wait_until(lambda: model.failures(server, "CANCELED") == 1, what="the cancel")
         with pytest.raises(grpc.RpcError) as caught:
-            infer(message, timeout=0.1)
+            infer(message, timeout=SOON_SECONDS)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         wait_until(lambda: model.failures(server, "CANCELED") == 2, what="the deadline to be seen")
         assert model.waiting(server) == 0
@@ -134,9 +137,7 @@ def test_an_answer_nobody_waits_for_is_no_failure_of_the_model(turnstile):
     connection.socket.shutdown(socket.SHUT_RDWR)
     connection.close()
     wait_until(lambda: executed(server) == 1, what="the model to end")
-    begun = time.monotonic()
     assert server.infer("t", request()).status == 200
-    assert time.monotonic() - begun < 10
     assert model.failures(server, "BACKEND") == 0
 
 
@@ -167,8 +168,9 @@ def test_row_114_a_model_can_ask_whether_the_deadline_of_its_call_passed(
             "/inference.GRPCInferenceService/ModelInfer",
             request_serializer=lambda given: given.SerializeToString(),
         )
+        message = hold_over_grpc(calls, LEAVES_WITH_CLIENT, timeout_parameter)
         with pytest.raises(grpc.RpcError) as caught:
-            infer(hold_over_grpc(calls, LEAVES_WITH_CLIENT, timeout_parameter), timeout=2.0)
+            infer(message, timeout=2 * SOON_SECONDS)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     wait_until(lambda: TOLD in server.log_text, what="the model to be told")
 
@@ -180,7 +182,7 @@ def test_row_133_requests_of_a_stream_leave_the_queue_at_its_deadline(turnstile,
         calls = Calls(channel)
         message = hold_over_grpc(calls, 0, timeout_parameter)
         with pytest.raises(grpc.RpcError) as caught:
-            list(calls.stream(iter([message, message]), timeout=1.0))
+            list(calls.stream(iter([message, message]), timeout=2 * SOON_SECONDS))
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         wait_until(lambda: model.failures(server, "CANCELED") == 2, what="the deadline to be seen")
         assert model.waiting(server) == 0

@@ -15,10 +15,11 @@ import pytest
 
 from tests.fixtures.closed_loop import Connection, post_bytes
 from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.pace import within
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 
-DEADLINE_SECONDS = 1.2
+DEADLINE_SECONDS = within(0.5)
 """Of a call that ends so; long enough for its model to begin."""
 
 MODEL = """

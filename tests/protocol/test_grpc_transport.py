@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, TRITON, Calls
+from tests.fixtures.pace import within
 from tests.fixtures.relay import Relay
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
@@ -76,27 +77,27 @@ def test_a_deadline_takes_back_what_waits(calls):
     infer = calls.channel.unary_unary(
         path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
     )
-    busy = infer.future(slow(calls, 0.6), timeout=10)
-    late = infer.future(slow(calls, 5.0), timeout=0.2)
+    busy = infer.future(slow(calls, within(0.4)), timeout=within(10))
+    late = infer.future(slow(calls, 30.0), timeout=0.2)
     assert late.exception().code() is CODE.DEADLINE_EXCEEDED
     assert busy.result()
-    infer(slow(calls, 0.0), timeout=2)  # the worker is not busy with the late one
+    infer(slow(calls, 0.0), timeout=within(2))  # the worker is not busy with the late one
 
 
 def test_a_cancelled_call_is_taken_back(calls):
     infer = calls.channel.unary_unary(
         path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
     )
-    busy = infer.future(slow(calls, 0.4), timeout=10)
-    cancelled = infer.future(slow(calls, 5.0), timeout=10)
+    busy = infer.future(slow(calls, within(0.2)), timeout=within(10))
+    cancelled = infer.future(slow(calls, 30.0), timeout=60)
     cancelled.cancel()
     assert busy.result()
-    infer(slow(calls, 0.0), timeout=2)
+    infer(slow(calls, 0.0), timeout=within(2))
 
 
 def test_a_cancelled_stream_takes_back_what_waits(calls):
     """What is executed meanwhile is not; the request behind it is."""
-    stream = calls.stream(iter([slow(calls, 0.3), slow(calls, 0.8), slow(calls, 30.0)]))
+    stream = calls.stream(iter([slow(calls, 0.3), slow(calls, within(0.4)), slow(calls, 30.0)]))
     assert next(stream).infer_response.model_name == "slow"
     stream.cancel()
     with contextlib.suppress(grpc.RpcError):

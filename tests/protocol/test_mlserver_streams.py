@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls
+from tests.fixtures.pace import within
 from tests.fixtures.payload_streams import UNARY, ask, opened, read, text, write_model
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
@@ -252,7 +253,7 @@ def test_what_a_model_keeps_of_further_requests_does_not_change(calls):
 
 def test_a_deadline_cancels_the_model(server, calls):
     before = server.log_text.count("the call was cancelled")
-    with opened(calls, timeout=0.5) as (requests, stream):
+    with opened(calls, timeout=within(0.4)) as (requests, stream):
         requests.put(ask(calls, "hang"))
         _, (code, _) = read(stream)
     assert code is CODE.DEADLINE_EXCEEDED

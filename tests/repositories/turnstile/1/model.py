@@ -5,6 +5,7 @@ when HOLD is 2, until its client is.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ class TritonPythonModel:
     def answer(self, request):
         hold = pb_utils.get_input_tensor_by_name(request, "HOLD").as_numpy().item()
         if hold:
-            sys.stderr.write("turnstile holds\n")
+            sys.stderr.write(f"turnstile holds in {os.getpid()}\n")
         while hold and self.gate.exists() and not (hold == 2 and request.is_cancelled()):
             time.sleep(0.002)
         self.turns += 1
