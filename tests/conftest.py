@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from tests.fixtures.leftovers import descendants, end_tree, left_segments, segments
+from tests.fixtures.pace import within
 from tests.fixtures.repository import Repository
 from tests.fixtures.server import Server
 from tests.fixtures.service_manager import Manager
@@ -21,7 +22,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("soak", max_examples=50_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-LEFT_SECONDS = 5.0  # an ending child may need a moment until its parent has reaped it
+LEFT_SECONDS = within(5)  # an ending child may need a moment until its parent has reaped it
 
 
 @pytest.fixture(autouse=True)

@@ -76,8 +76,9 @@ def test_a_request_in_flight_is_answered_though_the_root_died(serve, repository)
     repository.add("teller", "m")
     server = serve(repository.path)
     processes = server.processes()
-    with in_flight(server, "m", seconds=1) as request:
+    with in_flight(server, "m") as request:
         kill_root(server)
+        request.let_go()
         assert request.result.status == 200
     wait_gone(processes)
     serve(repository.path)

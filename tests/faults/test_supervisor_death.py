@@ -12,7 +12,8 @@ from tests.fixtures.ensembles import add_ensemble, adding, request
 from tests.fixtures.pace import full_or, within
 from tests.fixtures.scripted import run_script, script_body
 from tests.fixtures.sequencer import batching, step
-from tests.fixtures.teller import in_flight, tell, teller_bytes
+from tests.fixtures.server import ANSWER_SECONDS
+from tests.fixtures.teller import held_load, in_flight, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
 TITLE = "mps supervisor"
@@ -107,14 +108,15 @@ def test_sequences_go_on_where_they_began(serve, repository):
 def test_a_load_that_is_under_way_goes_on(serve, repository):
     """The call of the client is answered, and the model is loaded once."""
     repository.add("teller", "m")
-    repository.add("teller", "slow", parameters={"load_seconds": "1"})
+    repository.add("teller", "slow", parameters={"load_seconds": "-1"})
     server = serve(repository.path, flags=EXPLICIT)
     statuses: list[int] = []
     call = threading.Thread(target=lambda: statuses.append(server.load("slow").status))
-    call.start()
-    worker = server.process_named("mps:slow")
-    kill_supervisor(server)
-    call.join(30)
+    with held_load(server, "slow"):
+        call.start()
+        worker = server.process_named("mps:slow")
+        kill_supervisor(server)
+    call.join(ANSWER_SECONDS)
     assert statuses == [200]
     assert server.process_named("mps:slow").pid == worker.pid
 
@@ -182,10 +184,11 @@ def test_all_that_may_die_at_once_may_die(serve, repository):
 def test_sigterm_reaches_the_next_supervisor(serve, repository):
     repository.add("teller", "m")
     server = serve(repository.path, flags=EXPLICIT)
-    with in_flight(server, "m", seconds=1) as running:
+    with in_flight(server, "m") as running:
         server.process.terminate()
         wait_until(lambda: "server.stopping" in server.log_text)
         kill_supervisor(server)
+        running.let_go()
         assert running.result.status == 200
     assert server.wait_exit() == 0
 

@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from tests.fixtures.server import READY_SECONDS
 from tests.fixtures.teller import ask, in_flight, tell
 from tests.fixtures.waiting import wait_until
 
@@ -59,7 +60,7 @@ def test_a_model_that_fails_at_the_start_ends_the_server_unless_told_not_to(
         assert "error: creating server: Internal - failed to load all models" in server.log_text
         return
     server = serve(repository.path, flags=["--exit-on-error=false"], wait_ready=False)
-    wait_until(lambda: server.get("/v2/health/live").status == 200, deadline=30)
+    wait_until(lambda: server.get("/v2/health/live").status == 200, deadline=READY_SECONDS)
     assert server.get("/v2/health/ready").status == 400
     assert tell(server, "good").version == 1
     state, reason = index(server)["bad", "1"]
@@ -85,7 +86,7 @@ def test_23_a_start_that_fails_never_accepts_a_connection(serve, repository):
         accepted.extend(port for port in ports if accepts(port))
         return server.process.poll() is not None
 
-    wait_until(has_ended, deadline=30, what="the server to end")
+    wait_until(has_ended, deadline=READY_SECONDS, what="the server to end")
     server.expected_exit_code = None
     assert server.process.returncode == 1
     assert accepted == []
@@ -268,7 +269,7 @@ def test_a_model_without_versions_does_not_load(serve, repository):
 def test_a_request_in_flight_outlives_the_unload(serve, repository):
     repository.add("teller", "m")
     server = serve(repository.path, flags=[EXPLICIT, "--load-model=m"])
-    with in_flight(server, "m", seconds=1.5) as request:
+    with in_flight(server, "m") as request:
         assert server.unload("m").status == 200
         assert index(server) == {("m", "1"): ("UNLOADING", "")}
         assert ask(server, "m").status == 404

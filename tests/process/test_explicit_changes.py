@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.fixtures.pace import within
 from tests.fixtures.repository import TEMPLATES, Repository
-from tests.fixtures.teller import ask, in_flight, tell, teller_config
+from tests.fixtures.teller import ask, held_load, in_flight, tell, teller_config
 from tests.fixtures.waiting import wait_until
 
 EXPLICIT = "--model-control-mode=explicit"
@@ -224,23 +223,24 @@ def test_a_version_folder_without_a_model_file_is_an_error_at_once(serve, reposi
 
 
 def test_strict_readiness_waits_for_loads_but_not_for_reloads(serve, repository):
-    repository.add("teller", "m", parameters={"load_seconds": "0"})
-    repository.add("teller", "slow", parameters={"load_seconds": "1.5"})
-    server = serve(repository.path, flags=LOADED)
+    repository.add("teller", "m")
+    repository.add("teller", "slow", parameters={"load_seconds": "-1"})
+    server = serve(repository.path, flags=[*LOADED, "--log-format=json"])
     with ThreadPoolExecutor(1) as caller:
-        call = caller.submit(server.load, "slow")
-        wait_until(lambda: row_of(server, "slow").get("state") == "LOADING")
-        assert server.get("/v2/health/ready").status == 400
-        assert server.get("/v2/models/m/ready").status == 200
+        with held_load(server, "slow"):
+            call = caller.submit(server.load, "slow")
+            wait_until(lambda: row_of(server, "slow").get("state") == "LOADING")
+            assert server.get("/v2/health/ready").status == 400
+            assert server.get("/v2/models/m/ready").status == 200
         assert call.result().status == 200
         assert server.get("/v2/health/ready").status == 200
         os.utime(repository.path / "slow/1/model.py")
-        call = caller.submit(server.load, "slow")
-        seen = set()
-        while not call.done():
-            seen.add(server.get("/v2/health/ready").status)
+        with held_load(server, "slow"):
+            call = caller.submit(server.load, "slow")
+            wait_until(lambda: len(server.events("version.loading", model="slow")) == 2)
+            assert server.get("/v2/health/ready").status == 200
         assert call.result().status == 200
-    assert seen == {200}
+        assert server.get("/v2/health/ready").status == 200
 
 
 def test_statistics_start_again_with_a_reload_and_go_on_with_other_instances(serve, repository):
@@ -263,17 +263,13 @@ def test_statistics_start_again_with_a_reload_and_go_on_with_other_instances(ser
 def test_a_model_that_drains_can_be_loaded_again(serve, repository):
     repository.add("teller", "m")
     server = serve(repository.path, flags=LOADED)
-    with in_flight(server, "m", seconds=1.5) as request:
+    with in_flight(server, "m") as request:
         assert server.unload("m").status == 200
         assert server.load("m").status == 200
         assert tell(server, "m").version == 1
         assert request.outcome is None
     assert request.result.status == 200
-    wait_until(
-        lambda: len(server.processes_named("mps:m")) == 1,
-        deadline=within(5),
-        what="the old worker to end",
-    )
+    wait_until(lambda: len(server.processes_named("mps:m")) == 1, what="the old worker to end")
 
 
 def test_remote_storage_is_refused_by_name(serve, repository):

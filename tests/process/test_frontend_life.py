@@ -3,15 +3,17 @@
 import contextlib
 import json
 import socket
-import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.fixtures.pace import within
 from tests.fixtures.ports import free_ports
+from tests.fixtures.repository import Repository
 from tests.fixtures.server import Server
+from tests.fixtures.teller import in_flight
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import write_named
 
@@ -37,40 +39,24 @@ def frontends(server: Server) -> set[psutil.Process]:
     return found
 
 
-class Asking:
-    """A slow request in a thread of its own."""
-
-    def __init__(self, server: Server, seconds: float) -> None:
-        self._answers: list = []
-        self._thread = threading.Thread(target=self._ask, args=(server, seconds))
-        self._thread.start()
-
-    def _ask(self, server: Server, seconds: float) -> None:
-        try:
-            self._answers.append(server.post("/v2/models/slow/infer", slow(seconds)).status)
-        except OSError as error:
-            self._answers.append(error)
-
-    def answer(self) -> object:
-        self._thread.join(timeout=20)
-        return self._answers[0]
-
-
-def test_the_end_waits_for_requests_in_flight_and_refuses_new_ones(serve, repository):
-    server = serve(repository)
-    asking = Asking(server, 1.0)
-    time.sleep(0.3)  # the request is with the model: nothing outside the server shows it
-    server.process.terminate()
+def test_the_end_waits_for_requests_in_flight_and_refuses_new_ones(serve, tmp_path):
+    models = Repository(tmp_path / "tellers")
+    models.add("teller", "m")
+    server = serve(models.path)
 
     def is_refused() -> bool:
         try:
-            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", server.port), timeout=within(2)).close()
         except ConnectionRefusedError:
             return True
         return False
 
-    wait_until(is_refused, deadline=5, what="new connections to be refused")
-    assert asking.answer() == 200
+    with in_flight(server, "m") as request:
+        server.process.terminate()
+        wait_until(is_refused, what="new connections to be refused")
+        assert request.outcome is None
+        request.let_go()
+        assert request.result.status == 200
     assert server.wait_exit() == 0
 
 
@@ -81,17 +67,17 @@ def test_an_idle_connection_does_not_delay_the_end(serve, repository):
         assert idle.recv(100).startswith(b"HTTP/1.1 200")
         begun = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < within(5)  # not the 30 seconds of the grace
         while idle.recv(1000):
             continue
 
 
 def test_frontends_share_the_port_and_a_dead_one_comes_back(serve, repository):
     server = serve(repository, flags=["--frontends=2"])
-    wait_until(lambda: len(frontends(server)) == 2, deadline=10, what="two frontends")
+    wait_until(lambda: len(frontends(server)) == 2, what="two frontends")
     victim = frontends(server).pop()
     victim.kill()
-    wait_until(lambda: len(frontends(server) - {victim}) == 2, deadline=10, what="another frontend")
+    wait_until(lambda: len(frontends(server) - {victim}) == 2, what="another frontend")
     answers = [server.post("/v2/models/slow/infer", slow(0)).status for _ in range(20)]
     assert answers == [200] * 20
 

@@ -78,7 +78,7 @@ def test_an_interval_of_zero_never_looks(serve, repository):
 def test_a_request_to_a_version_that_is_removed_is_answered(poll, repository):
     repository.add("teller", "m", versions=(1, 2), config="version_policy { all {} }")
     server = poll()
-    with in_flight(server, "m", seconds=5) as request:  # the highest version takes it
+    with in_flight(server, "m") as request:  # the highest version takes it
         repository.remove("m/2")
         wait_until(
             lambda: server.get("/v2/models/m/versions/2/ready").status != 200,
@@ -86,7 +86,7 @@ def test_a_request_to_a_version_that_is_removed_is_answered(poll, repository):
         )
         assert ask(server, "m", version=2).status in {404, 503}
         assert tell(server, "m").version == 1
-        assert request.outcome is None, "the request was over too soon to show anything"
+        assert request.outcome is None
     assert request.result.value("VERSION") == 2
 
 

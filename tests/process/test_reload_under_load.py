@@ -133,7 +133,7 @@ def test_a_request_on_its_way_is_answered_by_what_serves_when_it_has_come(serve,
 def test_a_load_does_not_wait_for_a_long_request(serve, repository):
     repository.add("teller", "m")
     server = serve(repository.path, flags=REPOSITORY)
-    with in_flight(server, "m", seconds=3) as request:
+    with in_flight(server, "m") as request:
         repository.add_version("teller", "m", 2)
         assert server.load("m").status == 200
         assert tell(server, "m").version == 2

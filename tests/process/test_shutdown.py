@@ -26,8 +26,10 @@ def pids(server, title):
 def test_a_signal_to_the_whole_group_lets_requests_in_flight_finish(serve, repository):
     repository.add("teller", "a")
     server = serve(repository.path)
-    with in_flight(server, "a", seconds=0.5) as request:
+    with in_flight(server, "a") as request:
         os.killpg(server.pid, signal.SIGTERM)
+        wait_until(lambda: "Signal (15) received." in server.log_text)
+        request.let_go()
         assert request.result.status == 200
     assert server.wait_exit() == 0
 

@@ -8,11 +8,12 @@ import pytest
 
 from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.leftovers import descendants, left_segments, segments
+from tests.fixtures.pace import within
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import mlserver_repository, triton_repository
 
-LEFT_SECONDS = 5.0
+LEFT_SECONDS = within(5)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -195,7 +195,7 @@ def test_a_request_past_the_limit_of_the_queue_is_rejected(serve, repository):
         config="dynamic_batching { default_queue_policy { max_queue_size: 1 } }\nmax_batch_size: 0",
     )  # fmt: skip
     server = serve(repository.path, flags=EXPLICIT)
-    with in_flight(server, "a", seconds=1), in_waiting(server):
+    with in_flight(server, "a"), in_waiting(server):
         assert ask(server, "a").status == 503
         assert failures(server) == {"REJECTED": 1}
 
@@ -204,7 +204,7 @@ def test_a_request_past_the_limit_of_the_queue_is_rejected(serve, repository):
 def test_a_request_that_waits_is_pending_and_cancelled_with_its_client(serve, repository, slots):
     repository.add("teller", "a")
     server = serve(repository.path, flags=(*EXPLICIT, f"--queue-slots={slots}"))
-    with in_flight(server, "a", seconds=1):
+    with in_flight(server, "a"):
         with in_waiting(server):
             pass
         wait_until(lambda: failures(server) == {"CANCELED": 1}, what="the request to be dropped")

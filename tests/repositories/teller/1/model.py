@@ -1,6 +1,7 @@
 """Tells which process, which version and which content of `value.txt` answered.
 
-A request takes as long as it asks for; loading takes the parameter `load_seconds`.
+A request takes as long as it asks for; loading takes the parameter `load_seconds`. With -1, each
+takes until the file `<model>.gate` is gone.
 """
 
 import json
@@ -16,7 +17,8 @@ import triton_python_backend_utils as pb_utils
 class TritonPythonModel:
     def initialize(self, args):
         parameters = json.loads(args["model_config"]).get("parameters", {})
-        time.sleep(float(parameters.get("load_seconds", {}).get("string_value", "0")))
+        self.gate = Path(os.environ.get("TELLER_GATES", "/nowhere"), args["model_name"] + ".gate")
+        self.take(float(parameters.get("load_seconds", {}).get("string_value", "0")))
         value = Path(__file__).with_name("value.txt")
         self.card = {
             "PID": os.getpid(),
@@ -35,8 +37,12 @@ class TritonPythonModel:
             responses.append(pb_utils.InferenceResponse(outputs))
         return responses
 
-    @staticmethod
-    def work(seconds):
-        if seconds > 0:
+    def work(self, seconds):
+        if seconds:
             sys.stderr.write(f"teller works for {seconds:g} s\n")
-            time.sleep(seconds)
+            self.take(seconds)
+
+    def take(self, seconds):
+        time.sleep(max(seconds, 0))
+        while seconds < 0 and self.gate.exists():
+            time.sleep(0.005)
