@@ -13,7 +13,6 @@ namespace {
 constexpr std::string_view kTimeoutExpired = "Request timeout expired";  // Triton's text
 constexpr std::size_t kPushesAtOnce = 256;
 constexpr std::uint64_t kAttendToken = UINT64_MAX;  // of no request
-constexpr std::uint32_t kMostSequenced = 2048;      // in flight, of one model with sequences
 
 }  // namespace
 
@@ -76,25 +75,6 @@ const RouteRef* Dispatcher::find(std::string_view name, std::string_view version
     return route == model->second.end() ? nullptr : &route->second;
 }
 
-// A model whose policy sets no bound may take half of what there is: it can not shut out others.
-// The limit of one that does is kept by its queue, so what is in flight has to be there.
-bool Dispatcher::has_room(const Route& route) const noexcept {
-    const auto& port = *route.port;
-    auto most = port.is_bounded ? max_pushed_ : max_in_flight_ / 2;
-    if (route.sequences) most = std::min(most, kMostSequenced);
-    if (in_flight_ >= max_in_flight_ || port.in_flight >= most) return false;
-    // Where others have all places of the ring, it would wait for them and not for its model.
-    return free_places() != 0 || port.in_flight != port.unpushed();
-}
-
-// One without a bound may have as many as are still free then: some are always left for others.
-std::uint32_t Dispatcher::free_places(const QueuePort& port) const noexcept {
-    const auto free = free_places();
-    if (port.is_bounded) return free;
-    const auto pushed = port.in_flight - static_cast<std::uint32_t>(port.unpushed());
-    return free > pushed ? (free - pushed + 1) / 2 : 0;
-}
-
 void Dispatcher::describe(const MessageView& view, Submission& submission) const {
     describe_batch(view, submission);
     if (regions_ == nullptr) return;
@@ -118,7 +98,7 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     auto& port = submission.route->port;
     entry.serial = 0;
     if (!has_room(*submission.route)) {
-        refused_.push_back(token);
+        refused_.push_back({.token = token});
         schedule_flush();
     } else {
         if (submission.mark == nullptr) {
@@ -126,8 +106,10 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
         } else {
             line_up_sequenced(*port, submission, token);
         }
-        begin_flight(*port);
+        begin_flight(*port, submission.message_bytes);
         ++unpushed_;
+        port->bytes.unpushed += submission.message_bytes;
+        bytes_.unpushed += submission.message_bytes;
         if (traffic_->is_on()) traffic_->found_in_flight(in_flight_);
         schedule(port);
     }
@@ -144,11 +126,6 @@ std::uint64_t Dispatcher::submit(Submission submission, AnswerSink* sink, nb::ob
     entry.input_slot = kNoSlot;
     entry.route = std::move(submission.route);
     return token;
-}
-
-void Dispatcher::begin_flight(QueuePort& port) noexcept {
-    ++port.in_flight;
-    ++in_flight_;
 }
 
 void Dispatcher::line_up(QueuePort& port, const Submission& submission, InFlight& entry,
@@ -219,24 +196,30 @@ void Dispatcher::push_pending(const std::shared_ptr<QueuePort>& owner) {
     std::vector<std::uint64_t> refused;
     bool retired = false;
     for (std::size_t places = free_places(port); places != 0 && !pending.empty();) {
-        const auto next = pending.front(std::min(places, kPushesAtOnce));
+        const auto most = std::min(places, kPushesAtOnce);
+        const auto next = retired ? pending.front(most) : next_pushes(port, most);
+        if (next.empty()) break;
         const auto outcome =
             port.queue->push(next, process_, epoch_, ring_index_, turn_ns(), wake_rule_);
         if (outcome.unattended) attend(owner, outcome.taken);
         retired = outcome.retired;
         const auto handled = retired ? next : next.first(outcome.handled);
+        std::uint64_t bytes = 0;
         for (const auto& push : handled) {
+            bytes += push.request.block_bytes;
             if (retired || push.refused) refused.push_back(push.request.token);
         }
-        unpushed_ -= static_cast<std::uint32_t>(handled.size());
+        leave_line(port, static_cast<std::uint32_t>(handled.size()), bytes);
         pending.drop(handled.size());
+        port.instances = std::max(outcome.instances, 1U);
         if (outcome.full) break;
         places = retired ? pending.size() : places - handled.size();
     }
     port.counters->unpushed.store(pending.size(), std::memory_order_relaxed);
     const auto why = retired ? Status::not_ready : Status::exhausted;
     for (const auto token : refused) {
-        refuse(token, {.status = why, .error = default_error(why), .refused = !retired});
+        const auto told = retired ? default_error(why) : std::string_view{};
+        refuse(token, {.status = why, .error = told, .refused = !retired});
     }
 }
 
@@ -245,7 +228,7 @@ void Dispatcher::refuse(std::uint64_t token, Answer answer) {
     const auto* entry = find_in_flight(token);
     if (entry == nullptr) return;
     std::string text;
-    if (answer.refused) {
+    if (answer.error.empty()) {
         const auto request = MessageView::open(entry->block.data, entry->message_bytes);
         text = queue_full_text(request ? request->text(request->header().id) : std::string_view{});
         answer.error = text;
@@ -294,6 +277,7 @@ void Dispatcher::on_timer() {
         refuse(token, {.status = Status::deadline, .error = kTimeoutExpired});
     }
     timer_.arm(now, timer_callable);
+    if (!scheduled_.empty()) schedule_flush();
     flush_dirty();
     turn_ns_ = 0;
 }
@@ -325,14 +309,6 @@ void Dispatcher::flush() {
     turn_ns_ = 0;
 }
 
-void Dispatcher::refuse_what_found_no_room() {
-    if (refused_.empty()) return;
-    for (const auto token : std::exchange(refused_, {})) {
-        begin_flight(*find_in_flight(token)->route->port);  // which ends here
-        refuse(token, {.status = Status::exhausted, .refused = true});
-    }
-}
-
 Dispatcher::InFlight* Dispatcher::find_in_flight(std::uint64_t token) noexcept {
     const auto index = index_of(token);
     if (index >= entries_.size()) return nullptr;
@@ -350,8 +326,14 @@ void Dispatcher::forget(std::uint64_t token) noexcept {
         return;
     }
     turn_ns_ = 0;
-    refuse(token, {.status = Status::cancelled});
+    refuse(token, {.status = Status::cancelled, .error = default_error(Status::cancelled)});
     turn_ns_ = 0;
+    if (scheduled_.empty()) return;
+    try {
+        schedule_flush();  // its share is free
+    } catch (nb::python_error& error) {
+        error.discard_as_unraisable("requests that go on when others are taken back");
+    }
 }
 
 bool Dispatcher::take_back(const InFlight& entry, std::uint64_t token) noexcept {
@@ -361,7 +343,7 @@ bool Dispatcher::take_back(const InFlight& entry, std::uint64_t token) noexcept 
                       [token](const auto& one) { return one.request.token == token; }) == 0) {
         return port.queue->cancel(token, process_, epoch_);
     }
-    --unpushed_;
+    leave_line(port, 1, entry.message_bytes);
     port.counters->unpushed.store(port.unpushed(), std::memory_order_relaxed);
     return true;
 }

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -68,6 +69,9 @@ public:
     // Whether any model wants the headers of its requests.
     bool takes_headers() const noexcept { return takes_headers_; }
 
+    // A block for a request of this route. Where none is left, requests of models that hold more
+    // give way: those that wait, the last first.
+    Block allocate(const Route& route, std::uint64_t bytes);
     // Whether one more request may be submitted to this route now. What its queue's policy says is
     // known later, when it is pushed.
     bool has_room(const Route& route) const noexcept;
@@ -129,6 +133,11 @@ private:
         std::uint32_t worker_epoch = 0;
     };
 
+    struct Refused {
+        std::uint64_t token;
+        std::string text{};  // empty: the queue is full
+    };
+
     struct Dirty {
         AnswerSink* sink;
         nanobind::object keep_alive;
@@ -146,9 +155,15 @@ private:
     // How many requests may be pushed besides those that are: in all, and of one route.
     std::uint32_t free_places() const noexcept { return max_pushed_ - (in_flight_ - unpushed_); }
     std::uint32_t free_places(const QueuePort& port) const noexcept;
+    // Those in front that may be pushed.
+    std::span<QueuePush> next_pushes(QueuePort& port, std::size_t places) const noexcept;
+    std::vector<Waiting> who_wait();
+    void push_out(std::uint64_t token);
     void refuse(std::uint64_t token, Answer answer);
     void refuse_what_found_no_room();
-    void begin_flight(QueuePort& port) noexcept;
+    void begin_flight(QueuePort& port, std::uint64_t bytes) noexcept;
+    void end_flight(QueuePort& port, std::uint64_t bytes) noexcept;
+    void leave_line(QueuePort& port, std::uint32_t requests, std::uint64_t bytes) noexcept;
     // False when it runs already, or was answered.
     bool take_back(const InFlight& entry, std::uint64_t token) noexcept;
     void watch(std::uint64_t deadline_ns, std::uint64_t token);
@@ -196,6 +211,7 @@ private:
     std::uint32_t max_in_flight_;
     std::uint32_t in_flight_ = 0;
     std::uint32_t unpushed_ = 0;  // of them: those that wait here
+    BytesInFlight bytes_;
 
     StringMap<StringMap<RouteRef>> routes_;
     bool takes_headers_ = false;
@@ -204,7 +220,7 @@ private:
     std::vector<std::shared_ptr<QueuePort>> scheduled_;
     std::vector<std::shared_ptr<QueuePort>> starved_;
     std::vector<std::shared_ptr<QueuePort>> attended_;
-    std::vector<std::uint64_t> refused_;  // tokens; answered at the end of the turn
+    std::vector<Refused> refused_;  // answered at the end of the turn
     std::vector<Dirty> dirty_;
     bool flush_scheduled_ = false;
     bool in_turn_ = false;

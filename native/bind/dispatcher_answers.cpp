@@ -111,8 +111,7 @@ void Dispatcher::settle(std::uint64_t token, Answer& answer, bool inputs_leased,
     const auto message_bytes = entry->message_bytes;
     entry->used = false;
     unused_entries_.push_back(index_of(token));
-    --route->port->in_flight;
-    --in_flight_;
+    end_flight(*route->port, message_bytes);
     if (sink != nullptr) {
         const auto request = MessageView::open(block.data, message_bytes);
         answer.request = request ? &*request : nullptr;

@@ -231,7 +231,7 @@ bool HttpConnection::start_body(std::string_view head, std::uint64_t bytes,
         auto area = decode_bound(head_.header_length) + sizeof(MessageHeader);
         if (dispatcher_.takes_headers()) area += head.size() + config_.request_events.size();
         body_offset_ = align_up(area + head_.header_length, kTensorAlignment) - head_.header_length;
-        body_block_ = dispatcher_.arena().allocate(body_offset_ + bytes);
+        body_block_ = dispatcher_.allocate(**find_route(head_.path), body_offset_ + bytes);
         if (!body_block_ && bytes > config_.max_body_bytes) {
             refuse_body(BodyOutcome::no_room);
             return false;

@@ -108,7 +108,7 @@ bool HttpConnection::submit_inference(std::string_view body, const Block& block,
     const auto pairs = route.takes_headers ? pairs_of_head() : std::string_view{};
     const auto more_bytes = pairs.size() + made_up.size();
     const Block target =
-        in_block ? block : dispatcher_.arena().allocate(decoder.block_bytes(false) + more_bytes);
+        in_block ? block : dispatcher_.allocate(route, decoder.block_bytes(false) + more_bytes);
     if (!target) return false;
     auto& builder = config_.builder;
     builder.begin(target.data, in_block ? body_offset : target.bytes, target.bytes,

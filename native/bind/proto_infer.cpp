@@ -111,7 +111,7 @@ std::optional<Submission> ProtoInfer::prepare(std::string_view message, const Ca
     if (!route) return std::nullopt;
     const auto more_bytes =
         (*route)->takes_headers ? request_events_.size() + call.pairs.size() : 0;
-    const auto block = dispatcher_.arena().allocate(decoder_.block_bytes() + more_bytes);
+    const auto block = dispatcher_.allocate(**route, decoder_.block_bytes() + more_bytes);
     if (!block) return decline(DecodeOutcome::room);
     builder_.begin(block.data, block.bytes, block.bytes, MessageKind::request);
     const bool fits = write_pairs(*route, call.pairs);

@@ -109,7 +109,7 @@ Submission write_request(Dispatcher& dispatcher, const RouteRef& route, nb::hand
         bytes += sizeof(OutputRecord) + nb::cast<std::string>(item[0]).size() +
                  nb::cast<std::string>(item[3]).size();
     }
-    const auto block = dispatcher.arena().allocate(bytes);
+    const auto block = dispatcher.allocate(*route, bytes);
     if (!block) {
         count_refusal(*route);
         raise("ArenaFull", dispatcher.arena().refusal(bytes, "the request"));

@@ -15,6 +15,7 @@
 #include "mpserve/model_queue.hpp"
 #include "mpserve/push_line.hpp"
 #include "mpserve/queue_policy.hpp"
+#include "mpserve/share.hpp"
 #include "mpserve/signature.hpp"
 #include "sequence_push.hpp"
 
@@ -29,6 +30,8 @@ struct QueuePort {
     PushLine pending;                         // accepted, not yet pushed
     std::vector<SequencedRequest> sequenced;  // the same, of a model with sequences
     std::uint32_t in_flight = 0;              // accepted and not answered
+    BytesInFlight bytes;                      // of them
+    std::uint32_t instances = 1;              // as of the last push
     bool is_bounded = false;                  // its policy says how many may wait
     bool attended = false;                    // some wait, for whom nobody was woken
     std::uint64_t taken = 0;                  // then: `PushOutcome::taken`

@@ -154,7 +154,11 @@ void Dispatcher::push_sequenced(QueuePort& port) {
         }
     }
     const auto handled = places - left.size();
-    unpushed_ -= static_cast<std::uint32_t>(handled);
+    std::uint64_t bytes = 0;
+    for (const auto& request : std::span(port.sequenced).first(handled)) {
+        bytes += request.request.block_bytes;
+    }
+    leave_line(port, static_cast<std::uint32_t>(handled), bytes);
     port.sequenced.erase(port.sequenced.begin(),
                          port.sequenced.begin() + static_cast<std::ptrdiff_t>(handled));
     port.counters->unpushed.store(port.unpushed(), std::memory_order_relaxed);
@@ -175,7 +179,8 @@ void Dispatcher::push_sequenced(QueuePort& port) {
                 answer.refused = true;
                 break;
         }
-        answer.error = text.empty() ? default_error(answer.status) : std::string_view(text);
+        if (text.empty() && !answer.refused) text = default_error(answer.status);
+        answer.error = text;
         refuse(request.request.token, answer);
     }
 }

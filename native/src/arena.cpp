@@ -155,6 +155,21 @@ Block Arena::allocate(std::uint64_t bytes) {
     return allocate_large(*whole);
 }
 
+bool Arena::is_large(const Block& block) noexcept {
+    return block.bytes > (std::uint64_t{1} << kLargestClass) - sizeof(BlockHeader);
+}
+
+std::uint64_t Arena::lacking(std::uint64_t bytes) const noexcept {
+    const auto whole = bytes + sizeof(BlockHeader);
+    const auto segment = class_of(whole) <= kLargestClass
+                             ? next_slab_bytes_
+                             : align_up(whole + sizeof(ArenaHeader), kPage);
+    const auto kept = total_bytes_ - cached_large_bytes_;
+    const auto room = max_bytes_ > kept ? max_bytes_ - kept : 0;
+    // With room to the limit it was the machine's memory that was not enough.
+    return segment > room ? segment - room : segment;
+}
+
 std::optional<std::uint32_t> Arena::find(BlockRef ref) const noexcept {
     const auto* header = header_of(ref);
     if (header == nullptr) return std::nullopt;

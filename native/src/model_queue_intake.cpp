@@ -2,6 +2,8 @@
 
 #include "mpserve/model_queue.hpp"
 
+#include <bit>
+
 #include "mpserve/wake.hpp"
 #include "queue_slot.hpp"
 
@@ -65,6 +67,7 @@ PushOutcome ModelQueue::push(std::span<QueuePush> requests, std::uint32_t fronte
                                            : pick_worth(pushed, now, outcome.unattended);
         }
         outcome.taken = header_->taken;
+        outcome.instances = static_cast<std::uint32_t>(std::popcount(header_->active_mask));
     }
     wake(picked);
     return outcome;

@@ -34,15 +34,21 @@ std::uint64_t PushLine::add(QueuePush push) {
     return push.serial;
 }
 
-bool PushLine::take_back(std::uint64_t level, std::uint64_t serial) noexcept {
+QueuePush* PushLine::waiting_at(std::uint64_t level, std::uint64_t serial) noexcept {
     const auto line = find(level);
-    if (line == levels_.end() || line->level != level) return false;
+    if (line == levels_.end() || line->level != level) return nullptr;
     const auto here = std::span(line->waiting).subspan(line->taken);
     const auto push = std::ranges::lower_bound(here, serial, {}, &QueuePush::serial);
-    if (push == here.end() || push->serial != serial || push->gone) return false;
+    if (push == here.end() || push->serial != serial || push->gone) return nullptr;
+    return &*push;
+}
+
+bool PushLine::take_back(std::uint64_t level, std::uint64_t serial) noexcept {
+    auto* push = waiting_at(level, serial);
+    if (push == nullptr) return false;
     push->gone = true;
     --size_;
-    skip_gone(line);
+    skip_gone(find(level));
     return true;
 }
 

@@ -49,6 +49,28 @@ TEST_CASE(a_block_is_aligned_writable_and_large_enough) {
     CHECK_EQUAL(arena.used_bytes(), std::uint64_t{0});
 }
 
+TEST_CASE(what_is_lacking_is_what_must_come_back) {
+    constexpr std::uint64_t kPiece = 1 << 20;
+    for (const std::uint64_t wanted : {std::uint64_t{1}, 3 * kPiece / 2, 5 * kPiece}) {
+        MapSource source;
+        Arena arena(source, 4096, 8 * kPiece);
+        std::vector<Block> blocks;
+        while (const auto block = arena.allocate(kPiece)) blocks.push_back(block);
+        std::vector<Block> small;
+        while (const auto block = arena.allocate(100)) small.push_back(block);
+        CHECK(blocks.size() >= 6 && Arena::is_large(blocks[0]) && !Arena::is_large(small[0]));
+        const auto lacking = arena.lacking(wanted);
+        CHECK(lacking > 0);
+        std::uint64_t back = 0;
+        for (; back < lacking; blocks.pop_back()) {
+            CHECK(!arena.allocate(wanted));
+            back += blocks.back().bytes;
+            arena.release(blocks.back().ref);
+        }
+        CHECK(static_cast<bool>(arena.allocate(wanted)));
+    }
+}
+
 TEST_CASE(a_prepared_arena_makes_no_segment_for_its_first_blocks) {
     MapSource source;
     Arena arena(source, 1 << 16, 1 << 20);

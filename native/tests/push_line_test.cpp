@@ -78,7 +78,9 @@ TEST_CASE(what_went_or_was_never_there_is_not_taken_back) {
     CHECK(!line.take_back(0, 0));
     CHECK(!line.take_back(0, here + 1));
     CHECK(!line.take_back(1, here));
+    CHECK(line.holds(0, here) && !line.holds(1, here));
     CHECK(line.take_back(0, here));
+    CHECK(!line.holds(0, here));
     CHECK(line.empty());
     CHECK(line.front(kAll).empty());
 }

@@ -93,6 +93,10 @@ public:
     void prepare();
     // Block of at least `bytes`, or nothing when the limit or the machine's memory is reached.
     Block allocate(std::uint64_t bytes);
+    // Bytes of blocks that `is_large` says have a segment of their own: how many must come back
+    // before `allocate`, which had none of so many bytes, may have one.
+    std::uint64_t lacking(std::uint64_t bytes) const noexcept;
+    static bool is_large(const Block& block) noexcept;
     // The owner's own release of a block that is not lent.
     void release(BlockRef ref) noexcept;
     // The block is somebody else's to read until given back. The ticket tells this lending from

@@ -217,6 +217,7 @@ struct PushOutcome {
     // them by `attend`, the first time `kAttendNs` from now, with `taken`.
     bool unattended = false;
     std::uint64_t taken = 0;
+    std::uint32_t instances = 0;  // that take requests
 };
 
 // A request of a sequence as a frontend pushes it.

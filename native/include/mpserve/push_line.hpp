@@ -26,6 +26,9 @@ public:
     std::uint64_t add(QueuePush push);
     // False when it is not here (any more).
     bool take_back(std::uint64_t level, std::uint64_t serial) noexcept;
+    bool holds(std::uint64_t level, std::uint64_t serial) noexcept {
+        return waiting_at(level, serial) != nullptr;
+    }
     // Those that go next, one behind the other and at most so many; empty when nothing waits.
     std::span<QueuePush> front(std::size_t most) noexcept;
     // The first `count` of `front` are on their way.
@@ -43,6 +46,7 @@ private:
     using Levels = std::vector<Level>;
 
     Levels::iterator find(std::uint64_t level) noexcept;
+    QueuePush* waiting_at(std::uint64_t level, std::uint64_t serial) noexcept;
     void skip_gone(Levels::iterator line) noexcept;
 
     Levels levels_;  // none is empty, but for the last one left
