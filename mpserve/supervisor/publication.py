@@ -17,7 +17,7 @@ from mpserve.model.definition import ModelDefinition
 from mpserve.model.identity import Generation, ModelName
 from mpserve.model.state import ModelState
 from mpserve.scheduling.waiting_limit import with_waiting_limit
-from mpserve.supervisor.checkpoint import Checkpoint
+from mpserve.supervisor.definition_memory import DefinitionMemory
 from mpserve.supervisor.workers import Workers
 
 DESCRIBED_PREFIX: Final = "described/"
@@ -26,12 +26,15 @@ DESCRIBED_PREFIX: Final = "described/"
 class Publication:
     """Makes the rows. Remembers how a model was described last, for the time after its unload."""
 
-    def __init__(self, workers: Workers, checkpoint: Checkpoint) -> None:
+    def __init__(self, workers: Workers, definitions: DefinitionMemory) -> None:
         self._workers = workers
-        self._checkpoint = checkpoint
+        self._definitions = definitions
+        known = (
+            definitions.definition(fields["definition"])
+            for fields in definitions.read_all(DESCRIBED_PREFIX)
+        )
         self._described: dict[ModelName, ModelDefinition] = {
-            definition.name: definition
-            for definition in checkpoint.read_all(DESCRIBED_PREFIX, ModelDefinition).values()
+            definition.name: definition for definition in known if definition is not None
         }
 
     def table(
@@ -76,7 +79,10 @@ class Publication:
         definition = model.definition or self._described.get(model.name) or loading
         if definition is not None and definition is not self._described.get(model.name):
             self._described[model.name] = definition
-            self._checkpoint.put(f"{DESCRIBED_PREFIX}{model.name}", definition)
+            self._definitions.put(
+                f"{DESCRIBED_PREFIX}{model.name}",
+                lambda number: {"definition": number(definition)},
+            )
         return definition
 
     def _versions(self, model: ModelRecord) -> tuple[VersionEntry, ...]:

@@ -104,7 +104,7 @@ class Server:
             checkpoint=checkpoint,
             now_ns=time.monotonic_ns,
         )
-        self._publication = Publication(self._supervisor.workers, checkpoint)
+        self._publication = Publication(self._supervisor.workers, self._supervisor.definitions)
         self._view = RepositoryView(settings, checkpoint)
         self._api = RepositoryApi(
             supervisor=self._supervisor, view=self._view, settings=settings, tasks=tasks

@@ -27,11 +27,13 @@ from mpserve.model.identity import Generation, ModelName
 from mpserve.settings import Settings
 from mpserve.supervisor.callers import Callers
 from mpserve.supervisor.checkpoint import Checkpoint
+from mpserve.supervisor.definition_memory import DefinitionMemory
 from mpserve.supervisor.effects import Effects
 from mpserve.supervisor.event_log import EventLog
 from mpserve.supervisor.ledger import Ledger
-from mpserve.supervisor.lifecycle_memory import LifecycleMemory
+from mpserve.supervisor.lifecycle_memory import WITH_DEFINITIONS, LifecycleMemory
 from mpserve.supervisor.processes import ChildRecord, Processes
+from mpserve.supervisor.publication import DESCRIBED_PREFIX
 from mpserve.supervisor.sequence_watch import SequenceWatch
 from mpserve.supervisor.shared_places import ServerMemory
 from mpserve.supervisor.workers import Workers
@@ -83,7 +85,8 @@ class Supervisor:
             now_ns=now_ns,
         )
         self._checkpoint = checkpoint
-        self._memory = LifecycleMemory(checkpoint)
+        self.definitions = DefinitionMemory(checkpoint, (*WITH_DEFINITIONS, DESCRIBED_PREFIX))
+        self._memory = LifecycleMemory(checkpoint, self.definitions)
         self.events = EventLog(now_ns=now_ns, unix_ns=time.time_ns, checkpoint=checkpoint)
         self._now_ns = now_ns
         self._policy = RestartPolicy()

@@ -6,7 +6,8 @@ from mpserve.lifecycle.events import TableAcknowledged
 from mpserve.model.state import ModelState
 from mpserve.settings import Settings
 from mpserve.supervisor.checkpoint import Checkpoint, checkpoint_files
-from mpserve.supervisor.publication import Publication
+from mpserve.supervisor.definition_memory import DefinitionMemory
+from mpserve.supervisor.publication import DESCRIBED_PREFIX, Publication
 from tests.unit.lifecycle.simulation import Simulation, define
 
 
@@ -27,8 +28,11 @@ def files():
 @pytest.fixture
 def rows(files):
     """Return what frontends would be told of a world: model -> its row."""
-    publication = Publication(Queues(), Checkpoint(files))
-    return told_by(publication)
+    return told_by(published(files))
+
+
+def published(files):
+    return Publication(Queues(), DefinitionMemory(Checkpoint(files), (DESCRIBED_PREFIX,)))
 
 
 def told_by(publication):
@@ -86,7 +90,7 @@ def test_an_unloaded_model_is_described_as_it_was_last_also_by_the_next_supervis
     world.tell(TableAcknowledged(number=world.actual.table_number))
     world.end_stopping()
     assert rows(world)["m"].directory == "/models/m"
-    successor = told_by(Publication(Queues(), Checkpoint(files)))
+    successor = told_by(published(files))
     assert successor(world)["m"] == rows(world)["m"]
 
 
