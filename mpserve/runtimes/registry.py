@@ -1,15 +1,18 @@
 """Runtimes by name: the built-in ones from a table, others by entry point.
 
 The table is there for speed: reading the entry points of an environment takes tens of milliseconds,
-which every worker would pay at its start. A worker imports only the runtime it needs.
+which every worker would pay at its start, and so does the import of what reads them. A worker
+imports only the runtime it needs.
 """
 
 import importlib
-from importlib.metadata import entry_points
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from mpserve.errors import InvalidRequest, LoadError
 from mpserve.runtimes.protocol import Runtime
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 ENTRY_POINT_GROUP: Final = "mpserve.runtimes"
 
@@ -51,12 +54,12 @@ def runtime_class(name: str) -> type[Runtime]:
 
 def runtime_names() -> tuple[str, ...]:
     """Return the names of all runtimes of this environment, sorted. Slow: reads entry points."""
-    others = {entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    others = _entry_points().names
     return tuple(sorted(others | BUILT_IN.keys()))
 
 
 def _entry_point_target(name: str) -> str:
-    found = [entry.value for entry in entry_points(group=ENTRY_POINT_GROUP, name=name)]
+    found = [entry.value for entry in _entry_points().select(name=name)]
     if not found:
         error = InvalidRequest(
             f"unable to find backend library for backend '{name}', try specifying runtime on the"
@@ -67,6 +70,12 @@ def _entry_point_target(name: str) -> str:
     if len(set(found)) > 1:
         raise LoadError(f"runtime '{name}' is brought by several packages: {', '.join(found)}")
     return found[0]
+
+
+def _entry_points() -> "EntryPoints":
+    from importlib.metadata import entry_points  # noqa: PLC0415  # see the module's docstring
+
+    return entry_points(group=ENTRY_POINT_GROUP)
 
 
 def _imported(name: str, target: str) -> type[Runtime]:

@@ -21,6 +21,9 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
         `WorkerStart` or `FrontendStart`.
     preload
         Modules that the spawner imports once, so that no child pays for them.
+    preload_later
+        Modules that some children need, or the one that stands by: imported after the others, and
+        no child that is asked for waits for them.
     template, instance
         Of a program that can be loaded once for several processes: `load(start)`, and
         `main(loaded, start, control_socket) -> exit code` in a fork of where that was called.
@@ -32,6 +35,7 @@ class EntryPoint(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     start: str
     preload: tuple[str, ...] = ()
+    preload_later: tuple[str, ...] = ()
     template: str = ""
     instance: str = ""
     standby: str = ""
@@ -51,12 +55,8 @@ ENTRY_POINTS: Final[EntryPoints] = {
     WORKER: EntryPoint(
         target="mpserve.worker.main:main",
         start="WorkerStart",
-        preload=(
-            "numpy",
-            "mpserve.worker.main",
-            "mpserve.worker.standby",
-            "mpserve.worker.preload",
-        ),
+        preload=("numpy", "mpserve.worker.main", "mpserve.worker.preload"),
+        preload_later=("mpserve.worker.standby", "importlib.metadata"),
         template="mpserve.worker.shared_weights:load_shared",
         instance="mpserve.worker.shared_weights:main",
         standby="mpserve.worker.standby:begin",

@@ -1,7 +1,8 @@
 """What the spawner imports once, so that none of its children pays for it.
 
 Guarantees
-    A request waits for one module at most that it does not need itself. Between two roles requests
+    A request waits for one module at most that it does not need itself, and for none of those that
+    only some children need. Between two roles requests
     may come first: the frontends of an empty repository neither wait for numpy nor carry it.
 """
 
@@ -29,8 +30,9 @@ class Preloads:
 
     def __init__(self, entry_points: EntryPoints) -> None:
         self._entry_points = entry_points
-        self._left = deque(module for row in entry_points.values() for module in row.preload)
-        self._role_ends = {row.preload[-1] for row in entry_points.values() if row.preload}
+        roles = [(*row.preload, *row.preload_later) for row in entry_points.values()]
+        self._left = deque(module for modules in roles for module in modules)
+        self._role_ends = {modules[-1] for modules in roles if modules}
         self._patience_ms = 0  # until the next of them
         self.of_births: frozenset[str] = frozenset()
 

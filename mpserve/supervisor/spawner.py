@@ -374,7 +374,11 @@ def be_template(
     arguments = SpawnerArguments(
         control_fd=control.fileno(),
         kept_fds=(),
-        entry_points={first.role: msgspec.structs.replace(entry_point, preload=(), standby="")},
+        entry_points={
+            first.role: msgspec.structs.replace(
+                entry_point, preload=(), preload_later=(), standby=""
+            )
+        },
     )
     return Spawner(control, arguments, run=run, forks_once=not loaded.is_usable).run()
 
