@@ -107,7 +107,7 @@ def test_what_is_idle_for_too_long_is_let_go(started, repository):
 
 
 def test_what_goes_on_for_too_long_is_cut_off(started, repository):
-    server = started("--model-drain-timeout-secs=1")
+    server = started("--model-drain-timeout-secs=2")
     old = step(server, "m", 1, start=True).pid
     reload(server, repository)
     assert step(server, "m", 1).pid == old

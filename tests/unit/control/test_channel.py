@@ -16,7 +16,7 @@ from mpserve.control.messages import (
 )
 from mpserve.errors import InternalError
 
-DEADLINE_S = 5.0
+DEADLINE_S = 20.0
 
 
 class Listener:

@@ -62,6 +62,6 @@ def test_a_pattern_that_is_none_or_slow_is_refused_with_the_reason(pattern, reas
 @pytest.mark.parametrize("pattern", ["a.*a.*b", "a*a*b", "(x|y)?a{1,16}a*b"])
 def test_what_is_taken_is_quick_for_the_worst_name(pattern):
     found = compile_header_pattern(pattern)
-    began = time.perf_counter()
+    began = time.process_time()
     found.search("a" * MAX_NAME_BYTES)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
