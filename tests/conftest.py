@@ -22,7 +22,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile("soak", max_examples=50_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
+LONG_BYTES = 16
 LEFT_SECONDS = within(5)  # an ending child may need a moment until its parent has reaped it
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long bytes by their argument: compressed ones have the time in them, and runs differ."""
+    return argname if isinstance(val, bytes) and len(val) > LONG_BYTES else None
 
 
 @pytest.fixture(autouse=True)
