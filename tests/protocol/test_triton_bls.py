@@ -265,7 +265,7 @@ def test_a_request_that_a_model_was_given_can_not_be_sent_on(server):
 
 def test_calls_go_through_several_models(server):
     code = """
-    return call("called", "return [1, call('slow', 'return 2')[0]]")
+    return call("called", "return [1, call('versions', 'return 2')[0]]")
 """
     assert ask(server, code) == [1, "INVALID_ARG"]
 
