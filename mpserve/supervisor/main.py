@@ -36,7 +36,8 @@ from mpserve.supervisor.pidfd import started_ticks
 from mpserve.supervisor.process_title import set_process_title
 from mpserve.supervisor.root import Root, SignalPipe
 from mpserve.supervisor.service_manager import ServiceManager
-from mpserve.supervisor.spawner import SpawnerArguments, fork_spawner
+from mpserve.supervisor.spawner import SpawnerArguments
+from mpserve.supervisor.spawner_process import fork_spawner
 from mpserve.supervisor.unix_socket import NO_SOCKET, bound_socket
 from mpserve.supervisor.user_change import require_usable
 from mpserve.telemetry import log

@@ -5,9 +5,7 @@ Guarantees
     frozen, so that a child starts in milliseconds and shares the memory. `Spawned` is sent before
     the `ChildExited` of the same child.
 Assumes
-    It is forked by the supervisor before anything heavy is imported, or executed anew as
-    `python -m mpserve.supervisor.spawner` when the first one died (the supervisor has an event loop
-    and threads by then).
+    The process has one thread (`spawner_process`).
 Owner
     The supervisor. When the control socket ends, the spawner rings at the door (`control.door`) and
     tells the next supervisor who lives; when nobody is behind it any more, it ends. Its children
@@ -20,10 +18,9 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -31,7 +28,7 @@ import msgspec
 from mpserve.control.door import NO_DOOR, Caller, ring
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.messages import WorkerLoadFailed
-from mpserve.control.patience import be_patient, be_prompt
+from mpserve.control.patience import be_prompt
 from mpserve.control.spawner_messages import (
     ChildExited,
     EndTemplate,
@@ -47,8 +44,7 @@ from mpserve.control.spawner_messages import (
 )
 from mpserve.errors import MpserveError
 from mpserve.supervisor import standby
-from mpserve.supervisor.descriptors import close_all_but
-from mpserve.supervisor.entry import Run, decoded, named, run_begun, run_entry_point
+from mpserve.supervisor.entry import Run, decoded, named, run_begun
 from mpserve.supervisor.entrypoints import EntryPoint, EntryPoints
 from mpserve.supervisor.last_words import flush_streams, say_traceback
 from mpserve.supervisor.library_threads import LibraryThreads
@@ -388,62 +384,5 @@ def _change_user(message: Spawn) -> None:
         become(message.birth.user, closes=message.birth.closes)
 
 
-def fork_spawner(arguments: SpawnerArguments, *, prepare: Callable[[], None]) -> int:
-    """Fork the spawner from this process, which must have one thread only; return its pid.
-
-    Parameters
-    ----------
-    prepare
-        Called in the fork, before anything else.
-    """
-    pid = os.fork()
-    if pid:
-        return pid
-    exit_code = EXIT_CRASHED
-    try:
-        prepare()
-        exit_code = spawner_main(arguments)
-    except BaseException:  # noqa: BLE001  # the border of the process: told, then it ends
-        say_traceback()
-    finally:
-        flush_streams()
-        os._exit(exit_code)
-
-
-def execute_spawner(arguments: SpawnerArguments) -> int:
-    """Start a spawner as a new program, from a process that may have threads; return its pid."""
-    command = [sys.executable, "-m", "mpserve.supervisor.spawner"]
-    return os.posix_spawn(
-        sys.executable,
-        [*command, msgspec.json.encode(arguments).decode()],
-        os.environ,
-        file_actions=[
-            # A descriptor duplicated onto itself loses its close-on-exec flag.
-            (os.POSIX_SPAWN_DUP2, fd, fd)
-            for fd in (arguments.control_fd, *arguments.kept_fds)
-        ],
-    )
-
-
-def spawner_main(arguments: SpawnerArguments) -> int:
-    """Be the spawner; returns its exit code."""
-    gc.disable()  # a collection would leave holes in pages, which the children then write to
-    close_all_but({0, 1, 2, arguments.control_fd, *arguments.kept_fds})
-    set_process_title("mpserve spawner")
-    be_patient()
-    control = socket.socket(fileno=arguments.control_fd)
-    control.settimeout(None)
-    return Spawner(control, arguments, run=run_entry_point).run()
-
-
 def _note_signal(_number: int, _frame: object) -> None:
     """The wake-up descriptor has told it already."""
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run as a program: the one argument is `SpawnerArguments` as JSON."""
-    return spawner_main(msgspec.json.decode(argv[1], type=SpawnerArguments))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv))

@@ -25,7 +25,8 @@ from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.entrypoints import EntryPoints
 from mpserve.supervisor.inheritance import FirstSpawner
 from mpserve.supervisor.pidfd import living_pidfd, started_ticks
-from mpserve.supervisor.spawner import SpawnerArguments, execute_spawner
+from mpserve.supervisor.spawner import SpawnerArguments
+from mpserve.supervisor.spawner_process import execute_spawner
 from mpserve.telemetry import log
 
 POLICY: Final = RestartPolicy()

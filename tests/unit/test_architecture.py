@@ -50,6 +50,7 @@ PROCESS_PLACES = (
 ENVIRONMENT_PLACES = (
     "cli/",  # reads it into Settings
     "supervisor/spawner.py",  # hands it to a child
+    "supervisor/spawner_process.py",  # the same
     "supervisor/main.py",  # the service manager's part of it
     "frontend/grpc/library.py",  # tells grpcio, which listens to nothing else
     "supervisor/user_change.py",  # HOME of the user that a worker becomes

@@ -32,8 +32,9 @@ from mpserve.supervisor.inheritance import FirstSpawner
 from mpserve.supervisor.pidfd import started_ticks
 from mpserve.supervisor.processes import ChildRecord, Processes
 from mpserve.supervisor.shared_places import ProcessIdentity
-from mpserve.supervisor.spawner import EXIT_CRASHED, SpawnerArguments, execute_spawner
+from mpserve.supervisor.spawner import EXIT_CRASHED, SpawnerArguments
 from mpserve.supervisor.spawner_link import SpawnerLink
+from mpserve.supervisor.spawner_process import execute_spawner
 from tests.unit.supervisor.programs import entry_points
 
 DEADLINE_S = 20.0
