@@ -1,5 +1,8 @@
 #include "answer_rings.hpp"
 
+#include <unistd.h>
+
+#include <string_view>
 #include <utility>
 
 #include "mpserve/wake.hpp"
@@ -8,6 +11,23 @@
 namespace nb = nanobind;
 
 namespace mpserve::bind {
+
+namespace {
+
+constexpr int kDescriptorsGone = 74;  // EX_IOERR
+constexpr std::string_view kGoneText =
+    "this worker can not tell anybody of its answers: its model has closed descriptors that it did "
+    "not open (os.closerange?)\n";
+
+// The push has taken the mark that the frontend sleeps, so nobody else would wake it, and the
+// answers of all models would wait with this one. After the end of this process the reaper does.
+void wake_frontend(int fd) noexcept {
+    if (eventfd_signal(fd)) return;
+    [[maybe_unused]] const auto told = write(STDERR_FILENO, kGoneText.data(), kGoneText.size());
+    _exit(kDescriptorsGone);
+}
+
+}  // namespace
 
 AnswerRings::AnswerRings(nb::list rings, std::vector<int> wake_fds, nb::object attach_ring)
     : attach_ring_(std::move(attach_ring)) {
@@ -52,7 +72,7 @@ void AnswerRings::wake(Outlet& outlet) noexcept {
     if (outlet.wake_fd == kNoFd) {
         outlet.ring->wake_sleeper();
     } else {
-        eventfd_signal(outlet.wake_fd);
+        wake_frontend(outlet.wake_fd);
     }
 }
 
@@ -101,7 +121,7 @@ bool AnswerRings::flush() noexcept {
 
 void AnswerRings::signal(std::uint64_t rings) noexcept {
     for (std::size_t ring = 0; ring < frontends_.size(); ++ring) {
-        if ((rings >> ring) & 1) eventfd_signal(frontends_[ring].wake_fd);
+        if ((rings >> ring) & 1) wake_frontend(frontends_[ring].wake_fd);
     }
 }
 

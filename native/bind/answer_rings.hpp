@@ -3,7 +3,8 @@
 //
 // Guarantees: answers for one ring keep their order; one that finds its ring full waits for room
 // without holding up answers for others. What waits for a process that died is dropped.
-// After a death between a push and its wake: the reaper wakes every frontend.
+// After a death between a push and its wake: the reaper wakes every frontend. A process that has
+// lost a frontend's descriptor ends (exit code 74).
 // Assumes: the GIL is held. Only `know` runs Python code.
 // Owner: the worker's instance port.
 #pragma once

@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <climits>
 
 namespace mpserve {
@@ -37,9 +38,9 @@ void futex_wake(std::atomic<std::uint32_t>& word) noexcept {
     futex(word, FUTEX_WAKE, INT_MAX, nullptr);
 }
 
-void eventfd_signal(int fd) noexcept {
+bool eventfd_signal(int fd) noexcept {
     const std::uint64_t one = 1;
-    [[maybe_unused]] const auto written = write(fd, &one, sizeof one);
+    return write(fd, &one, sizeof one) == sizeof one || errno == EAGAIN;
 }
 
 void eventfd_drain(int fd) noexcept {

@@ -105,6 +105,23 @@ def test_a_death_in_execute_is_an_error_and_the_model_comes_back(server, reposit
     assert state_of(server, "m") == ("READY", "")
 
 
+def test_a_model_that_closes_all_descriptors_holds_up_nobody(serve, repository):
+    repository.add("teller", "other")
+    repository.add_faulty("m", place="execute", fault="close")
+    server = serve(repository.path, flags=["--frontends=1"])
+    worker = server.process_named("mps:m")
+
+    def is_replaced():
+        begun = time.monotonic()
+        server.infer("m", QUESTION)
+        assert tell(server, "other").version == 1
+        assert time.monotonic() - begun < AT_ONCE_SECONDS
+        return not worker.is_running()
+
+    wait_until(is_replaced, what="an answer whose frontend can not be told")
+    assert "its model has closed descriptors that it did not open" in server.log_text
+
+
 def test_a_hanging_execute_holds_up_only_its_own_model(serve, repository):
     repository.add("teller", "other")
     repository.add_faulty("m", place="execute", fault="hang")

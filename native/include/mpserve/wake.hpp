@@ -23,7 +23,8 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t seen,
 void futex_wake(std::atomic<std::uint32_t>& word) noexcept;
 
 // Adds 1 to an eventfd; the reader sees it as readable. A full counter is as good as a wake.
-void eventfd_signal(int fd) noexcept;
+// False when it is no descriptor of that kind (any more).
+bool eventfd_signal(int fd) noexcept;
 
 // Reads an eventfd down to zero; it must be non-blocking.
 void eventfd_drain(int fd) noexcept;

@@ -21,6 +21,7 @@ FAULTS = {
     "leave": lambda: sys.exit("this model leaves"),
     "end": lambda: os._exit(7),
     "crash": lambda: ctypes.string_at(0),
+    "close": lambda: os.closerange(3, os.sysconf("SC_OPEN_MAX")),
     "hang": lambda: time.sleep(3600),
 }
 
