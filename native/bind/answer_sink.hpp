@@ -22,7 +22,7 @@ struct Answer {
     const Route* route = nullptr;
     const Completion* completion = nullptr;  // nullptr: no instance has answered
     bool final = true;                       // no more answers follow
-    bool refused = false;                    // the queue was full
+    bool refused = false;                    // the queue did not take it
     bool wants_input = false;                // no answer: the next request of the stream may come
     std::uint64_t at_ns = 0;                 // of the last answer: now, and
     std::uint64_t taken_ns = 0;              // how long ago the request was submitted

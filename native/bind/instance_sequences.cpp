@@ -24,7 +24,7 @@ Refusal refusal_of(SequenceVerdict verdict) noexcept {
             return {Status::cancelled,
                     "another request of the sequence was cancelled, which ended it"};
         case SequenceVerdict::timed_out:
-            return {Status::unavailable, "timeout of the corresponding sequence has been expired"};
+            return {Status::deadline, "timeout of the corresponding sequence has been expired"};
         case SequenceVerdict::lost:
         case SequenceVerdict::none: break;
     }

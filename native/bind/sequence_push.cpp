@@ -172,6 +172,7 @@ void Dispatcher::push_sequenced(QueuePort& port) {
             case SequenceRefusal::none: answer.status = Status::not_ready; break;
             case SequenceRefusal::not_started:
                 answer.status = Status::invalid_argument;
+                answer.refused = true;
                 text = not_started_text(*entry->route, request.mark.key);
                 break;
             case SequenceRefusal::no_room:

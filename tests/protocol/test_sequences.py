@@ -1,6 +1,7 @@
 """The sequence batcher as its clients see it: identity, slots, controls, errors, time-outs."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -63,6 +64,13 @@ def server(
 
 def refused(answer, status: int, text: str) -> None:
     assert (answer.status, answer.json()) == (status, {"error": text})
+
+
+def rejected(server: Server, model: str) -> int:
+    series = rf'nv_inference_request_failure{{model="{model}",reason="REJECTED",version="1"}} (\d+)'
+    found = re.search(series, server.metrics())
+    assert found
+    return int(found[1])
 
 
 # --- identity and order --------------------------------------------------------------------------
@@ -191,8 +199,10 @@ def test_a_sequence_that_was_not_started_is_refused(server, sequence):
         f"inference request for sequence {sequence} to model 'plain' must specify the START flag "
         "on the first request of the sequence"
     )
+    before = rejected(server, "plain")
     refused(ask(server, "plain", sequence), 400, text)
     refused(ask(server, "plain", sequence, end=True), 400, text)
+    assert rejected(server, "plain") == before + 2
 
 
 def test_a_text_that_is_too_long_is_refused(server):
@@ -338,6 +348,7 @@ def test_an_idle_sequence_is_let_go_and_the_next_has_its_slot(server):
 
 
 def test_a_request_may_wait_for_a_slot_no_longer_than_its_timeout(server, gates):
+    before = rejected(server, "short")
     late = step_request(74, start=True, timeout=20_000)
     with (
         busy(server, gates, "short", 73) as held,
@@ -346,6 +357,7 @@ def test_a_request_may_wait_for_a_slot_no_longer_than_its_timeout(server, gates)
         held.let_go()
         text = "timeout of the corresponding sequence has been expired"
         refused(answer.result(), 503, text)
+    assert rejected(server, "short") == before + 1
     assert ask(server, "short", 74).status == 400
 
 
