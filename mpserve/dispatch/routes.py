@@ -267,7 +267,7 @@ class Routes:
 
     def _native_table(self, model: ModelEntry) -> dict[str, Route]:
         table = {version: ready.route for version, ready in self._models[model.name].items()}
-        if table and DEFAULT_VERSION not in table:
+        if table:
             table[DEFAULT_VERSION] = list(table.values())[-1]  # versions ascend
         return table
 

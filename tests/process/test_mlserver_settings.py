@@ -98,6 +98,14 @@ def test_versions_lie_in_folders_of_their_own_and_are_one_model(start, folder):
         assert server.post(f"/v2/models/sum{part}/infer", QUESTION).status == 404
 
 
+@pytest.mark.parametrize("inputs", [QUESTION["inputs"], []], ids=["native", "python"])
+def test_a_version_goes_before_settings_of_the_name_without_one(start, folder, inputs):
+    add(folder, "plain", name="sum")
+    add(folder, "versioned", name="sum", version="v1")
+    server = start(folder)
+    assert server.infer("sum", {"inputs": inputs}).json()["model_version"] == "v1"
+
+
 def test_settings_may_lie_at_any_depth(start, folder):
     add(folder, "a", name="outer")
     add(folder, "a/b/c", name="inner")
