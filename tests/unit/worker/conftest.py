@@ -25,6 +25,8 @@ from .starts import PLACES, worker_start
 
 FRONTEND, WORKER = 1, 2
 SHAPE = (-1, 2)
+# Never closed: what a test leaves to the collector answers then, and ends the process without it.
+WAKE_FD = os.eventfd(0, os.EFD_NONBLOCK)
 
 
 class FunctionRuntime:
@@ -165,12 +167,10 @@ class Server:
 @pytest.fixture
 def server():
     identity = claim_server_id()  # or a server that starts meanwhile sweeps our segments
-    wake_fd = os.eventfd(0, os.EFD_NONBLOCK)
-    made = Server(identity.server_id, wake_fd)
+    made = Server(identity.server_id, WAKE_FD)
     yield made
     made.end()
     made.answers.clear()
     made.streams.clear()
     sweep_server(identity.server_id)
     release_server_id(identity)
-    os.close(wake_fd)
