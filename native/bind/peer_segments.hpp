@@ -43,19 +43,14 @@ public:
                          std::uint64_t bytes);
     // Drops the mappings of dead processes and of removed segments.
     void forget_gone(const Board& board);
-    // Whether it maps segments that their owners may remove before they end.
+    // Whether it maps segments that their owners may remove before they end: all but the first.
     bool may_go() const noexcept;
 
 private:
-    struct Peer {
-        MappingRef mapping;
-        bool may_go = false;
-    };
-
-    Peer* find(std::uint32_t process, std::uint32_t epoch, std::uint32_t number);
+    const MappingRef* find(std::uint32_t process, std::uint32_t epoch, std::uint32_t number);
 
     nanobind::object attach_;
-    std::unordered_map<std::uint64_t, Peer> peers_;
+    std::unordered_map<std::uint64_t, MappingRef> peers_;
     std::uint64_t deaths_seen_ = 0;
 };
 

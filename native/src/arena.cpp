@@ -13,23 +13,40 @@ constexpr std::uint64_t kLargestSlab = 4ULL << 20;
 // them goes at once; all go when none was asked for in a while (`trim_idle`).
 constexpr std::uint64_t kCachedLargeBytes = 64ULL << 20;
 constexpr std::uint64_t kPage = 4096;
+constexpr std::uint64_t kTaken = (1ULL << 32) + 1;  // one more time, and one more block in use
 
 std::uint32_t class_of(std::uint64_t bytes) noexcept {
     return std::max<std::uint32_t>(kSmallestClass,
                                    static_cast<std::uint32_t>(std::bit_width(bytes - 1)));
 }
 
+// Of the segment of one block, header included.
+std::uint64_t segment_bytes(std::uint64_t block_bytes) noexcept {
+    return align_up(block_bytes + sizeof(ArenaHeader), kPage);
+}
+
 }  // namespace
 
 Arena::Arena(SegmentSource& source, std::uint64_t initial_bytes, std::uint64_t max_bytes)
     : source_(source),
-      next_slab_bytes_(align_up(std::max<std::uint64_t>(initial_bytes, kPage), kPage)),
+      initial_bytes_(align_up(std::max<std::uint64_t>(initial_bytes, kPage), kPage)),
       max_bytes_(max_bytes),
       cache_limit_(std::max(kCachedLargeBytes, max_bytes / 2)) {}
 
+std::uint64_t Arena::room() const noexcept {
+    return max_bytes_ - std::min(max_bytes_, total_bytes_);
+}
+
+// Slabs double; the last one is as large as the limit leaves.
+std::uint64_t Arena::slab_bytes(std::uint64_t block_bytes) const noexcept {
+    const auto most = std::max(kLargestSlab, initial_bytes_);
+    const auto next = std::min({slabs_bytes_ + initial_bytes_, most, room() / kPage * kPage});
+    return std::max(next, segment_bytes(block_bytes));
+}
+
 std::optional<std::uint32_t> Arena::add_segment(std::uint64_t bytes) {
-    if (bytes > max_bytes_ || total_bytes_ > max_bytes_ - bytes) return std::nullopt;
-    const auto number = unused_numbers_.empty() ? static_cast<std::uint32_t>(segments_.size())
+    if (bytes > room()) return std::nullopt;
+    const auto number = unused_numbers_.empty() ? static_cast<std::uint32_t>(parts_.size())
                                                 : unused_numbers_.back();
     if (number >= kMaxArenaSegments) return std::nullopt;
     const auto segment = source_.create(number, bytes);
@@ -37,8 +54,8 @@ std::optional<std::uint32_t> Arena::add_segment(std::uint64_t bytes) {
     if (!unused_numbers_.empty()) unused_numbers_.pop_back();
     segment.at<ArenaHeader>(0)->number = number;
     segment.format(SegmentKind::arena);
-    if (number == segments_.size()) segments_.emplace_back();
-    segments_[number] = segment;
+    if (number == parts_.size()) parts_.emplace_back();
+    parts_[number] = {.segment = segment};
     total_bytes_ += segment.bytes();
     return number;
 }
@@ -62,23 +79,23 @@ std::uint32_t Arena::new_entry(BlockRef ref, std::uint64_t bytes, std::uint8_t s
 
 BlockHeader* Arena::header_of(BlockRef ref) const noexcept {
     const auto number = segment_of(ref);
-    if (number >= segments_.size() || offset_of(ref) < sizeof(BlockHeader)) return nullptr;
-    return segments_[number].at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));
+    if (number >= parts_.size() || offset_of(ref) < sizeof(BlockHeader)) return nullptr;
+    return parts_[number].segment.at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));
 }
 
 std::optional<std::uint32_t> Arena::cut(std::uint64_t bytes, std::uint8_t size_class) {
-    if (slab_end_ - slab_at_ < bytes) {
-        const auto wanted =
-            std::max(next_slab_bytes_, align_up(bytes + sizeof(ArenaHeader), kPage));
-        const auto number = add_segment(wanted);
+    const bool is_first = parts_.empty() || first_.end - first_.at >= bytes;
+    auto& cutting = is_first ? first_ : cuttings_[size_class >= kLeastBulkClass ? 1 : 0];
+    if (cutting.end - cutting.at < bytes) {
+        const auto number = add_segment(slab_bytes(bytes));
         if (!number) return std::nullopt;
-        next_slab_bytes_ = std::min(wanted * 2, std::max(kLargestSlab, wanted));
-        slab_ = *number;
-        slab_at_ = sizeof(ArenaHeader);
-        slab_end_ = segments_[slab_].bytes();
+        auto& part = parts_[*number];
+        part.is_slab = true;
+        slabs_bytes_ += part.segment.bytes();
+        cutting = {.number = *number, .at = sizeof(ArenaHeader), .end = part.segment.bytes()};
     }
-    const auto ref = make_block_ref(slab_, slab_at_ + sizeof(BlockHeader));
-    slab_at_ += bytes;
+    const auto ref = make_block_ref(cutting.number, cutting.at + sizeof(BlockHeader));
+    cutting.at += bytes;
     return new_entry(ref, bytes, size_class);
 }
 
@@ -87,8 +104,11 @@ Block Arena::hand_out(std::uint32_t index) noexcept {
     entry.use = Use::held;
     used_bytes_ += entry.bytes;
     ++live_blocks_;
-    return {
-        .ref = entry.ref, .data = address(entry.ref), .bytes = entry.bytes - sizeof(BlockHeader)};
+    auto& part = parts_[segment_of(entry.ref)];
+    part.uses += kTaken;
+    return {.ref = entry.ref,
+            .data = part.segment.at<std::byte>(offset_of(entry.ref)),
+            .bytes = entry.bytes - sizeof(BlockHeader)};
 }
 
 Block Arena::allocate_small(std::uint32_t size_class) {
@@ -104,15 +124,22 @@ Block Arena::allocate_small(std::uint32_t size_class) {
     return hand_out(index);
 }
 
+// What is left when no segment can be made.
+Block Arena::allocate_from_larger(std::uint32_t size_class) {
+    while (++size_class <= kLargestClass) {
+        if (!free_[size_class - kSmallestClass].empty()) return allocate_small(size_class);
+    }
+    return {};
+}
+
 void Arena::prepare() {
-    if (!segments_.empty()) return;
+    if (!parts_.empty()) return;
     if (const auto first = cut(std::uint64_t{1} << kSmallestClass, kSmallestClass)) {
         free_.front().push_back(*first);
     }
 }
 
 Block Arena::allocate_large(std::uint64_t bytes) {
-    ++large_requests_;
     auto best = free_large_.end();
     for (auto at = free_large_.begin(); at != free_large_.end(); ++at) {
         const auto have = entries_[*at].bytes;
@@ -127,13 +154,9 @@ Block Arena::allocate_large(std::uint64_t bytes) {
     }
     // Segment 0 carries the list of returned blocks, so it must be a slab: it is never removed.
     prepare();
-    if (segments_.empty()) return {};
-    const auto wanted = align_up(bytes + sizeof(ArenaHeader), kPage);
-    auto number = add_segment(wanted);
-    if (!number) {
-        trim();
-        number = add_segment(wanted);
-    }
+    if (parts_.empty()) return {};
+    const auto wanted = segment_bytes(bytes);
+    const auto number = add_segment(wanted);
     if (!number) return {};
     const auto ref = make_block_ref(*number, sizeof(ArenaHeader) + sizeof(BlockHeader));
     return hand_out(new_entry(ref, wanted - sizeof(ArenaHeader), kLargeClass));
@@ -143,16 +166,20 @@ Block Arena::allocate(std::uint64_t bytes) {
     const auto whole = checked_add(bytes, sizeof(BlockHeader));
     if (!whole || *whole > max_bytes_) return {};
     const auto size_class = class_of(*whole);
-    if (size_class <= kLargestClass) {
-        auto block = allocate_small(size_class);
-        if (!block && collect() != 0) block = allocate_small(size_class);
-        if (block || free_large_.empty()) return block;
-        trim();
-        return allocate_small(size_class);
-    }
-    auto block = allocate_large(*whole);
-    if (block || collect() == 0) return block;
-    return allocate_large(*whole);
+    const bool is_small = size_class <= kLargestClass;
+    if (!is_small) ++large_requests_;
+    const auto attempt = [&] {
+        return is_small ? allocate_small(size_class) : allocate_large(*whole);
+    };
+    auto block = attempt();
+    if (!block && collect() != 0) block = attempt();
+    if (block) return block;
+    // No more than is needed goes, unless it is the machine that has no memory.
+    const auto segment = segment_bytes(is_small ? std::uint64_t{1} << size_class : *whole);
+    if (give_up(max_bytes_ - std::min(max_bytes_, segment))) block = attempt();
+    if (!block && give_up(0)) block = attempt();
+    if (!block && is_small) block = allocate_from_larger(size_class);
+    return block;
 }
 
 bool Arena::is_large(const Block& block) noexcept {
@@ -161,13 +188,15 @@ bool Arena::is_large(const Block& block) noexcept {
 
 std::uint64_t Arena::lacking(std::uint64_t bytes) const noexcept {
     const auto whole = bytes + sizeof(BlockHeader);
-    const auto segment = class_of(whole) <= kLargestClass
-                             ? next_slab_bytes_
-                             : align_up(whole + sizeof(ArenaHeader), kPage);
+    const auto size_class = class_of(whole);
+    const bool is_small = size_class <= kLargestClass;
+    const auto block = is_small ? std::uint64_t{1} << size_class : whole;
     const auto kept = total_bytes_ - cached_large_bytes_;
-    const auto room = max_bytes_ > kept ? max_bytes_ - kept : 0;
-    // With room to the limit it was the machine's memory that was not enough.
-    return segment > room ? segment - room : segment;
+    const auto left = max_bytes_ > kept ? max_bytes_ - kept : 0;
+    const auto segment = segment_bytes(block);
+    if (segment > left) return segment - left;
+    // It was the machine's memory that was not enough.
+    return is_small ? slab_bytes(block) : segment;
 }
 
 std::optional<std::uint32_t> Arena::find(BlockRef ref) const noexcept {
@@ -182,6 +211,7 @@ void Arena::free_entry(std::uint32_t index) noexcept {
     auto& entry = entries_[index];
     used_bytes_ -= entry.bytes;
     --live_blocks_;
+    --parts_[segment_of(entry.ref)].uses;
     entry.use = Use::free;
     if (entry.size_class != kLargeClass) {
         free_[entry.size_class - kSmallestClass].push_back(index);
@@ -227,8 +257,8 @@ void Arena::take_back(BlockRef ref, std::uint32_t borrower, std::uint32_t borrow
 }
 
 std::size_t Arena::collect() noexcept {
-    if (segments_.empty()) return 0;
-    auto& head = segments_[0].at<ArenaHeader>(0)->returned;
+    if (parts_.empty()) return 0;
+    auto& head = parts_[0].segment.at<ArenaHeader>(0)->returned;
     if (head.load(std::memory_order_relaxed) == 0) return 0;
     auto ref = head.exchange(0, std::memory_order_acquire);  // pairs with [G1] in give_back()
     std::size_t freed = 0;
@@ -261,28 +291,85 @@ std::size_t Arena::reclaim_dead(const Board& board) noexcept {
     return freed;
 }
 
-void Arena::trim(std::uint64_t keep_bytes) noexcept {
-    std::size_t removed = 0;  // the oldest come first
-    for (; removed < free_large_.size() && cached_large_bytes_ > keep_bytes; ++removed) {
-        const auto index = free_large_[removed];
-        auto& entry = entries_[index];
-        const auto number = segment_of(entry.ref);
-        segments_[number].at<ArenaHeader>(0)->retired.store(1, std::memory_order_release);
-        total_bytes_ -= segments_[number].bytes();
+void Arena::remove_segment(std::uint32_t number) noexcept {
+    const auto segment = parts_[number].segment;
+    segment.at<ArenaHeader>(0)->retired.store(1, std::memory_order_release);
+    total_bytes_ -= segment.bytes();
+    source_.remove(number);
+    parts_[number] = Part{};
+    unused_numbers_.push_back(number);
+}
+
+// The oldest go.
+void Arena::drop_large(std::size_t count) noexcept {
+    const auto end = free_large_.begin() + static_cast<std::ptrdiff_t>(count);
+    for (auto at = free_large_.begin(); at != end; ++at) {
+        auto& entry = entries_[*at];
         cached_large_bytes_ -= entry.bytes;
-        source_.remove(number);
-        segments_[number] = Segment();
-        unused_numbers_.push_back(number);
+        remove_segment(segment_of(entry.ref));
         entry = Entry{};
-        unused_entries_.push_back(index);
+        unused_entries_.push_back(*at);
     }
-    free_large_.erase(free_large_.begin(),
-                      free_large_.begin() + static_cast<std::ptrdiff_t>(removed));
+    free_large_.erase(free_large_.begin(), end);
+}
+
+void Arena::drop_slabs(std::uint64_t most, bool idle_only) noexcept {
+    auto left = total_bytes_;
+    for (std::size_t number = parts_.size(); number > 1 && left > most;) {
+        auto& part = parts_[--number];
+        const bool is_used = static_cast<std::uint32_t>(part.uses) != 0 ||
+                             (idle_only && part.uses != part.uses_seen);
+        if (!part.is_slab || is_used) continue;
+        part.goes = true;
+        left -= part.segment.bytes();
+    }
+    if (left == total_bytes_) return;
+    for (auto& free : free_) {
+        std::erase_if(free, [this](std::uint32_t index) {
+            auto& entry = entries_[index];
+            if (!parts_[segment_of(entry.ref)].goes) return false;
+            entry = Entry{};
+            unused_entries_.push_back(index);
+            return true;
+        });
+    }
+    for (auto& cutting : cuttings_) {
+        if (parts_[cutting.number].goes) cutting = {};
+    }
+    for (std::uint32_t number = 1; number < parts_.size(); ++number) {
+        if (!parts_[number].goes) continue;
+        slabs_bytes_ -= parts_[number].segment.bytes();
+        remove_segment(number);
+    }
+}
+
+// Segments without a block in use go until no more than `most` bytes are left; whether any went.
+bool Arena::give_up(std::uint64_t most) noexcept {
+    const auto before = total_bytes_;
+    auto left = total_bytes_;
+    std::size_t count = 0;
+    for (; count < free_large_.size() && left > most; ++count) {
+        left -= parts_[segment_of(entries_[free_large_[count]].ref)].segment.bytes();
+    }
+    drop_large(count);
+    drop_slabs(most, false);
+    return total_bytes_ != before;
+}
+
+void Arena::trim(std::uint64_t keep_bytes) noexcept {
+    auto left = cached_large_bytes_;
+    std::size_t count = 0;
+    for (; count < free_large_.size() && left > keep_bytes; ++count) {
+        left -= entries_[free_large_[count]].bytes;
+    }
+    drop_large(count);
 }
 
 void Arena::trim_idle() noexcept {
     if (large_requests_ == large_requests_seen_) trim();
     large_requests_seen_ = large_requests_;
+    drop_slabs(0, true);
+    for (auto& part : parts_) part.uses_seen = part.uses;
 }
 
 std::string Arena::refusal(std::uint64_t bytes, std::string_view what) const {
@@ -299,8 +386,8 @@ std::string Arena::refusal(std::uint64_t bytes, std::string_view what) const {
 
 std::byte* Arena::address(BlockRef ref) const noexcept {
     const auto number = segment_of(ref);
-    if (number >= segments_.size()) return nullptr;
-    return segments_[number].at<std::byte>(offset_of(ref));
+    if (number >= parts_.size()) return nullptr;
+    return parts_[number].segment.at<std::byte>(offset_of(ref));
 }
 
 bool give_back(Segment first, Segment holder, BlockRef ref) noexcept {
@@ -316,13 +403,6 @@ bool give_back(Segment first, Segment holder, BlockRef ref) noexcept {
     } while (!arena->returned.compare_exchange_weak(head, ref, std::memory_order_release,  // [G1]
                                                     std::memory_order_relaxed));
     return true;
-}
-
-bool has_own_segment(Segment holder, BlockRef ref) noexcept {
-    constexpr auto kLargestShared = (std::uint64_t{1} << kLargestClass) - sizeof(BlockHeader);
-    if (offset_of(ref) < sizeof(BlockHeader)) return false;
-    const auto* header = holder.at<BlockHeader>(offset_of(ref) - sizeof(BlockHeader));
-    return header != nullptr && header->payload_bytes > kLargestShared;
 }
 
 const std::byte* lent_address(Segment holder, BlockRef ref, std::uint64_t bytes) noexcept {

@@ -1,39 +1,16 @@
 #include "mpserve/arena.hpp"
 
-#include <map>
-#include <memory>
 #include <random>
 #include <vector>
 
 #include "check.hpp"
+#include "map_source.hpp"
 #include "shared_memory.hpp"
 
 using namespace mpserve;
+using mpserve::check::give;
+using mpserve::check::MapSource;
 using mpserve::check::SharedMemory;
-
-namespace {
-
-class MapSource final : public SegmentSource {
-public:
-    Segment create(std::uint32_t number, std::uint64_t bytes) override {
-        if (refuse) return {};
-        auto memory = std::make_unique<SharedMemory>(bytes);
-        const auto segment = memory->segment();
-        memories[number] = std::move(memory);
-        return segment;
-    }
-    void remove(std::uint32_t number) override { memories.erase(number); }
-    Segment segment(std::uint32_t number) { return memories.at(number)->segment(); }
-
-    std::map<std::uint32_t, std::unique_ptr<SharedMemory>> memories;
-    bool refuse = false;
-};
-
-bool give(MapSource& source, BlockRef ref) {
-    return give_back(source.segment(0), source.segment(segment_of(ref)), ref);
-}
-
-}  // namespace
 
 TEST_CASE(a_block_is_aligned_writable_and_large_enough) {
     MapSource source;

@@ -12,9 +12,9 @@ from tests.fixtures.pace import full_or, within
 from tests.fixtures.waiting import wait_until
 
 MEBIBYTE = 1 << 20
-TENSOR = np.arange(MEBIBYTE // 4, dtype=np.float32)
+SIZES = (MEBIBYTE, 200 << 10)  # with a segment of its own, and cut from a slab
 CLIENTS = 8
-ARENA = 3 * CLIENTS * MEBIBYTE  # a few lost blocks more would show
+ROOM = 3 * CLIENTS  # tensors that an arena can have: a few lost blocks more would show
 KILLS = int(full_or(7, 5))  # one more death within a minute, and it would be given up
 SEED = 20240229
 UNCHANGED = b"as it was sent"
@@ -25,17 +25,19 @@ def shared_bytes(server) -> int:
     return sum(Path(path).stat().st_size for path in server.segments())
 
 
-def verdict(body: bytes) -> bytes:
-    return UNCHANGED if body.endswith(TENSOR.tobytes()) else body[:200]
-
-
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("victim", ["mps frontend 0", "mps:m"])
-def test_killed_processes_take_no_block_with_them(serve, repository, victim):
+def test_killed_processes_take_no_block_with_them(serve, repository, victim, size):
+    tensor = np.arange(size // 4, dtype=np.float32)
+
+    def verdict(body: bytes) -> bytes:
+        return UNCHANGED if body.endswith(tensor.tobytes()) else body[:200]
+
     repository.add("identity", "m", config="instance_group [ { count: 2 kind: KIND_CPU } ]")
-    server = serve(repository.path, flags=[f"--arena-max-bytes={ARENA}", "--frontends=2"])
+    server = serve(repository.path, flags=[f"--arena-max-bytes={ROOM * size}", "--frontends=2"])
     moment = random.Random(SEED)
-    with ClosedLoop(server, binary_bytes("m", TENSOR), clients=CLIENTS, keep=verdict) as load:
+    with ClosedLoop(server, binary_bytes("m", tensor), clients=CLIENTS, keep=verdict) as load:
         for _ in range(KILLS):
             load.wait_answered(deadline=within(10))
             load.run_for(moment.random() / 20)

@@ -12,7 +12,9 @@ from tests.fixtures.waiting import wait_until
 STILL_SECONDS = 2.0  # an instance that looks once a second is never still for so long
 SOON_SECONDS = 9.0  # one that gives it up only after ten looks is not yet
 SMALL = 16  # floats
+MIDDLING = 1 << 15  # 128 KiB: cut from a slab, which is not the first one with FLAGS
 LARGE = 1 << 18  # 1 MiB: received into memory that its frontend gives back some seconds later
+FLAGS = ["--arena-initial-bytes=65536"]
 
 
 def switches(pid: int) -> int:
@@ -57,10 +59,10 @@ def mapped_removed(pid: int) -> list[str]:
     return [line for line in maps if "/dev/shm" in line and "(deleted)" in line]
 
 
-@pytest.mark.parametrize("floats", [SMALL, LARGE])
+@pytest.mark.parametrize("floats", [SMALL, MIDDLING, LARGE])
 def test_an_instance_sleeps_soon_after_its_last_request(serve, repository, floats):
     repository.add("identity", "m")
-    server = serve(repository.path)
+    server = serve(repository.path, flags=FLAGS)
     body, header_bytes = binary_body(np.zeros(floats, np.float32))
     headers = {"Inference-Header-Content-Length": str(header_bytes)}
     worker = server.process_named("mps:m")
@@ -69,6 +71,7 @@ def test_an_instance_sleeps_soon_after_its_last_request(serve, repository, float
         assert server.request("POST", "/v2/models/m/infer", body, headers).status == 200
     assert switches(worker.pid) > before, "what is counted are not its wakes"
     wait_until_asleep(worker.pid)
+    assert not mapped_removed(worker.pid)
     assert server.request("POST", "/v2/models/m/infer", body, headers).status == 200
 
 

@@ -2,11 +2,13 @@
 
 import json
 import re
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import grpc
 import numpy as np
 
+from tests.fixtures.binary_tensor import binary_bytes
 from tests.fixtures.closed_loop import Connection
 from tests.fixtures.grpc_calls import Calls
 from tests.fixtures.server import Server
@@ -24,6 +26,9 @@ GAVE_WAY = (
     r"'arena': the requests of model '{model}' hold 6\d{{7}} of 67108864 bytes, and another model "
     r"needs room; send it again later, or raise --arena-max-bytes"
 )
+BURST = 80  # requests of some hundred KiB: their blocks are cut from what is larger
+BURST_FLOATS = 50 << 10
+BURST_ARENA = 16 * MEBIBYTE  # not enough for all of them at once
 WAITS = """
 import asyncio
 import pathlib
@@ -109,6 +114,15 @@ def ask_by_grpc(server: Server, model: str, size: int) -> None:
         calls("ModelInfer", calls.infer_request(model, *tensors, raw=raw))
 
 
+def segment_bytes(server: Server) -> int:
+    """Return what the server's shared memory takes."""
+    sizes = []
+    for path in server.segments():
+        with suppress(FileNotFoundError):  # it is removed meanwhile
+            sizes.append(Path(path).stat().st_size)
+    return sum(sizes)
+
+
 def test_those_that_came_last_to_a_stuck_model_give_way(serve, repository, tmp_path):
     stuck = Turnstile(repository, tmp_path, config=BULK, name="stuck")
     Turnstile(repository, tmp_path, config=BULK, name="well")
@@ -172,3 +186,34 @@ def test_an_instance_that_takes_many_leaves_room_for_others(serve, repository, t
     gone = statuses.count(503)
     assert 1 <= gone <= 3
     assert statuses.count(200) == CROWD - gone
+
+
+def test_a_burst_leaves_room_for_a_larger_request_and_gives_its_memory_back(serve, repository):
+    repository.add("identity", "m")
+    server = serve(repository.path, flags=[f"--arena-max-bytes={BURST_ARENA}", "--frontends=1"])
+
+    def exchange(client: Connection, floats: int) -> int:
+        tensor = np.arange(floats, dtype=np.float32)
+        status, body = client.exchange(binary_bytes("m", tensor))
+        assert status == 503 or body.endswith(tensor.tobytes()), body[:200]
+        return status
+
+    with closing(Connection(server)) as last, ExitStack() as held:
+        assert exchange(last, 1) == 200
+        at_rest = segment_bytes(server)
+        question = binary_bytes("m", np.zeros(BURST_FLOATS, np.float32))
+        clients = [held.enter_context(closing(Connection(server))) for _ in range(BURST)]
+        for _ in range(3):
+            for client in clients:
+                client.socket.sendall(question)
+            statuses = {client.exchange(b"")[0] for client in clients}
+            assert 200 in statuses
+            assert statuses <= {200, 503}
+            # More than what the burst leaves free, on the way there and back.
+            assert exchange(last, 3 * MEBIBYTE) == 200
+
+        def has_shrunk() -> bool:
+            assert exchange(last, 1) == 200  # small ones go on
+            return segment_bytes(server) <= at_rest
+
+        wait_until(has_shrunk, deadline=20, what="the memory of the burst to be given back")

@@ -18,9 +18,11 @@
 //   `give_back` leaves the list intact: the link is written before the head is exchanged.
 //
 // Small blocks come in power-of-two classes cut from slabs; a block above kLargestClass gets a
-// segment of its own, which is kept for reuse up to a limit and then removed. The number of a
-// removed segment is used again: a peer that still maps the old one sees `retired` there and
-// attaches anew.
+// segment of its own. Segments without a block in use are kept for the next blocks, and removed
+// when nobody had one of them in a while or when another block finds no room; only segment 0 stays.
+// A slab is cut either into blocks below kLeastBulkClass or into others, so that the small ones, of
+// which some are always in use, do not keep it. The number of a removed segment is used again: a
+// peer that still maps the old one sees `retired` there and attaches anew.
 #pragma once
 
 #include <array>
@@ -40,6 +42,7 @@ namespace mpserve {
 
 inline constexpr std::uint32_t kBlockMagic = 0x4d505342u;  // "BSPM"
 inline constexpr std::uint32_t kSmallestClass = 9;         // 512 bytes with the header
+inline constexpr std::uint32_t kLeastBulkClass = 14;       // 16 KiB with the header
 inline constexpr std::uint32_t kLargestClass = 18;         // 256 KiB with the header
 inline constexpr std::uint32_t kClassCount = kLargestClass - kSmallestClass + 1;
 inline constexpr std::uint32_t kMaxArenaSegments = 65535;
@@ -112,8 +115,8 @@ public:
     std::size_t reclaim_dead(const Board& board) noexcept;
     // Removes unused large segments until at most `keep_bytes` of them are left.
     void trim(std::uint64_t keep_bytes = 0) noexcept;
-
-    // The same for all of them, when no large block was asked for since the last call: for a timer.
+    // For a timer. Removes all of them when no large block was asked for since the last call, and
+    // slabs of which no block was in use since then.
     void trim_idle() noexcept;
 
     // Why `allocate` gave nothing for `what`, in Triton's words as far as they go.
@@ -127,7 +130,10 @@ public:
     std::uint64_t max_bytes() const noexcept { return max_bytes_; }
     std::uint64_t blocks() const noexcept { return live_blocks_; }
     // Nothing can come back, and nothing is kept that `trim_idle` would remove.
-    bool is_at_rest() const noexcept { return live_blocks_ == 0 && cached_large_bytes_ == 0; }
+    bool is_at_rest() const noexcept {
+        return live_blocks_ == 0 &&
+               (parts_.empty() || total_bytes_ == parts_.front().segment.bytes());
+    }
 
 private:
     enum class Use : std::uint8_t { unused, free, held, lent };
@@ -141,9 +147,29 @@ private:
         Use use = Use::unused;
     };
     static constexpr std::uint8_t kLargeClass = 255;
+    struct Part {
+        Segment segment;
+        std::uint64_t uses = 0;       // lower half: blocks in use; upper half: times one was taken
+        std::uint64_t uses_seen = 0;  // by the last `trim_idle`
+        bool is_slab = false;
+        bool goes = false;  // in `drop_slabs`
+    };
+    // The slab that the next blocks of a kind are cut from.
+    struct Cutting {
+        std::uint32_t number = 0;
+        std::uint64_t at = 0;
+        std::uint64_t end = 0;
+    };
 
     Block allocate_small(std::uint32_t size_class);
     Block allocate_large(std::uint64_t bytes);
+    Block allocate_from_larger(std::uint32_t size_class);
+    std::uint64_t room() const noexcept;
+    std::uint64_t slab_bytes(std::uint64_t block_bytes) const noexcept;
+    bool give_up(std::uint64_t most) noexcept;
+    void drop_large(std::size_t count) noexcept;
+    void drop_slabs(std::uint64_t most, bool idle_only) noexcept;
+    void remove_segment(std::uint32_t number) noexcept;
     std::optional<std::uint32_t> add_segment(std::uint64_t bytes);
     std::optional<std::uint32_t> cut(std::uint64_t bytes, std::uint8_t size_class);
     Block hand_out(std::uint32_t index) noexcept;
@@ -153,21 +179,21 @@ private:
     std::uint32_t new_entry(BlockRef ref, std::uint64_t bytes, std::uint8_t size_class);
 
     SegmentSource& source_;
-    std::uint64_t next_slab_bytes_;
+    std::uint64_t initial_bytes_;
     std::uint64_t max_bytes_;
     std::uint64_t cache_limit_;
     std::uint64_t used_bytes_ = 0;
     std::uint64_t total_bytes_ = 0;
     std::uint64_t live_blocks_ = 0;
     std::uint64_t cached_large_bytes_ = 0;
+    std::uint64_t slabs_bytes_ = 0;
     std::uint64_t deaths_seen_ = 0;
     std::uint64_t last_ticket_ = 0;
     std::uint64_t large_requests_ = 0;
     std::uint64_t large_requests_seen_ = 0;
-    std::uint32_t slab_ = 0;  // segment that is being cut
-    std::uint64_t slab_at_ = 0;
-    std::uint64_t slab_end_ = 0;
-    std::vector<Segment> segments_;
+    Cutting first_;                      // segment 0: blocks of both kinds
+    std::array<Cutting, 2> cuttings_{};  // other slabs: small blocks, bulk
+    std::vector<Part> parts_;
     std::vector<std::uint32_t> unused_numbers_;
     std::vector<Entry> entries_;
     std::vector<std::uint32_t> unused_entries_;
@@ -179,9 +205,6 @@ private:
 // `block` the header in front of the payload, both mapped by the caller. False when it is no block
 // or was given back before.
 bool give_back(Segment first, Segment holder, BlockRef ref) noexcept;
-
-// Whether the block has its segment for itself, which its owner may remove when it is unused.
-bool has_own_segment(Segment holder, BlockRef ref) noexcept;
 
 // A borrower's checked address of `bytes` at `ref` in the owner's segment; nullptr when it is none.
 const std::byte* lent_address(Segment holder, BlockRef ref, std::uint64_t bytes) noexcept;
