@@ -80,9 +80,25 @@ run: $(BIN)/.demo $(BIN)/.core $(DEMO)/.made ## Start a server with three demo m
 
 # --- checks -------------------------------------------------------------------------------------
 
+PYTEST := HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest
+PURE_TESTS := tests/unit tests/property tests/fuzz
+SERVER_TESTS := tests/process tests/protocol tests/faults tests/packaging
+
+# Tests that start no servers share the processors; the others have them for themselves. A part that
+# fails hides nothing of the other; in one of them, `-k` may select none (5). A path is one call.
 .PHONY: test
-test: build ## Run all tests (PYTEST_ARGS="..." adds options)
-	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(BIN)/python -m pytest $(PYTEST_ARGS)
+test: build ## Run all tests, or those of a path (PYTEST_ARGS="..." adds options)
+ifneq (,$(findstring tests/,$(PYTEST_ARGS)))
+	$(PYTEST) $(PYTEST_ARGS)
+else
+	@failed=; none=; \
+	run() { echo "pytest $$*"; $(PYTEST) "$$@" $(PYTEST_ARGS); case $$? in \
+		0) ;; 5) none="$$none $$1" ;; *) failed="$$failed $$1" ;; esac; }; \
+	run $(PURE_TESTS) -n $(JOBS) --dist worksteal; \
+	run $(SERVER_TESTS); \
+	test -z "$$failed" || { echo "failed: the parts that begin with$$failed"; exit 1; }; \
+	test "$$none" != " tests/unit tests/process" || { echo 'no test was selected'; exit 5; }
+endif
 
 .PHONY: clients
 clients: build ## Install clients that need an environment of their own (KServe's, MLServer's), once

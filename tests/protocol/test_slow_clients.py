@@ -34,6 +34,7 @@ MIB = 1 << 20
 VALUES = 4 * MIB
 IDLE_CONNECTIONS = 10_000 if os.environ.get("MPSERVE_TEST_FULL") else 1_000
 IDLE_BYTES_EACH = 100 * MIB // 10_000
+TICKS = 0.02  # seconds: two of the clock that counts the processor's
 
 
 @pytest.fixture(scope="module")
@@ -306,15 +307,21 @@ def test_idle_connections_cost_little(serve, repository):
                 stack.enter_context(connected(server.port))
             wait_until(lambda: frontend.num_fds() > IDLE_CONNECTIONS, deadline=within(20))
             assert frontend.memory_info().rss - before < IDLE_CONNECTIONS * IDLE_BYTES_EACH
-            assert processor_seconds(frontend, busy) < 1.5 * alone  # room for the clock's ticks
+            assert processor_seconds(frontend, busy) < 1.5 * alone + TICKS
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def processor_seconds(frontend, connection):
-    """Of the frontend, for some thousand requests; the machine's other load does not matter."""
+    """Of the frontend, for a thousand requests: the least of ten times, for what else it does, the
+    import of numpy among it, and what others do to its caches, come and go.
+    """
     request = whole([1.0])
-    begun = sum(frontend.cpu_times()[:2])
-    for _ in range(5000):
-        assert connection.exchange(request)[0] == 200
-    return sum(frontend.cpu_times()[:2]) - begun
+
+    def once():
+        begun = sum(frontend.cpu_times()[:2])
+        for _ in range(1000):
+            assert connection.exchange(request)[0] == 200
+        return sum(frontend.cpu_times()[:2]) - begun
+
+    return min(once() for _ in range(10))
