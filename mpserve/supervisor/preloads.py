@@ -1,9 +1,9 @@
 """What the spawner imports once, so that none of its children pays for it.
 
 Guarantees
-    A request waits for one module at most that it does not need itself, and for none of those that
-    only some children need. Between two roles requests
-    may come first: the frontends of an empty repository neither wait for numpy nor carry it.
+    A request waits for one module at most that it does not need itself. Between two roles requests
+    may come first: the frontends of an empty repository neither wait for numpy nor carry it. What
+    only some children need comes last, and soon: loads one behind the other leave it room.
 """
 
 import importlib
@@ -17,6 +17,7 @@ from mpserve.supervisor.last_words import say_traceback
 
 PATIENCE_MS: Final = 1000  # far beyond what a supervisor takes to ask for its first child
 QUIET_MS: Final = 100  # the start of a child, which is not to share the processors with imports
+LATER_QUIET_MS: Final = 20  # the same for a few modules without which no worker stands by
 
 
 class Preloads:
@@ -33,6 +34,7 @@ class Preloads:
         roles = [(*row.preload, *row.preload_later) for row in entry_points.values()]
         self._left = deque(module for modules in roles for module in modules)
         self._role_ends = {modules[-1] for modules in roles if modules}
+        self._later = {module for row in entry_points.values() for module in row.preload_later}
         self._patience_ms = 0  # until the next of them
         self.of_births: frozenset[str] = frozenset()
 
@@ -53,11 +55,12 @@ class Preloads:
 
     def import_for(self, message: Spawn) -> None:
         """Import what a child needs before the first of its kind, which would pay for it alone."""
-        self._patience_ms = QUIET_MS
         for module in self._entry_points[message.role].preload:
             if module in self._left:
                 self._left.remove(module)
                 _import((module,))
+        is_late = self._later.issuperset(self._left)
+        self._patience_ms = LATER_QUIET_MS if is_late else QUIET_MS
         if not self.of_births.issuperset(message.birth.preload):
             _import(message.birth.preload)
             self.of_births |= set(message.birth.preload)

@@ -47,3 +47,13 @@ def test_a_child_waits_for_what_it_needs_and_the_rest_is_imported_later(preloads
     while preloads:
         preloads.import_next()
     assert imported() == ["preloaded_two", "preloaded_one", "preloaded_late", "preloaded_last"]
+
+
+def test_what_only_some_need_is_imported_soon_when_nothing_else_is_left(preloads):
+    def asked_for(role):
+        return Spawn(spawn_id=1, role=role, title="", start=b"", birth=Birth())
+
+    preloads.import_for(asked_for("second"))
+    with_another_role_left = preloads.wait_ms
+    preloads.import_for(asked_for("first"))
+    assert preloads.wait_ms < with_another_role_left
