@@ -69,9 +69,9 @@ Block Dispatcher::allocate(const Route& route, std::uint64_t bytes) {
     auto block = arena_.allocate(bytes);
     if (block || bytes > arena_.max_bytes()) return block;
     const auto wanting = route.port->bytes.all + bytes;
-    for (const auto token : who_give_way(who_wait(), arena_.lacking(bytes), wanting)) {
-        push_out(token);
-    }
+    const auto leaving = who_give_way(who_wait(), arena_.lacking(bytes), wanting);
+    if (leaving.empty()) return {};
+    for (const auto token : leaving) push_out(token);
     return arena_.allocate(bytes);
 }
 
