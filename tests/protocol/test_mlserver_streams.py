@@ -17,11 +17,13 @@ from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls
 from tests.fixtures.pace import within
 from tests.fixtures.payload_streams import UNARY, ask, opened, read, text, write_model
 from tests.fixtures.server import Server
-from tests.fixtures.waiting import wait_until
+from tests.fixtures.waiting import wait_until, wait_until_still
 
 pytestmark = BOTH_TRANSPORTS
 
 CODE = grpc.StatusCode
+
+MORE_THAN_FLOW_CONTROL = 2000  # requests: 200 MB
 
 
 @pytest.fixture(scope="module")
@@ -200,19 +202,20 @@ def test_streams_of_several_instances_keep_to_their_own(calls):
 
 
 def test_requests_wait_while_their_model_does(calls):
+    """Between client and server flow control may let some megabytes go, more on a slow machine."""
     sent = []
 
     def requests():
         yield ask(calls, "hang")
-        for number in range(200):
+        for number in range(MORE_THAN_FLOW_CONTROL):
             sent.append(number)
             tensor = {"name": "x", "datatype": "UINT8", "shape": [100_000]}
             yield calls.infer_request("stream", tensor, raw=(bytes(100_000),))
 
     stream = calls.stream(requests())
     wait_until(lambda: len(sent) > 3, what="some requests to be sent")
-    with pytest.raises(AssertionError):
-        wait_until(lambda: len(sent) == 200, deadline=1.0, what="all to be sent")
+    wait_until_still(lambda: len(sent), seconds=1.0, deadline=within(60), what="the client")
+    assert len(sent) < MORE_THAN_FLOW_CONTROL
     stream.cancel()
 
 

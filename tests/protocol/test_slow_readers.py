@@ -10,9 +10,9 @@ import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
 from tests.fixtures.memory import pss_bytes
-from tests.fixtures.pace import IS_FULL
+from tests.fixtures.pace import IS_FULL, within
 from tests.fixtures.server import Server
-from tests.fixtures.waiting import wait_until
+from tests.fixtures.waiting import wait_until, wait_until_still
 from tests.protocol.models import tensors, write_triton
 
 pytestmark = BOTH_TRANSPORTS
@@ -88,15 +88,9 @@ def sent(server: Server, name: str) -> int:
 
 def wait_until_held(server: Server, name: str) -> int:
     """Return how many answers the model had sent when it could send no more."""
-    seen = [-1, -2]
-
-    def stands() -> bool:
-        seen.append(sent(server, name))
-        time.sleep(0.1)  # a look for itself: that nothing happens meanwhile
-        return seen[-1] == seen[-2] == seen[-3] > 0
-
-    wait_until(stands, deadline=30.0, what="the model to be held back")
-    return seen[-1]
+    return wait_until_still(
+        lambda: sent(server, name), seconds=0.5, deadline=within(30), what="the model"
+    )
 
 
 def pss(server: Server) -> int:
