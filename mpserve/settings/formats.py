@@ -19,7 +19,12 @@ _PAIR_COMPLAINT: Final = (
 
 
 def check_local(texts: tuple[str, ...]) -> None:
-    """Check that folders are of this machine: no `s3://`, `gs://`, `as://` or other address."""
+    """Check that folders are of this machine: no `s3://`, `gs://`, `as://` or other address.
+
+    An empty text would be the folder where the server happens to be started.
+    """
+    if "" in texts:
+        raise BadValue("the value is empty")
     for text in texts:
         scheme, mark, _ = text.partition("://")
         if mark and scheme.isalnum():

@@ -77,8 +77,8 @@ def read_start(
     if len(given.words) != 1:
         raise UsageError(f"one FOLDER is needed, {len(given.words)} were given")
     folder = Path(given.words[0])
-    if not folder.is_dir():
-        raise UsageError(f"FOLDER '{folder}' is not a directory")
+    if not given.words[0] or not folder.is_dir():  # `Path("")` is the working directory
+        raise UsageError(f"FOLDER '{given.words[0]}' is not a directory")
     roots = (given.words[0], *given.texts.get("model-repository", ()))
     environment = with_dotenv(environment, folder=Path())
     with_folder = Arguments(texts={**given.texts, "model-repository": roots}, words=())

@@ -37,6 +37,8 @@ def check_usage(settings: Settings, chosen: Chosen) -> None:
         raise UsageError(
             "Error: Use of '--load-model' requires setting '--model-control-mode=explicit' as well."
         )
+    if chosen.get("worker-user") == ("",):  # a shell variable that is not set
+        raise UsageError("Error: empty argument for --worker-user")
     if chosen.get("model-config-name") == ("",):
         raise UsageError("Error: empty argument for --model-config-name")
     if "cache-config" in chosen and "response-cache-byte-size" in chosen:

@@ -44,6 +44,16 @@ def settings_of(*arguments):
             id="remote storage",
         ),
         pytest.param(
+            ["--model-repository="],
+            'Bad option: "--model-repository".\nthe value is empty',
+            id="no folder",
+        ),
+        pytest.param(
+            ["--worker-user="],
+            "Error: empty argument for --worker-user",
+            id="no user",
+        ),
+        pytest.param(
             ["--load-model=a"],
             "Error: Use of '--load-model' requires setting "
             "'--model-control-mode=explicit' as well.",

@@ -222,6 +222,11 @@ def test_exactly_one_folder_is_needed(words):
         read_start(words, environment={}, version="")
 
 
+def test_an_empty_folder_is_not_the_working_directory():
+    with pytest.raises(UsageError, match="FOLDER '' is not a directory"):
+        read_start([""], environment={}, version="")
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UsageError, match="is not a directory"):
         read_start([str(tmp_path / "none")], environment={}, version="")
