@@ -15,11 +15,15 @@ from tests.fixtures.server import Server
 from tests.fixtures.service_manager import Manager
 from tests.fixtures.waiting import wait_until
 
-hypothesis.settings.register_profile("dev", max_examples=50, deadline=None)
-hypothesis.settings.register_profile(
-    "ci", max_examples=1000, deadline=None, derandomize=True, print_blob=True
+# Nothing depends on how fast the machine is.
+ANY_PACE = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.register_profile("soak", max_examples=50_000, deadline=None)
+hypothesis.settings.register_profile("dev", ANY_PACE, max_examples=50)
+hypothesis.settings.register_profile(
+    "ci", ANY_PACE, max_examples=1000, derandomize=True, print_blob=True
+)
+hypothesis.settings.register_profile("soak", ANY_PACE, max_examples=50_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 LONG_BYTES = 16

@@ -19,7 +19,7 @@ from tests.fixtures.pace import within
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
 
-DEADLINE_SECONDS = within(0.5)
+DEADLINE_SECONDS = within(1)
 """Of a call that ends so; long enough for its model to begin."""
 
 MODEL = """
@@ -185,7 +185,7 @@ def over_http(place: Place, model: str, word: str, **parameters: Any) -> Iterato
 
 @contextmanager
 def over_grpc(
-    place: Place, model: str, word: str, *, timeout: float = 30.0, **parameters: Any
+    place: Place, model: str, word: str, *, timeout: float = within(30), **parameters: Any
 ) -> Iterator[Callable]:
     shape = [1, 1] if model in BATCHES else [1]
     with grpc.insecure_channel(place.server.grpc_address) as channel:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import requests
 
+from tests.fixtures.pace import within
 from tests.fixtures.server import Server
 
 httpclient = pytest.importorskip("tritonclient.http")
@@ -104,7 +105,7 @@ def test_load_and_unload(client):
 def test_requests_understands_compressed_answers(mlserver):
     tensor = {"name": "x", "shape": [200], "datatype": "FP32", "data": [0.5] * 200}
     answer = requests.post(
-        f"{mlserver.url}/v2/models/echo/infer", json={"inputs": [tensor]}, timeout=10
+        f"{mlserver.url}/v2/models/echo/infer", json={"inputs": [tensor]}, timeout=within(10)
     )
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.json()["outputs"][0]["data"] == [0.5] * 200

@@ -11,6 +11,7 @@ import numpy as np
 from tests.fixtures.binary_tensor import binary_bytes
 from tests.fixtures.closed_loop import Connection
 from tests.fixtures.grpc_calls import Calls
+from tests.fixtures.pace import within
 from tests.fixtures.server import Server
 from tests.fixtures.turnstile import Turnstile
 from tests.fixtures.waiting import wait_until
@@ -138,9 +139,9 @@ def test_those_that_came_last_to_a_stuck_model_give_way(serve, repository, tmp_p
             for size in (100, MEBIBYTE, 3 * PIECE):
                 assert ask(server, "well", size)[0] == 200
             ask_by_grpc(server, "well", 5 * PIECE)
-            gone = stuck.failures(server, "REJECTED")
-        assert 4 <= gone <= 6
         answers = crowd.answers()
+    gone = [status for status, _ in answers].count(503)
+    assert 4 <= gone <= 8
     assert [status for status, _ in answers] == [200] * (CROWD - gone) + [503] * gone
     told = json.loads(answers[-1][1])["error"]
     assert re.fullmatch(GAVE_WAY.format(request_id=f"r{CROWD}", model="stuck"), told), told
@@ -154,7 +155,7 @@ def test_who_holds_most_is_refused_what_finds_no_room(serve, repository, tmp_pat
             for _ in range(CROWD + 2):
                 crowd.ask()
             wait_until(lambda: stuck.failures(server, "REJECTED") == 2, what="the refusals")
-            assert waiting(server, "stuck") == CROWD
+            wait_until(lambda: waiting(server, "stuck") == CROWD, what="the others to wait")
         answers = crowd.answers()
     assert sorted(status for status, _ in answers) == [200] * CROWD + [503] * 2
     told = json.loads(next(body for status, body in answers if status == 503))["error"]
@@ -216,4 +217,4 @@ def test_a_burst_leaves_room_for_a_larger_request_and_gives_its_memory_back(serv
             assert exchange(last, 1) == 200  # small ones go on
             return segment_bytes(server) <= at_rest
 
-        wait_until(has_shrunk, deadline=20, what="the memory of the burst to be given back")
+        wait_until(has_shrunk, deadline=within(20), what="the memory of the burst to be given back")

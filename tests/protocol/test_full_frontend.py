@@ -86,7 +86,7 @@ def test_what_finds_no_place_is_refused_and_the_connection_goes_on(
             assert refusal_by_grpc(server, "g") == (
                 grpc.StatusCode.UNAVAILABLE, FULL.format("g")
             )  # fmt: skip
-            assert counted(server, failures) == refusals + 2
+            wait_until(lambda: counted(server, failures) == refusals + 2, what="these two")
         for connection in (*accepted, last):
             good = PIPELINED if connection is not last else PLACES - begun
             answers = read_answers(connection.socket, PIPELINED)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS
+from tests.fixtures.pace import within
 
 client = pytest.importorskip("tritonclient.grpc")
 aio = pytest.importorskip("tritonclient.grpc.aio")
@@ -74,7 +75,7 @@ def test_the_client_infers_many_at_once(triton_client):
             "m", [input0()], callback=lambda result, error: answers.put((result, error))
         )
     for _ in range(50):
-        result, error = answers.get(timeout=10)
+        result, error = answers.get(timeout=within(10))
         assert error is None
         np.testing.assert_array_equal(result.as_numpy("OUTPUT0"), VALUES)
 
@@ -84,7 +85,7 @@ def test_the_client_streams(triton_client):
     triton_client.start_stream(lambda result, error: answers.put((result, error)))
     for number in range(5):
         triton_client.async_stream_infer("m", [input0()], request_id=str(number))
-    ids = [answers.get(timeout=10)[0].get_response().id for _ in range(5)]
+    ids = [answers.get(timeout=within(10))[0].get_response().id for _ in range(5)]
     triton_client.stop_stream()
     assert ids == ["0", "1", "2", "3", "4"]
 

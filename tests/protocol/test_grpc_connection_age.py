@@ -6,10 +6,12 @@ import pytest
 
 from tests.fixtures import http2_frames as h2
 from tests.fixtures.http2_frames import Connection, frame
+from tests.fixtures.pace import within
 from tests.protocol.models import write_named
 
 LIVE = "/inference.GRPCInferenceService/ServerLive"
 IS_LIVE = h2.message(b"\x08\x01")
+ANSWERED_SECONDS = 5  # a client that is slow is not one that is silent
 
 
 @pytest.fixture
@@ -27,7 +29,6 @@ def answer(connection, stream):
 def test_an_old_connection_is_told_to_go(serve_native):
     server = serve_native("--grpc-max-connection-age=400")
     with Connection(server.grpc_port) as client:
-        assert answer(client, 1) == IS_LIVE
         told = client.wait_for(h2.GOAWAY)
         assert told is not None
         assert told.payload[4:8] == b"\0\0\0\0"
@@ -36,11 +37,11 @@ def test_an_old_connection_is_told_to_go(serve_native):
 def test_a_silent_client_is_pinged_and_left(serve_native):
     server = serve_native(
         "--grpc-keepalive-time=300",
-        "--grpc-keepalive-timeout=300",
+        f"--grpc-keepalive-timeout={1000 * ANSWERED_SECONDS}",
         "--grpc-keepalive-permit-without-calls=true",
         "--grpc-http2-max-pings-without-data=0",
     )
-    with Connection(server.grpc_port, seconds=20) as client:
+    with Connection(server.grpc_port, seconds=within(20)) as client:
         for _ in range(2):
             ping = client.wait_for(h2.PING)
             client.send(frame(h2.PING, ping.payload, flags=h2.ACK))

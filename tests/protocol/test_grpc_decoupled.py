@@ -14,6 +14,8 @@ pytestmark = BOTH_TRANSPORTS
 
 WORDS = dedent(
     """
+    import time
+
     import numpy
     import triton_python_backend_utils as pb_utils
 
@@ -36,7 +38,7 @@ WORDS = dedent(
                     sender.send(pb_utils.InferenceResponse([], error=error))
                     continue
                 while word == "*" and not request.is_cancelled():
-                    pass
+                    time.sleep(0.001)
                 if word == "*":
                     print("saw the cancellation", flush=True)
                     break

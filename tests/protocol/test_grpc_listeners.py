@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
-from tests.fixtures.server import Server
+from tests.fixtures.server import READY_SECONDS, Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import write_identity
 
@@ -52,7 +52,7 @@ def is_ready(path: Path, connect=insecure) -> bool:
 def serve_unix(serve, models: Path, path: Path, *flags: str, connect=insecure) -> Server:
     given = ["--frontends=1", f"--grpc-address=unix:{path}", *flags]
     server = serve(models, flags=given, wait_ready=False)
-    wait_until(lambda: is_ready(path, connect), deadline=30, what="the socket")
+    wait_until(lambda: is_ready(path, connect), deadline=READY_SECONDS, what="the socket")
     return server
 
 

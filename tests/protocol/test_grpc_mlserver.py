@@ -7,6 +7,7 @@ from google.protobuf import descriptor_pb2
 
 from mpserve.model.proto.schema import HEALTH, MLSERVER_REPOSITORY, REFLECTION, schema
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls, refusal
+from tests.fixtures.pace import within
 
 pytestmark = BOTH_TRANSPORTS
 
@@ -119,7 +120,7 @@ def test_health_can_be_watched(calls):
     watch = calls.channel.unary_stream(
         "/grpc.health.v1.Health/Watch",
         response_deserializer=messages.message("grpc.health.v1.HealthCheckResponse").FromString,
-    )(b"", timeout=10)
+    )(b"", timeout=within(10))
     assert next(iter(watch)).status in {1, 2}
     watch.cancel()
 
@@ -139,7 +140,7 @@ def test_reflection_tells_the_services_and_their_messages(calls):
         request(file_by_filename="health.proto"),
         request(file_containing_symbol="nobody.Knows"),
     ]
-    services, by_symbol, by_name, unknown = ask(iter(questions), timeout=10)
+    services, by_symbol, by_name, unknown = ask(iter(questions), timeout=within(10))
     assert [one.name for one in services.list_services_response.service] == [
         "inference.GRPCInferenceService",
         "grpc.health.v1.Health",

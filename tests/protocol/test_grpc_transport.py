@@ -16,7 +16,9 @@ import pytest
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, TRITON, Calls
 from tests.fixtures.pace import within
 from tests.fixtures.relay import Relay
-from tests.fixtures.server import Server
+from tests.fixtures.repository import Repository
+from tests.fixtures.server import READY_SECONDS, Server
+from tests.fixtures.turnstile import HOLDS, Turnstile, answer
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import IDENTITY, tensors, write_named, write_triton
 
@@ -32,14 +34,22 @@ def models(root: Path) -> Path:
         config=tensors("input", ("IN", "TYPE_FP32", [-1]))
         + tensors("output", ("OUT", "TYPE_FP32", [-1])),
     )
-    return write_named(root, "slow", "teller")
+    return write_named(root, "teller")
 
 
 @pytest.fixture(scope="module")
-def server(nothing_is_left_behind, grpc_transport, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("transport")
+def turnstile(tmp_path_factory):
+    """A model, in the same repository as the others, behind which requests wait."""
+    repository = Repository(tmp_path_factory.mktemp("transport") / "models")
+    models(repository.path)
+    return Turnstile(repository, repository.path.parent, config="")
+
+
+@pytest.fixture(scope="module")
+def server(nothing_is_left_behind, grpc_transport, turnstile, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
     with Server.serve(
-        models(folder / "models"),
+        turnstile.gate.with_name("models"),
         flags=[
             "--grpc-infer-response-compression-level=high",
             "--grpc-header-forward-pattern=x-.*",
@@ -54,7 +64,7 @@ def server(nothing_is_left_behind, grpc_transport, tmp_path_factory):
 def calls(server):
     with grpc.insecure_channel(server.grpc_address) as channel:
         # Calls that wait for a connection go out in any order.
-        grpc.channel_ready_future(channel).result(timeout=20)
+        grpc.channel_ready_future(channel).result(timeout=within(20))
         yield Calls(channel)
 
 
@@ -64,45 +74,65 @@ def vector(calls, values, *, model="identity", name="IN", **more):
     return calls.infer_request(model, tensor, raw=(data,), **more)
 
 
-def slow(calls, seconds):
-    return vector(calls, [seconds], model="slow", name="SECONDS")
+def turn(calls, *, hold=0):
+    tensor = {"name": "HOLD", "datatype": "INT32", "shape": [1]}
+    return calls.infer_request("t", tensor, raw=(np.int32(hold).tobytes(),))
 
 
 def path(method):
     return f"/inference.GRPCInferenceService/{method}"
 
 
-def test_a_deadline_takes_back_what_waits(calls):
-    """The second request waits behind the first; past its deadline nobody executes it."""
+def turn_of_next(server, turnstile):
+    status, told = answer(turnstile.send(server))
+    assert status == 200
+    return told
+
+
+def test_a_deadline_takes_back_what_waits(server, calls, turnstile):
+    """The request waits behind another; past its deadline nobody executes it."""
     infer = calls.channel.unary_unary(
         path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
     )
-    busy = infer.future(slow(calls, within(0.4)), timeout=within(10))
-    late = infer.future(slow(calls, 30.0), timeout=0.2)
-    assert late.exception().code() is CODE.DEADLINE_EXCEEDED
-    assert busy.result()
-    infer(slow(calls, 0.0), timeout=within(2))  # the worker is not busy with the late one
+    before = turn_of_next(server, turnstile)
+    with turnstile.held(server):
+        late = infer.future(turn(calls), timeout=within(0.5))
+        wait_until(lambda: turnstile.waiting(server) == 1 or late.done(), what="it to wait")
+        assert late.exception().code() is CODE.DEADLINE_EXCEEDED
+        wait_until(lambda: turnstile.waiting(server) == 0, what="it to leave the queue")
+    assert turn_of_next(server, turnstile) == before + 2  # the one that held had a turn
 
 
-def test_a_cancelled_call_is_taken_back(calls):
+def test_a_cancelled_call_is_taken_back(server, calls, turnstile):
     infer = calls.channel.unary_unary(
         path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
     )
-    busy = infer.future(slow(calls, within(0.2)), timeout=within(10))
-    cancelled = infer.future(slow(calls, 30.0), timeout=60)
-    cancelled.cancel()
-    assert busy.result()
-    infer(slow(calls, 0.0), timeout=within(2))
+    before = turn_of_next(server, turnstile)
+    with turnstile.held(server):
+        cancelled = infer.future(turn(calls), timeout=within(30))
+        wait_until(lambda: turnstile.waiting(server) == 1, what="it to wait")
+        cancelled.cancel()
+        wait_until(lambda: turnstile.waiting(server) == 0, what="it to leave the queue")
+    assert turn_of_next(server, turnstile) == before + 2
 
 
-def test_a_cancelled_stream_takes_back_what_waits(calls):
+def test_a_cancelled_stream_takes_back_what_waits(server, calls, turnstile):
     """What is executed meanwhile is not; the request behind it is."""
-    stream = calls.stream(iter([slow(calls, 0.3), slow(calls, within(0.4)), slow(calls, 30.0)]))
-    assert next(stream).infer_response.model_name == "slow"
-    stream.cancel()
-    with contextlib.suppress(grpc.RpcError):
-        list(stream)
-    assert calls("ModelInfer", slow(calls, 0.0))
+    before = turn_of_next(server, turnstile)
+    holds = server.log_text.count(HOLDS)
+    turnstile.gate.touch()
+    try:
+        stream = calls.stream(iter([turn(calls), turn(calls, hold=1), turn(calls)]))
+        assert next(stream).infer_response.model_name == "t"
+        wait_until(lambda: server.log_text.count(HOLDS) > holds, what="the model to hold")
+        wait_until(lambda: turnstile.waiting(server) == 1, what="the last one to wait")
+        stream.cancel()
+        with contextlib.suppress(grpc.RpcError):
+            list(stream)
+        wait_until(lambda: turnstile.waiting(server) == 0, what="it to leave the queue")
+    finally:
+        turnstile.release()
+    assert turn_of_next(server, turnstile) == before + 3  # the first, the one that held, and this
 
 
 def test_tensors_beyond_any_buffer_come_back_as_they_were(server):
@@ -132,7 +162,7 @@ def test_large_calls_of_one_connection_do_not_mix(serve, tmp_path):
             np.full(size, number, dtype="<f4")
             for number, size in enumerate([16_000, 16_384, 20_001, MIB, 3, 700_000] * 3)
         ]
-        running = [infer.future(vector(calls, array), timeout=60) for array in arrays]
+        running = [infer.future(vector(calls, array), timeout=within(20)) for array in arrays]
         for array, one in zip(arrays, running, strict=True):
             assert one.result().raw_output_contents[0] == array.tobytes()
 
@@ -145,7 +175,7 @@ def test_every_call_of_a_load_generator_is_answered(serve, tmp_path, calls):
     command = ["h2load", "-n2000", "-c8", "-m8", "-d", tmp_path / "body", "-H", "te: trailers"]
     command += ["-H", "content-type: application/grpc", f"http://{server.grpc_address}"]
     command[-1] += path("ModelInfer")
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=within(40), check=True)
     assert "2000 succeeded, 0 failed, 0 errored" in ran.stdout
 
 
@@ -175,7 +205,7 @@ def test_metadata_is_forwarded_where_the_pattern_finds_it(calls):
     )
     request = vector(calls, [1.0], model="teller")
     metadata = [("x-tenant", "blue"), ("other", "no")]
-    told = call(request, metadata=metadata, timeout=10).raw_output_contents[0]
+    told = call(request, metadata=metadata, timeout=within(10)).raw_output_contents[0]
     assert b'"x-tenant": "blue"' in told
     assert b"other" not in told
 
@@ -189,10 +219,10 @@ def test_restricted_methods_need_their_secret(calls, method):
     )
     for metadata in (None, [("triton-grpc-protocol-admin", "wrong")]):
         with pytest.raises(grpc.RpcError) as caught:
-            call(b"", metadata=metadata, timeout=10)
+            call(b"", metadata=metadata, timeout=within(10))
         assert (caught.value.code(), caught.value.details()) == refusal
     if method == "RepositoryIndex":
-        assert call(b"", metadata=[("triton-grpc-protocol-admin", "secret")], timeout=10)
+        assert call(b"", metadata=[("triton-grpc-protocol-admin", "secret")], timeout=within(10))
 
 
 def test_other_methods_need_none(calls):
@@ -238,31 +268,38 @@ def test_http_may_be_left_out(serve, tmp_path):
             except grpc.RpcError:
                 return False
 
-    wait_until(is_ready, deadline=20, what="the server to be ready over gRPC")
+    wait_until(is_ready, deadline=READY_SECONDS, what="the server to be ready over gRPC")
 
 
-def test_an_end_waits_for_calls_and_streams(serve, tmp_path):
-    server = serve(models(tmp_path / "models"))
+def test_an_end_waits_for_calls_and_streams(serve, repository, tmp_path):
+    turnstile = Turnstile(repository, tmp_path, config="")
+    server = serve(models(repository.path), flags=["--log-format=json"])
+    turnstile.gate.touch()
     with grpc.insecure_channel(server.grpc_address) as channel:
         calls = Calls(channel)
         infer = channel.unary_unary(
             path("ModelInfer"), request_serializer=lambda message: message.SerializeToString()
         )
-        running = infer.future(slow(calls, 1.0), timeout=20)
+        running = infer.future(turn(calls, hold=1), timeout=within(30))
         asked = threading.Event()
 
         def requests():
             yield vector(calls, [1.0])
-            asked.wait(20)
+            asked.wait()
 
         idle = calls.stream(requests())
-        assert next(idle).infer_response.model_name == "identity"
-        server.process.send_signal(signal.SIGTERM)
-        assert running.result()
-        with pytest.raises(grpc.RpcError) as caught:
-            list(idle)
+        try:
+            assert next(idle).infer_response.model_name == "identity"
+            wait_until(lambda: HOLDS in server.log_text, what="the model to hold")
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: server.events("server.stopping"), what="the server to hear of it")
+            turnstile.release()
+            assert running.result()
+            with pytest.raises(grpc.RpcError) as caught:
+                list(idle)
+        finally:
+            asked.set()
         assert caught.value.code() is CODE.UNAVAILABLE
-        asked.set()
     assert server.wait_exit() == 0
 
 
@@ -307,9 +344,10 @@ def test_a_certificate_that_is_not_there_ends_the_start(serve, tmp_path):
 
 def test_rubbish_over_the_wire_leaves_the_server_serving(server):
     for junk in (b"GET / HTTP/1.1\r\n\r\n", b"\x00" * 100, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff"):
-        with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=5) as connection:
+        with socket.create_connection(
+            ("127.0.0.1", server.grpc_port), timeout=within(5)
+        ) as connection:
             connection.sendall(junk)
-            connection.settimeout(5)
             with contextlib.suppress(OSError):
                 connection.recv(1000)
     with grpc.insecure_channel(server.grpc_address) as channel:
@@ -317,5 +355,5 @@ def test_rubbish_over_the_wire_leaves_the_server_serving(server):
         infer = channel.unary_unary(path("ModelInfer"))
         for junk in (b"", b"\xff", b"\x0a\x01m", struct.pack("<100B", *range(100))):
             with pytest.raises(grpc.RpcError):
-                infer(junk, timeout=5)
+                infer(junk, timeout=within(5))
         assert Calls(channel)("ServerLive").live

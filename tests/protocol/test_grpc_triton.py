@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, refusal
+from tests.fixtures.pace import within
 from tests.fixtures.reflection import Reflection
 
 CODE = grpc.StatusCode
@@ -50,10 +51,10 @@ def test_115_readiness_of_models(calls):
 def test_116_health_checks_take_any_service_and_can_not_be_watched(calls):
     path = "/grpc.health.v1.Health/"
     check = calls.channel.unary_unary(path + "Check")
-    assert check(b"\x0a\x03any", timeout=10) == b"\x08\x01"
+    assert check(b"\x0a\x03any", timeout=within(10)) == b"\x08\x01"
     watch = calls.channel.unary_stream(path + "Watch")
     with pytest.raises(grpc.RpcError) as caught:
-        next(iter(watch(b"", timeout=10)))
+        next(iter(watch(b"", timeout=within(10))))
     assert caught.value.code() is CODE.UNIMPLEMENTED
 
 

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.fixtures.server import ANSWER_SECONDS
+
 LIVE = b"GET /v2/health/live HTTP/1.1\r\n"
 POST = b"POST /v2/repository/index HTTP/1.1\r\nHost: a\r\n"
 HOST = b"Host: a\r\n"
 NEXT = b"GET /v2/health/live HTTP/1.1\r\nHost: next\r\n\r\n"
 REFUSED = "refused"
-SECONDS = 10.0
+SECONDS = ANSWER_SECONDS
 
 
 class Case(NamedTuple):

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.client_environments import kserve_python, mlserver_scripts
+from tests.fixtures.pace import within
 from tests.fixtures.server import ROOT, Server
 
 CLIENTS = ROOT / "examples" / "clients"
 SUM = [number + 1 for number in range(16)]
 DIFFERENCE = [number - 1 for number in range(16)]
-SECONDS = 30
+SECONDS = within(30)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from textwrap import dedent
 
 import pytest
 
-from tests.fixtures.server import Answer, Server
+from tests.fixtures.server import ANSWER_SECONDS, Answer, Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import (
     IDENTITY,
@@ -234,7 +234,7 @@ def raw_post(path: str, document: object, *, version: str = "1.1", more: str = "
 
 
 def connect(server: Server) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    return socket.create_connection(("127.0.0.1", server.port), timeout=ANSWER_SECONDS)
 
 
 def read_to_end(client: socket.socket) -> bytes:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.certificates import lock_key, make_certificate
-from tests.fixtures.server import Server
+from tests.fixtures.server import ANSWER_SECONDS, READY_SECONDS, Server
 from tests.fixtures.waiting import wait_until
 from tests.protocol.models import write_identity
 
@@ -28,12 +28,12 @@ class UnixConnection(http.client.HTTPConnection):
     """A client of a socket in the file system."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=20)
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
         self._path = str(path)
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(20)
+        self.sock.settimeout(ANSWER_SECONDS)
         self.sock.connect(self._path)
 
 
@@ -96,7 +96,9 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 def serve_unix(serve, models: Path, path: Path, *flags: str) -> Server:
     server = serve(models, flags=[f"--http-address=unix:{path}", *flags], wait_ready=False)
-    wait_until(lambda: is_ready(lambda: UnixConnection(path)), deadline=30, what="the socket")
+    wait_until(
+        lambda: is_ready(lambda: UnixConnection(path)), deadline=READY_SECONDS, what="the socket"
+    )
     return server
 
 
@@ -171,11 +173,15 @@ def trusting(certificates: Path) -> ssl.SSLContext:
 
 
 def tls_client(server: Server, context: ssl.SSLContext) -> http.client.HTTPSConnection:
-    return http.client.HTTPSConnection("127.0.0.1", server.port, timeout=20, context=context)
+    return http.client.HTTPSConnection(
+        "127.0.0.1", server.port, timeout=ANSWER_SECONDS, context=context
+    )
 
 
 def wait_tls(server: Server, context: ssl.SSLContext) -> Server:
-    wait_until(lambda: is_ready(lambda: tls_client(server, context)), deadline=30, what="TLS")
+    wait_until(
+        lambda: is_ready(lambda: tls_client(server, context)), deadline=READY_SECONDS, what="TLS"
+    )
     return server
 
 

@@ -12,10 +12,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.fixtures.pace import within
 from tests.fixtures.server import Server
 
 EXAMPLES = 500 if os.environ.get("MPSERVE_TEST_FULL") else 8
-SECONDS = 20
+SECONDS = within(20)
 PATHS = (
     "/openapi.json",
     "/v2/docs/dataplane.json",

@@ -113,7 +113,7 @@ def test_the_log_of_workers_obeys_also_of_those_that_start_later(server):
             return logged(server, f"verbose {word}")
 
         wait_until(obeys, what=f"verbose lines of {model}")
-        assert logged(server, f"error {word}")
+        wait_until(lambda word=word: logged(server, f"error {word}"), what="the error")
     say(server, "three")
     wait_until(lambda: logged(server, "verbose three"), what="the last line")
     assert not logged(server, "info three")

@@ -4,18 +4,21 @@ import contextlib
 import gzip
 import json
 import socket
-import time
 import zlib
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from tests.fixtures.closed_loop import infer_bytes
 from tests.fixtures.pace import within
+from tests.fixtures.repository import Repository
 from tests.fixtures.server import Answer, Server
+from tests.fixtures.turnstile import Turnstile, request
+from tests.fixtures.turnstile import answer as outcome
 from tests.fixtures.waiting import wait_until
 
-SECONDS = 10.0
+SECONDS = within(10)
 REQUEST = {
     "id": "1",
     "inputs": [{"name": "INPUT0", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}],
@@ -29,6 +32,18 @@ def server(request: pytest.FixtureRequest) -> Server:
     """Each test speaks to both dialects."""
     found: Server = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="module")
+def turnstile(
+    nothing_is_left_behind: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Turnstile, Server]]:
+    """A model behind which requests wait, and its server."""
+    folder = tmp_path_factory.mktemp("turnstile")
+    repository = Repository(folder / "models")
+    model = Turnstile(repository, folder, config="")
+    with Server.serve(repository.path, log_path=folder / "log") as one:
+        yield model, one
 
 
 @pytest.fixture(params=[0, 2], ids=["fresh", "old"], autouse=True)
@@ -271,21 +286,15 @@ def test_a_compressed_binary_answer_has_the_json_length_before_compression(trito
 # --- clients that go away -----------------------------------------------------------------------
 
 
-def test_row_114_a_queued_request_of_a_client_that_went_is_never_executed(triton):
-    def slow(seconds: float) -> bytes:
-        tensor = {"name": "SECONDS", "shape": [1], "datatype": "FP32", "data": [seconds]}
-        return post("/v2/models/slow/infer", json.dumps({"inputs": [tensor]}).encode())
-
-    with connected(triton) as first, first.makefile("rb") as stream:
-        first.sendall(slow(within(0.4)))
-        with connected(triton) as second:
-            second.sendall(slow(10))
-            ask(triton, get("/v2"))  # a turn of the loop has passed: both are queued
-        assert read_answer(stream)[0] == 200
-    began = time.monotonic()
-    ((status, _, _),) = ask(triton, slow(0))
-    assert status == 200
-    assert time.monotonic() - began < within(2)
+def test_row_114_a_queued_request_of_a_client_that_went_is_never_executed(turnstile):
+    model, server = turnstile
+    _, before = outcome(model.send(server))
+    with model.held(server):
+        with connected(server) as client:
+            client.sendall(infer_bytes(model.name, request()))
+            wait_until(lambda: model.waiting(server) == 1, what="the request to wait")
+        wait_until(lambda: model.waiting(server) == 0, what="it to leave the queue")
+    assert outcome(model.send(server)) == (200, before + 2)  # the one that held had a turn
 
 
 def test_answers_leave_a_client_that_goes_in_the_middle_alone(server):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tests.fixtures.waiting import wait_until
 from tests.protocol.models import IDENTITY, tensors, write_triton
 from tests.protocol.test_metrics import EXPLICIT
 from tests.protocol.test_response_statistics import STREAM
@@ -79,6 +80,11 @@ def test_summaries_tell_quantiles_of_each_part(serve, models):
     assert math.isnan(before[f'{{{labels},quantile="0.5"}}'])
     for _ in range(3):
         ask(server)
+    request_count = f"_count{{{labels}}}"
+    wait_until(
+        lambda: series(server, "nv_inference_request_summary_us")[request_count] == 3,
+        what="three requests to be counted",
+    )
     page = server.metrics()
     for part in PARTS:
         found = series(server, f"nv_inference_{part}_summary_us")
@@ -90,7 +96,10 @@ def test_summaries_tell_quantiles_of_each_part(serve, models):
     assert series(server, "nv_inference_request_summary_us")[f"_sum{{{labels}}}"] > 0
     assert server.load("a").status == 200
     ask(server)
-    assert series(server, "nv_inference_request_summary_us")[f"_count{{{labels}}}"] == 4
+    wait_until(
+        lambda: series(server, "nv_inference_request_summary_us")[request_count] == 4,
+        what="the fourth one to be counted",
+    )
     assert FIRST not in page
 
 
@@ -102,6 +111,10 @@ def test_first_responses_of_decoupled_models_are_counted_in_buckets(serve, model
     stream(server, "stream", 0)  # no response is no first response
     stream(server, "own", 1)
     stream(server, "own", -1)  # the error is the second
+    wait_until(
+        lambda: series(server, FIRST).get('_count{model="own",version="1"}') == 2,
+        what="the last two to be counted",
+    )
     found = series(server, FIRST)
     assert not [place for place in found if 'model="a"' in place]
     assert found['_count{model="stream",version="1"}'] == 1
@@ -125,9 +138,10 @@ def test_first_responses_of_a_decoupled_ensemble_are_counted_for_it_and_for_its_
     server = serve(models, flags=(*EXPLICIT, "--metrics-config=histogram_latencies=true"))
     for count in (2, 0, -1):  # no response is no first response, an error is one
         stream(server, "e", count)
-    found = series(server, FIRST)
     for name in ("e", "own"):
-        assert found[f'_count{{model="{name}",version="1"}}'] == 2
+        count = f'_count{{model="{name}",version="1"}}'
+        wait_until(lambda count=count: series(server, FIRST)[count] == 2, what=count)
+    found = series(server, FIRST)
     assert found['_sum{model="e",version="1"}'] >= found['_sum{model="own",version="1"}']
 
 

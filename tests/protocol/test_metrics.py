@@ -176,7 +176,8 @@ def test_the_death_of_a_worker_takes_nothing_back(serve, repository):
     tell(server, "a")
     assert successes(server) == 2
     assert failures(server) == {"BACKEND": 1}
-    assert series(server)[f"mpserve_worker_restarts_total{{{LABELS}}}"] == 1
+    restarts = f"mpserve_worker_restarts_total{{{LABELS}}}"
+    wait_until(lambda: series(server)[restarts] == 1, what="the restart to be counted")
 
 
 def test_the_death_of_a_frontend_takes_nothing_back(serve, repository):
@@ -186,7 +187,8 @@ def test_the_death_of_a_frontend_takes_nothing_back(serve, repository):
     server.process_named("mps frontend 0").kill()
     wait_until(lambda: ask(server, "a").status == 200, what="the frontend to be back")
     assert successes(server) == 2
-    assert series(server)['mpserve_frontend_restarts_total{frontend="0"}'] == 1
+    restarts = 'mpserve_frontend_restarts_total{frontend="0"}'
+    wait_until(lambda: series(server)[restarts] == 1, what="the restart to be counted")
 
 
 def test_a_request_past_the_limit_of_the_queue_is_rejected(serve, repository):
@@ -197,7 +199,7 @@ def test_a_request_past_the_limit_of_the_queue_is_rejected(serve, repository):
     server = serve(repository.path, flags=EXPLICIT)
     with in_flight(server, "a"), in_waiting(server):
         assert ask(server, "a").status == 503
-        assert failures(server) == {"REJECTED": 1}
+        wait_until(lambda: failures(server) == {"REJECTED": 1}, what="the refusal")
 
 
 @pytest.mark.parametrize("slots", [1024, 1], ids=["in the queue", "for room in the queue"])
@@ -208,7 +210,8 @@ def test_a_request_that_waits_is_pending_and_cancelled_with_its_client(serve, re
         with in_waiting(server):
             pass
         wait_until(lambda: failures(server) == {"CANCELED": 1}, what="the request to be dropped")
-        assert series(server)[f"nv_inference_pending_request_count{{{LABELS}}}"] == 0
+        pending = f"nv_inference_pending_request_count{{{LABELS}}}"
+        wait_until(lambda: series(server)[pending] == 0, what="nobody to wait")
 
 
 # --- settings -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, MLSERVER, Calls
-from tests.fixtures.server import Server
+from tests.fixtures.server import ANSWER_SECONDS, Server
 from tests.protocol.models import write_mlserver
 
 pytestmark = BOTH_TRANSPORTS
@@ -83,7 +83,7 @@ def server(nothing_is_left_behind, grpc_transport, tmp_path_factory):
 
 
 def post(server, body, path="infer", **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_SECONDS)
     with closing(connection):
         connection.request("POST", f"/v2/models/tells/{path}", body, headers)
         answer = connection.getresponse()
@@ -140,7 +140,7 @@ def test_parameters_of_the_request_stay_beside_the_headers(server):
 
 def test_of_a_repeated_header_the_first_counts(server):
     body = json.dumps({"inputs": [TENSOR]})
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_SECONDS)
     with closing(connection):
         connection.putrequest("POST", "/v2/models/tells/infer")
         for name, value in (("X-A", "1"), ("X-A", "2"), ("Content-Length", str(len(body)))):
@@ -268,7 +268,7 @@ def with_call(channel, request, metadata):
         request_serializer=lambda message: message.SerializeToString(),
         response_deserializer=answer.FromString,
     )
-    return method.with_call(request, metadata=metadata, timeout=20)
+    return method.with_call(request, metadata=metadata, timeout=ANSWER_SECONDS)
 
 
 @pytest.mark.parametrize("raw", [True, False], ids=["native", "python"])

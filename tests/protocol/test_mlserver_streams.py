@@ -256,7 +256,7 @@ def test_what_a_model_keeps_of_further_requests_does_not_change(calls):
 
 def test_a_deadline_cancels_the_model(server, calls):
     before = server.log_text.count("the call was cancelled")
-    with opened(calls, timeout=within(0.4)) as (requests, stream):
+    with opened(calls, timeout=within(1)) as (requests, stream):
         requests.put(ask(calls, "hang"))
         _, (code, _) = read(stream)
     assert code is CODE.DEADLINE_EXCEEDED

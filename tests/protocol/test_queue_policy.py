@@ -16,6 +16,7 @@ from tests.fixtures.waiting import wait_until
 FULL = "[request id: {}] Exceeds maximum queue size"
 EXPIRED = "Request timeout expired"
 LONG_US = 60_000_000
+TOO_LONG_US = 3_000_000  # what an instance is free for is taken sooner, also on a slow machine
 NEARLY_AT_ONCE_US = 1000
 
 
@@ -78,7 +79,7 @@ def test_row_121_what_is_past_the_limit_of_the_queue_is_refused_at_once(turnstil
             calls(server)("ModelInfer", grpc_request(calls(server)))
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         assert caught.value.details() == FULL.format("<id_unknown>")
-        assert model.failures(server, "REJECTED") == 3
+        wait_until(lambda: model.failures(server, "REJECTED") == 3, what="the refusals")
         assert model.waiting(server) == 2
     assert turns(waiting) == [1, 2]
 
@@ -112,15 +113,15 @@ def test_a_limit_holds_over_all_frontends_and_beyond_the_default_size(turnstile)
 
 
 def test_row_122_a_request_that_waited_too_long_is_refused_though_no_instance_is_free(turnstile):
-    model, server = turnstile(policy(default_timeout_microseconds=500_000))
+    model, server = turnstile(policy(default_timeout_microseconds=TOO_LONG_US))
     with model.held(server):  # also the one that holds waits for the instance, if not so long
         begun = time.monotonic()
         refused = server.infer("t", request())
         assert (refused.status, refused.json()) == (503, {"error": EXPIRED})
-        assert time.monotonic() - begun >= 0.5
+        assert time.monotonic() - begun >= TOO_LONG_US / 1e6
         assert "retry-after" not in refused.headers
-        assert model.failures(server, "REJECTED") == 1
-        assert model.waiting(server) == 0
+        wait_until(lambda: model.failures(server, "REJECTED") == 1, what="the refusal")
+        wait_until(lambda: model.waiting(server) == 0, what="nobody to wait")
     assert server.infer("t", request()).status == 200
 
 
@@ -197,7 +198,7 @@ def test_row_124_there_may_be_as_many_levels_as_a_number_can_tell(turnstile, cal
             response_deserializer=calls(server)
             .messages.message("inference.ModelInferResponse")
             .FromString,
-        ).future(grpc_request(calls(server), priority=2**64 - 3), timeout=20)
+        ).future(grpc_request(calls(server), priority=2**64 - 3), timeout=within(20))
         wait_until(lambda: model.waiting(server) == 4, what="the request to wait")
     turn = np.frombuffer(future.result().raw_output_contents[0], np.int32)[0]
     assert turns(waiting) == [3, 2, 1]
@@ -220,8 +221,12 @@ def test_requests_do_not_wait_for_an_instance_that_is_usually_quick(serve, repos
     with closing(Connection(server)) as quick:
         told = [quick.exchange(infer_bytes("t", request()))[0] for _ in range(100)]
         with model.held(server):
-            begun = time.monotonic()
-            told += [quick.exchange(infer_bytes("t", request()))[0] for _ in range(100)]
-            took = time.monotonic() - begun
-    assert told == [200] * 200
-    assert took < within(2)  # an instance that nobody woke would look by itself after 0.1 s
+
+            def are_quick() -> bool:
+                begun = time.monotonic()
+                told.extend(quick.exchange(infer_bytes("t", request()))[0] for _ in range(20))
+                return time.monotonic() - begun < 1
+
+            # An instance that nobody woke would look by itself after 0.1 s: 20 took 2 s, each time.
+            wait_until(are_quick, what="twenty requests that do not wait")
+    assert set(told) == {200}

@@ -89,6 +89,7 @@ def test_responses_are_counted_by_their_number(server):
 
 def test_grpc_tells_the_same(server):
     server.post("/v2/models/stream/generate_stream", {"N": 1})
+    wait_until(lambda: len(counts(server)) == 2, what="the response to be counted")
     with InferenceServerClient(server.grpc_address) as client:
         (one,) = client.get_inference_statistics("stream", as_json=True)["model_stats"]
     told = {

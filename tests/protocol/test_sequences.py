@@ -202,7 +202,7 @@ def test_a_sequence_that_was_not_started_is_refused(server, sequence):
     before = rejected(server, "plain")
     refused(ask(server, "plain", sequence), 400, text)
     refused(ask(server, "plain", sequence, end=True), 400, text)
-    assert rejected(server, "plain") == before + 2
+    wait_until(lambda: rejected(server, "plain") == before + 2, what="the refusals")
 
 
 def test_a_text_that_is_too_long_is_refused(server):
@@ -357,7 +357,7 @@ def test_a_request_may_wait_for_a_slot_no_longer_than_its_timeout(server, gates)
         held.let_go()
         text = "timeout of the corresponding sequence has been expired"
         refused(answer.result(), 503, text)
-    assert rejected(server, "short") == before + 1
+    wait_until(lambda: rejected(server, "short") == before + 1, what="the refusal")
     assert ask(server, "short", 74).status == 400
 
 

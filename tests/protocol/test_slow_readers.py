@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 
@@ -9,7 +10,7 @@ import grpc
 import pytest
 
 from tests.fixtures.grpc_calls import BOTH_TRANSPORTS, Calls
-from tests.fixtures.memory import pss_bytes
+from tests.fixtures.memory import pss_bytes, settled_frontend
 from tests.fixtures.pace import IS_FULL, within
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until, wait_until_still
@@ -94,7 +95,7 @@ def wait_until_held(server: Server, name: str) -> int:
 
 
 def pss(server: Server) -> int:
-    return pss_bytes([server.process_named("mps frontend 0")])
+    return pss_bytes([settled_frontend(server)])
 
 
 def grpc_reader(server: Server, calls: Calls, name: str) -> tuple[Callable[[], int], Callable]:
@@ -104,7 +105,10 @@ def grpc_reader(server: Server, calls: Calls, name: str) -> tuple[Callable[[], i
 
 
 def http_reader(server: Server, calls: Calls, name: str) -> tuple[Callable[[], int], Callable]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=within(30))
+    connection.connect()
+    # What the system keeps for a reader counts too, and may be many megabytes.
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
     body = {"id": name, "COUNT": ANSWERS}
     connection.request("POST", "/v2/models/flood/generate_stream", json.dumps(body))
     answer = connection.getresponse()
@@ -135,7 +139,7 @@ def test_a_reader_that_stops_holds_the_model_back_and_nobody_else(server, calls,
     # The same model, and the same connection, serve others meanwhile.
     assert len(list(calls.stream(iter([asking(calls, 3, "other")])))) == 3
     assert read_all() == ANSWERS
-    assert sent(server, name) == ANSWERS
+    wait_until(lambda: sent(server, name) == ANSWERS, what="the last line")
 
 
 @READERS

@@ -1,8 +1,10 @@
 """MLServer's metrics of its wires, from a real server: `rest_server_*` and `grpc_server_*`."""
 
+import contextlib
 import json
 import re
 import socket
+import time
 
 import grpc
 import pytest
@@ -15,6 +17,7 @@ from tests.protocol.models import mlserver_repository
 LINE = re.compile(r"([a-z_]+)(?:\{(.*)\})? (\S+)")
 TENSOR = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2]}
 ONE = {"inputs": [TENSOR]}
+LATE_SECONDS = 0.05
 INFER = "/v2/models/{model_name}/infer"
 TYPED = {"name": "x", "shape": [2], "datatype": "FP32", "contents": {"fp32_contents": [1, 2]}}
 SLOW = """
@@ -25,7 +28,7 @@ from mlserver.types import InferenceResponse
 class Slow(MLModel):
     async def predict(self, payload):
         print("slow has begun", flush=True)
-        await asyncio.sleep(30)
+        await asyncio.sleep(1000)
         return InferenceResponse(model_name=self.name, outputs=[])
 """
 
@@ -79,16 +82,21 @@ def call(name: str, method: str, code: str = "", kind: str = "UNARY") -> str:
 def test_a_request_is_counted_by_route_and_status(mlserver, method, path, body, status, route):
     before = series(mlserver)
     assert mlserver.request(method, path, body).status == status
-    after = series(mlserver)
     names = [
         rest("requests_total", route, status, method),
         rest("request_duration_seconds", route, status, method, "_count"),
     ]
-    assert [after[name] - before.get(name, 0) for name in names] == [1, 1]
-    changed = {one for one in after if one.startswith("rest_server_requests_total")
-               and after[one] != before.get(one, 0)}  # fmt: skip
-    assert changed == {names[0]}
-    assert after[f'rest_server_requests_in_progress{{app_name="mlserver",method="{method}"}}'] == 0
+    in_progress = f'rest_server_requests_in_progress{{app_name="mlserver",method="{method}"}}'
+
+    def is_counted() -> bool:
+        after = series(mlserver)
+        assert [after[name] - before.get(name, 0) for name in names] == [1, 1]
+        changed = {one for one in after if one.startswith("rest_server_requests_total")
+                   and after[one] != before.get(one, 0)}  # fmt: skip
+        assert changed == {names[0]}
+        return after[in_progress] == 0
+
+    wait_until(is_counted, what="the request to be counted")
 
 
 @pytest.mark.parametrize(
@@ -110,18 +118,29 @@ def test_health_unknown_paths_and_wrong_methods_are_not_counted(mlserver, method
 
 def test_a_body_that_comes_late_counts_from_its_head(mlserver):
     body = json.dumps(ONE).encode()
-    head = f"POST /v2/models/echo/infer HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"POST /v2/models/echo/infer HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n"
+        "Expect: 100-continue\r\n\r\n"
+    )
     name = rest("request_duration_seconds", INFER, 200, suffix="_sum")
     before = series(mlserver).get(name, 0)
     in_progress = 'rest_server_requests_in_progress{app_name="mlserver",method="POST"}'
     with socket.create_connection(("127.0.0.1", mlserver.port)) as client:
-        client.sendall(head.encode() + body[:1])
-        page = [series(mlserver) for _ in range(3)]  # so long it waits at least
+        client.sendall(head.encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 100")  # it has the head
+        begun = time.monotonic()
+        client.sendall(body[:1])
+        page = series(mlserver)
+        while time.monotonic() < begun + LATE_SECONDS:
+            page = series(mlserver)
         client.sendall(body[1:])
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
-    after = series(mlserver)
-    assert after[name] - before > 0.001
-    assert after[in_progress] == page[-1].get(in_progress, 0) == 0  # nothing was asked before
+    wait_until(
+        lambda: series(mlserver).get(name, 0) - before > LATE_SECONDS / 2,
+        what="the time since the head to be counted",
+    )
+    assert page.get(in_progress, 0) == 0  # nothing was asked before
+    wait_until(lambda: series(mlserver)[in_progress] == 0, what="the request to be over")
 
 
 def test_a_client_that_goes_is_counted_as_499(serve_mlserver):
@@ -135,27 +154,12 @@ def test_a_client_that_goes_is_counted_as_499(serve_mlserver):
         assert series(server)[in_progress] == 1
     gone = rest("requests_total", INFER, 499)
     wait_until(lambda: series(server).get(gone) == 1, what="the client to be missed")
-    assert series(server)[in_progress] == 0
+    wait_until(lambda: series(server)[in_progress] == 0, what="the request to be over")
     server.process_named("mps:slow").kill()
 
 
 @pytest.mark.parametrize("transport", ["native", "aio"])
 def test_calls_are_counted_by_method_and_code(transport, tmp_path):
-    root = mlserver_repository(tmp_path / "models")
-    flags = (f"--grpc-transport={transport}",)
-    with Server.start(root, flags=flags, log_path=tmp_path / "log") as server:
-        with grpc.insecure_channel(server.grpc_address) as channel:
-            calls = Calls(channel, MLSERVER)
-            calls("ServerLive")
-            calls("ModelInfer", model_name="echo", inputs=[TYPED])
-            with pytest.raises(grpc.RpcError):
-                calls("ModelInfer", model_name="nobody", inputs=[TYPED])
-            with pytest.raises(grpc.RpcError):
-                calls("ModelMetadata", name="nobody")
-            request = calls.message("ModelInferRequest", model_name="echo", inputs=[TYPED])
-            assert len(list(calls.stream(iter([request, request])))) == 2
-        found = series(server)
-    grpc_series = {name: value for name, value in found.items() if name.startswith("grpc_server")}
     wanted = {
         call("started_total", "ServerLive"): 1,
         call("started_total", "ModelInfer"): 2,
@@ -172,12 +176,31 @@ def test_calls_are_counted_by_method_and_code(transport, tmp_path):
         call("handling_seconds_count", "ModelInfer"): 2,
         call("handling_seconds_count", "ModelMetadata"): 1,
     }
-    parts = ("_bucket", "_sum")
-    assert {
-        name: value
-        for name, value in grpc_series.items()
-        if not name.partition("{")[0].endswith(parts)
-    } == wanted
+    root = mlserver_repository(tmp_path / "models")
+    flags = (f"--grpc-transport={transport}",)
+    with Server.start(root, flags=flags, log_path=tmp_path / "log") as server:
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            calls = Calls(channel, MLSERVER)
+            calls("ServerLive")
+            calls("ModelInfer", model_name="echo", inputs=[TYPED])
+            with pytest.raises(grpc.RpcError):
+                calls("ModelInfer", model_name="nobody", inputs=[TYPED])
+            with pytest.raises(grpc.RpcError):
+                calls("ModelMetadata", name="nobody")
+            request = calls.message("ModelInferRequest", model_name="echo", inputs=[TYPED])
+            assert len(list(calls.stream(iter([request, request])))) == 2
+
+        def counted() -> dict[str, float]:
+            return {
+                name: value
+                for name, value in series(server).items()
+                if name.startswith("grpc_server")
+                and not name.partition("{")[0].endswith(("_bucket", "_sum"))
+            }
+
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: counted() == wanted, what="the calls to be counted")
+        assert counted() == wanted
 
 
 def test_requests_find_others_in_flight(mlserver):
