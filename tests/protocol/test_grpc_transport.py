@@ -139,7 +139,7 @@ def test_tensors_beyond_any_buffer_come_back_as_they_were(server):
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     with grpc.insecure_channel(server.grpc_address, options=options) as channel:
         calls = Calls(channel)
-        values = np.arange(5 * MIB, dtype="<f4")
+        values = np.arange(2 * MIB, dtype="<f4")
         answer = calls("ModelInfer", vector(calls, values))
         assert answer.raw_output_contents[0] == values.tobytes()
 
