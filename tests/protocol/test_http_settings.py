@@ -134,7 +134,7 @@ def test_each_switch_of_the_log_is_for_itself_from_the_start_and_by_calls(tmp_pa
                "--model-control-mode=explicit", "--load-model=chatty"],
         log_path=tmp_path / "log",
     ) as server:  # fmt: skip
-        assert said_levels(server, "started") == on
+        assert said_levels(server, "started", on) == on
         lines = [json.loads(line) for line in server.log_text.splitlines()]
         assert {line["level"].replace("debug", "verbose") for line in lines} == on
         told = server.get("/v2/logging").json()
@@ -146,15 +146,31 @@ def test_each_switch_of_the_log_is_for_itself_from_the_start_and_by_calls(tmp_pa
         members = {name: name in off for name in ("info", "warning", "error")}
         switch(server, **members, verbose_level=int("verbose" in off))
 
-        words = (f"switched-{number}" for number in itertools.count())
-        wait_until(lambda: said_levels(server, next(words)) == off, what="the worker to have heard")
+        words = (
+            "again" * number for number in itertools.count(1)
+        )  # lines that repeat are left out
+
+        def has_heard() -> bool:
+            say(server, next(words))
+            told = {line["message"].split()[0] for line in server.events("model.logged")}
+            return bool(told & off)
+
+        wait_until(has_heard, what="the worker to have heard")
+        assert said_levels(server, "switched", off) == off
         assert server.load("later").status == 200
-        assert said_levels(server, "loaded", "later") == off
+        assert said_levels(server, "loaded", off, "later") == off
 
 
-def said_levels(server: Server, word: str, model: str = "chatty") -> set[str]:
-    """Let the model say a word at each level; return the levels that are in the log."""
-    say(server, word, model)
+def said_levels(server: Server, word: str, wanted: set[str], model: str = "chatty") -> set[str]:
+    """Let the model say a word at each level; return the levels that are in the log.
+
+    What workers write comes there by way of the supervisor, in its order: the word's lines are all
+    there when those of the next word that are wanted are.
+    """
+    for one in (word, f"{word} twice"):
+        say(server, one, model)
+    for level in wanted:
+        wait_until(lambda level=level: logged(server, f"{level} {word} twice"), what=level)
     return {level for level in LEVELS if logged(server, f"{level} {word}")}
 
 

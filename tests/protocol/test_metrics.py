@@ -175,7 +175,7 @@ def test_the_death_of_a_worker_takes_nothing_back(serve, repository):
         assert request.result.status == 503
     tell(server, "a")
     assert successes(server) == 2
-    assert failures(server) == {"BACKEND": 1}
+    wait_until(lambda: failures(server) == {"BACKEND": 1}, what="the failure to be counted")
     restarts = f"mpserve_worker_restarts_total{{{LABELS}}}"
     wait_until(lambda: series(server)[restarts] == 1, what="the restart to be counted")
 

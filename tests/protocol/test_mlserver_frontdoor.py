@@ -185,9 +185,9 @@ def test_models_and_the_server_log_by_the_file(server, logged):
 
     def is_told() -> bool:
         lines.update(logged.read_text().splitlines())
+        assert any(line.startswith("INFO mlserver model.loaded ") for line in lines), lines
         return "INFO mlserver asked for 1" in lines
 
-    wait_until(is_told, what="the model's words in the file")
-    assert any(line.startswith("INFO mlserver model.loaded ") for line in lines), lines
+    wait_until(is_told, what="the server's and the model's words in the file")
     assert "asked for 1" not in server.log_text
     assert "model.loaded" not in server.log_text

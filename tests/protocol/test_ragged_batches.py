@@ -158,7 +158,8 @@ def test_batch_inputs_do_not_reach_python_models_and_are_told(server, kind):
         assert (second.doubled, second.together, second.names) == ([[6]], 2, "VALUE")
         assert first.result().doubled == [[2, 4]]
     for field in ("batch_input", "batch_output"):
-        assert f"'{field}' of model '{name}' has no effect in this server" in server.log_text
+        doubt = f"'{field}' of model '{name}' has no effect in this server"
+        wait_until(lambda doubt=doubt: doubt in server.log_text, what=doubt)
     assert server.load(name).status == 200
     doubts = server.log_text.count(f"of model '{name}' has no effect")
     assert doubts == 2, "told once, however often it is loaded"

@@ -10,6 +10,7 @@ import pytest
 from tests.fixtures.repository import Repository
 from tests.fixtures.scripted import DECOUPLED, run_script, script_body
 from tests.fixtures.server import Answer, Server
+from tests.fixtures.waiting import wait_until
 
 TOTAL = 'input_name: "TOTAL" output_name: "NEXT" data_type: TYPE_INT64'
 TEXTS = 'input_name: "TEXTS" output_name: "NEXT_TEXTS" data_type: TYPE_STRING'
@@ -317,7 +318,8 @@ def test_a_warm_up_is_given_the_first_value(serve, repository):
     folder = repository.path / "m" / "warmup"
     folder.mkdir()
     (folder / "script").write_bytes(len(script).to_bytes(4, "little") + script.encode())
-    assert "warm [0]" in serve(repository.path).log_text
+    server = serve(repository.path)
+    wait_until(lambda: "warm [0]" in server.log_text, what="the log to tell so")
 
 
 def test_an_onnx_model_keeps_its_state(serve, repository):

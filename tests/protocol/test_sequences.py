@@ -146,7 +146,7 @@ def test_a_second_start_begins_the_sequence_anew(server):
     assert step(server, "plain", 10, 5, start=True).sum == 5
     assert step(server, "plain", 10, 3, start=True).sum == 3
     assert step(server, "plain", 10, 1, end=True).sum == 4
-    assert "sequence.restarted" in server.log_text
+    wait_until(lambda: "sequence.restarted" in server.log_text, what="the log to tell so")
 
 
 @pytest.mark.parametrize("sequence", [101, "a hundred"])

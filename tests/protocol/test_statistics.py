@@ -7,6 +7,7 @@ import pytest
 
 from tests.fixtures.server import Server
 from tests.fixtures.teller import in_flight, tell
+from tests.fixtures.waiting import wait_until
 
 KEYS = [
     "name", "version", "last_inference", "inference_count", "execution_count", "inference_stats",
@@ -180,9 +181,12 @@ def test_the_death_of_a_worker_takes_nothing_back_and_is_a_failure(serve, reposi
         server.process_named("mps:a").kill()
         assert request.result.status == 503
     assert tell(server, "a").pid != pid  # waits in the queue until there is a worker again
-    one = statistics(server, "a")["inference_stats"]
-    assert one["fail"]["count"] == 1
-    assert one["success"]["count"] == 2
+
+    def counts() -> tuple[int, int]:
+        parts = statistics(server, "a")["inference_stats"]
+        return parts["fail"]["count"], parts["success"]["count"]
+
+    wait_until(lambda: counts() == (1, 2), what="the failure to be counted")
 
 
 def test_frontends_tell_the_same(serve, repository):
