@@ -91,10 +91,11 @@ def _report(found: "Inspection", roots: tuple[str, ...]) -> dict[str, object]:
 def _inspect(
     roots: tuple[str, ...], *, dialect: str, config_name: str, strict: bool
 ) -> "Inspection":
-    from mpserve.cli.model_files import missing_files  # noqa: PLC0415  # quick start
+    from mpserve.cli.config_refusals import config_refusals  # noqa: PLC0415  # quick start
+    from mpserve.cli.model_files import missing_files  # noqa: PLC0415
     from mpserve.model.definition import ConfigFormat  # noqa: PLC0415
     from mpserve.repository import ScanOptions  # noqa: PLC0415
-    from mpserve.repository.inspection import inspect  # noqa: PLC0415
+    from mpserve.repository.inspection import RuntimeChecks, inspect  # noqa: PLC0415
     from mpserve.settings.environment import model_environment  # noqa: PLC0415
 
     options = ScanOptions(
@@ -104,7 +105,8 @@ def _inspect(
         environment=model_environment(_environment(dialect)),
         parallel_workers=_parallel_workers(Path(roots[0]), dialect=dialect),
     )
-    found = inspect(roots, options, check=missing_files)
+    checks = RuntimeChecks(files=missing_files, config=config_refusals)
+    found = inspect(roots, options, checks=checks)
     if options.format is not ConfigFormat.MLSERVER:
         return found
     settings = tuple(finding for root in roots for finding in _server_settings(root))

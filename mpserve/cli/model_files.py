@@ -14,7 +14,7 @@ from mpserve.repository.inspection import Finding, Severity
 from mpserve.repository.layout import MODEL_SETTINGS_FILE
 from mpserve.runtimes.artifact import find_artifact
 from mpserve.runtimes.protocol import LoadContext
-from mpserve.runtimes.python_model_file import DEFAULT_FILE, MODEL_CLASS
+from mpserve.runtimes.python_model_file import DEFAULT_FILE, MODEL_CLASS, find_model_file
 from mpserve.runtimes.registry import runtime_class
 from mpserve.supervisor.allocator import allocator_of, find_allocator
 from mpserve.supervisor.program import environment_place
@@ -28,7 +28,7 @@ def missing_files(definition: ModelDefinition, version: VersionDefinition) -> It
     runtime = definition.runtime if own is None else own.runtime
     if not runtime or definition.config.platform == _ENSEMBLE:
         return
-    context = _context(definition, version)
+    context = context_of(definition, version)
     yield from _program(context)
     try:
         default_files = tuple(runtime_class(runtime).default_files)
@@ -57,7 +57,8 @@ def _program(context: LoadContext) -> Iterator[Finding]:
             yield _finding(context, context.model_directory, error.message)
 
 
-def _context(definition: ModelDefinition, version: VersionDefinition) -> LoadContext:
+def context_of(definition: ModelDefinition, version: VersionDefinition) -> LoadContext:
+    """Return what a runtime would be told, as far as it is known before a start."""
     own = version.own
     return LoadContext(
         model_name=definition.name,
@@ -90,9 +91,11 @@ def _finding(
 
 def _python_file(context: LoadContext) -> Iterator[Finding]:
     """The file of a `TritonPythonModel` must be there, parse, and define the class."""
-    file = Path(context.version_directory, context.config.default_model_filename or DEFAULT_FILE)
-    if not file.is_file():
-        yield _finding(context, file, f"Python model file not found in '{file}'")
+    try:
+        file = find_model_file(context.version_directory, context.config.default_model_filename)
+    except MpserveError as error:
+        name = context.config.default_model_filename or DEFAULT_FILE
+        yield _finding(context, Path(context.version_directory, name), error.message)
         return
     try:
         module = ast.parse(file.read_bytes(), filename=str(file))

@@ -97,8 +97,18 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
 VersionCheck = Callable[[ModelDefinition, VersionDefinition], Iterable[Finding]]
 """Says what a runtime would miss in a version; the runtimes lie above this room."""
 
+ConfigCheck = Callable[[ModelDefinition, VersionDefinition], Iterable[str]]
+"""Says what a runtime would refuse in the configuration of a version."""
 
-def inspect(roots: Sequence[str], options: ScanOptions, *, check: VersionCheck) -> Inspection:
+
+class RuntimeChecks(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of the runtimes."""
+
+    files: VersionCheck
+    config: ConfigCheck
+
+
+def inspect(roots: Sequence[str], options: ScanOptions, *, checks: RuntimeChecks) -> Inspection:
     """Look through all repositories.
 
     Parameters
@@ -113,7 +123,7 @@ def inspect(roots: Sequence[str], options: ScanOptions, *, check: VersionCheck) 
     )
     findings = [
         *_root_findings(roots, result, options=options),
-        *(found for one in candidates for found in _candidate_findings(one, options, check=check)),
+        *(found for one in candidates for found in _candidate_findings(one, options, checks)),
         *_duplicate_findings(result),
         *_ensemble_findings(result, options=options),
     ]
@@ -207,7 +217,7 @@ def _ensemble_findings(result: ScanResult, *, options: ScanOptions) -> Iterator[
 
 
 def _candidate_findings(
-    candidate: Candidate, options: ScanOptions, *, check: VersionCheck
+    candidate: Candidate, options: ScanOptions, checks: RuntimeChecks
 ) -> Iterator[Finding]:
     snapshot = take_snapshot(candidate.directory)
     source = _Source.of(candidate, snapshot, options=options)
@@ -222,7 +232,9 @@ def _candidate_findings(
         yield from _label_findings(candidate.outcome, snapshot, source)
         yield from _warm_up_findings(candidate.outcome, snapshot, source)
         for version in candidate.outcome.versions:
-            yield from check(candidate.outcome, version)
+            yield from checks.files(candidate.outcome, version)
+            for message in checks.config(candidate.outcome, version):
+                yield source.finding(Severity.ERROR, candidate.name, message)
 
 
 class _Source(msgspec.Struct, frozen=True, kw_only=True):

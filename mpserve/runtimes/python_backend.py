@@ -58,7 +58,8 @@ class PythonBackendRuntime:
     def load(self, context: LoadContext) -> CompletedConfig:
         """Import the model, let it complete its configuration, and initialize it."""
         self._instance_name = context.instance_name
-        _look_at_tritons_own(context)
+        check_parameters(context)
+        _look_for_a_stub(context)
         pb_utils.supply()
         set_model_dir(context.version_directory)
         try:
@@ -268,11 +269,20 @@ def fail_unanswered(requests: Sequence[Request], message: str) -> None:
             sender.send(error, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
 
-def _look_at_tritons_own(context: LoadContext) -> None:
-    """Check what means something to Triton alone: all our tensors are in the CPU's memory."""
+def check_parameters(context: LoadContext) -> None:
+    """Check what means something to Triton alone: all our tensors are in the CPU's memory.
+
+    Raises
+    ------
+    Unsupported
+        In Triton's words.
+    """
     value = context.config.parameters.get(CPU_ONLY_PARAMETER, "yes")
     if value not in {"yes", "no"}:
         raise Unsupported(f"Incorrect value for {CPU_ONLY_PARAMETER}: {value}'")  # its quotes
+
+
+def _look_for_a_stub(context: LoadContext) -> None:
     stub = Path(context.model_directory, STUB_FILE)
     if stub.exists():
         version = f"{sys.version_info.major}.{sys.version_info.minor}"

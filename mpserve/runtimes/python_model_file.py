@@ -31,13 +31,19 @@ def import_model_class(*, model_directory: str, version_directory: str, filename
     Exception
         What the file raises, and `AttributeError` when it has no such class.
     """
+    file = find_model_file(version_directory, filename)
+    module = import_file(file, model_directory=model_directory)
+    return getattr(module, MODEL_CLASS)
+
+
+def find_model_file(version_directory: str, filename: str) -> Path:
+    """Return the model's file; raises `LoadError` when it is missing or is no Python file."""
     file = Path(version_directory) / (filename or DEFAULT_FILE)
     if file.suffix != _SUFFIX:
         raise LoadError(f"Model name must end with '{_SUFFIX}'. Model name is \"{file.name}\".")
     if not file.is_file():
         raise LoadError(f"Python model file not found in '{file}'")
-    module = import_file(file, model_directory=model_directory)
-    return getattr(module, MODEL_CLASS)
+    return file
 
 
 def import_file(file: Path, *, model_directory: str) -> ModuleType:

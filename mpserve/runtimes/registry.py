@@ -8,7 +8,7 @@ imports only the runtime it needs.
 import importlib
 from typing import TYPE_CHECKING, Final, cast
 
-from mpserve.errors import InvalidRequest, LoadError
+from mpserve.errors import InvalidRequest, LoadError, Unsupported
 from mpserve.runtimes.protocol import Runtime
 
 if TYPE_CHECKING:
@@ -50,6 +50,22 @@ def runtime_class(name: str) -> type[Runtime]:
     """Return what makes runtimes of that name; raises as `make_runtime`."""
     target = BUILT_IN.get(name) or _entry_point_target(name)
     return _imported(name, target)
+
+
+def require_streams(runtime: Runtime | type[Runtime], *, model_name: str) -> None:
+    """Refuse a runtime for a decoupled model.
+
+    Raises
+    ------
+    Unsupported
+        It answers each request once.
+    """
+    if not hasattr(runtime, "execute_stream"):
+        raise Unsupported(
+            f"model '{model_name}' has the decoupled transaction policy, which the"
+            f" runtime '{runtime.name}' does not support; set model_transaction_policy"
+            " { decoupled: false }"
+        )
 
 
 def runtime_names() -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Loading of the one model of a worker."""
 
 from mpserve.control.messages import WorkerStart
-from mpserve.errors import LoadError, MpserveError, Unsupported
+from mpserve.errors import LoadError, MpserveError
 from mpserve.model.definition import ConfigFormat
 from mpserve.model.triton.completion import check_completed
 from mpserve.runtimes.model_trace import describe_exception
 from mpserve.runtimes.protocol import CompletedConfig, LoadContext, Runtime
-from mpserve.runtimes.registry import make_runtime
+from mpserve.runtimes.registry import make_runtime, require_streams
 from mpserve.worker.readable_files import require_readable
 from mpserve.worker.warm_up import warm_up
 
@@ -48,7 +48,7 @@ def load(start: WorkerStart) -> Loaded:
             # A runtime that completes nothing leaves what the file may lack.
             check_completed(completed.config_json)
         if completed.config.decoupled:
-            _require_streams(runtime, start)
+            require_streams(runtime, model_name=start.instance.name)
         if not start.passive:
             warm_up(runtime, completed, start)
     except MpserveError:
@@ -58,15 +58,6 @@ def load(start: WorkerStart) -> Loaded:
         runtime.unload()
         raise LoadError(describe_exception(error, outside=__file__)) from error
     return Loaded(start=start, runtime=runtime, completed=completed)
-
-
-def _require_streams(runtime: Runtime, start: WorkerStart) -> None:
-    if not hasattr(runtime, "execute_stream"):
-        raise Unsupported(
-            f"model '{start.instance.name}' has the decoupled transaction policy, which the"
-            f" runtime '{start.runtime}' does not support; set model_transaction_policy"
-            " { decoupled: false }"
-        )
 
 
 def context_of(start: WorkerStart) -> LoadContext:

@@ -4,20 +4,27 @@ Source: Triton's auto-completion: a model may set `max_batch_size`, inputs, outp
 choice where there is none, and the transaction policy; nothing else.
 """
 
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from mpserve.errors import InvalidRequest
 from mpserve.model.config import CompletedConfig
-from mpserve.model.triton.config import TransactionPolicy, TritonConfig
+from mpserve.model.triton.config import (
+    ModelInput,
+    ModelOutput,
+    TransactionPolicy,
+    TritonConfig,
+)
 from mpserve.model.triton.config_json import decode_config, encode_config
 from mpserve.model.triton.normalization import normalize
 from mpserve.model.triton.summary import summarize
 from mpserve.model.triton.validation import refuse_unserved, validate, validate_tensors
 
 SCHEDULING_CHOICES: Final = ("dynamic_batching", "sequence_batching", "ensemble_scheduling")
+
+Tensor = TypeVar("Tensor", ModelInput, ModelOutput)
 
 
 def complete(config_json: str, *, returned_json: str) -> CompletedConfig:
@@ -50,6 +57,26 @@ def with_transactions(config_json: str, *, decoupled: bool) -> str:
     return encode_config(replace(decode_config(config_json), model_transaction_policy=policy))
 
 
+def check_set_tensors(config_json: str) -> None:
+    """Check the inputs and outputs of a configuration whose model file fills in what they lack.
+
+    Raises
+    ------
+    InvalidRequest
+        What stands there is wrong, and stays.
+    """
+    config = decode_config(config_json)
+    filled = replace(
+        config,
+        max_batch_size=max(config.max_batch_size, 1),
+        input=tuple(_filled(tensor) for tensor in config.input),
+        output=tuple(_filled(tensor) for tensor in config.output),
+        batch_input=(),
+        batch_output=(),
+    )
+    validate_tensors(filled)
+
+
 def check_completed(config_json: str) -> None:
     """Check a configuration that nothing completes any more.
 
@@ -59,6 +86,13 @@ def check_completed(config_json: str) -> None:
         As `complete`.
     """
     _check(decode_config(config_json))
+
+
+def _filled(tensor: Tensor) -> Tensor:
+    """Return the tensor with something valid where it says nothing."""
+    if tensor.data_type == "TYPE_INVALID":
+        tensor = replace(tensor, data_type="TYPE_FP32")
+    return tensor if tensor.dims else replace(tensor, dims=(-1, -1, -1), reshape=UNSET)
 
 
 def _check(config: TritonConfig) -> None:

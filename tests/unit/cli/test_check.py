@@ -5,11 +5,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from mpserve.cli.config_refusals import config_refusals
 from mpserve.cli.findings import print_table
 from mpserve.cli.main import main
 from mpserve.cli.model_files import missing_files
 from mpserve.repository import ScanOptions
-from mpserve.repository.inspection import inspect
+from mpserve.repository.inspection import RuntimeChecks, inspect
 
 MODEL = "class TritonPythonModel:\n    pass\n"
 
@@ -84,6 +85,77 @@ def test_a_missing_model_file_is_told(write, check):
     outcome = check()
     assert outcome.exit_code == 1
     assert "Python model file not found" in outcome.stdout
+
+
+PYTHON = 'backend: "python"\n'
+INPUT = 'input { name: "X" data_type: TYPE_FP32 %s }\n'
+DECOUPLED = "model_transaction_policy { decoupled: true }\n"
+CPU_ONLY = """parameters {
+    key: "FORCE_CPU_ONLY_INPUT_TENSORS" value { string_value: "perhaps" }
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "place", "told"),
+    [
+        (PYTHON + INPUT % "dims: [0]", ":2", "model input 'X' dimension must be integer >= 1"),
+        (PYTHON + INPUT % "", ":2", "model input 'X' must specify 'dims'"),
+        (PYTHON + CPU_ONLY, "", "Incorrect value for FORCE_CPU_ONLY_INPUT_TENSORS: perhaps"),
+        (
+            'backend: "onnxruntime"\n' + INPUT % "dims: [0]",
+            ":2",
+            "model input 'X' dimension must be integer >= 1",
+        ),
+        ('backend: "sklearn"\n' + INPUT % "", ":2", "model input 'X' must specify 'dims'"),
+        (
+            'backend: "sklearn"\n' + DECOUPLED,
+            ":1",
+            "the decoupled transaction policy, which the runtime 'sklearn' does not support",
+        ),
+    ],
+)
+def test_a_configuration_that_a_load_would_refuse_is_told(
+    write, check, tmp_path, config, place, told
+):
+    files = {"a/1/model.py": MODEL, "a/1/model.onnx": "", "a/1/model.joblib": ""}
+    write(files | {"a/config.pbtxt": config})
+    outcome = check()
+    assert outcome.exit_code == 1
+    (found,) = lines(outcome, tmp_path)[:-1]
+    assert found.startswith(f"a/config.pbtxt{place}: error: [a] ")
+    assert told in found
+
+
+COMPLETING = (
+    MODEL + "    @staticmethod\n    def auto_complete_config(config):\n        return config\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("backend", "model"),
+    [
+        pytest.param("python", COMPLETING, id="by a function"),
+        pytest.param(
+            "python", "import b\nclass TritonPythonModel(b.M):\n    pass\n", id="by a base class"
+        ),
+        pytest.param("python", "from b import TritonPythonModel\n", id="by a class from elsewhere"),
+        pytest.param("onnxruntime", "", id="by the model's file"),
+    ],
+)
+def test_what_the_model_may_complete_is_not_missed(write, check, backend, model):
+    write({"a/1/model.py": model, "a/1/model.onnx": ""})
+    write({"a/config.pbtxt": f'backend: "{backend}"\n' + INPUT % ""})
+    assert check().exit_code == 0
+
+
+def test_a_python_model_is_a_python_file(write, check):
+    write(
+        {"a/1/model.txt": MODEL, "a/config.pbtxt": PYTHON + 'default_model_filename: "model.txt"'}
+    )
+    outcome = check()
+    assert outcome.exit_code == 1
+    assert "a/1/model.txt: error: [a] Model name must end with '.py'." in outcome.stdout
 
 
 def test_a_class_that_is_imported_counts(write, check):
@@ -165,7 +237,8 @@ def test_json_says_the_same_for_programs(write, check, tmp_path):
 
 def test_a_terminal_gets_a_table(write, tmp_path, capsys):
     write({"a/1/model.py": MODEL, "b/1/model.py": "("})
-    found = inspect([str(tmp_path)], ScanOptions(), check=missing_files)
+    checks = RuntimeChecks(files=missing_files, config=config_refusals)
+    found = inspect([str(tmp_path)], ScanOptions(), checks=checks)
     print_table(found)
     rows = capsys.readouterr().out.splitlines()
     assert rows[1].split() == ["a", "1", "python", "triton", "ok"]

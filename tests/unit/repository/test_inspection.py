@@ -4,15 +4,18 @@ import pytest
 
 from mpserve.model.definition import ConfigFormat
 from mpserve.repository import ScanOptions
-from mpserve.repository.inspection import Severity, inspect
+from mpserve.repository.inspection import RuntimeChecks, Severity, inspect
 
 PYTHON = 'backend: "python"\n'
+NO_CHECKS = RuntimeChecks(
+    files=lambda _definition, _version: (), config=lambda _definition, _version: ()
+)
 
 
 @pytest.fixture
 def look(root):
-    def inspect_root(check=lambda _definition, _version: (), **options):
-        return inspect([str(root)], ScanOptions(**options), check=check)
+    def inspect_root(checks=NO_CHECKS, **options):
+        return inspect([str(root)], ScanOptions(**options), checks=checks)
 
     return inspect_root
 
@@ -104,13 +107,13 @@ def test_each_place_of_a_duplicate_is_told(write, root, tmp_path):
     other.mkdir(parents=True)
     (other / "model.py").touch()
     roots = [str(root), str(tmp_path / "other")]
-    found = inspect(roots, ScanOptions(), check=lambda _definition, _version: ())
+    found = inspect(roots, ScanOptions(), checks=NO_CHECKS)
     assert [one.path for one in found.findings] == [f"{path}/a" for path in sorted(roots)]
     assert all("not unique" in one.message for one in found.findings)
 
 
 def test_a_root_that_is_not_there_is_an_error(tmp_path):
-    found = inspect([str(tmp_path / "no")], ScanOptions(), check=lambda _definition, _version: ())
+    found = inspect([str(tmp_path / "no")], ScanOptions(), checks=NO_CHECKS)
     assert found.count(Severity.ERROR) == 1
 
 
@@ -123,7 +126,7 @@ def test_every_version_that_would_be_served_is_checked(write, look):
         seen.append((definition.name, version.version))
         return ()
 
-    look(check)
+    look(RuntimeChecks(files=check, config=lambda _definition, _version: ()))
     assert seen == [("a", "1"), ("a", "2")]
 
 
