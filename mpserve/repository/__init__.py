@@ -13,7 +13,7 @@ from mpserve.repository.private_folder import (
     share_folder,
     sweep_private_folders,
 )
-from mpserve.repository.refusal import VersionsRefused
+from mpserve.repository.refusal import Refusal, VersionsRefused
 from mpserve.repository.scan import scan
 from mpserve.repository.single import scan_model
 from mpserve.repository.stillness import Settled, Sighting, settle
@@ -24,6 +24,7 @@ __all__ = [
     "Listing",
     "Override",
     "PrivateFolder",
+    "Refusal",
     "ScanOptions",
     "ScanResult",
     "Settled",

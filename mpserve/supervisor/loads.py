@@ -14,7 +14,6 @@ import msgspec
 
 from mpserve.dialect import Dialect
 from mpserve.errors import InternalError, LoadError, ModelNotFound, MpserveError
-from mpserve.lifecycle.events import LoadRefused
 from mpserve.lifecycle.graph import used_models
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
@@ -123,12 +122,8 @@ class Loads:
             raise self._unreadable(name, error) from error
 
     def _tell_refused(self, name: ModelName, error: MpserveError) -> None:
-        """Versions that were to be loaded and can not be are not available, and say why."""
         if isinstance(error, VersionsRefused):
-            refusal = error.refusal
-            self._supervisor.tell(
-                LoadRefused(name=name, versions=refusal.versions, failure=refusal.reason)
-            )
+            self._supervisor.refused(name, error.refusal)
 
     def _tell_unreadable(self, name: ModelName, error: MpserveError, *, origin: Origin) -> None:
         log.error("model.unreadable", model=name, reason=error.message)

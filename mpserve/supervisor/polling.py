@@ -11,7 +11,7 @@ from mpserve.lifecycle.retry import Failing, follow, is_due
 from mpserve.lifecycle.wanted import Wanted
 from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
-from mpserve.repository import ScanOptions, ScanResult, Sighting, settle, wakes
+from mpserve.repository import Refusal, ScanOptions, ScanResult, Sighting, settle, wakes
 from mpserve.supervisor.repository_view import RepositoryView
 from mpserve.supervisor.supervisor import Supervisor
 from mpserve.telemetry import log
@@ -117,6 +117,10 @@ class Polling:
             is_gone = name not in result.definitions and name not in result.broken
             if wish.definition is not None and is_gone:
                 self._supervisor.wish(name, None, origin=Origin.POLL)
+        for name in self._supervisor.actual.models.keys() - wishes.keys() - set(result.names):
+            self._supervisor.wish(
+                name, None, origin=Origin.POLL
+            )  # it was refused, never wished for
         self._tell_broken(result)
 
     def _due_again(self) -> frozenset[ModelName]:
@@ -139,4 +143,6 @@ class Polling:
             if self._told.get(name) != failure.message:
                 log.error("model.unreadable", model=name, reason=failure.message)
                 self._supervisor.events.refused(name, origin=Origin.POLL, why=failure.message)
+                if isinstance(failure, Refusal):
+                    self._supervisor.refused(name, failure)
         self._told = {name: failure.message for name, failure in result.broken.items()}

@@ -12,7 +12,7 @@ from mpserve.errors import Failure
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
 from mpserve.model.identity import ModelName
-from mpserve.repository import ScanResult
+from mpserve.repository import Refusal, ScanResult
 from mpserve.settings import ModelControlMode, Settings
 from mpserve.supervisor.repository_api import RepositoryApi
 from mpserve.supervisor.repository_view import RepositoryView
@@ -69,6 +69,8 @@ async def _load_all(result: ScanResult, *, supervisor: Supervisor) -> bool:
     for name, failure in result.broken.items():
         log.error("model.unreadable", model=name, reason=failure.message)
         supervisor.events.refused(name, origin=Origin.START, why=failure.message)
+        if isinstance(failure, Refusal):
+            supervisor.refused(name, failure)
     for name, directories in result.duplicates.items():
         log.error("model.duplicated", model=name, directories=", ".join(directories))
     failures = await asyncio.gather(*_wishes(result.definitions, supervisor))

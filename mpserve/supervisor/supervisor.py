@@ -15,7 +15,13 @@ from typing import Final
 from mpserve.errors import Failure, ShuttingDown
 from mpserve.lifecycle.actions import Action, CheckFolder, PublishTable, SettleWish
 from mpserve.lifecycle.actual import Actual
-from mpserve.lifecycle.events import Event, GenerationsHeld, SequencesEnded, TableAcknowledged
+from mpserve.lifecycle.events import (
+    Event,
+    GenerationsHeld,
+    LoadRefused,
+    SequencesEnded,
+    TableAcknowledged,
+)
 from mpserve.lifecycle.observation import observe
 from mpserve.lifecycle.plan import Limits, next_moment_ns, plan
 from mpserve.lifecycle.restart import RestartPolicy
@@ -24,6 +30,7 @@ from mpserve.lifecycle.wanted import Wanted, Wish
 from mpserve.model.definition import ModelDefinition
 from mpserve.model.event import Origin
 from mpserve.model.identity import Generation, ModelName
+from mpserve.repository import Refusal
 from mpserve.settings import Settings
 from mpserve.supervisor.callers import Callers
 from mpserve.supervisor.checkpoint import Checkpoint
@@ -187,6 +194,11 @@ class Supervisor:
         """Take what happened."""
         self._observe(event)
         self._plan_soon()
+
+    def refused(self, name: ModelName, refusal: Refusal) -> None:
+        """Versions that were to be loaded and can not be are not available, and say why."""
+        versions, reason = refusal.versions, refusal.reason
+        self.tell(LoadRefused(name=name, versions=versions, failure=reason))
 
     def acknowledged(self, number: int) -> None:
         """All living frontends know the table of this number."""

@@ -62,10 +62,11 @@ def test_a_model_that_is_refused_as_a_member_of_an_ensemble_says_why(serve, repo
     assert unavailable("gpu", reason) in server.index()
 
 
-def test_at_start_such_models_are_in_the_index_with_their_reasons(serve, repository):
-    server = serve(repository.path, flags=["--exit-on-error=false", "--strict-readiness=false"])
+@pytest.mark.parametrize("mode", ["none", "poll"])
+def test_at_start_such_models_are_in_the_index_with_their_reasons(serve, repository, mode):
+    flags = [f"--model-control-mode={mode}", "--exit-on-error=false", "--strict-readiness=false"]
+    server = serve(repository.path, flags=flags)
     rows = {row["name"]: row for row in server.index()}
     assert rows["good"]["state"] == "READY"
     for name, (_, reason) in REASONS.items():
-        assert rows[name]["state"] == "UNAVAILABLE"
-        assert reason in rows[name]["reason"]
+        assert rows[name] == unavailable(name, reason)

@@ -6,6 +6,9 @@ import time
 
 import pytest
 
+from mpserve.lifecycle.actual import shown_versions
+from mpserve.lifecycle.reasons import UNLOADED
+from mpserve.model.state import ModelState
 from mpserve.settings import ModelControlMode
 from mpserve.supervisor.polling import OF_NO_SCAN, Polling, taken_over
 from mpserve.supervisor.repository_view import scan_options
@@ -23,9 +26,9 @@ def world():
 
 @pytest.fixture
 def follow(world, view):
-    """Poll while `change` is made; return the wishes once there are so many."""
+    """Poll while `change` is made; return the wishes once so many were made and refusals told."""
 
-    def run(change, *, wishes):
+    def run(change, *, wishes=0, refusals=0):
         async def main():
             seen = view(ModelControlMode.POLL)
             stop = asyncio.Event()
@@ -39,7 +42,7 @@ def follow(world, view):
             async with asyncio.timeout(TAKEN_SECONDS), asyncio.TaskGroup() as tasks:
                 tasks.create_task(polling.run(stop))
                 change()
-                while len(world.wishes) < wishes and not world.events.told:  # noqa: ASYNC110
+                while len(world.wishes) < wishes or len(world.events.told) < refusals:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 stop.set()
 
@@ -61,7 +64,7 @@ def test_a_folder_that_goes_is_unloaded(follow, put, root):
 
 
 def test_a_folder_that_can_not_be_read_is_told_once_and_nothing_is_wished(follow, put, world):
-    follow(lambda: put("m", config="no { configuration"), wishes=1)
+    follow(lambda: put("m", config="no { configuration"), refusals=1)
     ((name, origin, why),) = world.events.told
     assert (name, origin) == ("m", "poll")
     assert "config.pbtxt" in why
@@ -71,6 +74,28 @@ def test_a_folder_that_can_not_be_read_is_told_once_and_nothing_is_wished(follow
 def test_a_load_that_failed_is_wished_for_again(follow, put, world):
     world.broken = {"m"}
     assert follow(lambda: put("m"), wishes=3) == [("m", "load", "poll")] * 3
+
+
+NO_GPU = 'backend: "python" instance_group { kind: KIND_GPU }\n'
+
+
+def shown(world):
+    return [
+        (one.version, one.state, one.reason) for one in shown_versions(world.actual.models["m"])
+    ]
+
+
+def test_a_model_that_is_refused_shows_its_versions_and_is_forgotten_with_its_folder(
+    follow, put, root, world
+):
+    follow(lambda: put("m", config=NO_GPU), refusals=1)
+    ((version, state, reason),) = shown(world)
+    assert (version, state) == ("1", ModelState.UNAVAILABLE)
+    assert reason.endswith("has kind KIND_GPU but server does not support GPUs")
+    assert world.wishes == []
+    follow(lambda: shutil.rmtree(root / "m"), wishes=1)
+    assert world.wishes == [("m", "unload", "poll")]
+    assert shown(world) == [("1", ModelState.UNAVAILABLE, UNLOADED)]
 
 
 def test_the_next_supervisor_takes_what_is_wished_for_as_taken_but_of_no_scan(settings):

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from mpserve.lifecycle.events import LoadRefused
 from mpserve.lifecycle.wanted import Wish
 from tests.unit.lifecycle.simulation import Simulation
 
@@ -49,6 +50,11 @@ class World:
         settlement = asyncio.get_running_loop().create_future()
         settlement.set_result(self.simulation.answer(number)[0])
         return settlement
+
+    def refused(self, name, refusal):
+        self.simulation.tell(
+            LoadRefused(name=name, versions=refusal.versions, failure=refusal.reason)
+        )
 
     async def until(self, condition):
         assert condition(self.actual)
