@@ -174,10 +174,14 @@ Block Arena::allocate(std::uint64_t bytes) {
     auto block = attempt();
     if (!block && collect() != 0) block = attempt();
     if (block) return block;
-    // No more than is needed goes, unless it is the machine that has no memory.
+    // No more than is needed goes and nothing in vain, unless it is the machine that has no memory.
     const auto segment = segment_bytes(is_small ? std::uint64_t{1} << size_class : *whole);
-    if (give_up(max_bytes_ - std::min(max_bytes_, segment))) block = attempt();
-    if (!block && give_up(0)) block = attempt();
+    const auto most = max_bytes_ - std::min(max_bytes_, segment);
+    if (total_bytes_ > most && total_bytes_ - unused_bytes() <= most) {
+        give_up(most);
+        block = attempt();
+    }
+    if (!block && total_bytes_ <= most && give_up(0)) block = attempt();
     if (!block && is_small) block = allocate_from_larger(size_class);
     return block;
 }
@@ -191,7 +195,7 @@ std::uint64_t Arena::lacking(std::uint64_t bytes) const noexcept {
     const auto size_class = class_of(whole);
     const bool is_small = size_class <= kLargestClass;
     const auto block = is_small ? std::uint64_t{1} << size_class : whole;
-    const auto kept = total_bytes_ - cached_large_bytes_;
+    const auto kept = total_bytes_ - unused_bytes();
     const auto left = max_bytes_ > kept ? max_bytes_ - kept : 0;
     const auto segment = segment_bytes(block);
     if (segment > left) return segment - left;
@@ -341,6 +345,16 @@ void Arena::drop_slabs(std::uint64_t most, bool idle_only) noexcept {
         slabs_bytes_ -= parts_[number].segment.bytes();
         remove_segment(number);
     }
+}
+
+// Of the segments that `give_up` can remove.
+std::uint64_t Arena::unused_bytes() const noexcept {
+    std::uint64_t bytes = 0;
+    for (std::size_t number = 1; number < parts_.size(); ++number) {
+        const auto& part = parts_[number];
+        if (static_cast<std::uint32_t>(part.uses) == 0) bytes += part.segment.bytes();
+    }
+    return bytes;
 }
 
 // Segments without a block in use go until no more than `most` bytes are left; whether any went.

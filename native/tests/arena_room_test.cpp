@@ -64,6 +64,20 @@ TEST_CASE(a_block_in_use_keeps_its_slab_and_no_other) {
     CHECK_EQUAL(static_cast<int>(kept.data[kBulk - 1]), 0xee);
 }
 
+TEST_CASE(nothing_goes_for_a_block_that_finds_no_room_all_the_same) {
+    MapSource source;
+    Arena arena(source, kMebibyte, 16 * kMebibyte);
+    const auto large = arena.allocate(8 * kMebibyte);
+    release(arena, fill(arena, kBulk));
+    const auto before = source.memories.size();
+    CHECK(before > 2);
+    CHECK(!arena.allocate(8 * kMebibyte));
+    CHECK_EQUAL(source.memories.size(), before);
+    CHECK(arena.lacking(8 * kMebibyte) <= 2 * kMebibyte);
+    arena.release(large.ref);
+    CHECK(static_cast<bool>(arena.allocate(8 * kMebibyte)));
+}
+
 TEST_CASE(small_blocks_in_use_do_not_keep_slabs_of_bulk) {
     MapSource source;
     Arena arena(source, 4096, 16 * kMebibyte);

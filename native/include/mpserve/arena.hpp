@@ -166,6 +166,7 @@ private:
     Block allocate_from_larger(std::uint32_t size_class);
     std::uint64_t room() const noexcept;
     std::uint64_t slab_bytes(std::uint64_t block_bytes) const noexcept;
+    std::uint64_t unused_bytes() const noexcept;
     bool give_up(std::uint64_t most) noexcept;
     void drop_large(std::size_t count) noexcept;
     void drop_slabs(std::uint64_t most, bool idle_only) noexcept;
