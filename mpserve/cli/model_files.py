@@ -16,6 +16,8 @@ from mpserve.runtimes.artifact import find_artifact
 from mpserve.runtimes.protocol import LoadContext
 from mpserve.runtimes.python_model_file import DEFAULT_FILE, MODEL_CLASS, find_model_file
 from mpserve.runtimes.registry import runtime_class
+from mpserve.scheduling.cpu_share import told_threads
+from mpserve.scheduling.shared_weights import shares_weights
 from mpserve.supervisor.allocator import allocator_of, find_allocator
 from mpserve.supervisor.program import environment_place
 
@@ -30,6 +32,7 @@ def missing_files(definition: ModelDefinition, version: VersionDefinition) -> It
         return
     context = context_of(definition, version)
     yield from _program(context)
+    yield from _parameters(context)
     try:
         default_files = tuple(runtime_class(runtime).default_files)
     except MpserveError as error:
@@ -53,6 +56,15 @@ def _program(context: LoadContext) -> Iterator[Finding]:
     if context.config.allocator:
         try:
             find_allocator(allocator_of(context.config.allocator))
+        except MpserveError as error:
+            yield _finding(context, context.model_directory, error.message)
+
+
+def _parameters(context: LoadContext) -> Iterator[Finding]:
+    """Parameters that are first read when a worker starts must hold what it can take."""
+    for read in (told_threads, shares_weights):
+        try:
+            read(context.config)
         except MpserveError as error:
             yield _finding(context, context.model_directory, error.message)
 

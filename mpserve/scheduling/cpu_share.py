@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from mpserve.errors import LoadError
+from mpserve.model.config import ModelConfig
 
 THREADS_PARAMETER: Final = "MPSERVE_THREADS"
 DEFAULT_POLICY: Final = "cpu"
@@ -31,8 +32,25 @@ class CpuShare(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
 
 
+def told_threads(config: ModelConfig) -> int:
+    """Return what the parameter of a model says; 0 where it has none.
+
+    Raises
+    ------
+    LoadError
+        It is no positive number.
+    """
+    text = config.parameters.get(THREADS_PARAMETER, "")
+    if text and (not text.isdecimal() or not int(text)):
+        raise LoadError(
+            f"parameter '{THREADS_PARAMETER}' is '{text}'; a number of threads, at least 1, is "
+            "needed"
+        )
+    return int(text or 0)
+
+
 def cpu_share(
-    *, policies: Iterable[str], policy: str, told_threads: str, cpu_count: int, instances: int
+    *, policies: Iterable[str], policy: str, threads: int, cpu_count: int, instances: int
 ) -> CpuShare:
     """Return the share of one instance.
 
@@ -42,25 +60,15 @@ def cpu_share(
         `<policy>,<setting>=<value>` each, as the command line has them; the last one counts.
     policy
         Name of the instance's policy, "" for the default.
-    told_threads
-        The model's parameter `MPSERVE_THREADS`, "" for none.
+    threads
+        What the model says (`told_threads`), 0 for nothing.
     cpu_count, instances
         CPUs of the server, and instances of the model version, which share them.
-
-    Raises
-    ------
-    LoadError
-        The parameter is no positive number.
     """
     cpus = bound_cpus(policies, name=policy or DEFAULT_POLICY)
-    if told_threads:
-        if not told_threads.isdecimal() or not int(told_threads):
-            raise LoadError(
-                f"parameter '{THREADS_PARAMETER}' is '{told_threads}'; a number of threads, at "
-                "least 1, is needed"
-            )
-        return CpuShare(cpus=cpus, threads=int(told_threads))
-    return CpuShare(cpus=cpus, threads=max(1, (len(cpus) or cpu_count) // max(instances, 1)))
+    return CpuShare(
+        cpus=cpus, threads=threads or max(1, (len(cpus) or cpu_count) // max(instances, 1))
+    )
 
 
 def bound_cpus(policies: Iterable[str], *, name: str) -> tuple[int, ...]:

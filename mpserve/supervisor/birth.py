@@ -8,7 +8,7 @@ from mpserve.errors import LoadError
 from mpserve.lifecycle.actual import GenerationRecord
 from mpserve.model.config import SHARE_WEIGHTS_PARAMETER
 from mpserve.model.identity import Generation
-from mpserve.scheduling.cpu_share import THREADS_PARAMETER, CpuShare, cpu_share
+from mpserve.scheduling.cpu_share import CpuShare, cpu_share, told_threads
 from mpserve.scheduling.shared_weights import shares_weights
 from mpserve.settings import Settings
 from mpserve.supervisor.entrypoints import RUNTIME_PRELOAD
@@ -21,7 +21,7 @@ def cpu_share_of(record: GenerationRecord, settings: Settings, *, policy: str) -
     return cpu_share(
         policies=settings.host_policies,
         policy=policy,
-        told_threads=record.config.parameters.get(THREADS_PARAMETER, ""),
+        threads=told_threads(record.config),
         cpu_count=len(os.sched_getaffinity(0)),
         instances=len(record.instances),
     )

@@ -260,6 +260,15 @@ def test_the_environment_and_the_allocator_of_a_model_must_be_there(write, check
     assert check().exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["MPSERVE_THREADS", "MPSERVE_SHARE_WEIGHTS"])
+def test_a_parameter_that_no_worker_could_start_with_is_an_error(write, check, name):
+    config = 'parameters { key: "%s" value { string_value: "many" } }'
+    write({"a/1/model.py": MODEL, "a/config.pbtxt": config % name})
+    outcome = check()
+    assert outcome.exit_code == 1
+    assert f"a: error: [a] parameter '{name}' is 'many'" in outcome.stdout
+
+
 def test_remote_storage_is_refused():
     outcome = CliRunner().invoke(main, ["check", "gs://bucket/models"])
     assert outcome.exit_code == 2

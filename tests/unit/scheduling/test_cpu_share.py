@@ -3,15 +3,20 @@
 import pytest
 
 from mpserve.errors import LoadError
-from mpserve.scheduling.cpu_share import CpuShare, cpu_share
+from mpserve.model.config import ModelConfig
+from mpserve.scheduling.cpu_share import CpuShare, cpu_share, told_threads
 
 POLICIES = ("cpu,cpu-cores=0-1", "fast,numa-node=0", "fast,cpu-cores=9-9", "fast,cpu-cores=2-7")
 
 
-def share(policy: str = "", told: str = "", *, policies=POLICIES, instances: int = 1) -> CpuShare:
+def share(policy: str = "", told: int = 0, *, policies=POLICIES, instances: int = 1) -> CpuShare:
     return cpu_share(
-        policies=policies, policy=policy, told_threads=told, cpu_count=8, instances=instances
+        policies=policies, policy=policy, threads=told, cpu_count=8, instances=instances
     )
+
+
+def told_by(text: str) -> int:
+    return told_threads(ModelConfig(parameters={"MPSERVE_THREADS": text}))
 
 
 @pytest.mark.parametrize(
@@ -38,10 +43,10 @@ def test_instances_of_a_policy_share_its_cpus():
 
 
 def test_a_model_may_say_how_many_threads_it_wants():
-    assert share(told="3", instances=8).threads == 3
+    assert share(told=told_by("3"), instances=8).threads == 3
 
 
 @pytest.mark.parametrize("told", ["0", "-1", "many", "1.5"])
 def test_no_number_of_threads_is_refused(told):
     with pytest.raises(LoadError, match=f"'MPSERVE_THREADS' is '{told}'"):
-        share(told=told)
+        told_by(told)
