@@ -1,5 +1,7 @@
 """`mpserve systemd`: unit files for the server, printed or put in their place."""
 
+import os
+import re
 import shutil
 import sys
 from importlib.resources import files
@@ -70,15 +72,30 @@ def install(directory: str, model_repository: str, **addresses: str) -> None:
 def filled(unit: str, *, model_repository: str, addresses: dict[str, str]) -> str:
     """Return a unit file with the server's own command in it."""
     text = files("mpserve.cli").joinpath("units", unit).read_text()
-    program = shutil.which("mpserve") or f"{sys.executable} -m mpserve"
-    command = f"{program} serve --model-repository={model_repository} --http-address=127.0.0.1"
+    found = shutil.which("mpserve")
+    words = [_word(found)] if found else [_word(sys.executable), "-m", "mpserve"]
+    program = " ".join(words)
+    folder = os.path.abspath(model_repository)  # noqa: PTH100  # links are kept
+    flag = _word(f"--model-repository={folder}").replace("$", "$$")
+    command = f"{program} serve {flag} --http-address=127.0.0.1"
     for name, address in addresses.items():
         text = text.replace(f"@{name.upper()}@", address)
     return (
         text.replace("@COMMAND@", command)
         .replace("@PROGRAM@", program)
-        .replace("@REPOSITORY@", model_repository)
+        .replace("@REPOSITORY@", _word(folder))
     )
+
+
+def _word(text: str) -> str:
+    """Return a text as one word of a unit file: `%` begins a specifier there, blanks divide words.
+
+    Source: systemd.syntax(7). In arguments of commands a `$` has to be doubled besides.
+    """
+    text = text.replace("%", "%%")
+    if not re.search(r"""[\s'"\\;]""", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 _options(print_unit)
