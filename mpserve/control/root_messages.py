@@ -1,6 +1,7 @@
 """Messages between the root and the supervisor; rules as for `messages`."""
 
 from mpserve.control.message import Message
+from mpserve.control.messages import SetLog
 from mpserve.control.spawner_messages import ChildExited, ChildStopped
 
 
@@ -37,5 +38,5 @@ class ServerEnded(Message, frozen=True, kw_only=True):
     exit_code: int
 
 
-ToRoot = Alive | Notice | SettingsReloaded | ServerEnded
+ToRoot = Alive | Notice | SetLog | SettingsReloaded | ServerEnded
 FromRoot = StopServer | ReloadSettings | ChildExited | ChildStopped

@@ -25,6 +25,7 @@ import msgspec
 
 from mpserve.control.framing import FrameDecoder, encode_frame
 from mpserve.control.message import Message
+from mpserve.control.messages import SetLog
 from mpserve.control.root_messages import (
     Alive,
     Notice,
@@ -99,7 +100,7 @@ class _Running(msgspec.Struct, kw_only=True):
 
     pid: int
     control: socket.socket
-    decoder: FrameDecoder[Alive | Notice | SettingsReloaded | ServerEnded]
+    decoder: FrameDecoder[Alive | Notice | SetLog | SettingsReloaded | ServerEnded]
     is_open: bool = True
     heard_ns: int | None = None
     stopped_ns: int | None = None
@@ -258,6 +259,8 @@ class Root:
                     self._manager.beat()
                 case Notice():
                     self._manager.tell(*message.lines)
+                case SetLog():
+                    log.switch(message.switches)
                 case SettingsReloaded():
                     self._is_reload_open = False
                 case ServerEnded():

@@ -14,7 +14,7 @@ from typing import Final
 from mpserve.control.channel import Channel
 from mpserve.control.door import Call, Doorkeeper
 from mpserve.control.framing import encode_frame
-from mpserve.control.messages import StopWorker
+from mpserve.control.messages import SetLog, StopWorker
 from mpserve.control.root_messages import (
     Alive,
     FromRoot,
@@ -25,6 +25,7 @@ from mpserve.control.root_messages import (
     StopServer,
 )
 from mpserve.control.spawner_messages import ChildExited, ChildStopped, StopSpawner
+from mpserve.model.log_switches import LogSwitches
 
 BEAT_SECONDS: Final = 1.0
 NO_SIGNAL: Final = 0
@@ -73,6 +74,10 @@ class RootLink:
     def notify(self, *lines: str) -> None:
         """Tell the service manager, if there is one."""
         self._channel.send(Notice(lines=lines))
+
+    def switch_log(self, switches: LogSwitches) -> None:
+        """Let the root write what `switches` say from now on."""
+        self._channel.send(SetLog(switches=switches))
 
     def settings_reloaded(self, status: str) -> None:
         """Tell that the settings were read again, and the service manager what came of it."""

@@ -117,6 +117,7 @@ class Server:
         )
         self._setting_api = SettingApi(
             processes=self._processes,
+            root=root,
             settings=settings,
             checkpoint=checkpoint,
             traces=self._traces,

@@ -19,6 +19,7 @@ from mpserve.model.log_switches import LogSwitches, switched
 from mpserve.settings import Settings
 from mpserve.supervisor.checkpoint import Checkpoint
 from mpserve.supervisor.processes import Processes
+from mpserve.supervisor.root_link import RootLink
 from mpserve.supervisor.trace_api import TraceApi
 from mpserve.telemetry import log
 
@@ -35,11 +36,13 @@ class SettingApi:
         self,
         *,
         processes: Processes,
+        root: RootLink,
         settings: Settings,
         checkpoint: Checkpoint,
         traces: TraceApi,
     ) -> None:
         self._processes = processes
+        self._root = root
         self._traces = traces
         self._checkpoint = checkpoint
         self._first = settings.log
@@ -77,4 +80,5 @@ class SettingApi:
     def _switch(self, switches: LogSwitches) -> None:
         self._switches = switches
         log.switch(switches)
+        self._root.switch_log(switches)
         self._processes.tell_all(SetLog(switches=switches))

@@ -311,6 +311,16 @@ def test_the_log_goes_on_in_a_new_file_when_the_old_one_was_moved(serve, reposit
     assert moved.read_text() == before
 
 
+def test_the_root_writes_its_lines_as_the_settings_say_now(serve, repository, settings):
+    settings.write(log_format="default")
+    server = serve(repository.path, flags=[settings.flag])
+    settings.write(log_format="json")
+    assert reload(server).returncode == 0
+    server.process_named("mps supervisor").kill()
+    wait_until(lambda: server.events("supervisor.took_over"), deadline=within(10))
+    assert server.events("supervisor.died")
+
+
 def test_mlservers_settings_are_read_again(start, repository):
     repository.add("teller", "m")
     file = repository.path / "settings.json"
