@@ -65,7 +65,7 @@ def test_watching_ends_well_at_ctrl_c(peer):
     with subprocess.Popen([*command, "--interval=0.05"], stdout=subprocess.PIPE) as watching:
         wait_until(lambda: len(peer.asked) > 2, deadline=30)
         watching.send_signal(signal.SIGINT)
-        out, _ = watching.communicate(timeout=30)
+        out, _ = watching.communicate(timeout=120)
     assert watching.returncode == 0
     assert out.decode().count("never-loaded") == 1
 

@@ -24,7 +24,7 @@ def test_asking_for_codecs_imports_no_pandas():
         "assert not PandasCodec.can_encode([1])\n"
         "assert 'pandas' not in sys.modules\n"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
 def test_without_pandas_its_content_type_is_refused_with_the_remedy(monkeypatch):

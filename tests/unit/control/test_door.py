@@ -19,7 +19,7 @@ def test_a_call_waits_until_somebody_opens():
             with ring(outer.fileno(), CALLER, stderr_fd=read_fd) as ours:
                 os.close(read_fd)
                 keeper = Doorkeeper(inner, calls.append)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while not calls:  # noqa: ASYNC110  # a callback of the loop
                         await asyncio.sleep(0.001)
                 (call,) = calls
@@ -44,7 +44,7 @@ def test_who_rings_is_known_by_the_kernels_word():
             keeper = Doorkeeper(inner, calls.append)
             claimed = Caller(process_index=3, epoch=7, pid=1)
             with ring(outer.fileno(), claimed) as ours:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while not calls:  # noqa: ASYNC110  # a callback of the loop
                         await asyncio.sleep(0.001)
                 assert ours.fileno() >= 0

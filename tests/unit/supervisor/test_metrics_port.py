@@ -25,7 +25,7 @@ async def the_page() -> bytes:
 @asynccontextmanager
 async def serving(settings: Settings = SETTINGS, page: Callable = the_page) -> AsyncIterator[int]:
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(30),
         asyncio.TaskGroup() as tasks,
         metrics_port(settings, page, tasks=tasks, lent_fd=-1) as port,
     ):

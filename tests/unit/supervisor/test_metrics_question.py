@@ -44,7 +44,7 @@ class Workers:
 
 def run(scene: Callable) -> None:
     async def within() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await scene(MetricsQuestion())
 
     asyncio.run(within())

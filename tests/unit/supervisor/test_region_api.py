@@ -13,6 +13,7 @@ from mpserve.supervisor.region_api import RegionApi
 
 SHM = Path("/dev/shm")
 SERVER = f"t{os.getpid()}"
+MEMORY = f"wire_unit_{os.getpid()}"  # tests share processors, not names
 NOTHING = frozenset()
 
 
@@ -28,7 +29,7 @@ class Desk:
 
     def register(self, name="r", *, size=64, offset=0, call_id=1) -> None:
         call = RegisterRegionCall(
-            call_id=call_id, name=name, key="/wire_unit", offset=offset, byte_size=size
+            call_id=call_id, name=name, key=f"/{MEMORY}", offset=offset, byte_size=size
         )
         self.api.call(call, self.answers.append)
 
@@ -46,7 +47,7 @@ def links() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def memory() -> Iterator[None]:
-    path = SHM / "wire_unit"
+    path = SHM / MEMORY
     path.write_bytes(bytes(4096))
     yield
     path.unlink()
@@ -135,6 +136,6 @@ def test_a_call_that_a_dead_supervisor_did_not_answer_may_be_repeated(desk, file
 
 def test_a_link_that_a_dead_supervisor_had_just_made_is_removed(desk, files):
     desk.register()
-    os.link(SHM / "wire_unit", SHM / f"mps-{SERVER}-region.7")
+    os.link(SHM / MEMORY, SHM / f"mps-{SERVER}-region.7")
     Desk(files)
     assert links() == {"1"}

@@ -64,7 +64,7 @@ def read_again(identity, readings):
         while readings:
             root.is_told.clear()
             reload.ask()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await asyncio.wait(
                     (running, asyncio.ensure_future(root.is_told.wait())),
                     return_when=asyncio.FIRST_COMPLETED,

@@ -22,4 +22,4 @@ print(time.monotonic() - begun)
 def test_a_collector_that_is_away_holds_an_end_up_for_a_moment():
     """In a process of its own: the exporter goes on trying, in a thread, until that ends."""
     done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < within(1)
+    assert float(done.stdout) < within(2)

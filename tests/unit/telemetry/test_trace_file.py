@@ -138,7 +138,7 @@ def test_who_keeps_the_file_locked_costs_traces_and_hardly_any_time(tmp_path, ca
         begun = time.monotonic()
         for _ in range(100):
             append(str(path), [TRACE])
-        assert time.monotonic() - begun < 20 * trace_file._TURN_SECONDS
+        assert time.monotonic() - begun < 60 * trace_file._TURN_SECONDS
     told = capfd.readouterr()
     assert "another process keeps the file locked" in told.err + told.out
     wait_until(lambda: append(str(path), [TRACE]) or len(json.loads(path.read_text())) == 2)

@@ -154,13 +154,13 @@ class Server:
             self.dispatcher.on_wake()
             return set(keys) <= self.answers.keys()
 
-        wait_until(answered, deadline=10.0, what=f"answers to {keys}")
+        wait_until(answered, deadline=30.0, what=f"answers to {keys}")
         return [self.answers[key] for key in keys]
 
     def end(self):
         self.stop.request()
         if self.thread is not None:
-            self.thread.join(10.0)
+            self.thread.join(30.0)
             assert not self.thread.is_alive()
 
 

@@ -98,13 +98,13 @@ def test_waiting_requests_are_executed_together_with_a_batching_policy(server):
     gate = threading.Event()
 
     def execute(requests):
-        gate.wait(10.0)
+        gate.wait(30.0)
         sizes.append(len(requests))
         return doubled(requests)
 
     server.start(execute, batching=BatchingPolicy())
     server.submit("first", [[0, 0]])
-    wait_until(lambda: server.queue.running() == 1, deadline=10.0, what="the first to run")
+    wait_until(lambda: server.queue.running() == 1, deadline=30.0, what="the first to run")
     for number in range(4):
         server.submit(number, [[number, 0]])
     gate.set()
@@ -154,7 +154,7 @@ def test_who_ends_keeps_no_batch_waiting_for_company(server, end):
     server.stop.request()
     (answer,) = server.wait("a")
     assert values(answer) == [[2, 2]]
-    server.thread.join(10.0)
+    server.thread.join(30.0)
     assert runtime.unloaded == 1
 
 
@@ -162,17 +162,17 @@ def test_what_waits_when_the_queue_is_retired_is_still_answered(server):
     gate = threading.Event()
 
     def execute(requests):
-        gate.wait(10.0)
+        gate.wait(30.0)
         return doubled(requests)
 
     runtime = server.start(execute)
     for key in ("running", "waiting"):
         server.submit(key, [[1, 1]])
-    wait_until(lambda: server.queue.running() == 1, deadline=10.0, what="the first to run")
+    wait_until(lambda: server.queue.running() == 1, deadline=30.0, what="the first to run")
     server.queue.retire()
     server.stop.request()
     gate.set()
-    server.thread.join(10.0)
+    server.thread.join(30.0)
     assert [values(answer) for answer in server.wait("running", "waiting")] == [[[2, 2]]] * 2
     assert runtime.unloaded == 1
 
@@ -182,7 +182,7 @@ def test_a_stop_ends_an_idle_instance_at_once(server):
     server.submit("a", [[1, 1]])
     server.wait("a")
     server.stop.request()
-    server.thread.join(5.0)
+    server.thread.join(30.0)
     assert not server.thread.is_alive()
     assert runtime.unloaded == 1
     assert server.stages == ["ready", "unloaded 0"]
@@ -192,7 +192,7 @@ def test_a_stop_ends_an_idle_instance_at_once(server):
 def test_an_instance_that_can_not_take_requests_is_never_ready(server):
     server.queue.unlink()  # its generation was given up meanwhile
     runtime = server.start(doubled)
-    server.thread.join(5.0)
+    server.thread.join(30.0)
     assert server.stages == ["unloaded 0"]
     assert runtime.unloaded == 1
 

@@ -62,7 +62,7 @@ def test_a_process_that_has_computed_can_be_forked_and_both_compute_again():
         env={**os.environ, "OMP_NUM_THREADS": "3"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert ran.stdout.strip() == "7", ran.stderr

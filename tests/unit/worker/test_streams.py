@@ -68,7 +68,7 @@ def test_answers_may_come_after_execute_returned_and_out_of_order(server):
     server.start(execute, decoupled=True)
     server.submit("first", [[1, 1]])
     server.submit("second", [[2, 2]])
-    wait_until(lambda: len(senders) == 2, deadline=10.0, what="two senders")
+    wait_until(lambda: len(senders) == 2, deadline=30.0, what="two senders")
     senders[1].send(answer_of([[2, 2]]), FINAL)
     server.wait("second")
     assert "first" not in server.answers
@@ -85,7 +85,7 @@ def test_a_model_is_not_unloaded_before_its_senders_have_finished(server, end):
         decoupled=True,
     )
     server.submit("a", [[1, 1]])
-    wait_until(lambda: senders, deadline=10.0, what="a sender")
+    wait_until(lambda: senders, deadline=30.0, what="a sender")
 
     if end == "retire":
         server.queue.retire()
@@ -96,7 +96,7 @@ def test_a_model_is_not_unloaded_before_its_senders_have_finished(server, end):
 
     senders.pop().send(answer_of([[2, 2]]), FINAL)
     server.wait("a")
-    server.thread.join(10.0)
+    server.thread.join(30.0)
     assert told(server, "a") == [[2, 2]]
     assert runtime.unloaded == 1
 
@@ -175,7 +175,7 @@ def test_the_model_sees_that_nobody_waits_any_more(server):
     senders = []
     server.start(lambda requests: senders.append(requests[0].get_response_sender()), decoupled=True)
     token = server.submit("a", [[1, 2]])
-    wait_until(lambda: senders, deadline=10.0, what="a sender")
+    wait_until(lambda: senders, deadline=30.0, what="a sender")
     assert not senders[0].is_cancelled()
     server.dispatcher.cancel(token)
     assert senders[0].is_cancelled()
@@ -187,7 +187,7 @@ def test_the_model_sees_that_nobody_waits_any_more(server):
         server.dispatcher.on_wake()
         return server.dispatcher.in_flight == 0
 
-    wait_until(settled, deadline=10.0, what="the request to be settled")
+    wait_until(settled, deadline=30.0, what="the request to be settled")
     assert "a" not in server.streams
 
 
@@ -242,7 +242,7 @@ def test_a_reader_that_does_not_read_holds_back_only_its_own_answers(server):
         [("IN", "FP32", [1, 2], np.full((1, 2), 100, np.float32))],
         callback=kept.append,  # the answers hold their memory
     )
-    wait_until(lambda: took() >= 8, deadline=10.0, what="the first answers")
+    wait_until(lambda: took() >= 8, deadline=30.0, what="the first answers")
     server.submit("other", [[2, 2]])
     wait_until(lambda: took() and "other" in server.answers, what="the answers of the other")
     assert len(kept) <= 9
@@ -252,4 +252,4 @@ def test_a_reader_that_does_not_read_holds_back_only_its_own_answers(server):
         kept[:] = [one for one in kept if one.final]
         return kept
 
-    wait_until(read, deadline=10.0, what="the answers that had to wait")
+    wait_until(read, deadline=30.0, what="the answers that had to wait")
