@@ -47,7 +47,7 @@ def test_a_worker_that_takes_more_than_the_group_has_ends_alone(serve, repositor
     enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh"]
     server = serve(repository.path, flags=["--log-format=json"], prefix=enter)
     pid = run_script(server, "greedy", OWN_PID)
-    others = {process.pid for process in server.processes()} - {pid}
+    others = {process.pid for process in server.lasting_processes()} - {pid}
     with ClosedLoop(server, teller_bytes("other"), clients=2) as load:
         load.wait_answered(by_each=5)
         answer = post_script(server, "greedy", TAKE)
@@ -55,7 +55,7 @@ def test_a_worker_that_takes_more_than_the_group_has_ends_alone(serve, repositor
         assert "worker process of model 'greedy' ended" in answer.json()["error"]
         load.wait_answered(by_each=5)
     assert load.failed == []
-    (event,) = server.events("worker.ended")
+    (event,) = wait_until(lambda: server.events("worker.ended"))
     assert (event["model"], event["signal"]) == ("greedy", 9)
     wait_until(lambda: run_script(server, "greedy", OWN_PID) not in {0, pid}, deadline=within(10))
     assert others <= {process.pid for process in server.processes()}

@@ -328,7 +328,7 @@ def test_every_failure_is_explained_and_nothing_is_left_over(serve, repository):
         while time.monotonic() < end:
             chaos.act()
             load.run_for(PAUSE_SECONDS)
-        assert server.load("extra").status == 200
+        wait_until(lambda: server.load("extra").status == 200, what="the last load")
         faults = list(chaos.faults)
         ended = time.monotonic()
         after = renewed_inventory(server, loads, count)

@@ -52,7 +52,8 @@ def disturb(server: Server, repository, rng: random.Random) -> int:
             repository.write(f"{name}/1/note.txt", str(turn))
             assert server.load(name).status == 200
         else:
-            rng.choice(server.processes_named(f"mps:{name}")).kill()
+            workers = wait_until(lambda name=name: server.processes_named(f"mps:{name}"))
+            rng.choice(workers).kill()
         time.sleep(EVENT_SECONDS)  # the pace of what is done
     raise AssertionError
 
@@ -83,7 +84,7 @@ def test_every_failed_request_is_explained_and_the_steps_counts_add_up(serve, re
     assert {json.loads(one.body)["error"] for one in load.failed} <= DIED
     # A killed worker had at most one request, and its clients' other requests go on.
     assert len(load.failed) <= kills
-    assert max(outcome.seconds for outcome in load.outcomes) < within(2)
+    assert max(outcome.seconds for outcome in load.outcomes) < within(5)
 
     def adds_up() -> bool:
         good, bad = counted(server, "e")

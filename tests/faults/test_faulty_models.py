@@ -5,12 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.fixtures.closed_loop import Connection, infer_bytes
 from tests.fixtures.pace import within
 from tests.fixtures.teller import tell
 from tests.fixtures.waiting import wait_until
 
-ANSWERED_SECONDS = within(5)
-AT_ONCE_SECONDS = within(2)
+ANSWERED_SECONDS = within(5)  # what hangs takes longer than any slow machine
+LOAD_LIMIT_SECONDS = int(within(1))  # in which sound models load, too
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=other"]
 QUESTION = {"inputs": [{"name": "INPUT0", "shape": [1], "datatype": "FP32", "data": [1]}]}
 RAISED = "ValueError: this model is broken on purpose"
@@ -94,15 +95,15 @@ def test_a_death_in_execute_is_an_error_and_the_model_comes_back(server, reposit
     worker = server.process_named("mps:m")
     begun = time.monotonic()
     answer = server.infer("m", QUESTION)
-    assert time.monotonic() - begun < AT_ONCE_SECONDS
+    assert time.monotonic() - begun < ANSWERED_SECONDS
     assert answer.status == 503
     assert "error" in answer.json()
     wait_until(
         lambda: [one.pid for one in server.processes_named("mps:m")] not in ([], [worker.pid]),
-        deadline=AT_ONCE_SECONDS,
+        deadline=ANSWERED_SECONDS,
         what="another worker",
     )
-    assert state_of(server, "m") == ("READY", "")
+    wait_until(lambda: state_of(server, "m") == ("READY", ""))
 
 
 def test_a_model_that_closes_all_descriptors_holds_up_nobody(serve, repository):
@@ -115,21 +116,23 @@ def test_a_model_that_closes_all_descriptors_holds_up_nobody(serve, repository):
         begun = time.monotonic()
         server.infer("m", QUESTION)
         assert tell(server, "other").version == 1
-        assert time.monotonic() - begun < AT_ONCE_SECONDS
+        assert time.monotonic() - begun < ANSWERED_SECONDS
         return not worker.is_running()
 
     wait_until(is_replaced, what="an answer whose frontend can not be told")
-    assert "its model has closed descriptors that it did not open" in server.log_text
+    wait_until(lambda: "its model has closed descriptors that it did not open" in server.log_text)
 
 
 def test_a_hanging_execute_holds_up_only_its_own_model(serve, repository):
     repository.add("teller", "other")
     repository.add_faulty("m", place="execute", fault="hang")
     server = serve(repository.path, flags=["--exit-timeout-secs=1"])
-    with pytest.raises(TimeoutError):
-        server.request("POST", "/v2/models/m/infer", QUESTION, timeout=0.5)
+    connection = Connection(server)
+    connection.socket.sendall(infer_bytes("m", QUESTION))
+    wait_until(lambda: "reached execute" in server.log_text, what="the model to hang")
     assert tell(server, "other").version == 1
     assert server.get("/v2/health/ready").status == 200
+    connection.close()
     server.expected_exit_code = 1  # the model does not let go in time
 
 
@@ -137,12 +140,13 @@ def test_a_hanging_execute_holds_up_only_its_own_model(serve, repository):
 def test_a_hanging_load_is_ended_at_its_time_limit(serve, repository, place):
     repository.add("teller", "other")
     repository.add_faulty("m", place=place, fault="hang")
-    server = serve(repository.path, flags=[*EXPLICIT, "--model-load-timeout-secs=1"])
+    limit = f"--model-load-timeout-secs={LOAD_LIMIT_SECONDS}"
+    server = serve(repository.path, flags=[*EXPLICIT, limit])
     begun = time.monotonic()
     answer = server.load("m")
-    assert time.monotonic() - begun < 1 + ANSWERED_SECONDS
+    assert time.monotonic() - begun < LOAD_LIMIT_SECONDS + ANSWERED_SECONDS
     assert answer.status == 400
-    assert "loading took longer than 1 s" in answer.json()["error"]
+    assert f"loading took longer than {LOAD_LIMIT_SECONDS} s" in answer.json()["error"]
     assert tell(server, "other").version == 1
     wait_until(lambda: not server.processes_named("mps:m"), what="the hanging worker to end")
 
@@ -151,10 +155,12 @@ def test_a_hanging_load_is_ended_at_its_time_limit(serve, repository, place):
 def test_sigterm_during_a_hanging_load_ends_the_server_in_order(serve, repository, place):
     repository.add_faulty("m", place=place, fault="hang")
     server = serve(repository.path, wait_ready=False)
-    wait_until(lambda: f"reached {place}" in server.log_text, deadline=30, what="the load to hang")
+    wait_until(
+        lambda: f"reached {place}" in server.log_text, deadline=within(10), what="the load to hang"
+    )
     begun = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - begun < AT_ONCE_SECONDS
+    assert time.monotonic() - begun < ANSWERED_SECONDS
 
 
 def test_sigterm_during_a_load_call_answers_the_call(server, repository):
@@ -165,7 +171,7 @@ def test_sigterm_during_a_load_call_answers_the_call(server, repository):
         begun = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - begun < ANSWERED_SECONDS
-        answer = call.result(timeout=5)
+        answer = call.result(timeout=ANSWERED_SECONDS)
     assert answer.status in {400, 503}
     assert "error" in answer.json()
 
@@ -177,7 +183,7 @@ def test_a_fault_in_finalize_still_ends_the_worker(server, repository, fault):
     assert server.infer("m", QUESTION).status == 200
     assert server.unload("m").status == 200
     wait_until(lambda: state_of(server, "m") == ("UNAVAILABLE", "unloaded"))
-    assert not server.processes_named("mps:m")
+    wait_until(lambda: not server.processes_named("mps:m"))
     assert server.load("m").status == 200
 
 

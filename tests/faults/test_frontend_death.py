@@ -10,8 +10,8 @@ from tests.fixtures.pace import within
 from tests.fixtures.teller import tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
-ANSWERED_SECONDS = within(1)
-BACK_SECONDS = within(2)
+ANSWERED_SECONDS = within(5)  # what hangs takes longer than any slow machine
+BACK_SECONDS = within(5)
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=*", "--log-format=json"]
 CONNECTIONS = 16
 HUNG_SECONDS = 90.0  # three times what a frontend may be silent
@@ -41,7 +41,7 @@ def test_a_killed_frontend_is_back_and_no_worker_noticed(serve, repository):
             frontend = server.process_named("mps frontend 0")
             killed_at = time.monotonic()
             frontend.kill()
-            frontend.wait(5)
+            frontend.wait(within(5))
             load.wait_answered(deadline=BACK_SECONDS)
             assert max(one.seconds for one in load.since(killed_at)) < ANSWERED_SECONDS
         load.wait_answered(by_each=20)

@@ -16,9 +16,10 @@ from tests.fixtures.waiting import wait_until
 
 FLAGS = ["--log-format=json"]
 LIMIT = "MPSERVE_MAX_EXECUTION_SECONDS"
+LIMITED = {LIMIT: "1.5"}  # sound requests take less, also where a machine stands still a while
 OVERDUE = (
     "the worker process of model 'm' was killed: an execution took longer than its "
-    "max_execution_seconds of 0.5"
+    "max_execution_seconds of 1.5"
 )
 SLOW = """
 class TritonPythonModel:
@@ -28,16 +29,16 @@ class TritonPythonModel:
 
 
 def test_an_execution_that_takes_too_long_is_ended_and_the_worker_replaced(serve, repository):
-    repository.add("teller", "m", parameters={LIMIT: "0.5"})
+    repository.add("teller", "m", parameters=LIMITED)
     server = serve(repository.path, flags=FLAGS)
     before = tell(server, "m")
     begun = time.monotonic()
     answer = ask(server, "m", seconds=30)
-    assert time.monotonic() - begun < within(2)
+    assert time.monotonic() - begun < within(5)
     assert (answer.status, answer.json()["error"]) == (503, OVERDUE)
     wait_until(lambda: tell(server, "m").pid != before.pid)
     (event,) = server.events("worker.overdue")
-    assert event["limit_seconds"] == 0.5
+    assert event["limit_seconds"] == 1.5
     events = server.get("/v2/models/m/ready")
     assert events.status == 200
     assert ask(server, "m", seconds=0.1).status == 200
@@ -45,7 +46,7 @@ def test_an_execution_that_takes_too_long_is_ended_and_the_worker_replaced(serve
 
 @pytest.mark.parametrize("transport", ["native", "aio"])
 def test_who_met_the_limit_is_told_so_over_grpc(serve, repository, transport):
-    repository.add("teller", "m", parameters={LIMIT: "0.5"})
+    repository.add("teller", "m", parameters=LIMITED)
     server = serve(repository.path, environment={"MPSERVE_GRPC_TRANSPORT": transport})
     with grpc.insecure_channel(server.grpc_address) as channel:
         calls = Calls(channel)
@@ -56,11 +57,11 @@ def test_who_met_the_limit_is_told_so_over_grpc(serve, repository, transport):
 
 def test_models_and_ensembles_that_asked_are_told_who_met_the_limit(serve, repository):
     for name in ("first", "slow"):
-        repository.add("adder", name, parameters={LIMIT: "0.5"})
+        repository.add("adder", name, parameters=LIMITED)
     repository.write("slow/1/model.py", "import time\n" + SLOW)
     add_ensemble(repository, "e", adding("first", "X", "M"), adding("slow", "M", "Y"))
     repository.add("scripted", "caller")
-    repository.add("scripted", "m", parameters={LIMIT: "0.5"})
+    repository.add("scripted", "m", parameters=LIMITED)
     server = serve(repository.path)
     answer = server.infer("e", request(1.0))
     told = "in ensemble 'e', " + OVERDUE.replace("'m'", "'slow'")
@@ -70,7 +71,7 @@ def test_models_and_ensembles_that_asked_are_told_who_met_the_limit(serve, repos
 
 
 def test_whose_sequence_met_the_limit_is_told_that_it_has_ended(serve, repository):
-    repository.add("sequencer", "m", config=batching(), parameters={LIMIT: "0.5"})
+    repository.add("sequencer", "m", config=batching(), parameters=LIMITED)
     server = serve(repository.path)
     answer = server.infer("m", step_request(7, start=True, seconds=30))
     told = f"{OVERDUE}; the sequences that it held ended with it"

@@ -42,7 +42,7 @@ def test_native_code_that_can_not_bear_it_ends_its_own_worker(serve, repository)
     answer = post_script(server, "greedy", ABORT % (2 * LIMIT_MIB))
     assert answer.status in {500, 503}
     assert "worker process of model 'greedy' ended" in answer.json()["error"]
-    assert "native code had no memory" in server.log_text
+    wait_until(lambda: "native code had no memory" in server.log_text)
     wait_until(lambda: "signal=6" in server.log_text)
     wait_until(
         lambda: run_script(server, "greedy", "import os; return os.getpid()") not in {0, pid}

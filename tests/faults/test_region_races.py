@@ -109,13 +109,13 @@ def pids(server: Server) -> set[int]:
 def load(server: Server, count: int) -> Iterator[Counter[Told]]:
     """Ask over both wires, in two threads each, until the block ends; count what was told."""
     told: Counter[Told] = Counter()
-    over = threading.Event()
+    over, counting = threading.Event(), threading.Lock()
 
     def go_on(ask: Callable[[], Told]) -> None:
-        own: Counter[Told] = Counter()
         while not over.is_set():
-            own[ask()] += 1
-        told.update(own)
+            answer = ask()
+            with counting:
+                told[answer] += 1
 
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(4))
@@ -137,6 +137,9 @@ def test_a_name_that_changes_its_memory_under_load_never_means_a_bit_of_both(ser
     with load(server, PIECE) as told:
         for change in range(CHANGES):
             register(server, change % 2)
+            if change < 2:
+                wanted = (200, PIECE * (change + 1.0))
+                wait_until(lambda wanted=wanted: wanted in told, what="a good answer")
             if change % 4 == 0:
                 assert ask_http(server, PIECE) == (200, PIECE * (change % 2 + 1.0))
             unregister(server)
@@ -151,6 +154,8 @@ def test_a_name_that_comes_back_smaller_is_checked_against_its_new_size(server, 
     with load(server, WHOLE) as told:
         for change in range(CHANGES):
             register(server, change % 2)
+            if change == 0:
+                wait_until(lambda: (200, WHOLE * 1.0) in told, what="a good answer")
             if change % 4 == 1:
                 assert ask_http(server, WHOLE) == (400, TOO_SMALL)
             unregister(server)

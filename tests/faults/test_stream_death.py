@@ -86,10 +86,12 @@ def test_a_killed_frontend_ends_what_its_streams_models_do(server):
                 assert read(stream)[1][0] is CODE.UNAVAILABLE
             wait_until(
                 lambda before=before: server.log_text.count("ended call") == before + 2,
-                deadline=within(5),
+                deadline=within(10),
                 what="both iterators to end",
             )
-            assert server.log_text.count("the call was cancelled") == 2 * number
+            wait_until(
+                lambda number=number: server.log_text.count("the call was cancelled") == 2 * number
+            )
         wait_until(lambda: _is_served_quietly(server), deadline=within(10), what="a new frontend")
     assert server.process_named("mps:stream") == worker
     wait_until(
