@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.fixtures.closed_loop import ClosedLoop
-from tests.fixtures.pace import full_or
+from tests.fixtures.pace import full_or, within
 from tests.fixtures.repository import TEMPLATES
 from tests.fixtures.server import ANSWER_SECONDS
 from tests.fixtures.teller import ask, held_load, tell, teller_bytes, teller_config
@@ -42,7 +42,7 @@ class Callers:
         self._stop.wait(seconds)
         self._stop.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(within(20))
         assert not any(thread.is_alive() for thread in self._threads), "a call was not answered"
 
     def _run(self, index: int) -> None:
@@ -109,7 +109,7 @@ def test_inference_during_random_calls_is_answered_with_what_is(serve, repositor
     for outcome in outcomes:
         if outcome.status != 200:
             assert b'{"error":"' in outcome.body
-    assert max(outcome.seconds for outcome in outcomes) < 10
+    assert max(outcome.seconds for outcome in outcomes) < within(10)
     assert server.load("a").status == 200
     assert tell(server, "a").version == 1
 
@@ -140,7 +140,7 @@ def test_an_unload_during_a_load_waits_and_wins(serve, repository):
     loading.start()
     wait_until(lambda: server.events("version.loading", model="a"), what="the load to begin")
     assert server.unload("a").status == 200
-    loading.join(30)
+    loading.join(ANSWER_SECONDS)
     assert loaded == [200]
     assert ready(server) == set()
     assert ask(server, "a").status == 404

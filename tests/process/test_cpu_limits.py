@@ -7,6 +7,8 @@ from textwrap import dedent
 import psutil
 import pytest
 
+from tests.fixtures.waiting import wait_until
+
 MODEL = dedent(
     """
     import os
@@ -67,7 +69,8 @@ def test_libraries_of_a_model_that_computes_nothing_have_no_threads(serve, repos
     repository.add("identity", "m")
     server = serve(repository.path)
     worker = psutil.Process(server.process_named("mps:m").pid)
-    assert worker.num_threads() == 2  # its model's, and the one that hears the supervisor
+    # Its model's, and the one that hears the supervisor.
+    wait_until(lambda: worker.num_threads() == 2, what="two threads")
 
 
 def test_a_group_runs_on_the_cpus_of_its_host_policy(serve, repository):

@@ -52,6 +52,7 @@ def test_a_change_that_poll_took_is_told(serve, repository):
     begun = events(server)["last"]
     repository.write("a/1/value.txt", "7")
     wait_until(lambda: tell(server, "a").value == 7)
+    wait_until(lambda: "READY" in {one[-1] for one in told(server, f"?since={begun}")})
     found = events(server, f"?since={begun}")["events"]
     assert {one["asked_by"] for one in found} == {"poll"}
     assert [(one["from"], one["to"]) for one in found if one["generation"] == 2] == [

@@ -10,6 +10,7 @@ import tritonclient.http as triton_http
 from mpserve.compat import triton_python_backend_utils as pb_utils
 from tests.fixtures.repository import TEMPLATES
 from tests.fixtures.scripted import DECOUPLED
+from tests.fixtures.waiting import wait_until
 
 OURS = {"answers_all", "answers_of_rows", "is_rescheduled", "sent_response"}
 CODE = (TEMPLATES / "names" / "1" / "model.py").read_text()
@@ -40,7 +41,6 @@ def test_every_name_does_what_it_should_over_both_wires(serve, repository):
                 parameters={"mine": "yes"},
             )
         assert json.loads(answer.as_numpy("OUT")[0]) == {}
-    page = server.metrics()
-    for line in ('names_total{a="b"} 4', "names_level 2", "names_time_count 2"):
-        assert line in page.splitlines()
-    assert "names: plain" in server.log_text
+    expected = {'names_total{a="b"} 4', "names_level 2", "names_time_count 2"}
+    wait_until(lambda: expected <= set(server.metrics().splitlines()), what="its metrics")
+    wait_until(lambda: "names: plain" in server.log_text, what="its log")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.fixtures.repository import TEMPLATES, Repository
+from tests.fixtures.server import READY_SECONDS
 from tests.fixtures.teller import ask, held_load, in_flight, tell, teller_config
 from tests.fixtures.waiting import wait_until
 
@@ -179,7 +180,7 @@ def test_only_versions_that_changed_are_loaded(serve, repository):
     assert tell(server, "m", version=1) == before[1]
     assert tell(server, "m", version=2) != before[2]
     assert tell(server, "m", version=4).version == 4
-    assert len(server.events("model.loaded", model="m")) == 2
+    wait_until(lambda: len(server.events("model.loaded", model="m")) == 2, what="the log")
 
 
 def test_a_duplicate_does_not_load_and_leaves_what_serves(serve, repository, tmp_path):
@@ -297,6 +298,6 @@ def test_a_repository_that_is_not_there_ends_the_server_or_leaves_it_dead(
         server.expected_exit_code = None
         assert f"failed to stat file {absent}" in server.log_text
         return
-    wait_until(lambda: server.get("/v2").status == 200, deadline=30, what="the metadata")
+    wait_until(lambda: server.get("/v2").status == 200, deadline=READY_SECONDS, what="the metadata")
     assert server.get("/v2/health/live").status == 400
     assert server.get("/v2/health/ready").status == 400

@@ -10,7 +10,7 @@ from tests.fixtures.binary_tensor import binary_body
 from tests.fixtures.waiting import wait_until
 
 STILL_SECONDS = 2.0  # an instance that looks once a second is never still for so long
-SOON_SECONDS = 9.0  # one that gives it up only after ten looks is not yet
+SOON_SECONDS = 11.0  # one that gives it up only after ten looks is not yet
 SMALL = 16  # floats
 MIDDLING = 1 << 15  # 128 KiB: cut from a slab, which is not the first one with FLAGS
 LARGE = 1 << 18  # 1 MiB: received into memory that its frontend gives back some seconds later
@@ -71,7 +71,7 @@ def test_an_instance_sleeps_soon_after_its_last_request(serve, repository, float
         assert server.request("POST", "/v2/models/m/infer", body, headers).status == 200
     assert switches(worker.pid) > before, "what is counted are not its wakes"
     wait_until_asleep(worker.pid)
-    assert not mapped_removed(worker.pid)
+    wait_until(lambda: not mapped_removed(worker.pid), what="it to unmap what was removed")
     assert server.request("POST", "/v2/models/m/infer", body, headers).status == 200
 
 

@@ -8,18 +8,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from mpserve.repository import ScanOptions, scan
 from tests.fixtures.memory import pss_bytes
 from tests.fixtures.pace import full_or, within
+from tests.fixtures.server import ANSWER_SECONDS
 
 MODELS = int(full_or(1000, 200))
 LOADED = int(full_or(200, 10))
 EXPLICIT = ["--model-control-mode=explicit"]
-START_SECONDS = within(2)
-INDEX_SECONDS = within(0.05)
-INDEX_DURING_LOADS_SECONDS = within(0.1)
+START_SECONDS = within(full_or(2, 5))
+INDEX_SECONDS = within(full_or(0.05, 0.2))
+INDEX_DURING_LOADS_SECONDS = within(full_or(0.1, 0.5))
+SHARE = full_or(0.99, 0.5)  # of few answers, the slowest are the machine's
 WORKER_BYTES = int(full_or(8, 16)) << 20  # few workers do not share what they have in common
 POLL_SECONDS, POLL_SHARE = 15, 0.02  # of one core
 ASKED = 20
@@ -58,7 +61,7 @@ class IndexWatch:
 
     def __exit__(self, *_):
         self._stop.set()
-        self._thread.join(30)
+        self._thread.join(ANSWER_SECONDS)
         assert not self._thread.is_alive(), "an index call was not answered"
 
 
@@ -79,8 +82,7 @@ def test_many_loads_at_once_hold_up_no_index(serve, many):
     names = [f"m{number}" for number in range(LOADED)]
     with IndexWatch(server) as watch, ThreadPoolExecutor(LOADED) as callers:
         assert {answer.status for answer in callers.map(server.load, names)} == {200}
-    p99 = statistics.quantiles(watch.seconds, n=100)[98]
-    assert p99 < INDEX_DURING_LOADS_SECONDS, sorted(watch.seconds)
+    assert np.quantile(watch.seconds, SHARE) < INDEX_DURING_LOADS_SECONDS, sorted(watch.seconds)
     each = (pss_bytes(server.processes()) - before) / LOADED
     assert each < WORKER_BYTES
 

@@ -10,7 +10,8 @@ import orjson
 import pytest
 
 from tests.fixtures.memory import pss_bytes
-from tests.fixtures.pace import full_or
+from tests.fixtures.pace import full_or, within
+from tests.fixtures.server import ANSWER_SECONDS, STANDBY
 from tests.fixtures.waiting import wait_until
 
 MEBIBYTE = 1 << 20
@@ -62,6 +63,7 @@ def settled_pss(server) -> int:
     wait_until(
         lambda: not any(map(maps_what_is_gone, server.processes())), what="the unmapping to be done"
     )
+    server.process_named(STANDBY)  # takes its part, too, once it is there
     return pss_bytes(server.processes())
 
 
@@ -81,8 +83,8 @@ def test_large_requests_give_their_shared_memory_back(serve, repository):
         return server.segments() > segments
 
     for _ in range(LARGE_REQUESTS):
-        wait_until(has_grown, deadline=20, what="the arenas to grow")
-        wait_until(has_shrunk, deadline=20, what="the segments to be removed")
+        wait_until(has_grown, deadline=within(10), what="the arenas to grow")
+        wait_until(has_shrunk, deadline=within(10), what="the segments to be removed")
 
 
 def send(server, *, elements: int) -> int:
@@ -104,7 +106,7 @@ def test_open_connections_do_not_keep_the_memory_of_large_answers(serve, reposit
     with contextlib.ExitStack() as held:
 
         def ask() -> int:
-            client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            client = http.client.HTTPConnection("127.0.0.1", server.port, timeout=ANSWER_SECONDS)
             held.enter_context(contextlib.closing(client))
             client.request("POST", "/v2/models/m/infer", body)
             answer = client.getresponse()

@@ -101,7 +101,7 @@ def test_metrics_of_a_version_without_a_name_are_labelled_as_with_mlserver(start
     server = start(folder(tmp_path))
     ask(server, 1)
     sample = 'model_infer_request_success_total{model="counting",version="None"}'
-    assert value(server, sample) == 1
+    wait_until(lambda: value(server, sample) == 1, what="the request to be counted")
     wait_until(
         lambda: value(server, 'unregistered_count{model_name="counting",model_version=""}') == 1,
         what="it to be counted",

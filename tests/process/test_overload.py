@@ -10,19 +10,25 @@ import pytest
 from bench.loading.open_loop import OpenLoad, run_open_loop
 from bench.loading.v2_client import HttpRequest
 from tests.fixtures.pace import full_or, within
-from tests.fixtures.teller import ask, teller_bytes
+from tests.fixtures.teller import ask, in_flight, teller_bytes
+from tests.fixtures.waiting import wait_until
 
 SECONDS = int(full_or(30, 3))
-SERVICE_SECONDS = 0.02
+ATTEMPTS = int(full_or(1, 4))  # what else runs on the machine makes a measurement only worse
+SERVICE_SECONDS = full_or(0.02, 0.1)  # so long that a slow machine, too, spends little else
+NOISE_MS = within(1000 * SERVICE_SECONDS / 4)
+REFUSED_MS = within(50)
 INSTANCES = 2
 CAPACITY = INSTANCES / SERVICE_SECONDS
 # Of a short run, one stall of the machine is some percent of the requests.
 ACCEPTED, GOODPUT = full_or(0.99, 0.75), full_or(0.9, 0.6)
 SLOWEST = full_or(99, 90)  # percentile
+WAITING = 2
+CROWD = 8
 INSTANCES_ONLY = "instance_group [ { count: 2 } ]"
 LIMIT = f"""
 {INSTANCES_ONLY}
-dynamic_batching {{ default_queue_policy {{ max_queue_size: 2 }} }}
+dynamic_batching {{ default_queue_policy {{ max_queue_size: {WAITING} }} }}
 """
 WAYS = {
     "of the model": (LIMIT, []),
@@ -72,12 +78,23 @@ def offer(server, *, rate, seconds):
     return Seen(latency[good], latency[~good], good.sum() / span, {int(one) for one in status})
 
 
-@pytest.mark.timeout(SECONDS * 4 + 60)
+@pytest.mark.timeout(SECONDS * 4 * ATTEMPTS + 60)
 @pytest.mark.parametrize("way", WAYS)
 def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repository, capsys, way):
     config, flags = WAYS[way]
     repository.add("teller", "m", config=config, files={"1/model.py": MODEL})
     server = serve(repository.path, flags=flags)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            overload(server, capsys)
+        except AssertionError:
+            if attempt == ATTEMPTS:
+                raise
+        else:
+            return
+
+
+def overload(server, capsys):
     usual = offer(server, rate=0.7 * CAPACITY, seconds=SECONDS)
     assert usual.accepted() > ACCEPTED
     flood = offer(server, rate=3 * CAPACITY, seconds=SECONDS)
@@ -87,22 +104,25 @@ def test_three_times_the_capacity_costs_those_who_are_refused_alone(serve, repos
             sys.stdout.write(f"{name}: p{SLOWEST} {seen.slowest():.1f} ms, {seen.goodput:.1f}/s; ")
         sys.stdout.write(f"refused in {np.percentile(flood.refused, SLOWEST):.1f} ms\n")
     assert flood.statuses == {200, 503}
-    assert flood.slowest() <= 3 * usual.slowest() + within(5), (flood.slowest(), usual.slowest())
+    assert flood.slowest() <= 3 * usual.slowest() + NOISE_MS, (flood.slowest(), usual.slowest())
     assert flood.goodput >= GOODPUT * CAPACITY
-    assert np.percentile(flood.refused, SLOWEST) <= within(50)
-    assert np.median(flood.refused) <= 50
+    assert np.percentile(flood.refused, SLOWEST) <= REFUSED_MS
+    assert np.median(flood.refused) <= REFUSED_MS / 3
     assert after.accepted() > ACCEPTED
-    assert after.slowest() <= 1.5 * usual.slowest() + within(5), "it recovers at once"
+    assert after.slowest() <= 1.5 * usual.slowest() + NOISE_MS, "it recovers at once"
 
 
 def test_a_refusal_says_when_to_come_again(serve, repository):
-    repository.add("teller", "m", config=LIMIT, files={"1/model.py": MODEL})
+    repository.add("teller", "m", config=LIMIT)
     server = serve(repository.path)
-    with ThreadPoolExecutor(INSTANCES + 6) as pool:
-        answers = list(pool.map(lambda _: ask(server, "m"), range(INSTANCES + 6)))
-    refused = [one for one in answers if one.status != 200]
-    assert refused
-    assert len(refused) < len(answers)
+    with ThreadPoolExecutor(CROWD) as pool:
+        with in_flight(server, "m"), in_flight(server, "m"):  # nobody is served meanwhile
+            calls = [pool.submit(ask, server, "m") for _ in range(CROWD)]
+            wait_until(lambda: sum(call.done() for call in calls) == CROWD - WAITING)
+            refused = [call.result() for call in calls if call.done()]
+        assert sorted(call.result().status for call in calls) == [200] * WAITING + [503] * len(
+            refused
+        )
     for one in refused:
         assert one.status == 503
         assert one.headers["retry-after"] == "1"

@@ -84,7 +84,9 @@ def test_a_spawner_that_is_started_anew_makes_prompt_workers(serve, repository):
     )
     assert server.load("m").status == 200
     assert slices([server.process_named("mps:m")]) == {slice_ns(0)}
-    assert slices([server.process_named("mpserve spawner")]) == {PATIENT_NS}
+    wait_until(
+        lambda: slices([server.process_named("mpserve spawner")]) == {PATIENT_NS}, what="patience"
+    )
 
 
 def test_instances_of_shared_weights_are_prompt_and_their_template_is_not(serve, repository):

@@ -171,10 +171,16 @@ def test_content_that_goes_back_is_no_reload(poll, repository):
     assert loads_of(server, "m") == 1
 
 
-def copy_slowly(template, target) -> float:
-    """Copy a model piece by piece; return the longest time in which nothing was written."""
+def copy_slowly(template, target) -> tuple[float, float]:
+    """Copy a model piece by piece.
+
+    Returns
+    -------
+    tuple[float, float]
+        The longest time in which nothing was written, and when something was written last.
+    """
     pause = threading.Event()
-    longest, wrote = 0.0, None
+    longest, wrote = 0.0, time.monotonic()
     (target / "1").mkdir(parents=True)
     for source in ("config.pbtxt", "1/model.py"):
         content = (template / source).read_bytes()
@@ -183,20 +189,24 @@ def copy_slowly(template, target) -> float:
             for begin in range(0, len(content), size):
                 file.write(content[begin : begin + size])
                 now = time.monotonic()
-                longest, wrote = max(longest, now - (wrote or now)), now
+                longest, wrote = max(longest, now - wrote), now
                 pause.wait(PAUSE_SECONDS)
-    return longest
+    return longest, wrote
 
 
 def test_a_tree_that_is_still_being_copied_is_never_loaded(poll, repository):
     server = poll()
     for attempt in range(COPY_ATTEMPTS):
         name = f"m{attempt}"
-        if copy_slowly(TEMPLATES / "teller", repository.path / name) < 0.8 * SETTLE_SECONDS:
+        longest, wrote = copy_slowly(TEMPLATES / "teller", repository.path / name)
+        loads, unreadable = loads_of(server, name), server.events("model.unreadable", model=name)
+        if max(longest, time.monotonic() - wrote) < 0.8 * SETTLE_SECONDS:
             break  # else this process was held up for so long that the copy looked finished
         shutil.rmtree(repository.path / name)
-    assert loads_of(server, name) == 0, "it was loaded while it was copied"
-    assert not server.events("model.unreadable", model=name)
+    else:
+        pytest.skip("this machine does not let a copy go on evenly")
+    assert loads == 0, "it was loaded while it was copied"
+    assert not unreadable
     wait_ready(server, name)
     assert loads_of(server, name) == 1
     assert not server.events("version.load_failed", model=name)

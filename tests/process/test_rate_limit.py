@@ -1,5 +1,7 @@
 """Executions of several models that share resources (`--rate-limit=execution_count`)."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.fixtures.closed_loop import Connection, infer_bytes
@@ -18,6 +20,12 @@ LIMITED = (
 def needing(count: int, *, priority: int = 1) -> str:
     limiter = f'resources {{ name: "R" count: {count} }} priority: {priority}'
     return f"instance_group {{ kind: KIND_CPU rate_limiter {{ {limiter} }} }}"
+
+
+def sleeps(server, name: str) -> bool:
+    """Tell whether the model's worker has nothing to do: who waits in its queue may still run."""
+    tasks = Path(f"/proc/{server.process_named(f'mps:{name}').pid}/task").glob("*/stat")
+    return {task.read_text().rpartition(") ")[2][0] for task in tasks} == {"S"}
 
 
 @pytest.fixture
@@ -85,6 +93,8 @@ def test_three_executions_of_priority_1_weigh_as_much_as_one_of_priority_3(
                 lambda name=name, wanted=number // 2 + 1: pending(server, name) == wanted,
                 what="the request to wait",
             )
+        for name in ("often", "seldom"):
+            wait_until(lambda name=name: sleeps(server, name), what=f"{name} to stand in line")
     assert [connection.exchange(b"")[0] for connection in waiting] == [200] * 8
     for connection in waiting:
         connection.close()

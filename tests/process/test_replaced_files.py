@@ -50,7 +50,7 @@ def test_frontends_and_workers_come_back_without_them(serve, repository, install
         wait_until(lambda old=old: not any(process.is_running() for process in old))
         wait_until(lambda: server.get("/v2/health/ready").status == 200)
         wait_until(lambda: lives(server))
-        assert tell(server, "m").version == 1
+        wait_until(lambda: tell(server, "m").version == 1)
         repository.add("teller", "n")
         assert server.load("n").status == 200
         assert server.unload("n").status == 200

@@ -11,7 +11,7 @@ import tritonclient.grpc as triton_grpc
 import tritonclient.http as triton_http
 
 from tests.fixtures.ensembles import Step, add_ensemble
-from tests.fixtures.pace import full_or
+from tests.fixtures.pace import full_or, within
 from tests.fixtures.sequencer import ask, background, batching, busy, step, step_request, told
 from tests.fixtures.server import Server
 from tests.fixtures.waiting import wait_until
@@ -107,7 +107,7 @@ def test_what_is_idle_for_too_long_is_let_go(started, repository):
 
 
 def test_what_goes_on_for_too_long_is_cut_off(started, repository):
-    server = started("--model-drain-timeout-secs=2")
+    server = started(f"--model-drain-timeout-secs={within(1):.0f}")
     old = step(server, "m", 1, start=True).pid
     reload(server, repository)
     assert step(server, "m", 1).pid == old

@@ -46,7 +46,7 @@ def test_it_is_told_of_the_start_the_end_and_that_all_is_well(serve, repository,
         environment={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "30000000"},
     )
     wait_until(lambda: "READY=1" in manager.told())
-    assert "STATUS=serving, 1 models at the start" in manager.told()
+    wait_until(lambda: "STATUS=serving, 1 models at the start" in manager.told())
     wait_until(lambda: manager.told().count("WATCHDOG=1") >= 2)
     supervisor = server.process_named("mps supervisor")
     supervisor.kill()
@@ -55,7 +55,7 @@ def test_it_is_told_of_the_start_the_end_and_that_all_is_well(serve, repository,
     assert manager.told().count("READY=1") == 1
     assert "STOPPING=1" not in manager.told()
     assert server.stop() == 0
-    assert "STOPPING=1" in manager.told()
+    wait_until(lambda: "STOPPING=1" in manager.told())
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_lent_socket_is_served_and_left_open(serve, repository, lent):
     wait_until(lambda: "nv_inference_request_success" in server.metrics())
     assert server.stop() == 0
     for listener in lent:  # they wait for the next server
-        socket.create_connection(listener.getsockname(), timeout=5).close()
+        socket.create_connection(listener.getsockname(), timeout=within(5)).close()
 
 
 class Clients:
@@ -123,7 +123,7 @@ class Clients:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(within(20))
 
     def wait_answered(self) -> None:
         """Return when some more have been answered, by whoever serves now."""
@@ -263,7 +263,7 @@ def test_systemd_takes_the_units_and_calls_the_service_safe(tmp_path):
 
 
 def connects(port: int) -> bool:
-    socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    socket.create_connection(("127.0.0.1", port), timeout=within(5)).close()
     return True
 
 
@@ -302,4 +302,4 @@ def test_it_is_started_by_the_first_connection(tmp_path, repository):
         wait_until(is_ready, deadline=within(20))
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, (tmp_path / "log").read_text()
+        assert process.wait(within(20)) == 0, (tmp_path / "log").read_text()

@@ -1,10 +1,10 @@
 """A load that takes long changes nothing for the other models."""
 
-import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
+import numpy as np
 import pytest
 
 from tests.fixtures.closed_loop import ClosedLoop, Outcome
@@ -12,24 +12,35 @@ from tests.fixtures.pace import full_or, within
 from tests.fixtures.teller import ask, held_load, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
-LOAD_SECONDS = full_or(10, 1.2)
+WINDOW_SECONDS = full_or(8, 1)
 ROUNDS = int(full_or(4, 3))
 CLIENTS = 2
-NOISE_SECONDS = within(0.001)  # below that, p99 is the machine's and not the server's
+# Of a short window, the slowest percent is the machine's and not the server's.
+SHARE = full_or(0.99, 0.5)
+NOISE_SECONDS = within(full_or(0.001, 0.01))  # below that, a latency is the machine's, too
 
 
 def state_of(server, name: str) -> str:
     return next((row.get("state", "") for row in server.index() if row["name"] == name), "")
 
 
-def p99(outcomes: list[Outcome]) -> float:
-    return statistics.quantiles((outcome.seconds for outcome in outcomes), n=100)[98]
+def latency(outcomes: list[Outcome]) -> float:
+    """Return what this share of the answers took at most."""
+    return float(np.quantile([outcome.seconds for outcome in outcomes], SHARE))
+
+
+def window(load: ClosedLoop) -> list[Outcome]:
+    """Return what came of a while, in which each client was answered."""
+    begun = time.monotonic()
+    load.run_for(WINDOW_SECONDS)
+    load.wait_answered(by_each=2)  # the first may have begun before
+    return load.since(begun)
 
 
 @pytest.fixture
 def server(serve, repository):
     repository.add("teller", "other")
-    repository.add("teller", "slow", parameters={"load_seconds": str(LOAD_SECONDS)})
+    repository.add("teller", "slow", parameters={"load_seconds": "-1"})
     return serve(repository.path, flags=["--model-control-mode=explicit", "--load-model=other"])
 
 
@@ -47,28 +58,23 @@ def test_other_models_answer_as_fast_as_before(server):
     ):
         load.wait_answered()
         for _ in range(ROUNDS):
-            begun = time.monotonic()
-            load.run_for(0.8 * LOAD_SECONDS)
-            before.append(load.since(begun))
-
-            call = caller.submit(server.load, "slow")
-            wait_until(lambda: state_of(server, "slow") == "LOADING", what="the load to begin")
-            begun = time.monotonic()
-            load.run_for(0.8 * LOAD_SECONDS)
-            if not call.done():  # else some of it was without a load: the machine was slow
-                during.append(load.since(begun))
+            before.append(window(load))
+            with held_load(server, "slow"):
+                call = caller.submit(server.load, "slow")
+                wait_until(lambda: state_of(server, "slow") == "LOADING", what="the load to begin")
+                during.append(window(load))
+                assert not call.done()
             assert call.result().status == 200
             assert server.unload("slow").status == 200
     assert load.failed == []
-    assert during, "each load was over before the measurement"
-    usual = min(map(p99, before))
-    under_load = min(map(p99, during))
+    usual = min(map(latency, before))
+    under_load = min(map(latency, during))
     assert under_load <= max(2 * usual, NOISE_SECONDS), (usual, under_load)
 
 
 def test_everything_else_goes_on_during_a_load(server, repository):
     repository.add("teller", "quick")
-    with ThreadPoolExecutor(1) as caller:
+    with ThreadPoolExecutor(1) as caller, held_load(server, "slow"):
         call = caller.submit(server.load, "slow")
         wait_until(lambda: state_of(server, "slow") == "LOADING", what="the load to begin")
         assert server.load("quick").status == 200
@@ -76,8 +82,8 @@ def test_everything_else_goes_on_during_a_load(server, repository):
         assert server.unload("quick").status == 200
         assert server.get("/v2/health/live").status == 200
         assert ask(server, "slow").status in {404, 503}
-        assert state_of(server, "slow") == "LOADING", "all of it took longer than the load"
-        assert call.result().status == 200
+        assert state_of(server, "slow") == "LOADING"
+    assert call.result().status == 200
     assert tell(server, "slow").version == 1
 
 

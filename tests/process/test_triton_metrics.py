@@ -99,7 +99,7 @@ def test_a_model_that_holds_the_interpreter_does_not_hold_up_the_page(serve, rep
     assert lines(server, "tested_level ") == ["tested_level 3"]
 
 
-def test_instances_are_added_up_and_a_death_takes_nothing(serve, repository):
+def test_instances_are_added_up_and_a_death_takes_nothing(serve, repository, tmp_path):
     repository.add(
         "scripted",
         "m",
@@ -107,7 +107,14 @@ def test_instances_are_added_up_and_a_death_takes_nothing(serve, repository):
         parameters={"initialize": IN_CONFIG},
     )
     server = serve(repository.path, flags=FLAGS)
-    count = "time.sleep(0.05); model.counter.increment(1); import os; return os.getpid()"
+    count = f"""
+    import os
+    open({str(tmp_path)!r} + f"/{{os.getpid()}}.pid", "w").close()
+    while sum(name.endswith(".pid") for name in os.listdir({str(tmp_path)!r})) < 2:
+        time.sleep(0.005)  # each instance takes one
+    model.counter.increment(1)
+    return os.getpid()
+    """
     total = 12
     with ThreadPoolExecutor(4) as pool:  # more than one instance can take at a time
         pids = set(pool.map(lambda _: run_script(server, "m", count), range(total)))

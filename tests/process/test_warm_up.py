@@ -3,6 +3,7 @@
 import struct
 
 from tests.fixtures.teller import ask, tell
+from tests.fixtures.waiting import wait_until
 
 EXPLICIT = "--model-control-mode=explicit"
 SAMPLE = """
@@ -19,7 +20,7 @@ def test_each_instance_is_warmed_up_before_it_is_ready(serve, repository):
     (folder / "warmup").mkdir()
     (folder / "warmup" / "seconds").write_bytes(struct.pack("<f", 0.001))
     server = serve(repository.path)
-    assert server.log_text.count("teller works for 0.001 s") == 6
+    wait_until(lambda: server.log_text.count("teller works for 0.001 s") == 6)
     statistics = server.get("/v2/models/a/stats").json()["model_stats"]
     assert [one["inference_count"] for one in statistics] == [0]
     assert tell(server, "a").version == 1
