@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.fixtures.binary_tensor import binary_body
+from tests.fixtures.pace import within
 
 MEBIBYTE = 1 << 20
 
@@ -61,7 +62,7 @@ def test_a_binary_tensor_past_the_arena_is_refused_and_the_server_goes_on(serve,
         f"Inference-Header-Content-Length: {headers['Inference-Header-Content-Length']}\r\n"
     )
     too_large = f"{head}Content-Length: {1 << 33}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=within(10)) as client:
         client.sendall(too_large.encode())
         assert client.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
     tensor = np.arange(

@@ -9,6 +9,7 @@ import pytest
 
 from mpserve.shm.sweep import sweep_dead_servers
 from tests.fixtures.grpc_calls import MLSERVER, Calls
+from tests.fixtures.server import ANSWER_SECONDS
 from tests.fixtures.waiting import wait_until
 
 MODEL = """
@@ -115,7 +116,7 @@ def test_requests_that_wait_for_each_other_are_under_way_at_once(server):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(ANSWER_SECONDS)
     assert [said(answer)[0] for answer in answers] == ["meet"] * 4
 
 
@@ -228,9 +229,9 @@ def test_an_unload_lets_requests_under_way_end(server):
         target=lambda: answers.append(server.infer("waiting", question("meet")))
     )
     last.start()
-    last.join(20)
+    last.join(ANSWER_SECONDS)
     assert server.unload("waiting").status == 200
     for thread in threads:
-        thread.join(20)
+        thread.join(ANSWER_SECONDS)
     assert [said(answer)[0] for answer in answers] == ["meet"] * 4
     wait_until(lambda: not server.processes_named("mps:waiting"), what="the worker to end")

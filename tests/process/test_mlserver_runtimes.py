@@ -12,7 +12,7 @@ import tritonclient.grpc
 
 from tests.differential.runtime_requests import FRAME, PICTURE
 from tests.fixtures.repository import TEMPLATES
-from tests.fixtures.server import Server
+from tests.fixtures.server import STANDBY, Server
 from tests.fixtures.waiting import wait_until
 
 FOUR = {"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]}
@@ -25,6 +25,7 @@ def server(tmp_path_factory):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(TEMPLATES / "mlserver_runtimes", models, ignore=ignored)
     with Server.start(models, log_path=folder / "server.log") as running:
+        running.process_named(STANDBY)  # or the first test would find one more than before
         yield running
 
 

@@ -155,9 +155,13 @@ def test_nobody_sees_a_failure_or_half_of_a_change(serve, repository):
     with ClosedLoop(server, teller_bytes("m"), clients=CLIENTS, keep=lambda body: body) as load:
         load.wait_answered()
         thread.start()
+        load.wait_answered(
+            that=lambda outcome: outcome.status == 200 and pair(outcome)[0] > 0,
+            deadline=2 * TAKEN_SECONDS,
+        )
         load.run_for(SECONDS)
         stop.set()
-        thread.join(30)
+        thread.join(within(10))
         assert not thread.is_alive()
         load.wait_answered(
             that=lambda outcome: outcome.status == 200 and pair(outcome) == (writer.number,) * 2,

@@ -8,12 +8,13 @@ import json
 import pytest
 
 from tests.fixtures.closed_loop import ClosedLoop, infer_bytes
-from tests.fixtures.pace import full_or
+from tests.fixtures.pace import full_or, within
 from tests.fixtures.teller import teller_bytes, teller_request
 from tests.fixtures.waiting import wait_until
 
 CLIENTS = 8
 RELOADS = int(full_or(10, 4))
+LOAD_LIMIT_SECONDS = int(within(2))  # in which sound models load, beside clients that never pause
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=m"]
 POLL = ["--model-control-mode=poll", "--repository-poll-secs=1"]
 POLICY = "version_policy { all {} }"
@@ -132,7 +133,12 @@ BREAKAGES = {
     "load": ("1/value.txt", "no number", 400, "ValueError"),
     "crash": ("1/model.py", "import os; os._exit(7)\n", 400, "ended with exit code 7"),
     "signal": ("1/model.py", "import os; os.kill(os.getpid(), 11)\n", 400, "SIGSEGV"),
-    "hang": ("1/model.py", "import time; time.sleep(3600)\n", 400, "longer than 1 s"),
+    "hang": (
+        "1/model.py",
+        "import time; time.sleep(3600)\n",
+        400,
+        f"longer than {LOAD_LIMIT_SECONDS} s",
+    ),
     "no class": ("1/model.py", "answer = 42\n", 400, "TritonPythonModel"),
     "missing file": ("1/model.py", None, 400, "model.py"),
 }
@@ -147,7 +153,8 @@ model_warmup [ {
 @pytest.mark.timeout(180)
 def test_a_reload_that_fails_anywhere_leaves_the_old_one_and_says_why(serve, repository):
     repository.add("teller", "m", files={"1/value.txt": "5"})
-    server = serve(repository.path, flags=[*EXPLICIT, "--model-load-timeout-secs=1"])
+    limit = f"--model-load-timeout-secs={LOAD_LIMIT_SECONDS}"
+    server = serve(repository.path, flags=[*EXPLICIT, limit])
     (worker,) = server.processes_named("mps:m")
     with ClosedLoop(server, teller_bytes("m"), clients=CLIENTS) as load:
         for path, text, status, why in BREAKAGES.values():

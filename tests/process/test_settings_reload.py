@@ -222,7 +222,7 @@ def served_certificate(port: int) -> bytes:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", port), timeout=within(10)) as plain,
         context.wrap_socket(plain) as secure,
     ):
         shown = secure.getpeercert(binary_form=True)
@@ -254,7 +254,9 @@ def test_new_connections_are_shown_the_new_certificate(serve, repository, tmp_pa
     ports = (server.port, server.grpc_port)
     wait_until(lambda: "server.ready" in server.log_text, deadline=within(20))
     context = ssl.create_default_context(cafile=old)
-    kept = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=10)
+    kept = http.client.HTTPSConnection(
+        "localhost", server.port, context=context, timeout=within(10)
+    )
     kept.request("GET", "/v2/health/ready")
     assert kept.getresponse().read() == b""
     assert {served_certificate(port) for port in ports} == {der(old)}
@@ -303,9 +305,14 @@ def test_the_log_goes_on_in_a_new_file_when_the_old_one_was_moved(serve, reposit
     server.unload("m")
     wait_until(lambda: "model.withdrawn" in path.read_text())
     before = moved.read_text()
-    for process in server.processes():
-        fds = [str(fd.resolve()) for fd in Path(f"/proc/{process.pid}/fd").iterdir()]
-        assert str(moved) not in fds, process
+
+    def is_let_go() -> bool:
+        for process in server.processes():  # the worker may end meanwhile
+            fds = [str(fd.resolve()) for fd in Path(f"/proc/{process.pid}/fd").iterdir()]
+            assert str(moved) not in fds, process
+        return True
+
+    wait_until(is_let_go)
     assert server.stop() == 0
     assert "server.ended" in path.read_text()
     assert moved.read_text() == before

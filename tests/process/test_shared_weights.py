@@ -156,14 +156,14 @@ def test_the_end_of_the_server_ends_a_load_that_hangs(serve, repository):
     """
     files = {"1/model.py": dedent(source)}
     repository.add("hoarder", "m", config=group(2), parameters=SHARED, files=files)
-    server = serve(repository.path, flags=[*EXPLICIT, "--exit-timeout-secs=1"])
+    server = serve(repository.path, flags=[*EXPLICIT, "--exit-timeout-secs=10"])
     with ThreadPoolExecutor(1) as pool:
         load = pool.submit(server.load, "m")
         wait_until(lambda: pids(server, "mps template:m"), what="the template")
         (template,) = pids(server, "mps template:m")
         server.stop()
         assert load.exception(timeout=BACK_SECONDS) or load.result().status != 200
-    assert not psutil.pid_exists(template)
+    wait_until(lambda: not psutil.pid_exists(template), what="the template to end")
 
 
 def test_another_word_than_true_or_false_fails_the_load(serve, repository):

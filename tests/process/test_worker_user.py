@@ -228,8 +228,8 @@ def test_a_supervisor_that_takes_over_has_its_workers_and_hears_them(begin, plac
     wait_until(lambda: "said after all" in server.log_text)
     server.process_named("mpserve spawner").kill()
     server.process_named("mps:m").kill()
-    wait_until(lambda: server.get("/v2/models/m/ready").status == 200)
-    assert run_script(server, "m", "import os; return os.getuid()") == USER.pw_uid
+    whose = "import os; return os.getuid()"
+    wait_until(lambda: run_script(server, "m", whose) == USER.pw_uid, what="the next worker")
 
 
 def test_a_model_that_the_user_can_not_read_is_not_loaded_and_it_is_said_why(begin, place):
