@@ -117,10 +117,9 @@ class Polling:
             is_gone = name not in result.definitions and name not in result.broken
             if wish.definition is not None and is_gone:
                 self._supervisor.wish(name, None, origin=Origin.POLL)
-        for name in self._supervisor.actual.models.keys() - wishes.keys() - set(result.names):
-            self._supervisor.wish(
-                name, None, origin=Origin.POLL
-            )  # it was refused, never wished for
+        refused = self._supervisor.actual.models.keys() - wishes.keys()  # never wished for
+        for name in refused - set(result.names):
+            self._supervisor.wish(name, None, origin=Origin.POLL)
         self._tell_broken(result)
 
     def _due_again(self) -> frozenset[ModelName]:
