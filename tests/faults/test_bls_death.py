@@ -7,7 +7,7 @@ from tests.fixtures.pace import within
 from tests.fixtures.scripted import run_script, script_body
 from tests.fixtures.waiting import wait_until
 
-ANSWERED_SECONDS = within(5)  # what hangs takes longer than any slow machine
+ANSWERED_SECONDS = within(1)
 FLAGS = ["--model-control-mode=explicit", "--load-model=*", "--log-format=json"]
 CALL = "return call('called', 'return 7')"
 
@@ -55,9 +55,7 @@ def test_a_killed_caller_leaves_nothing_to_the_models_it_called(serve, repositor
         wait_until(lambda pid=worker.pid: server.process_named("mps:caller").pid != pid)
         begun = time.monotonic()
         wait_until(lambda: run_script(server, "caller", CALL) == 7)
-        assert time.monotonic() - begun < ANSWERED_SECONDS, (
-            "what the dead one asked for is not executed"
-        )
+        assert time.monotonic() - begun < within(2), "what the dead one asked for is not executed"
     wait_until(lambda: len(server.segments()) <= before + 1, what="segments of the dead to go")
     pending = 'nv_inference_pending_request_count{model="called",version="1"}'
     wait_until(lambda: f"{pending} 0" in server.metrics().splitlines(), what="nobody to wait")

@@ -84,7 +84,7 @@ def test_every_failed_request_is_explained_and_the_steps_counts_add_up(serve, re
     assert {json.loads(one.body)["error"] for one in load.failed} <= DIED
     # A killed worker had at most one request, and its clients' other requests go on.
     assert len(load.failed) <= kills
-    assert max(outcome.seconds for outcome in load.outcomes) < within(5)
+    assert max(outcome.seconds for outcome in load.outcomes) < within(2)
 
     def adds_up() -> bool:
         good, bad = counted(server, "e")

@@ -10,8 +10,8 @@ from tests.fixtures.pace import within
 from tests.fixtures.teller import tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
-ANSWERED_SECONDS = within(5)  # what hangs takes longer than any slow machine
-BACK_SECONDS = within(5)
+ANSWERED_SECONDS = within(1)
+BACK_SECONDS = within(2)
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=*", "--log-format=json"]
 CONNECTIONS = 16
 HUNG_SECONDS = 90.0  # three times what a frontend may be silent

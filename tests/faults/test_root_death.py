@@ -122,7 +122,7 @@ def test_a_start_leaves_the_segments_of_a_living_server_alone(serve, repository)
     assert existing(theirs) == theirs
     begun = time.monotonic()
     assert tell(first, "m").version == 1
-    assert time.monotonic() - begun < within(5)
+    assert time.monotonic() - begun < within(1)
 
 
 def test_model_files_of_load_calls_go_with_their_server_even_a_killed_one(

@@ -26,7 +26,7 @@ from tests.fixtures.waiting import wait_until
 SECONDS = full_or(60, 6)
 CLIENTS = int(full_or(200, 60))
 EVENT_SECONDS = full_or(10 / 3, 1)  # kills, changes and reloads take turns: a kill each 10 s
-AT_ONCE_SECONDS = within(2)
+AT_ONCE_SECONDS = within(1)
 ANSWER_SECONDS = within(15)
 MAX_LENGTH = 12
 MAX_PAUSE_SECONDS = 0.15

@@ -64,9 +64,9 @@ def test_a_killed_worker_ends_its_streams_at_once_and_takes_no_block_along(serve
                 psutil.Process(pid).kill()
                 for _, stream in streams:
                     assert read(stream)[1][0] is CODE.UNAVAILABLE
-            wait_until(lambda: is_served(server), deadline=within(10), what="a new worker")
+            wait_until(lambda: is_served(server), deadline=within(5), what="a new worker")
     wait_until(
-        lambda: shared_bytes(server) < AT_REST, deadline=within(10), what="all blocks to come back"
+        lambda: shared_bytes(server) < AT_REST, deadline=within(5), what="all blocks to come back"
     )
 
 
@@ -86,16 +86,16 @@ def test_a_killed_frontend_ends_what_its_streams_models_do(server):
                 assert read(stream)[1][0] is CODE.UNAVAILABLE
             wait_until(
                 lambda before=before: server.log_text.count("ended call") == before + 2,
-                deadline=within(10),
+                deadline=within(5),
                 what="both iterators to end",
             )
             wait_until(
                 lambda number=number: server.log_text.count("the call was cancelled") == 2 * number
             )
-        wait_until(lambda: _is_served_quietly(server), deadline=within(10), what="a new frontend")
+        wait_until(lambda: _is_served_quietly(server), deadline=within(5), what="a new frontend")
     assert server.process_named("mps:stream") == worker
     wait_until(
-        lambda: shared_bytes(server) < AT_REST, deadline=within(10), what="all blocks to come back"
+        lambda: shared_bytes(server) < AT_REST, deadline=within(5), what="all blocks to come back"
     )
 
 

@@ -17,7 +17,7 @@ from tests.fixtures.teller import held_load, in_flight, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
 TITLE = "mps supervisor"
-BACK_SECONDS = within(5)
+BACK_SECONDS = within(1)
 LIFE_SECONDS = full_or(1.2, 0.0)
 CALL = "return call('called', 'return 7')"
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=m", "--log-format=json"]

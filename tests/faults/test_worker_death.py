@@ -10,8 +10,8 @@ from tests.fixtures.pace import within
 from tests.fixtures.teller import ask, in_flight, tell, teller_bytes
 from tests.fixtures.waiting import wait_until
 
-ANSWERED_SECONDS = within(5)  # what hangs takes longer than any slow machine
-BACK_SECONDS = within(5)
+ANSWERED_SECONDS = within(1)
+BACK_SECONDS = within(2)
 GIVEN_UP_SECONDS = within(15)
 EXPLICIT = ["--model-control-mode=explicit", "--load-model=*", "--log-format=json"]
 

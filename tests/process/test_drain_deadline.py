@@ -19,7 +19,7 @@ def test_a_request_past_the_limit_is_answered_with_an_error_and_its_worker_ends(
         assert server.load("m").status == 200
         assert late.result.status == 503
         assert b'"error"' in late.result.body
-        assert 0.9 < time.monotonic() - begun < 1 + within(5)
+        assert 0.9 < time.monotonic() - begun < 1 + within(2)
     wait_until(lambda: not old.is_running(), what="the old worker to end")
     assert tell(server, "m").version == 2
     assert "--model-drain-timeout-secs" in server.log_text

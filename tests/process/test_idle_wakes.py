@@ -10,7 +10,7 @@ from tests.fixtures.binary_tensor import binary_body
 from tests.fixtures.waiting import wait_until
 
 STILL_SECONDS = 2.0  # an instance that looks once a second is never still for so long
-SOON_SECONDS = 11.0  # one that gives it up only after ten looks is not yet
+SOON_SECONDS = 9.0  # one that gives it up only after ten looks is not yet
 SMALL = 16  # floats
 MIDDLING = 1 << 15  # 128 KiB: cut from a slab, which is not the first one with FLAGS
 LARGE = 1 << 18  # 1 MiB: received into memory that its frontend gives back some seconds later

@@ -16,7 +16,7 @@ from tests.fixtures.teller import in_flight, teller_bytes
 from tests.fixtures.waiting import wait_until
 
 EXPLICIT = "--model-control-mode=explicit"
-AT_ONCE_SECONDS = within(5)  # what is not ended takes 30 and more
+AT_ONCE_SECONDS = within(2)
 
 
 def pids(server, title):

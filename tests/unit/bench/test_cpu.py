@@ -153,14 +153,14 @@ import json, subprocess, sys, threading, time
 
 CHILD = '''
 import sys, time
-end = time.process_time() + 0.3
+end = time.process_time() + 0.1
 while time.process_time() < end: pass
 print(time.process_time_ns(), flush=True)
 sys.stdin.read()
 '''
 
 def burn():
-    end = time.thread_time() + 0.3
+    end = time.thread_time() + 0.1
     while time.thread_time() < end: pass
 
 def start():
@@ -204,7 +204,7 @@ def test_a_real_tree_is_charged_what_its_processes_count_themselves():
     used = usage_between(before, after)
 
     # Slack: ends of interpreters that no process can count itself, and 10 ms steps of reaped time.
-    assert sum(counted_ns) - 25e6 <= used.cpu_ns <= sum(counted_ns) + 250e6
+    assert sum(counted_ns) - 25e6 <= used.cpu_ns <= sum(counted_ns) + 80e6
     assert used.cpu_ns_by_role[ENDED] >= counted_ns[1] - 25e6
     assert (used.processes_born, used.processes_ended) == (1, 1)
     assert used.voluntary_switches > 0
